@@ -1,0 +1,42 @@
+"""Veridical: generative medical imaging that says what was measured and what was imagined.
+
+Importing this package imports no numerical library; each name loads its part when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Geometry": "types",
+    "Image": "types",
+    "Measurement": "types",
+    "Noise": "types",
+    "Patient": "types",
+    "Derived": "types",
+    "Finding": "types",
+    "Score": "types",
+    "Step": "types",
+    "VeridicalError": "errors",
+    "read": "io.files",
+    "write": "io.files",
+    "Reconstruct": "tasks.reconstruct",
+    "Enhance": "tasks.enhance",
+    "rerun": "workflow.rerun",
+    "train": "workflow.train",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'veridical' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"veridical.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

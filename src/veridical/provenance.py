@@ -1,0 +1,67 @@
+"""Provenance: hashes of what went in and came out, and the record of each step."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from veridical.types import Array, Derived, Image, Measurement, Step
+
+if TYPE_CHECKING:
+    from veridical.task import Task
+
+PACKAGES = ("veridical", "torch", "numpy", "scipy")
+
+
+def digest(array: Array) -> str:
+    """Return the SHA-256 of an array's type, shape and bytes."""
+    whole = np.ascontiguousarray(array)
+    text = f"{whole.dtype.str}{whole.shape}".encode()
+    return hashlib.sha256(text + whole.tobytes()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on, the machine kind and the thread count."""
+    import torch
+
+    found = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(torch.get_num_threads())}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def inputs(subject: Measurement | Image) -> dict[str, str]:
+    """Return the hashes that identify a subject: its numbers and, for a measurement, its operator."""
+    found = {"data": digest(subject.data)}
+    if isinstance(subject, Measurement):
+        found |= {f"operator.{key}": str(value) for key, value in subject.operator.describe().items()}
+    return found
+
+
+def outputs(derived: Derived) -> dict[str, str]:
+    """Return the hash of every array of a result by role."""
+    arrays: dict[str, Array | None] = {"estimate": derived.image.data, "draws": derived.draws}
+    if derived.interval is not None:
+        arrays |= {"lower": derived.interval.lower, "upper": derived.interval.upper}
+    if derived.evidence is not None:
+        arrays |= {
+            "evidence": derived.evidence.map,
+            "measured": derived.evidence.measured,
+            "unmeasured": derived.evidence.unmeasured,
+        }
+    return {role: digest(array) for role, array in arrays.items() if array is not None}
+
+
+def step(task: Task, subject: Measurement | Image, derived: Derived, seed: int) -> Step:
+    """Return the record of one run of a task."""
+    model, weights = task.model_and_weights()
+    settings: dict[str, Any] = dataclasses.asdict(task)
+    return Step(task.name, settings, inputs(subject), model, weights, versions(), seed, outputs(derived))

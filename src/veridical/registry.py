@@ -1,0 +1,82 @@
+"""What Veridical knows: tasks, models, metrics, audits, operators, readers, data sets; one file each.
+
+A file is an entry of its folder when it defines a public class or function that has the file's name: `tasks/enhance.py`
+defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`. Listing reads the syntax tree
+only, so that it is fast and imports nothing. Third parties add entries through the entry-point groups
+`veridical.task`, `veridical.model` and so on, with the object as value.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import SettingError, nearest
+
+FOLDERS = {
+    "task": "tasks",
+    "model": "models",
+    "metric": "metrics",
+    "audit": "audit",
+    "operator": "physics",
+    "reader": "io",
+    "dataset": "datasets",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing the registry knows. `target` is `module:attribute`."""
+
+    kind: str
+    name: str
+    summary: str
+    target: str
+
+    def load(self) -> Any:
+        """Import the module and return the class or function."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def _attribute(stem: str, tree: ast.Module) -> str | None:
+    wanted = stem.replace("_", "")
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name.replace("_", "").lower() == wanted:
+            return node.name
+    return None
+
+
+@cache
+def entries(kind: str) -> dict[str, Entry]:
+    """Return all entries of a kind by name (`brain-prior` for `brain_prior.py`)."""
+    if kind not in FOLDERS:
+        raise SettingError(f"Nothing of kind {kind!r} is registered. {nearest(kind, FOLDERS)}")
+    found: dict[str, Entry] = {}
+    folder = Path(__file__).parent / FOLDERS[kind]
+    for path in sorted(folder.glob("[a-z]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        attribute = _attribute(path.stem, tree)
+        if attribute is None:
+            continue
+        name = path.stem.replace("_", "-")
+        summary = (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
+        found[name] = Entry(kind, name, summary, f"veridical.{FOLDERS[kind]}.{path.stem}:{attribute}")
+    for point in metadata.entry_points(group=f"veridical.{kind}"):
+        if point.name in found:
+            raise SettingError(f"Two {kind} entries are called {point.name!r}: one of ours and {point.value}. Rename that one.")
+        found[point.name] = Entry(kind, point.name, f"from {point.value}", point.value)
+    return found
+
+
+def get(kind: str, name: str) -> Any:
+    """Return the registered class or function called `name`, or refuse with the nearest known name."""
+    known = entries(kind)
+    if name not in known:
+        raise SettingError(f"No {kind} is called {name!r}. {nearest(name, known)}")
+    return known[name].load()

@@ -1,0 +1,87 @@
+"""The base of all tasks: settings are dataclass fields, `apply` does the work, `__call__` records what was done."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from veridical import provenance
+from veridical.errors import SettingError, nearest
+from veridical.types import Derived, Image, Measurement
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, steps done, steps in all); doors draw a bar from it."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A job on the imaging pathway. A subclass is a frozen dataclass; its fields are its only list of settings."""
+
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    @abstractmethod
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+        """Do the work; everything random comes from `seed`. Must not change `subject`."""
+
+    @abstractmethod
+    def model_and_weights(self) -> tuple[str, str]:
+        """Return the model's name and the hash of its weights (`none` when it has none), for provenance."""
+
+    def __call__(self, subject: Measurement | Image, seed: int = 0, progress: Progress = silent) -> Derived:
+        """Run the task and return the result with its provenance step added.
+
+        Args:
+            subject: a measurement, or an image (a measurement with the identity as operator).
+            seed: same seed, machine kind and thread count: same bytes.
+            progress: called as work goes on.
+
+        Raises:
+            InputError: the subject does not fit the task.
+        """
+        derived = self.apply(subject, seed, progress)
+        return derived.with_step(provenance.step(self, subject, derived, seed))
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Task:
+        """Build the task from a plain mapping; unknown keys are refused with the nearest known one."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in settings:
+            if key not in known:
+                raise SettingError(f"{cls.name} has no setting {key!r}. {nearest(key, known)}")
+        return cls(**settings)
+
+
+def setting_docs(cls: type[Any]) -> dict[str, str]:
+    """Return the docstring under each field of a settings dataclass, base classes included."""
+    import ast
+    import inspect
+    import textwrap
+
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for first, second in zip(statements, statements[1:], strict=False):
+            if (
+                isinstance(first, ast.AnnAssign)
+                and isinstance(first.target, ast.Name)
+                and isinstance(second, ast.Expr)
+                and isinstance(second.value, ast.Constant)
+                and isinstance(second.value.value, str)
+            ):
+                docs[first.target.id] = inspect.cleandoc(second.value.value)
+    return docs

@@ -1,0 +1,281 @@
+"""What flows between the parts: frozen dataclasses over read-only numpy arrays.
+
+Types know nothing of files or of networks. Arrays are made read-only when they enter, so nothing is edited in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veridical.errors import GeometryError, InputError, UnitsError
+
+Array = NDArray[Any]
+Verdict = Literal["pass", "warn", "fail", "not_run"]
+Level = Literal["pixel", "feature", "task", "trust"]
+
+
+def readonly(array: Array) -> Array:
+    """Return a read-only view of `array` (the caller's own array stays writable)."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """What a `Measurement` needs of its operator: a name and a plain description for provenance."""
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return settings and hashes that identify the operator, as JSON-ready values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A voxel grid in space.
+
+    Args:
+        shape: `(x, y, z)` voxels.
+        affine: `(4, 4)` voxel index to millimetres, RAS+ as in NIfTI.
+        frame: frame of reference (a DICOM UID, `scanner`, `mni`), or `index` when no millimetres are known: then the
+            affine is the identity and spacing is not to be believed.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Array
+    frame: str = "scanner"
+
+    def __post_init__(self) -> None:
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise GeometryError(
+                f"An affine of shape {affine.shape} was given; expected a finite, invertible 4x4 matrix. "
+                "Pass the affine of the NIfTI header, or use Geometry.index(shape) when no spacing is known."
+            )
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise GeometryError(f"Grid shape {self.shape} was given; expected three positive numbers (x, y, z).")
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "affine", readonly(affine.copy()))
+
+    @classmethod
+    def index(cls, shape: tuple[int, int, int]) -> Geometry:
+        """Return the grid of an array whose spacing is unknown."""
+        return cls(shape, np.eye(4), "index")
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in millimetres along x, y, z."""
+        size = np.sqrt((self.affine[:3, :3] ** 2).sum(0))
+        return float(size[0]), float(size[1]), float(size[2])
+
+    def matches(self, other: Geometry, tolerance: float = 1e-3) -> bool:
+        """Say whether two grids are the same to `tolerance` millimetres at every corner."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
+        return bool(np.abs((self.affine - other.affine) @ corners).max() <= tolerance)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Geometry) and self.matches(other, 1e-6) and self.frame == other.frame
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.frame))
+
+    def __str__(self) -> str:
+        size = " x ".join(f"{s:g}" for s in self.spacing)
+        unit = "voxels of unknown size" if self.frame == "index" else f"voxels of {size} mm"
+        return f"{' x '.join(map(str, self.shape))} {unit}"
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One or several channels on one grid.
+
+    Args:
+        data: `(channel, x, y, z)`, read-only; `units` apply to all channels.
+        geometry: the grid of the last three axes.
+        units: `HU`, `SUV`, `ms`, `a.u.` (arbitrary, as in most MR), `1` for fractions, `label` for label maps.
+        channels: one name a channel: a contrast (`T1w`, `T2w`, `FLAIR`, `PD`, `T1c`) or a modality (`CT`, `PET`).
+        header: what the file said beyond that, as plain values.
+    """
+
+    data: Array
+    geometry: Geometry
+    units: str
+    channels: tuple[str, ...]
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        data = np.asarray(self.data)
+        if data.ndim != 4 or data.shape[1:] != self.geometry.shape:
+            raise GeometryError(
+                f"Image data of shape {data.shape} on a grid {self.geometry.shape}; expected (channel, x, y, z) with the "
+                "last three axes equal to the grid. Add a channel axis: data[None]."
+            )
+        if not self.units:
+            raise UnitsError("An image needs units: HU, SUV, ms, 'a.u.' for arbitrary ones, '1' for fractions, 'label'.")
+        channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
+        if len(channels) != data.shape[0]:
+            raise InputError(f"{data.shape[0]} channels but {len(channels)} names {channels}; give one name a channel.")
+        object.__setattr__(self, "channels", channels)
+        object.__setattr__(self, "data", readonly(data))
+
+    def __getitem__(self, channel: str) -> Array:
+        """Return one channel as `(x, y, z)` by its name."""
+        if channel not in self.channels:
+            raise InputError(f"No channel {channel!r} in this image. It has: {', '.join(self.channels)}.")
+        return self.data[self.channels.index(channel)]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of a measurement.
+
+    Args:
+        kind: `gaussian` (complex for k-space), `rician`, `poisson`, `poisson_gaussian` or `unknown`.
+        level: standard deviation per real component in the units of the data; None when not known (it is then estimated).
+    """
+
+    kind: str = "unknown"
+    level: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was measured: `data = noise(operator(x))`.
+
+    Args:
+        data: the raw numbers. MR k-space: `(slice, coil, ky, kx)` complex64, centred, exact zeros where not sampled.
+            CT: `(slice, angle, detector)` line integrals. Otherwise as the operator's range says.
+        operator: the physics that made it.
+        noise: kind and level.
+        geometry: the grid of the object to be found.
+        header: contrast (`contrast`), field strength (`field`), site, and whatever else is known, as plain values.
+    """
+
+    data: Array
+    operator: Operator
+    noise: Noise
+    geometry: Geometry
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", readonly(np.asarray(self.data)))
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient: visits by day, each a set of named images or measurements, and what is known besides."""
+
+    id: str
+    visits: Mapping[float, Mapping[str, Image | Measurement]]
+    covariates: Mapping[str, Any] = field(default_factory=dict)
+    report: str = ""
+    genes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of provenance: what was done to what, by which model, with which settings, versions and seed."""
+
+    task: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    model: str
+    weights: str
+    versions: Mapping[str, str]
+    seed: int
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's answer. `evidence` holds the numbers behind the verdict."""
+
+    check: str
+    verdict: Verdict
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """A band per voxel that is to hold the truth at `level`, and what that promise rests on.
+
+    Args:
+        lower, upper: `(channel, x, y, z)` in the units of the estimate.
+        level: the nominal share of voxels inside, e.g. 0.9.
+        patients: number of calibration patients.
+        method: how it was calibrated, and on what.
+        promises: in words, what it promises and what not.
+    """
+
+    lower: Array
+    upper: Array
+    level: float
+    patients: int
+    method: str
+    promises: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """How much of each voxel is owed to the measurement.
+
+    Args:
+        map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0 imagined.
+        measured: `A^+ A x`, the part of the estimate that the measurement fixes (linear A), or None.
+        unmeasured: `(I - A^+ A) x`, the part that the prior filled in, or None.
+    """
+
+    map: Array
+    measured: Array | None = None
+    unmeasured: Array | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of an evaluation, never without its units, its direction and its region."""
+
+    metric: str
+    level: Level
+    value: float
+    units: str
+    better: Literal["higher", "lower"]
+    interval: tuple[float, float] | None = None
+    region: str = "image"
+    case: str = ""
+    floor: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """A result: the image and its five companions.
+
+    A companion that could not be computed is None, and `absent` says why; unknown is never written as zero.
+
+    Args:
+        image: the estimate; `kind` says which one it is.
+        kind: `posterior mean`, `one draw` or `point estimate` (a method without draws).
+        draws: `(draw, channel, x, y, z)` or None.
+        absent: companion name -> why it is missing.
+    """
+
+    image: Image
+    kind: str
+    draws: Array | None = None
+    interval: Interval | None = None
+    evidence: Evidence | None = None
+    findings: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def with_step(self, step: Step) -> Derived:
+        """Return the same result with one more provenance step."""
+        return replace(self, steps=(*self.steps, step))
