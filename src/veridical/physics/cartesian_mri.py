@@ -6,11 +6,17 @@ which is needed when the object is larger than the field of view and wraps aroun
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from veridical.errors import GeometryError
 from veridical.physics.linear import LinearOperator
+from veridical.types import Array, readonly
 
 
 class CartesianMRI(LinearOperator):
@@ -79,3 +85,23 @@ class CartesianMRI(LinearOperator):
         maps = torch.randn(2, 3, 12, 15, dtype=torch.complex64, generator=generator)
         mask = (torch.rand(12, 15, generator=generator) < 0.5).float()
         return cls(mask, maps)
+
+
+@dataclass(frozen=True, eq=False)
+class CartesianScan:
+    """What a raw-data file knows of its operator: which samples were taken. Coil maps are found from the data later.
+
+    Args:
+        mask: `(slice, ky, kx)` bool, True where sampled.
+    """
+
+    mask: Array
+    name: str = "cartesian-mri"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", readonly(np.asarray(self.mask, dtype=bool)))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the matrix, the sampled fraction and a hash of the mask."""
+        content = hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()[:16]
+        return {"operator": self.name, "matrix": list(self.mask.shape), "sampled": float(self.mask.mean()), "mask": content}
