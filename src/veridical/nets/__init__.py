@@ -1,0 +1,1 @@
+"""Plain modules: no files, no physics of their own."""

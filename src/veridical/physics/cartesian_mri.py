@@ -67,17 +67,17 @@ class CartesianMRI(LinearOperator):
 
     def coil_images(self, x: Tensor) -> Tensor:
         """Return the images the coils see, `(..., coil, y, x)`; their root sum of squares needs no choice of maps."""
-        return (self.maps * x[..., :, None, :, :]).sum(-4)
+        return torch.sum(self.maps * x[..., :, None, :, :], dim=-4)
 
     def combine(self, coil_images: Tensor) -> Tensor:
         """Return `sum over coils of conj(maps) x coil image`, `(..., set, y, x)`: the least-squares fit for unit-norm maps."""
-        return (self.maps.conj() * coil_images[..., None, :, :, :]).sum(-3)
+        return torch.sum(self.maps.conj() * coil_images[..., None, :, :, :], dim=-3)
 
     def _expand(self, x: Tensor) -> Tensor:
-        return (self._maps * x[..., :, None, :, :]).sum(-4)
+        return torch.sum(self._maps * x[..., :, None, :, :], dim=-4)
 
     def _combine(self, coil_images: Tensor) -> Tensor:
-        return (self._maps.conj() * coil_images[..., None, :, :, :]).sum(-3)
+        return torch.sum(self._maps.conj() * coil_images[..., None, :, :, :], dim=-3)
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:

@@ -72,7 +72,10 @@ class LinearOperator(ABC):
         """Return the same operator with its tensors on `device`."""
         moved = object.__new__(type(self))
         moved.__dict__.update(
-            {key: value.to(device) if isinstance(value, Tensor | LinearOperator) else value for key, value in vars(self).items()}
+            {
+                key: value.to(device) if isinstance(value, Tensor | LinearOperator) else value
+                for key, value in vars(self).items()
+            }
         )
         return moved
 

@@ -1,0 +1,54 @@
+"""An unrolled proximal gradient: data-consistency steps and one shared U-Net in turn.
+
+After Hammernik et al. 2018 (variational network, 10.1002/mrm.26977) and Sriram et al. 2020 (end-to-end VarNet, arXiv 2004.06688); it starts
+from CG-SENSE, works on one image per map set (soft SENSE), and shares one network over all cascades, told which it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from veridical.nets.unet import UNet, to_channels, to_complex
+
+Map = Callable[[Tensor], Tensor]
+SETS = 2
+CONDITIONS = 2
+
+
+class UnrolledNet(nn.Module):
+    """Refine an image by `cascades` steps `x <- x - step A^H(A x - y)`, `x <- x + U-Net(x, gradient, support)`.
+
+    Args:
+        cascades: number of steps; the U-Net's condition is `(log noise, log sampled fraction, one-hot cascade)`.
+        widths: of the U-Net.
+    """
+
+    def __init__(self, cascades: int = 4, widths: tuple[int, ...] = (32, 48, 96)) -> None:
+        super().__init__()
+        self.cascades = cascades
+        self.step = nn.Parameter(torch.ones(cascades))
+        self.net = UNet(4 * SETS + 1, 2 * SETS, CONDITIONS + cascades, widths)
+
+    def forward(self, normal: Map, target: Tensor, start: Tensor, support: Tensor, condition: Tensor) -> list[Tensor]:
+        """Return the image after each cascade, the last being the result.
+
+        Args:
+            normal: applies A^H A to `(batch, set, y, x)`.
+            target: `A^H y`, `(batch, set, y, x)` complex, in the same scale as `start`.
+            start: the classical estimate.
+            support: `(batch, 1, y, x)`, the energy of the first set of coil maps: 1 where the object is.
+            condition: `(batch, 2)`: log noise level, log sampled fraction.
+        """
+        image, images = start, []
+        for cascade in range(self.cascades):
+            gradient = normal(image) - target
+            image = image - self.step[cascade] * gradient
+            which = torch.zeros(image.shape[0], self.cascades, device=image.device)
+            which[:, cascade] = 1.0
+            inputs = torch.cat([to_channels(image), to_channels(gradient), support], 1)
+            image = image + to_complex(self.net(inputs, torch.cat([condition, which], 1)))
+            images.append(image)
+        return images
