@@ -7,7 +7,7 @@ so that training sees their errors too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,15 +22,15 @@ from veridical.types import Array
 
 @dataclass(frozen=True, eq=False)
 class Rehearsal:
-    """One scan and its truth, scaled so that the 99th percentile of the classical estimate is 1.
+    """One scan and its truth.
 
     Args:
         kspace: `(coil, ky, kx)`, noisy, zero where not sampled.
         mask: `(ky, kx)` float.
         maps: `(set, coil, y, x)`.
         truth: `(set, y, x)` complex: the noise-free coil images fitted by the maps.
-        sigma: noise standard deviation per real component.
-        contrast: name of the contrast, or `other`.
+        sigma: noise standard deviation per real component, as a scanner would estimate it.
+        contrast: name of the contrast.
     """
 
     kspace: Tensor
@@ -40,49 +40,80 @@ class Rehearsal:
     sigma: float
     contrast: str
 
-    def strip(self, start: int, rows: int) -> Rehearsal:
-        """Cut rows along the fully sampled readout (axis y): the same problem on a smaller grid, exactly.
+    @property
+    def linewise(self) -> bool:
+        """Whether whole lines along the readout (ky of the array) are sampled or not, so that `strip` is exact."""
+        return bool((self.mask == self.mask[:1]).all())
 
-        Raises nothing itself, but only holds where the mask does not vary along ky.
-        """
+    def strip(self, start: int, rows: int) -> Rehearsal:
+        """Cut rows along the fully sampled readout (axis y): the same problem on a smaller grid, exactly if `linewise`."""
         cut = slice(start, start + rows)
         hybrid = torch.fft.fftshift(torch.fft.ifft(torch.fft.ifftshift(self.kspace, -2), dim=-2, norm="ortho"), -2)
-        piece = hybrid[:, cut]
-        kspace = torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(piece, -2), dim=-2, norm="ortho"), -2)
-        return Rehearsal(
-            kspace * self.mask[:rows], self.mask[:rows], self.maps[..., cut, :], self.truth[..., cut, :], self.sigma, self.contrast
-        )
+        piece = torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(hybrid[:, cut], -2), dim=-2, norm="ortho"), -2)
+        return replace(self, kspace=piece, mask=self.mask[:rows], maps=self.maps[..., cut, :], truth=self.truth[..., cut, :])
 
 
 def rehearse(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal:
-    """Turn a magnitude slice into one rehearsed scan.
+    """Turn a magnitude slice into one rehearsed multi-coil scan; one in five becomes an image to enhance instead.
 
     Args:
         image: `(y, x)` float32, about [0, 1], head or body on air.
         contrast: its name, kept for the condition.
         rng: everything random comes from it.
     """
+    if rng.random() < 0.2:
+        return _rehearse_image(image, contrast, rng)
     planar = rng.random() < 0.35
-    shape = (int(rng.integers(72, 93)) * 2, int(rng.integers(60, 81)) * 2) if planar else (2 * int(rng.integers(96, 145)), 2 * int(rng.integers(80, 129)))
+    shape = _even(rng, (144, 184), (120, 160)) if planar else _even(rng, (192, 288), (160, 256))
     wide = shape[1] if rng.random() < 0.5 else 2 * int(shape[1] * rng.uniform(0.5, 0.62))
     picture = place(recolour(image, rng), (shape[0], wide), shape, rng)
-    sensitivities = coil_field((shape[0], wide), shape, int(rng.integers(6, 11)), rng)
-    coil_images = fold(sensitivities * (picture * smooth_phase((shape[0], wide), rng)), shape[1])
-    full = fft(coil_images)
+    sensitivities = coil_field((shape[0], wide), int(rng.integers(6, 11)), rng)
+    full = fft(fold(sensitivities * (picture * smooth_phase((shape[0], wide), rng)), shape[1]))
     acquired = _acquired(shape, rng)
     window = torch.zeros(shape)
     window[:, acquired] = 1.0
-    full = full * window
-    clean = ifft(full)
-    scale = float(torch.quantile(clean.abs().square().sum(0).sqrt().flatten(), 0.99))
-    full, clean = full / scale, clean / scale
+    clean = ifft(full * window)
+    clean = clean / float(torch.quantile(clean.abs().square().sum(0).sqrt().flatten(), 0.99))
     sigma = float(np.exp(rng.uniform(np.log(0.002), np.log(0.06)))) * (0.5 if planar else 1.0)
-    noise = torch.from_numpy(rng.standard_normal((2, *full.shape), dtype=np.float32))
     mask = torch.from_numpy(draw_mask(shape, acquired, planar, rng)).float()
-    kspace = (full + sigma * torch.complex(noise[0], noise[1])) * mask
+    kspace = (fft(clean) + sigma * white(clean.shape, rng)) * mask
     maps = espirit(kspace, mask, sets=2)
     truth = CartesianMRI(mask, maps).combine(clean)
     return Rehearsal(kspace, mask, maps, truth, sigma * float(np.exp(0.15 * rng.standard_normal())), contrast)
+
+
+def _rehearse_image(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal:
+    """One image, no coils: noisy, of low resolution (k-space cut to a centred block), or undersampled."""
+    shape = _even(rng, (144, 184), (128, 176))
+    picture = place(recolour(image, rng), shape, shape, rng)
+    smooth = smooth_phase(shape, rng) if rng.random() < 0.5 else torch.ones(shape, dtype=torch.complex64)
+    truth = torch.stack([picture * smooth, torch.zeros(shape, dtype=torch.complex64)])
+    truth = truth / float(torch.quantile(truth[0].abs().flatten(), 0.99).clamp_min(1e-6))
+    mask = np.ones(shape, dtype=bool)
+    kind = rng.random()
+    if kind < 0.4:
+        share = rng.uniform(0.3, 0.7, 2) if rng.random() < 0.5 else [float(rng.uniform(0.4, 0.7))] * 2
+        mask = np.zeros(shape, dtype=bool)
+        block = [masks.centre_block(n, int(n * f)) for n, f in zip(shape, share, strict=True)]
+        mask[block[0], block[1]] = True
+    elif kind < 0.6:
+        mask = draw_mask(shape, slice(0, shape[1]), bool(rng.random() < 0.5), rng)
+    sigma = float(np.exp(rng.uniform(np.log(0.003), np.log(0.2))))
+    sampled = torch.from_numpy(mask).float()
+    kspace = (fft(truth[:1]) + sigma * white((1, *shape), rng)) * sampled
+    maps = torch.zeros(2, 1, *shape, dtype=torch.complex64)
+    maps[0] = 1.0
+    return Rehearsal(kspace, sampled, maps, truth, sigma * float(np.exp(0.15 * rng.standard_normal())), contrast)
+
+
+def white(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+    """Complex white noise of unit variance per real component."""
+    parts = rng.standard_normal((2, *shape), dtype=np.float32)
+    return torch.complex(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]))
+
+
+def _even(rng: np.random.Generator, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[int, int]:
+    return 2 * int(rng.integers(rows[0] // 2, rows[1] // 2 + 1)), 2 * int(rng.integers(columns[0] // 2, columns[1] // 2 + 1))
 
 
 def draw_mask(shape: tuple[int, int], acquired: slice, planar: bool, rng: np.random.Generator) -> Array:
@@ -112,7 +143,11 @@ def recolour(image: Array, rng: np.random.Generator) -> Tensor:
     kind = rng.random()
     if kind < 0.4:
         return picture.clamp_min(0) ** float(rng.uniform(0.7, 1.5))
-    knots = np.concatenate([[0.0], rng.uniform(0.05, 1.0, 5)]) if kind < 0.75 else np.cumsum(np.concatenate([[0.0], rng.uniform(0, 0.4, 5)]))
+    knots = (
+        np.concatenate([[0.0], rng.uniform(0.05, 1.0, 5)])
+        if kind < 0.75
+        else np.cumsum(np.concatenate([[0.0], rng.uniform(0, 0.4, 5)]))
+    )
     grid = np.linspace(0, 1.5, len(knots))
     fine = np.linspace(0, 1.5, 256)
     curve = torch.from_numpy(np.interp(fine, grid, knots).astype(np.float32))
@@ -165,7 +200,7 @@ def smooth_phase(grid: tuple[int, int], rng: np.random.Generator) -> Tensor:
     return torch.polar(torch.ones(grid), phase + a * y + b * x + c * np.pi)
 
 
-def coil_field(grid: tuple[int, int], field: tuple[int, int], coils: int, rng: np.random.Generator) -> Tensor:
+def coil_field(grid: tuple[int, int], coils: int, rng: np.random.Generator) -> Tensor:
     """Return sensitivities `(coil, y, x)` of loops around the object: the 2D Biot-Savart field of wire pairs.
 
     In two dimensions a wire at `z0` makes the field `1 / (z - z0)`; a loop is two wires of opposite current.
@@ -179,8 +214,10 @@ def coil_field(grid: tuple[int, int], field: tuple[int, int], coils: int, rng: n
         angle = start + 2 * np.pi * (coil + rng.normal(0, 0.1)) / coils
         half = rng.uniform(0.6, 1.3) * np.pi / coils
         reach = rng.uniform(1.1, 1.45)
-        wires = [reach * np.exp(1j * (angle + s * half)) * np.array([grid[1], grid[0]]).max() / max(grid) for s in (-1, 1)]
-        maps.append((1 / (z - complex(wires[0])) - 1 / (z - complex(wires[1]))) * complex(np.exp(1j * rng.uniform(0, 2 * np.pi))))
+        wires = [reach * np.exp(1j * (angle + s * half)) for s in (-1, 1)]
+        maps.append(
+            (1 / (z - complex(wires[0])) - 1 / (z - complex(wires[1]))) * complex(np.exp(1j * rng.uniform(0, 2 * np.pi)))
+        )
     stack = torch.stack(maps)
     gain = torch.from_numpy(np.exp(rng.normal(0, 0.2, (coils, 1, 1))).astype(np.float32))
     return stack * gain / stack.abs().square().sum(0).sqrt().mean()

@@ -6,6 +6,7 @@ never sampled, as in scans with reduced resolution along the phase-encoding axis
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from veridical.errors import SettingError
@@ -81,7 +82,9 @@ def poisson_disc(shape: Shape, acceleration: float, acs: int = 24, seed: int = 0
     best = centre
     for _ in range(12):
         scale = 0.5 * (low + high)
-        best = _throw_darts(order, scale * (1.0 + slope * radius) / (1.0 + slope), shape) | centre
+        best = np.zeros(shape, dtype=bool)
+        _throw_darts(order, scale * (1.0 + slope * radius) / (1.0 + slope), best)
+        best |= centre
         if abs(best.sum() - goal) < 0.02 * goal:
             break
         low, high = (scale, high) if best.sum() > goal else (low, scale)
@@ -120,19 +123,23 @@ def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
     return block(half)
 
 
-def _throw_darts(order: Array, radius: Array, shape: Shape) -> Array:
-    """Accept points in random order unless one already lies within their radius."""
-    taken = np.zeros(shape, dtype=bool)
-    reach = max(1, int(np.ceil(radius.max())))
-    padded = np.pad(taken, reach)
-    offsets = np.hypot(*np.meshgrid(*[np.arange(-reach, reach + 1)] * 2, indexing="ij"))
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _throw_darts(order: Array, radius: Array, taken: Array) -> None:
+    """Accept points in the given order unless one already lies within their radius; fills `taken`."""
+    rows, columns = taken.shape
     for flat in order:
-        row, column = divmod(int(flat), shape[1])
-        window = padded[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
-        if not (window & (offsets < radius[row, column])).any():
-            padded[row + reach, column + reach] = True
-    inner = padded[reach:-reach, reach:-reach]
-    return np.array(inner)
+        row, column = flat // columns, flat % columns
+        reach = int(np.ceil(radius[row, column]))
+        limit = radius[row, column] ** 2
+        free = True
+        for y in range(max(0, row - reach), min(rows, row + reach + 1)):
+            for x in range(max(0, column - reach), min(columns, column + reach + 1)):
+                if taken[y, x] and (y - row) ** 2 + (x - column) ** 2 < limit:
+                    free = False
+                    break
+            if not free:
+                break
+        taken[row, column] = free
 
 
 def _check(acceleration: float) -> None:

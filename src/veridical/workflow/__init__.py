@@ -1,0 +1,1 @@
+"""Train, run again, compare."""

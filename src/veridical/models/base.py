@@ -1,0 +1,58 @@
+"""What all MR models share: the call, the device, and what training needs of a trainable one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from veridical.models.scan import Scan
+
+CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
+
+
+@dataclass(frozen=True)
+class MRIModel(ABC):
+    """A solver of one prepared slice. Subclasses are frozen dataclasses; their fields are their settings."""
+
+    name: ClassVar[str]
+    stochastic: ClassVar[bool] = False
+
+    @abstractmethod
+    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
+        """Return images `(draw, set, y, x)`, complex, in the scan's units; one draw where the model has no randomness."""
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file, or `none`."""
+        return "none"
+
+
+class Trainable(ABC):
+    """What `workflow/train.py` asks of a model that can be trained."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        """Make the untrained net from the recipe's `[model]` table."""
+
+    @classmethod
+    @abstractmethod
+    def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
+        """Return the training loss of one slice; `truth` is `(set, y, x)` in the scan's units."""
+
+    @classmethod
+    @abstractmethod
+    def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
+        """Return the best single estimate `(set, y, x)`, for validation."""
+
+
+def pick_device(device: str) -> torch.device:
+    """Turn `auto` into the best device there is."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,93 @@
+"""The joint brain prior: amortized flow matching over MR measurements; draws from p(image | measurement, contrast).
+
+The network of `nets/flow.py` is shown the noisy state, a classical estimate and what was measured; shown nothing, it is the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from veridical.errors import SettingError
+from veridical.models import weights
+from veridical.models.base import CONTRASTS, MRIModel, Trainable, pick_device
+from veridical.models.scan import Scan
+from veridical.nets.flow import FlowNet
+
+NOTHING = 0.1
+"""Share of the training in which nothing was measured, which makes the network the prior."""
+AT_START = 0.3
+"""Share of the training at t = 0, where the network is the posterior mean in one step."""
+
+
+@dataclass(frozen=True)
+class BrainPrior(MRIModel, Trainable):
+    """Sampler of brain slices given any Cartesian MR measurement."""
+
+    name: ClassVar[str] = "brain-prior"
+    stochastic: ClassVar[bool] = True
+    steps: int = 8
+    """Sampler steps. One gives the posterior mean; more give texture and spread. Time grows as steps."""
+    weights: str = "brain-prior"
+    """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise SettingError(f"steps = {self.steps}; the sampler takes 1 to 1000 steps.")
+
+    @property
+    def weights_hash(self) -> str:
+        return weights.fingerprint(self.weights)
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        return FlowNet(**settings).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
+        """Squared error of the clean image, weighted as the error of the velocity (capped near t = 1)."""
+        chance = torch.rand(3, generator=generator)
+        time = 0.0 if chance[0] < AT_START else float(chance[1])
+        measured = bool(chance[2] >= NOTHING)
+        noise = torch.randn(*truth.shape, 2, generator=generator)
+        state = (1 - time) * torch.view_as_complex(noise).to(truth.device) + time * truth
+        estimate = denoise(net, scan, state[None], time, contrast, measured)[0]
+        weight = 1.0 / ((1 - time) ** 2 + 0.05)
+        error = (estimate - truth).abs().square().mean()
+        return weight * error / truth.abs().square().mean().clamp_min(1e-3)
+
+    @classmethod
+    def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
+        with torch.inference_mode():
+            noise = torch.zeros_like(scan.start)
+            return denoise(net, scan, noise[None], 0.0, contrast)[0]
+
+
+def denoise(net: nn.Module, scan: Scan, state: Tensor, time: float, contrast: str, measured: bool = True) -> Tensor:
+    """Return the network's clean image for a batch of states `(draw, set, y, x)` at one time."""
+    batch = state.shape[0]
+    name = contrast if contrast in CONTRASTS else "other"
+    sigma, fraction = scan.condition if measured else (0.0, 0.0)
+    row = [time, sigma, fraction, float(measured), *(float(name == other) for other in CONTRASTS)]
+    condition = torch.tensor(row, device=state.device).expand(batch, -1)
+    start = scan.start if measured else torch.zeros_like(scan.start)
+    adjoint = scan.operator.adjoint(scan.kspace)
+
+    def gradient(image: Tensor) -> Tensor:
+        return scan.operator.normal(image) - adjoint
+
+    image: Tensor = net(
+        state,
+        start.expand_as(state),
+        scan.support.expand(batch, *scan.support.shape),
+        condition,
+        gradient if measured else None,
+    )
+    return image

@@ -1,0 +1,65 @@
+"""Learned proximal gradient (VarNet type) for Cartesian multi-coil MRI: one estimate, no draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from veridical.models import weights
+from veridical.models.base import MRIModel, Trainable, pick_device
+from veridical.models.scan import Scan
+from veridical.nets.unrolled import UnrolledNet
+
+
+@dataclass(frozen=True)
+class Unrolled(MRIModel, Trainable):
+    """The network of `nets/unrolled.py` with its shipped weights; their card says what they were trained on."""
+
+    name: ClassVar[str] = "unrolled"
+    weights: str = "unrolled"
+    """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+
+    @property
+    def weights_hash(self) -> str:
+        return weights.fingerprint(self.weights)
+
+    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
+        device = pick_device(self.device)
+        return self.predict(_net(self.weights, device), scan.to(device), contrast)[None].cpu()
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        return UnrolledNet(**settings).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
+        """Relative error of every cascade, the last one weighing ten times as much as the others."""
+        images = _run(net, scan)
+        errors = [(image[0] - truth).norm() / truth.norm().clamp_min(1e-3) for image in images]
+        return errors[-1] + 0.1 * torch.stack(errors[:-1]).mean()
+
+    @classmethod
+    def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
+        with torch.inference_mode():
+            return _run(net, scan)[-1][0]
+
+
+def _run(net: nn.Module, scan: Scan) -> list[Tensor]:
+    operator, kspace = scan.operator, scan.kspace
+    condition = torch.tensor([scan.condition], device=kspace.device)
+    images: list[Tensor] = net(operator.normal, operator.adjoint(kspace)[None], scan.start[None], scan.support[None], condition)
+    return images
+
+
+@cache
+def _net(name: str, device: torch.device) -> nn.Module:
+    net = Unrolled.build(weights.card(name)["net"])
+    net.load_state_dict(weights.load(name))
+    return net.to(device).eval()

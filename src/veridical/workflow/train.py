@@ -1,0 +1,318 @@
+"""Training: one readable loop. Step number and seed decide the data, so a killed run resumes to the same weights.
+
+A recipe is a TOML file: `[model]` (name, and settings of the net), `[data]` (weights of the sources, held-out patients) and
+`[training]`. Every `checkpoint` steps, the net, its moving average and the optimizer's state are written beside the log.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veridical import registry
+from veridical.datasets import pool
+from veridical.datasets.rehearsal import Rehearsal, rehearse
+from veridical.errors import FormatError, SettingError, nearest
+from veridical.models.base import Trainable, pick_device
+from veridical.models.scan import Scan, prepare, root_sum_of_squares
+from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.task import Progress, silent
+
+STRIP = 96
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The `[training]` table."""
+
+    steps: int = 1000
+    """Scans seen; one optimizer step each."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of Adam."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    decay_from: float = 0.6
+    """Share of the steps after which the rate falls to zero along a cosine."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights, which is what is kept."""
+    clip: float = 1.0
+    """Gradient norm limit."""
+    checkpoint: int = 500
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Of initialization and data."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+    validate: int = 16
+    """Held-out scans scored at every checkpoint."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The `[data]` table."""
+
+    sources: Mapping[str, float] = field(default_factory=lambda: {"cohort": 1.0})
+    """Source -> weight. `cohort`, `openms`, `ixi`, `sarcoma`."""
+    held_out: tuple[str, ...] = ()
+    """Patients of the real sets that are only validated on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe."""
+
+    name: str
+    model: str
+    net: Mapping[str, Any]
+    data: Data
+    training: Training
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a recipe; unknown tables and keys are refused."""
+        try:
+            tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise FormatError(f"The recipe {path} cannot be read: {error}.") from error
+        for key in tables:
+            if key not in ("model", "data", "training"):
+                raise SettingError(f"The recipe has no table {key!r}. {nearest(key, ('model', 'data', 'training'))}")
+        net = dict(tables.get("model", {}))
+        if "name" not in net:
+            raise SettingError('The recipe\'s [model] table needs a name, for instance name = "unrolled".')
+        model = net.pop("name")
+        return cls(
+            Path(path).stem, model, net, _table(Data, tables.get("data", {})), _table(Training, tables.get("training", {}))
+        )
+
+
+def train(recipe: str | Path, out: str | Path, resume: bool = False, progress: Progress = silent) -> Path:
+    """Train a model by a recipe.
+
+    Args:
+        recipe: path of the TOML file.
+        out: folder for checkpoints, log and the final weights; made when missing.
+        resume: go on from the last checkpoint in `out`; without one it starts anew.
+        progress: called as work goes on.
+
+    Returns:
+        The path of the weights (`NAME.safetensors`, half precision, with its card `NAME.json` beside it).
+    """
+    plan = Recipe.read(Path(recipe))
+    model: type[Trainable] = registry.get("model", plan.model)
+    if not issubclass(model, Trainable):
+        raise SettingError(f"{plan.model} has nothing to train.")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(plan, model, folder)
+    if resume:
+        run.restore()
+    run.loop(progress)
+    return run.finish()
+
+
+class Run:
+    """The state of one training run."""
+
+    def __init__(self, plan: Recipe, model: type[Trainable], folder: Path) -> None:
+        self.plan, self.model, self.folder = plan, model, folder
+        self.device = pick_device(plan.training.device)
+        torch.manual_seed(plan.training.seed)
+        self.net = model.build(plan.net).to(self.device)
+        self.average = {key: value.detach().clone() for key, value in self.net.state_dict().items()}
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=plan.training.learning_rate, betas=(0.9, 0.99))
+        self.step, self.seconds = 0, 0.0
+        self.source = Source(plan.data, plan.training.seed)
+        self.unseen = Source(plan.data, plan.training.seed, validation=True)
+
+    def loop(self, progress: Progress) -> None:
+        """Train up to the recipe's number of steps."""
+        settings, losses, since = self.plan.training, [], time.perf_counter()
+        while self.step < settings.steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * rate(self.step, settings)
+            losses.append(self.update())
+            self.step += 1
+            if self.step % settings.checkpoint == 0 or self.step == settings.steps:
+                self.seconds += time.perf_counter() - since
+                self.log(float(np.mean(losses)))
+                self.save()
+                losses, since = [], time.perf_counter()
+            progress(f"training {self.plan.name}", self.step, settings.steps)
+
+    def update(self) -> float:
+        """One scan, one optimizer step, one step of the moving average; returns the loss."""
+        generator = torch.Generator().manual_seed(self.plan.training.seed * 1_000_003 + self.step)
+        rehearsal, rng = self.source.draw(self.step)
+        pieces = cut(rehearsal, rng)
+        total = 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        for scan, truth in pieces:
+            loss = self.model.objective(
+                self.net, scan.to(self.device), truth.to(self.device), rehearsal.contrast, generator
+            ) / len(pieces)
+            loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.plan.training.clip)
+        self.optimizer.step()
+        decay = min(self.plan.training.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for key, value in self.net.state_dict().items():
+                self.average[key].lerp_(value, 1 - decay)
+        return total
+
+    def log(self, loss: float) -> None:
+        """Validate the moving average on held-out scans and append one line of JSON to the log."""
+        net = self.model.build(self.plan.net).to(self.device)
+        net.load_state_dict(self.average)
+        scores = validate(self.model, net.eval(), self.unseen, self.plan.training.validate, self.device)
+        line = {"step": self.step, "seconds": round(self.seconds, 1), "loss": round(loss, 5), **scores}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write a checkpoint: a temporary name first, then renamed."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        meta = {"step": str(self.step), "seconds": str(self.seconds)}
+        write_tensors(self.folder / "checkpoint.safetensors", tensors, meta)
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint, if there is one."""
+        from safetensors import safe_open
+
+        path = self.folder / "checkpoint.safetensors"
+        if not path.is_file():
+            return
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.net.load_state_dict(_under(tensors, "net."))
+        self.average = {key: value.to(self.device) for key, value in _under(tensors, "average.").items()}
+        state = self.optimizer.state_dict()
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under(tensors, "adam.").items():
+            index, _, name = key.partition(".")
+            slots.setdefault(int(index), {})[name] = value
+        state["state"] = slots
+        self.optimizer.load_state_dict(state)
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+
+    def finish(self) -> Path:
+        """Write the averaged weights in half precision and the card."""
+        path = self.folder / f"{self.plan.name}.safetensors"
+        write_tensors(path, {key: value.half() for key, value in self.average.items()}, {})
+        lines = (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        card = {
+            "model": self.plan.model,
+            "net": dict(self.plan.net),
+            "data": {"sources": dict(self.plan.data.sources), "held_out": list(self.plan.data.held_out)},
+            "training": asdict(self.plan.training),
+            "seconds": round(self.seconds),
+            "validation": json.loads(lines[-1]),
+        }
+        write_text(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
+        return path
+
+
+class Source:
+    """Draws rehearsed scans from the mixed sources by step number."""
+
+    def __init__(self, data: Data, seed: int, validation: bool = False) -> None:
+        self.seed, self.validation = seed, validation
+        real = [name for name in sorted(data.sources) if name != "cohort"]
+        self.pools = {name: pool.load(name, data.held_out, validation) for name in real}
+        self.names = [name for name in sorted(data.sources) if name == "cohort" or self.pools[name]]
+        weights = np.array([data.sources[name] for name in self.names], dtype=float)
+        self.weights = weights / weights.sum()
+
+    def draw(self, step: int) -> tuple[Rehearsal, np.random.Generator]:
+        """Return the scan of a step; the same step gives the same scan."""
+        rng = np.random.default_rng([self.seed, step, int(self.validation)])
+        name = self.names[int(rng.choice(len(self.names), p=self.weights))]
+        chosen = self.pools[name][int(rng.integers(len(self.pools[name])))]
+        return rehearse(chosen.image.astype(np.float32), chosen.contrast, rng), rng
+
+
+def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[tuple[Scan, Tensor]]:
+    """Prepare a rehearsed scan; where whole lines were sampled, cut two strips along the readout to save time."""
+    scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma)
+    truth = rehearsal.truth / scan.scale
+    rows = rehearsal.mask.shape[0]
+    if not rehearsal.linewise or rows <= STRIP:
+        return [(scan, truth)]
+    pieces = []
+    for start in rng.integers(0, rows - STRIP + 1, 2):
+        part = rehearsal.strip(int(start), STRIP)
+        where = slice(int(start), int(start) + STRIP)
+        operator = CartesianMRI(part.mask, part.maps)
+        piece = Scan(
+            operator, part.kspace / scan.scale, scan.start[..., where, :], scan.sigma, scan.scale, scan.support[..., where, :]
+        )
+        pieces.append((piece, truth[..., where, :]))
+    return pieces
+
+
+def validate(model: type[Trainable], net: nn.Module, source: Source, count: int, device: torch.device) -> dict[str, float]:
+    """Return the mean PSNR in dB (peak: the 99th percentile, 1) of the start and of the net on `count` fixed scans."""
+    gains, starts = [], []
+    for index in range(count):
+        rehearsal, _ = source.draw(index)
+        scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma).to(device)
+        truth = root_sum_of_squares(rehearsal.truth.to(device) / scan.scale)
+        inside = scan.support[0] > 0.5
+        for image, into in ((scan.start, starts), (model.predict(net, scan, rehearsal.contrast), gains)):
+            error = (root_sum_of_squares(image) - truth)[inside].square().mean().clamp_min(1e-12)
+            into.append(-10 * math.log10(float(error)))
+    return {"start_db": round(float(np.mean(starts)), 3), "net_db": round(float(np.mean(gains)), 3)}
+
+
+def rate(step: int, settings: Training) -> float:
+    """Return the share of the peak learning rate at a step: linear warm-up, constant, cosine to zero."""
+    warm = min(1.0, (step + 1) / max(1, settings.warmup))
+    begin = settings.decay_from * settings.steps
+    late = max(0.0, (step - begin) / max(1.0, settings.steps - begin))
+    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
+    """Write a safetensors file under a temporary name, then rename it."""
+    from safetensors.torch import save_file
+
+    whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(whole, temporary, metadata=dict(meta))
+    temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _table(cls: type[T], values: Mapping[str, Any]) -> T:
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise SettingError(f"The recipe's [{cls.__name__.lower()}] table has no key {key!r}. {nearest(key, known)}")
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
