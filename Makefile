@@ -1,0 +1,60 @@
+# Every target sets itself up: `make demo` and `make test` work on a clean clone. See CONTRIBUTING.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test real bench weights check docs clean
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+DEMO ?= demo
+RECIPES ?= $(wildcard recipes/*.toml)
+export VERIDICAL_DATA ?= $(abspath ../shared/data)
+# Idle OpenMP threads that spin slow down everything else on a shared machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+READY := $(VENV)/.ready
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+# Torch first: without an NVIDIA GPU its CPU build, which is 5 times smaller; then a constraint that keeps it in place.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	if [ "$$(uname)" != Linux ] || nvidia-smi > /dev/null 2>&1; then $(PIP) install "$(TORCH)"; \
+	else $(PIP) install "$(TORCH)+cpu" 2> /dev/null || { $(PIP) install uv && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$(TORCH)"; }; fi
+	$(BIN)/python -m pip freeze | grep '^torch==' > $(VENV)/constraints.txt
+	$(PIP) install -c $(VENV)/constraints.txt -e '.[dev,mri]'
+	touch $@
+
+demo: $(READY) ## scan a digital patient, reconstruct it four ways, write one HTML report
+	$(BIN)/veridical demo --out $(DEMO)
+
+test: $(READY) ## the fast tests: no real data, no network
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not real"
+
+real: $(READY) ## the tests that need the real data sets in VERIDICAL_DATA
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m real
+
+bench: $(READY) ## the measurements of docs/measurements.md
+	$(BIN)/veridical bench
+
+weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
+	for recipe in $(RECIPES); do $(BIN)/veridical train $$recipe --resume; done
+
+check: $(READY) ## style, types and the rules of the house
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy src
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_house.py
+
+docs: $(READY) ## build the documentation into site/
+	$(PIP) install -c $(VENV)/constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(DEMO) site

@@ -1,0 +1,89 @@
+"""The command of a task, made from its dataclass: `veridical TASK INPUT OUTPUT [--settings]`.
+
+Attributes of this module are made on demand: `run.reconstruct` loads the task and returns its command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from veridical import registry
+from veridical.doors import show
+from veridical.task import Task
+
+SETTINGS = Group("Settings", sort_key=1)
+READING = Group("Reading: what the file does not say itself", sort_key=2)
+RUNNING = Group("Running", sort_key=3)
+FLAG = Parameter(name="*", negative=())
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How to read the input; each is needed only where the file does not say it."""
+
+    axes: str | None = None
+    """Axes of a bare array in their order, for instance coil,y,x for k-space."""
+    mask: Path | None = None
+    """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not sampled."""
+    contrast: str | None = None
+    """Contrast, one for each channel, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET."""
+    units: str | None = None
+    """Units of an image: HU, SUV, ms, a.u., 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How to run and what to print."""
+
+    seed: int = 0
+    """Seed of everything random: same seed, same bytes."""
+    json: bool = False
+    """Print one JSON object with every output file by role, and nothing else, on standard output."""
+    overwrite: bool = False
+    """Replace an earlier result in OUTPUT."""
+    quiet: bool = False
+    """Draw no progress bar."""
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    if name.startswith("_") or name not in registry.entries("task"):
+        raise AttributeError(name)
+    return command(registry.get("task", name))
+
+
+def command(task: type[Task]) -> Callable[..., None]:
+    """Return the function from which the command line makes a task's flags and help."""
+
+    def run(source: Path, output: Path, /, *, settings: Any, reading: Any = Reading(), running: Any = Running()) -> None:  # noqa: B008
+        execute(settings, source, output, reading, running)
+
+    if all(
+        f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
+    ):
+        run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
+    run.__doc__ = task.__doc__
+    run.__annotations__ = {
+        "source": Annotated[Path, Parameter(name="INPUT", help="File or folder to read.")],
+        "output": Annotated[Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")],
+        "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
+        "reading": Annotated[Reading, Parameter(name="*", group=READING)],
+        "running": Annotated[Running, Parameter(name="*", negative=(), group=RUNNING)],
+        "return": None,
+    }
+    return run
+
+
+def execute(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+    """Read, run, save, and say what came of it."""
+    from veridical.io import bids, files
+
+    with show.only_result(running.json), show.progress(running.quiet) as progress:
+        subject = files.read(source, **dataclasses.asdict(reading))
+        derived = task(subject, running.seed, progress)
+        written = bids.save(derived, output, overwrite=running.overwrite)
+    show.result(derived, written, as_json=running.json)

@@ -1,0 +1,107 @@
+"""What the command line shows: a progress bar on standard error, a short summary, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veridical.task import Progress, silent
+
+if TYPE_CHECKING:
+    from veridical.types import Derived
+
+MARKS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim"}
+
+
+@contextmanager
+def only_result(wanted: bool) -> Iterator[None]:
+    """While work goes on, send what libraries print to standard error, so that standard output holds the result alone."""
+    if not wanted:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Yield a progress callback that draws a bar on standard error, or draws nothing when that is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        known: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = bars.add_task(what, total=total)
+            bars.update(known[what], completed=done, total=total)
+
+        yield report
+
+
+def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None:
+    """Print what came of a task: the files by role, the verdicts, what is missing and why."""
+    if as_json:
+        step = derived.steps[-1]
+        found = {
+            "task": step.task,
+            "kind": derived.kind,
+            **{role: str(path) for role, path in written.items()},
+            "findings": [asdict(finding) for finding in derived.findings],
+            "absent": dict(derived.absent),
+            "model": step.model,
+            "weights": step.weights,
+            "seed": step.seed,
+        }
+        print(json.dumps(plain(found), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(f"{derived.kind} by {derived.steps[-1].model}, {derived.image.geometry}"))
+    rows = Table.grid(padding=(0, 2))
+    for finding in derived.findings:
+        rows.add_row(Text(finding.verdict.replace("_", " "), MARKS[finding.verdict]), finding.check, Text(finding.reason))
+    for companion, reason in derived.absent.items():
+        rows.add_row(Text("absent", "dim"), companion, Text(reason))
+    for role, path in written.items():
+        rows.add_row("", role, Text(str(path)))
+    console.print(rows)
+
+
+def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:
+    """Print what the registry knows: kind -> name -> summary."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    width = max((len(name) for entries in found.values() for name in entries), default=0)
+    for kind, entries in found.items():
+        print(f"{kind}: {len(entries)}")
+        for name, summary in entries.items():
+            print(f"  {name:<{width}}  {summary}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: numpy numbers and arrays as plain ones, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

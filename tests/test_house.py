@@ -1,0 +1,189 @@
+"""The rules of the house, read from the syntax tree: layers, sizes, what may not be imported, and how fast the door opens."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "veridical"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+LAYERS = {
+    "": 0,
+    "generate": 1,
+    "nets": 1,
+    "physics": 1,
+    "io": 1,
+    "models": 2,
+    "metrics": 2,
+    "audit": 2,
+    "tasks": 3,
+    "datasets": 3,
+    "workflow": 4,
+    "report": 4,
+    "doors": 5,
+}
+SIDEWAYS = {
+    ("io", "physics"): "a raw-data file is read into a CartesianScan",
+    ("generate", "physics"): "samplers and guidance ask operators for A x and A^H y",
+    ("nets", "physics"): "unrolled networks have data consistency inside",
+    ("audit", "metrics"): "a check may rest on a score",
+    ("workflow", "report"): "the demo and the benches end in a report",
+}
+"""Imports between two folders of one layer that are allowed, and why."""
+NETWORK = {"socket", "http", "urllib.request", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "xmlrpc", "huggingface_hub"}
+UNSAFE = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 500, 70, 8
+PATIENCE = 4.0 if os.environ.get("CI") or os.environ.get("PYTEST_XDIST_WORKER") else 1.0
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def folder(path: Path) -> str:
+    parts = path.relative_to(SOURCE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """Every absolute module name imported anywhere below a node, names of `from` imports included."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+
+
+def at_module_level(module: ast.Module) -> Iterator[str]:
+    """What runs at import: outside functions and outside `if TYPE_CHECKING`."""
+    for node in module.body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from imported(node)
+
+
+def within(name: str, modules: set[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def home(name: str) -> str | None:
+    """The folder of ours that an imported name lives in; None for other packages, '' for layer 0."""
+    first, *rest = name.split(".")
+    if first != "veridical":
+        return None
+    return rest[0] if rest and (SOURCE / rest[0]).is_dir() else ""
+
+
+def test_every_folder_has_a_layer() -> None:
+    found = {folder(path) for path in FILES}
+    assert found <= set(LAYERS), f"give these folders a layer: {found - set(LAYERS)}"
+    assert all(len(path.relative_to(SOURCE).parts) <= 2 for path in FILES), "at most two levels"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_down_only(path: Path) -> None:
+    here = folder(path)
+    for name in imported(tree(path)):
+        there = home(name)
+        if there is None or there == here:
+            continue
+        down = LAYERS[there] < LAYERS[here]
+        assert down or (here, there) in SIDEWAYS, (
+            f"{path.relative_to(ROOT)} imports {name}: layer {LAYERS[here]} -> {LAYERS[there]}"
+        )
+
+
+def test_nets_and_samplers_never_see_files_and_tasks_never_import_io() -> None:
+    for path in FILES:
+        if folder(path) in {"nets", "generate", "tasks"}:
+            assert not [name for name in imported(tree(path)) if home(name) == "io"], path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_nothing_is_unpickled_and_nothing_goes_online(path: Path) -> None:
+    names = set(imported(tree(path)))
+    assert not {name for name in names if within(name, UNSAFE)}
+    if folder(path) != "doors":
+        assert not {name for name in names if within(name, NETWORK)}
+    for call in (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)):
+        assert ast.unparse(call.func) not in {"torch.load", "torch.save", "eval", "exec"}, f"line {call.lineno}"
+        for keyword in call.keywords:
+            allowed = keyword.arg != "allow_pickle" or ast.unparse(keyword.value) == "False"
+            assert allowed, f"line {call.lineno}: allow_pickle"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_and_functions_fit_in_a_head(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST_FILE, f"{lines} lines"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{node.name}: {length} lines"
+            count = len(
+                [a for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "cls")]
+            )
+            assert count <= MOST_ARGUMENTS, f"{node.name}: {count} arguments"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if folder(p) == "doors"], ids=lambda p: p.name)
+def test_doors_import_nothing_slow(path: Path) -> None:
+    slow = {
+        "torch",
+        "numpy",
+        "scipy",
+        "numba",
+        "monai",
+        "nibabel",
+        "pydicom",
+        "matplotlib",
+        "skimage",
+        "nilearn",
+        "h5py",
+        "rich",
+    }
+    heavy = {f"veridical.{name}" for name, layer in LAYERS.items() if name not in ("", "doors")}
+    names = set(at_module_level(tree(path)))
+    assert not {name for name in names if within(name, slow | heavy)}
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_importing_the_package_its_doors_and_its_tasks_loads_no_torch() -> None:
+    code = (
+        "import sys, veridical, veridical.doors.cli, veridical.doors.run; from veridical import registry;"
+        "[entry.load() for entry in registry.entries('task').values()];"
+        "print([m for m in ('torch', 'scipy', 'nibabel', 'matplotlib', 'monai') if m in sys.modules])"
+    )
+    assert python(code).strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["-c", "import veridical"], ["-m", "veridical.doors.cli", "--help"]], ids=["import", "help"])
+def test_the_door_opens_within_half_a_second(words: list[str]) -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=60)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5 * PATIENCE, f"best of three: {min(times):.2f} s"
+
+
+def test_nothing_in_the_sources_names_a_place_on_somebodys_machine() -> None:
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert not [mark for mark in ("/home/", "/Users/", "/work/", "/tmp/", "C:\\") if mark in text], path
