@@ -64,4 +64,5 @@ def step(task: Task, subject: Measurement | Image, derived: Derived, seed: int) 
     """Return the record of one run of a task."""
     model, weights = task.model_and_weights()
     settings: dict[str, Any] = dataclasses.asdict(task)
-    return Step(task.name, settings, inputs(subject), model, weights, versions(), seed, outputs(derived))
+    source = dict(subject.header.get("source", {}))
+    return Step(task.name, settings, inputs(subject), model, weights, versions(), seed, outputs(derived), source)

@@ -182,7 +182,10 @@ class Patient:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of provenance: what was done to what, by which model, with which settings, versions and seed."""
+    """One entry of provenance: what was done to what, by which model, with which settings, versions and seed.
+
+    `source` says how to read the input again (`path` and the options of `veridical.read`); empty when it was made in memory.
+    """
 
     task: str
     settings: Mapping[str, Any]
@@ -192,6 +195,7 @@ class Step:
     versions: Mapping[str, str]
     seed: int
     outputs: Mapping[str, str] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
