@@ -1,15 +1,19 @@
-"""Shared by all tests: one thread, no display, and the real data where they are."""
+"""Shared by all tests: one thread, no display, the real data where they are, and a small registered task."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
+
+from veridical import registry
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("VERIDICAL_DATA", ROOT.parent / "shared" / "data"))
@@ -28,3 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def real_data() -> Path:
     """The folder of the real data sets; ask for it in tests marked `real`."""
     return DATA
+
+
+@pytest.fixture
+def jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the small task of `fakes.py` for the length of a test, as a third party would."""
+    known = registry.entries
+    entry = registry.Entry("task", "jitter", "Add noise to an image.", "fakes:Jitter")
+    monkeypatch.setattr(registry, "entries", lambda kind: known(kind) | ({"jitter": entry} if kind == "task" else {}))

@@ -88,8 +88,8 @@ def unexpected(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     print(
-        f"veridical: unexpected {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. This is an error in "
-        f"Veridical {veridical.__version__}. Please report it with the command you ran; --debug shows the whole trace (remove "
+        f"veridical: unexpected {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. This is an "
+        f"error in Veridical {veridical.__version__}. Please report it with the command you ran; --debug shows the whole trace (remove "
         "names of patients from it first).",
         file=sys.stderr,
     )

@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Callable[..., None]:
 def command(task: type[Task]) -> Callable[..., None]:
     """Return the function from which the command line makes a task's flags and help."""
 
-    def run(source: Path, output: Path, /, *, settings: Any, reading: Any = Reading(), running: Any = Running()) -> None:  # noqa: B008
+    def run(source: Path, output: Path, /, *, settings: Any, reading: Any = Reading(), running: Any = Running()) -> None:
         execute(settings, source, output, reading, running)
 
     if all(

@@ -1,0 +1,125 @@
+"""Make a stored result again from its provenance and compare it byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+from veridical import provenance, registry
+from veridical.errors import InputError, ProvenanceError
+from veridical.io.files import read
+from veridical.task import Progress, Task, silent
+from veridical.types import Derived, Image, Measurement, Step
+
+
+def rerun(path: str | Path, progress: Progress = silent) -> Derived:
+    """Repeat every step of a stored result and return the result made again, which has the same bytes.
+
+    Args:
+        path: the `provenance.json` that was saved with the result.
+        progress: called as work goes on.
+
+    Raises:
+        ProvenanceError: the record cannot be read or repeated, or the remake differs. The message names the first
+            difference: the input, the weights, a version, or the outputs that differ.
+    """
+    steps = recorded(Path(path))
+    subject: Image | Measurement = source(steps[0], Path(path))
+    for step in steps:
+        same_input(step, subject)
+        task: Task = registry.get("task", step.task).from_settings(dict(step.settings))
+        same_weights(step, task)
+        derived = task(subject, step.seed, progress)
+        same_outputs(step, derived.steps[-1])
+        subject = derived.image
+    return derived
+
+
+def recorded(path: Path) -> list[Step]:
+    """Return the steps of a `provenance.json`.
+
+    Raises:
+        ProvenanceError: there is no such file, or it is not a provenance record.
+    """
+    known = {f.name for f in fields(Step)}
+    try:
+        entries = cast("list[dict[str, Any]]", json.loads(path.read_text(encoding="utf-8"))["steps"])
+        steps = [Step(**{key: plain(value) for key, value in entry.items() if key in known}) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProvenanceError(
+            f"{path} is not a provenance record ({type(error).__name__}: {error}); expected the provenance.json that was saved "
+            "with a result."
+        ) from error
+    if not steps:
+        raise ProvenanceError(f"{path} holds no step; expected at least one. It was not saved with a result.")
+    return steps
+
+
+def plain(value: Any) -> Any:
+    """Turn JSON's lists back into the tuples that settings hold."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return tuple(plain(item) for item in value) if isinstance(value, list) else value
+
+
+def source(step: Step, path: Path) -> Image | Measurement:
+    """Read the input of the first step again.
+
+    Raises:
+        ProvenanceError: the record names no file, or it cannot be read any more.
+    """
+    options = dict(step.source)
+    file = options.pop("path", None)
+    if file is None:
+        raise ProvenanceError(
+            f"{path} names no input file: the input was made in memory. Save it to a file and start from veridical.read(file)."
+        )
+    try:
+        return read(file, **options)
+    except InputError as error:
+        raise ProvenanceError(f"The input cannot be read any more. {error}") from error
+
+
+def same_input(step: Step, subject: Image | Measurement) -> None:
+    """Raise a ProvenanceError when the input is not what it was."""
+    changed = differing(step.inputs, provenance.inputs(subject))
+    if changed:
+        raise ProvenanceError(
+            f"Input changed since {step.task} was run: {', '.join(changed)} differ. Restore the original file."
+        )
+
+
+def same_weights(step: Step, task: Task) -> None:
+    """Raise a ProvenanceError when the model or its weights are not what they were."""
+    model, weights = task.model_and_weights()
+    if (model, weights) != (step.model, step.weights):
+        raise ProvenanceError(
+            f"Weights changed: {step.task} was run by {step.model} ({step.weights[:12]}), now it is {model} ({weights[:12]}). "
+            "Install the version of Veridical, or the weights, that the record names."
+        )
+
+
+def same_outputs(step: Step, repeated: Step) -> None:
+    """Raise a ProvenanceError when outputs differ; a version that differs is named first, as the likely cause."""
+    changed = differing(step.outputs, repeated.outputs)
+    if not changed:
+        return
+    causes = differing(step.versions, repeated.versions)
+    named = [f"{name} was {step.versions.get(name)}, is {repeated.versions.get(name)}" for name in causes]
+    raise ProvenanceError(
+        f"{f'Version changed: {"; ".join(named)}. ' if named else ''}{', '.join(changed)} of {step.task} differ; the same are: "
+        f"{', '.join(name for name in step.outputs if name not in changed) or 'none'}. "
+        + (
+            "Install the recorded versions and run it again."
+            if named
+            else "Input, weights, settings and versions are the same."
+        )
+    )
+
+
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the keys whose values are not the same, in order."""
+    return [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]

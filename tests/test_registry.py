@@ -1,0 +1,70 @@
+"""A file is an entry of its folder; listing imports nothing; names that are not there are refused with the nearest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+
+import pytest
+
+from veridical import registry
+from veridical.errors import SettingError
+
+Install = Callable[[str, str], None]
+KNOWN = [(kind, name) for kind in registry.FOLDERS for name in registry.entries(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), KNOWN, ids=[f"{kind} {name}" for kind, name in KNOWN])
+def test_every_entry_can_be_loaded_and_says_in_a_line_what_it_is(kind: str, name: str) -> None:
+    entry = registry.entries(kind)[name]
+    assert callable(entry.load())
+    assert len(entry.summary) > 10
+    assert "\n" not in entry.summary
+
+
+def test_the_name_is_that_of_the_file_and_the_class_that_of_the_name() -> None:
+    assert registry.entries("operator")["cartesian-mri"].target == "veridical.physics.cartesian_mri:CartesianMRI"
+    assert "linear" not in registry.entries("operator")
+
+
+def test_listing_everything_imports_none_of_it() -> None:
+    code = (
+        "import sys; from veridical import registry; [registry.entries(k) for k in registry.FOLDERS];"
+        "print('torch' in sys.modules, 'veridical.physics' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(SettingError, match="'cartesian-mri'"):
+        registry.get("operator", "cartesian-mir")
+    with pytest.raises(SettingError, match="'operator'"):
+        registry.entries("operators")
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Install an entry point for the length of a test."""
+
+    def install(name: str, value: str) -> None:
+        point = metadata.EntryPoint(name, value, "veridical.metric")
+        monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == point.group else [])
+        registry.entries.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    registry.entries.cache_clear()
+
+
+def test_third_parties_add_entries_through_entry_points(third_party: Install) -> None:
+    third_party("absolute-value", "builtins:abs")
+    assert registry.get("metric", "absolute-value") is abs
+
+
+def test_a_third_party_cannot_take_a_name_of_ours(third_party: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.FOLDERS, "metric", "physics")
+    third_party("selection", "builtins:abs")
+    with pytest.raises(SettingError, match="Two metric entries are called 'selection'"):
+        registry.entries("metric")

@@ -1,0 +1,85 @@
+"""A task is its settings; calling it records what was done."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fakes import Jitter
+from veridical import registry
+from veridical.errors import SettingError
+from veridical.task import Task, setting_docs
+from veridical.types import Geometry, Image
+
+KNOWN = [(kind, name) for kind in ("task", "model") for name in registry.entries(kind)]
+
+
+@pytest.fixture
+def image() -> Image:
+    data = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    return Image(data, Geometry.index((3, 4, 5)), "a.u.", ("T1w", "FLAIR"))
+
+
+def test_the_name_is_that_of_the_class_in_the_words_of_the_command_line() -> None:
+    @dataclass(frozen=True)
+    class SeeClearer(Jitter):
+        pass
+
+    assert SeeClearer.name == "see-clearer"
+
+
+def test_calling_a_task_records_settings_seed_inputs_and_outputs(image: Image) -> None:
+    (step,) = Jitter(spread=0.25)(image, seed=3).steps
+    assert (step.task, step.seed, step.model, step.weights) == ("jitter", 3, "none", "none")
+    assert step.settings == {"spread": 0.25, "draws": 4, "keep": ()}
+    assert set(step.inputs) == {"data"}
+    assert set(step.outputs) == {"estimate", "draws", "lower", "upper", "evidence", "measured", "unmeasured"}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(image: Image) -> None:
+    first, again, other = (Jitter()(image, seed).steps[0].outputs for seed in (1, 1, 2))
+    assert first == again
+    assert first["estimate"] != other["estimate"]
+
+
+def test_progress_is_told(image: Image) -> None:
+    told: list[tuple[str, int, int]] = []
+    Jitter(draws=2)(image, progress=lambda *what: told.append(what))
+    assert told == [("drawing", 1, 2), ("drawing", 2, 2)]
+
+
+def test_settings_that_are_not_there_are_refused_with_the_nearest() -> None:
+    assert Jitter.from_settings({"draws": 2}) == Jitter(draws=2)
+    with pytest.raises(SettingError, match="'draws'"):
+        Jitter.from_settings({"drawz": 2})
+
+
+def test_docstrings_under_fields_are_read_through_base_classes() -> None:
+    @dataclass(frozen=True)
+    class More(Jitter):
+        """More."""
+
+        more: int = 1
+        """Another
+        setting."""
+
+    assert setting_docs(More)["more"] == "Another\nsetting."
+    assert setting_docs(More)["draws"].startswith("Number of draws")
+
+
+def test_a_task_without_its_work_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Task()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("fake", "jitter"), *KNOWN], ids=lambda word: word)
+def test_settings_are_frozen_and_each_says_what_it_does(kind: str, name: str) -> None:
+    cls = Jitter if kind == "fake" else registry.get(kind, name)
+    assert dataclasses.is_dataclass(cls)
+    assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    docs = setting_docs(cls)
+    for setting in dataclasses.fields(cls):
+        assert len(docs.get(setting.name, "")) > 10, f"{cls.__name__}.{setting.name} needs a docstring under the field"

@@ -1,0 +1,92 @@
+"""Types refuse what does not fit together and cannot be edited in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from veridical.errors import GeometryError, InputError, UnitsError
+from veridical.physics.cartesian_mri import CartesianScan
+from veridical.types import Derived, Geometry, Image, Measurement, Noise, Step
+
+
+def image(shape: tuple[int, int, int] = (3, 4, 5), channels: tuple[str, ...] = ("T1w",)) -> Image:
+    return Image(np.zeros((len(channels), *shape), np.float32), Geometry.index(shape), "a.u.", channels)
+
+
+def test_an_image_cannot_be_edited_and_the_callers_array_stays_writable() -> None:
+    mine = np.zeros((1, 3, 4, 5), np.float32)
+    taken = Image(mine, Geometry.index((3, 4, 5)), "a.u.", ("T1w",))
+    with pytest.raises(ValueError, match="read-only"):
+        taken.data[0, 0, 0, 0] = 1
+    mine[0, 0, 0, 0] = 1
+    assert mine.flags.writeable
+
+
+def test_a_measurement_and_a_scan_mask_cannot_be_edited() -> None:
+    scan = CartesianScan(np.ones((1, 4, 4)))
+    measured = Measurement(np.zeros((1, 2, 4, 4), np.complex64), scan, Noise("gaussian", 0.1), Geometry.index((4, 4, 1)))
+    for array in (measured.data, scan.mask):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("data", "units", "channels", "error"),
+    [
+        (np.zeros((3, 4, 5)), "HU", ("CT",), GeometryError),
+        (np.zeros((1, 3, 4, 6)), "HU", ("CT",), GeometryError),
+        (np.zeros((1, 3, 4, 5)), "", ("CT",), UnitsError),
+        (np.zeros((2, 3, 4, 5)), "HU", ("CT",), InputError),
+    ],
+    ids=["no channel axis", "other grid", "no units", "too few names"],
+)
+def test_an_image_that_does_not_fit_is_refused(data: np.ndarray, units: str, channels: tuple[str, ...], error: type) -> None:
+    with pytest.raises(error):
+        Image(data, Geometry.index((3, 4, 5)), units, channels)
+
+
+def test_a_channel_is_found_by_its_name_and_a_missing_one_names_those_that_are_there() -> None:
+    both = image(channels=("T1w", "FLAIR"))
+    assert both["FLAIR"].shape == (3, 4, 5)
+    with pytest.raises(InputError, match="T1w, FLAIR"):
+        both["T2w"]
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan)], ids=["singular", "3x3", "NaN"])
+def test_an_affine_that_is_no_grid_is_refused(affine: np.ndarray) -> None:
+    with pytest.raises(GeometryError):
+        Geometry((3, 4, 5), affine)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 0)])
+def test_a_grid_has_three_positive_sides(shape: tuple[int, ...]) -> None:
+    with pytest.raises(GeometryError):
+        Geometry(shape, np.eye(4))  # type: ignore[arg-type]
+
+
+def test_spacing_is_kept_under_rotation() -> None:
+    angle = 0.3
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([0.5, 2.0, 3.0])
+    assert Geometry((3, 4, 5), affine).spacing == pytest.approx((0.5, 2.0, 3.0))
+
+
+def test_grids_match_by_their_farthest_corner() -> None:
+    affine = np.eye(4)
+    affine[0, 0] = 1 + 2e-5
+    assert Geometry((10, 4, 5), affine).matches(Geometry((10, 4, 5), np.eye(4)))
+    assert not Geometry((101, 4, 5), affine).matches(Geometry((101, 4, 5), np.eye(4)))
+
+
+def test_a_grid_without_millimetres_says_so() -> None:
+    assert "unknown size" in str(Geometry.index((3, 4, 5)))
+    assert "1 x 1 x 1 mm" in str(Geometry((3, 4, 5), np.eye(4)))
+
+
+def test_adding_a_step_leaves_the_first_result_as_it_was() -> None:
+    first = Derived(image(), "point estimate")
+    step = Step("enhance", {}, {}, "none", "none", {}, 0)
+    assert first.with_step(step).steps == (step,)
+    assert first.steps == ()
