@@ -69,7 +69,7 @@ def test_a_changed_input_is_named_first(stored: Stored, scan: Path) -> None:
 def test_an_input_that_is_gone_is_named(stored: Stored, scan: Path) -> None:
     path = stored()
     scan.unlink()
-    with pytest.raises(ProvenanceError, match="cannot be read any more.*sub-1_T1w"):
+    with pytest.raises(ProvenanceError, match=r"cannot be read any more.*sub-1_T1w"):
         rerun(path)
 
 

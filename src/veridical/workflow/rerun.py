@@ -107,17 +107,13 @@ def same_outputs(step: Step, repeated: Step) -> None:
     changed = differing(step.outputs, repeated.outputs)
     if not changed:
         return
-    causes = differing(step.versions, repeated.versions)
-    named = [f"{name} was {step.versions.get(name)}, is {repeated.versions.get(name)}" for name in causes]
-    raise ProvenanceError(
-        f"{f'Version changed: {"; ".join(named)}. ' if named else ''}{', '.join(changed)} of {step.task} differ; the same are: "
-        f"{', '.join(name for name in step.outputs if name not in changed) or 'none'}. "
-        + (
-            "Install the recorded versions and run it again."
-            if named
-            else "Input, weights, settings and versions are the same."
-        )
-    )
+    kept = ", ".join(name for name in step.outputs if name not in changed) or "none"
+    difference = f"{', '.join(changed)} of {step.task} differ; the same are: {kept}."
+    newer = differing(step.versions, repeated.versions)
+    if not newer:
+        raise ProvenanceError(f"{difference} Input, weights, settings and versions are the same.")
+    named = "; ".join(f"{name} was {step.versions.get(name)}, is {repeated.versions.get(name)}" for name in newer)
+    raise ProvenanceError(f"Version changed: {named}. {difference} Install the recorded versions and run it again.")
 
 
 def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
