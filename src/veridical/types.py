@@ -30,7 +30,9 @@ def readonly(array: Array) -> Array:
 class Operator(Protocol):
     """What a `Measurement` needs of its operator: a name and a plain description for provenance."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The registry name."""
 
     def describe(self) -> dict[str, Any]:
         """Return settings and hashes that identify the operator, as JSON-ready values."""
