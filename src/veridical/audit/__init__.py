@@ -1,0 +1,1 @@
+"""Checks and companions: consistency, evidence, interval, scope."""

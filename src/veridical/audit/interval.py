@@ -1,0 +1,179 @@
+"""Interval: a band per voxel, calibrated on patients so that it holds the truth as often as it says.
+
+Conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster, ICLR 2024, arXiv 2208.02814) with the share of a
+patient's foreground voxels outside the band as the loss. The patient is the unit, since voxels of one patient are not
+exchangeable with those of another; the background does not count, since air is easy and would pay for errors in tissue.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import CalibrationError, InputError, SettingError, nearest
+from veridical.types import Array, Interval
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One calibration patient.
+
+    Args:
+        error: `|estimate - truth|` per voxel, any shape.
+        spread: standard deviation of the draws per voxel, of that shape.
+        foreground: bool, of that shape: the voxels that count.
+        patient: an identifier; each patient may come once.
+    """
+
+    error: Array
+    spread: Array
+    foreground: Array
+    patient: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How wide a band must be, and what that rests on.
+
+    Args:
+        level: share of foreground voxels that are to lie inside, on average over patients.
+        patients: number of calibration patients.
+        multiplier: half-width of the band in spreads.
+        floor: the least spread, in the units that the calibration errors had.
+        calibrated_on: what the patients were, in words.
+        reached: smallest, median and largest share inside among the calibration patients.
+    """
+
+    level: float
+    patients: int
+    multiplier: float
+    floor: float
+    calibrated_on: str
+    reached: tuple[float, float, float]
+
+    @property
+    def promises(self) -> str:
+        """What the band promises, and what it does not."""
+        return (
+            f"On average over patients exchangeable with the {self.patients} calibration patients ({self.calibrated_on}), at "
+            f"least {self.level:.0%} of foreground voxels lie inside the band. It does not promise this for each single "
+            "patient, region or lesion, for the background, nor for other scanners, protocols or populations; among the "
+            f"calibration patients the share inside went from {self.reached[0]:.0%} to {self.reached[2]:.0%}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values, for `from_dict`."""
+        return dataclasses.asdict(self) | {"reached": list(self.reached)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            SettingError: a key is unknown or missing.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise SettingError(f"A calibration has no entry {key!r}. {nearest(key, known)}")
+        missing = [name for name in known if name not in values]
+        if missing:
+            raise SettingError(f"The calibration lacks {', '.join(missing)}; write it anew with Calibration.to_dict.")
+        smallest, median, largest = values["reached"]
+        return cls(**{**values, "reached": (smallest, median, largest)})
+
+
+def calibrate(cases: Iterable[Case], level: float, floor: float, calibrated_on: str) -> Calibration:
+    """Find the smallest band that keeps the promise of `level` on new patients.
+
+    The multiplier is the smallest one with `n / (n + 1) . mean miss + 1 / (n + 1) <= 1 - level`, the mean taken over the
+    patients' shares of foreground voxels with `error > multiplier . max(spread, floor)`.
+
+    Args:
+        cases: one a patient, none of them used in training.
+        level: between 0 and 1, e.g. 0.9.
+        floor: least spread, > 0, in the units of the errors; without it a voxel on which all draws agree could never be
+            covered. A tenth of the noise is a good choice.
+        calibrated_on: what the patients are, in words, for the promise.
+
+    Raises:
+        CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient twice, or no foreground.
+        SettingError: level or floor out of range.
+    """
+    if not 0 < level < 1 or not floor > 0:
+        raise SettingError(
+            f"Level {level} and floor {floor} were asked for; expected a level inside (0, 1) and a floor above 0."
+        )
+    listed = list(cases)
+    needed = int(np.ceil(1 / (1 - level) - 1 - ROUNDING))
+    if len(listed) < needed:
+        raise CalibrationError(
+            f"{len(listed)} calibration patients were given; a band of {level:.0%} needs at least {needed}, since a miss rate "
+            "below 1 / (n + 1) cannot be promised. Add patients or ask for a lower level."
+        )
+    names = [case.patient for case in listed]
+    if len(set(names)) < len(names):
+        raise CalibrationError("One patient comes twice among the calibration cases; stack the slices of a patient into one.")
+    ratios = [np.sort(_ratios(case, floor)) for case in listed]
+    multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
+    inside = [float((r <= multiplier).mean()) for r in ratios]
+    reached = (min(inside), float(np.median(inside)), max(inside))
+    return Calibration(level, len(ratios), multiplier, floor, calibrated_on, reached)
+
+
+def interval(estimate: Array, spread: Array, calibration: Calibration, scale: float = 1.0) -> Interval:
+    """Return `estimate -+ multiplier . max(spread, floor)` with its promise.
+
+    Args:
+        estimate: `(channel, x, y, z)`, real.
+        spread: standard deviation of the draws, of that shape, in the units of the estimate.
+        calibration: from `calibrate`.
+        scale: what 1 unit of the calibration is in units of the estimate, where the two are scaled differently.
+
+    Raises:
+        InputError: complex values (take magnitudes first), or shapes that differ.
+    """
+    if np.iscomplexobj(estimate) or np.iscomplexobj(spread):
+        raise InputError("A band around complex values has no upper end; take magnitude images for estimate and spread.")
+    if estimate.shape != spread.shape:
+        raise InputError(f"The estimate is {estimate.shape}, the spread is {spread.shape}; both must have the same shape.")
+    half = calibration.multiplier * np.maximum(spread, scale * calibration.floor)
+    return Interval(
+        lower=estimate - half,
+        upper=estimate + half,
+        level=calibration.level,
+        patients=calibration.patients,
+        method=f"conformal risk control over patients, {calibration.multiplier:.3g} spreads; {calibration.calibrated_on}",
+        promises=calibration.promises,
+    )
+
+
+def _ratios(case: Case, floor: float) -> Array:
+    if not case.error.shape == case.spread.shape == case.foreground.shape:
+        raise InputError(
+            f"{case.patient}: error {case.error.shape}, spread {case.spread.shape} and foreground {case.foreground.shape} "
+            "must have one shape."
+        )
+    inside = np.asarray(case.foreground, dtype=bool)
+    if not inside.any():
+        raise CalibrationError(f"{case.patient}: no voxel is foreground, so nothing can be calibrated on this patient.")
+    ratio = np.asarray(case.error, dtype=np.float64)[inside] / np.maximum(case.spread[inside], floor)
+    if not np.isfinite(ratio).all():
+        raise CalibrationError(f"{case.patient}: error or spread holds NaN or infinity in the foreground.")
+    return np.asarray(ratio)
+
+
+def _smallest(ratios: list[Array], allowed: float) -> float:
+    """Return the smallest multiplier whose miss rates sum to at most `allowed`, each ratio weighing 1 / voxels."""
+    values = np.concatenate(ratios)
+    weights = np.concatenate([np.full(len(r), 1 / len(r)) for r in ratios])
+    order = np.argsort(values)[::-1]
+    missed = np.cumsum(weights[order])
+    first = int(np.searchsorted(missed, allowed + ROUNDING, side="right"))
+    return float(values[order][first]) if first < len(order) else 0.0
