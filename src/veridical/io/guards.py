@@ -1,0 +1,91 @@
+"""What every reader and writer needs: does the file exist, does it fit the budget, are its numbers finite; atomic writes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from veridical.errors import BudgetError, FormatError, InputError
+from veridical.types import Array
+
+BUDGET = 4 * 2**30
+"""Bytes that one read may hold in memory unless told otherwise."""
+
+
+def existing(path: str | Path) -> Path:
+    """Return `path` as a Path to a non-empty file.
+
+    Raises:
+        InputError: there is no such file, or it is a folder.
+        FormatError: the file is empty.
+    """
+    found = Path(path)
+    if not found.exists():
+        raise InputError(f"{found} does not exist; expected a file. Check the path.")
+    if not found.is_file():
+        raise InputError(f"{found} is not a file; expected one. Only a DICOM series is read from a folder.")
+    if found.stat().st_size == 0:
+        raise FormatError(f"{found} is empty (0 bytes). Copy or export it again.")
+    return found
+
+
+def within(need: int, budget: int, path: Path) -> None:
+    """Raise a BudgetError when reading `path` needs more than `budget` bytes of memory."""
+    if need > budget:
+        raise BudgetError(
+            f"{path} needs {_size(need)} of memory when read; the budget is {_size(budget)}. "
+            f"If the file is what you think it is, raise the budget: budget={need} (bytes)."
+        )
+
+
+def finite(array: Array, path: Path) -> None:
+    """Raise a FormatError when `array` holds NaN or infinities. Integers always pass."""
+    if array.dtype.kind not in "fc":
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum(dtype=np.complex128 if array.dtype.kind == "c" else np.float64)):
+            return
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise FormatError(
+            f"{path} holds {bad} values of {array.size} that are NaN or infinite; expected finite numbers only. "
+            "Find out what wrote them; if they mark what is outside the image, say so with a mask and write a number there."
+        )
+
+
+def start_of(path: Path, count: int = 512) -> bytes:
+    """Return the first bytes of a file; none when it is a folder or is not there."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes the name `path` when the block ends well and vanishes when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**28 else f"{count / 2**20:.3g} MiB"

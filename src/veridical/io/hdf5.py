@@ -1,0 +1,162 @@
+"""What the two HDF5 raw-data readers share: opening, finding data sets safely, and the ISMRMRD header in XML."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import FormatError
+from veridical.io.guards import existing, start_of
+
+START = b"\x89HDF\r\n\x1a\n"
+XML_LIMIT = 2**24
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        FormatError: it is not HDF5 or is truncated.
+    """
+    import h5py
+
+    file = existing(path)
+    if start_of(file, 8) != START:
+        raise FormatError(f"{file} is not an HDF5 file (its first bytes are {start_of(file, 8)!r}). Check which file it is.")
+    try:
+        handle = h5py.File(file, "r")
+    except OSError as error:
+        raise FormatError(f"{file} is damaged or truncated ({error}). Copy or download it again.") from error
+    with handle:
+        yield handle
+
+
+def has(path: Path, *names: str) -> bool:
+    """Say whether the file is HDF5 and holds data sets of all these names."""
+    if start_of(path, 8) != START:
+        return False
+    with opened(path) as handle:
+        return all(name in handle for name in names)
+
+
+def dataset(handle: Any, name: str, path: Path) -> Any:
+    """Return a data set that lies in this very file.
+
+    Raises:
+        FormatError: it is missing, a group, or its numbers lie in another file.
+    """
+    import h5py
+
+    if name not in handle:
+        raise FormatError(
+            f"{path} holds no {name!r}; it holds: {', '.join(sorted(handle)) or 'nothing'}. Check which file it is."
+        )
+    link, found = handle.get(name, getlink=True), handle[name]
+    if not isinstance(link, h5py.HardLink) or not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+        raise FormatError(f"{path}: {name!r} is not a data set stored in this file; links to other files are not followed.")
+    return found
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the first encoding of an ISMRMRD header says.
+
+    Args:
+        matrix: samples of the encoded space along x (readout), y, z.
+        field_of_view: millimetres of the encoded space.
+        recon_matrix: voxels of the reconstructed space.
+        recon_field_of_view: millimetres of the reconstructed space.
+        centres: index of the zero frequency along encode step 1 and 2 and None where not stated.
+        trajectory: `cartesian`, `epi`, `radial`, `spiral`, `other`, ...
+        acceleration: along step 1 and 2, None where not stated.
+    """
+
+    matrix: tuple[int, int, int]
+    field_of_view: tuple[float, float, float]
+    recon_matrix: tuple[int, int, int]
+    recon_field_of_view: tuple[float, float, float]
+    centres: tuple[int | None, int | None]
+    trajectory: str
+    acceleration: tuple[int | None, int | None]
+
+    @property
+    def readout_kept(self) -> int:
+        """Readout samples without oversampling."""
+        return max(1, min(self.matrix[0], round(self.matrix[0] * self.recon_field_of_view[0] / self.field_of_view[0])))
+
+
+def parse_header(text: bytes | str, path: Path) -> tuple[Encoding, dict[str, Any]]:
+    """Return the encoding and the technical entries (field strength, echo times, ...) of an ISMRMRD header.
+
+    Nothing that names a person or a place is taken over.
+
+    Raises:
+        FormatError: not XML, with entity declarations, or without an encoding.
+    """
+    raw = text.encode() if isinstance(text, str) else bytes(text)
+    if len(raw) > XML_LIMIT or b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
+        raise FormatError(f"{path}: the ISMRMRD header is too long or declares entities; expected plain XML.")
+    try:
+        root = ElementTree.fromstring(raw)
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        return _encoding(root), _technical(root)
+    except (ElementTree.ParseError, ValueError, AttributeError, TypeError, ZeroDivisionError) as error:
+        raise FormatError(f"{path}: the ISMRMRD header cannot be used ({error}). Write the file again.") from error
+
+
+def _encoding(root: ElementTree.Element) -> Encoding:
+    encoding = root.find("encoding")
+    if encoding is None:
+        raise ValueError("it has no encoding")
+
+    def three(name: str, kind: type[int] | type[float]) -> tuple[Any, Any, Any]:
+        values = [kind(encoding.findtext(f"{name}/{axis}", "")) for axis in "xyz"]
+        if min(values) <= 0:
+            raise ValueError(f"{name} is {values}")
+        return values[0], values[1], values[2]
+
+    def whole(name: str) -> int | None:
+        found = encoding.findtext(name)
+        return None if found is None else int(float(found))
+
+    return Encoding(
+        matrix=three("encodedSpace/matrixSize", int),
+        field_of_view=three("encodedSpace/fieldOfView_mm", float),
+        recon_matrix=three("reconSpace/matrixSize", int),
+        recon_field_of_view=three("reconSpace/fieldOfView_mm", float),
+        centres=(
+            whole("encodingLimits/kspace_encoding_step_1/center"),
+            whole("encodingLimits/kspace_encoding_step_2/center"),
+        ),
+        trajectory=encoding.findtext("trajectory", "").strip().lower(),
+        acceleration=(
+            whole("parallelImaging/accelerationFactor/kspace_encoding_step_1"),
+            whole("parallelImaging/accelerationFactor/kspace_encoding_step_2"),
+        ),
+    )
+
+
+def _technical(root: ElementTree.Element) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    field = root.findtext("acquisitionSystemInformation/systemFieldStrength_T")
+    if field is not None:
+        entries["field"] = float(field)
+    bandwidth = root.findtext("acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
+    if bandwidth is not None:
+        entries["noise_bandwidth"] = float(bandwidth)
+    for tag, name in (
+        ("TR", "repetition_time"),
+        ("TE", "echo_time"),
+        ("TI", "inversion_time"),
+        ("flipAngle_deg", "flip_angle"),
+    ):
+        values = [float(element.text) for element in root.iterfind(f"sequenceParameters/{tag}") if element.text]
+        if values:
+            entries[name] = values[0] if len(values) == 1 else values
+    return entries
