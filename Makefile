@@ -9,7 +9,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
 DEMO ?= demo
-RECIPES ?= $(wildcard recipes/*.toml)
+WEIGHTS := src/veridical/models/files
 export VERIDICAL_DATA ?= $(abspath ../shared/data)
 # Idle OpenMP threads that spin slow down everything else on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -44,7 +44,11 @@ bench: $(READY) ## the measurements of docs/measurements.md
 	$(BIN)/veridical bench
 
 weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
-	for recipe in $(RECIPES); do $(BIN)/veridical train $$recipe --resume; done
+	for recipe in recipes/*.toml; do \
+	  name=$$(basename $$recipe .toml); \
+	  $(BIN)/veridical train $$recipe --out runs/$$name --resume; \
+	  cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; \
+	done
 
 check: $(READY) ## style, types and the rules of the house
 	$(BIN)/ruff check src tests

@@ -33,7 +33,7 @@ def stored(scan: Path, tmp_path: Path, jitter: None) -> Stored:
     """Save a result and return its provenance.json, with entries of its step changed as asked."""
 
     def save(**changed: Any) -> Path:
-        written = bids.save(Jitter(keep=("T1w",))(veridical.read(scan), seed=5), tmp_path / "out")
+        written = bids.save(Jitter(keep=("T1w",))(veridical.read(scan), seed=5), tmp_path / "out", "sub-1")
         path = written["provenance"]
         record = json.loads(path.read_text())
         for key, value in changed.items():
@@ -94,7 +94,7 @@ def test_the_outputs_that_differ_are_named_and_so_are_the_others(stored: Stored)
 def test_a_result_of_an_input_made_in_memory_cannot_be_repeated(scan: Path, tmp_path: Path, jitter: None) -> None:
     image = veridical.read(scan)
     bare = dataclasses.replace(image, header={})
-    written = bids.save(Jitter()(bare), tmp_path / "out")
+    written = bids.save(Jitter()(bare), tmp_path / "out", "sub-1")
     with pytest.raises(ProvenanceError, match="made in memory"):
         rerun(written["provenance"])
 

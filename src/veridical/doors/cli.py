@@ -35,12 +35,13 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         print_error=False,
         exit_on_error=False,
-        result_action="return_none",
+        result_action="print_non_none_return_zero",
     )
     for entry in registry.entries("task").values():
         app.command(f"veridical.doors.run:{entry.name}", name=entry.name, help=entry.summary, group=TASKS)
     for command in commands.ALL:
         app.command(command, name=command.__name__.rstrip("_"))
+    app.command("veridical.workflow.phantom:phantom", name="phantom", help="Scan a digital patient, to have a scan to try.")
     return app
 
 
@@ -87,10 +88,10 @@ def unexpected(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     print(
-        f"veridical: unexpected {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. This is an "
-        f"error in Veridical {veridical.__version__}. Please report it with the command you ran; --debug shows the whole trace (remove "
-        "names of patients from it first).",
+        f"veridical: unexpected {where}. This is an error of Veridical {veridical.__version__}, not yours. Please report it "
+        "with the command you ran; --debug shows the whole trace (remove names of patients from it first).",
         file=sys.stderr,
     )
     return 1

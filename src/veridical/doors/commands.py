@@ -1,4 +1,4 @@
-"""The commands around the tasks: list, rerun, train, bench, demo, version."""
+"""The commands around the tasks: list, rerun, demo, train, version."""
 
 from __future__ import annotations
 
@@ -75,4 +75,4 @@ def version() -> None:
     print(veridical.__version__)
 
 
-ALL = (list_, rerun, train, demo, version)
+ALL = (list_, rerun, demo, train, version)

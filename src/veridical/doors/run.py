@@ -6,6 +6,7 @@ Attributes of this module are made on demand: `run.reconstruct` loads the task a
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +15,12 @@ from cyclopts import Group, Parameter
 
 from veridical import registry
 from veridical.doors import show
+from veridical.errors import InputError
 from veridical.task import Task
 
 SETTINGS = Group("Settings", sort_key=1)
 READING = Group("Reading: what the file does not say itself", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
-FLAG = Parameter(name="*", negative=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,18 @@ class Reading:
     """Contrast, one for each channel, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET."""
     units: str | None = None
     """Units of an image: HU, SUV, ms, a.u., 1."""
+    slices: tuple[int, int] | None = None
+    """First and last slice of a DICOM series, counted from 1."""
+    budget: int = 4 * 2**30
+    """Bytes of memory that the read may take."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Running:
     """How to run and what to print."""
 
+    name: str | None = None
+    """Start of the names of the output files, for instance sub-01; that of INPUT when not given."""
     seed: int = 0
     """Seed of everything random: same seed, same bytes."""
     json: bool = False
@@ -82,8 +89,17 @@ def execute(task: Task, source: Path, output: Path, reading: Reading, running: R
     """Read, run, save, and say what came of it."""
     from veridical.io import bids, files
 
+    if (output / bids.PROVENANCE).exists() and not running.overwrite:
+        raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         subject = files.read(source, **dataclasses.asdict(reading))
         derived = task(subject, running.seed, progress)
-        written = bids.save(derived, output, overwrite=running.overwrite)
+        written = bids.save(derived, output, running.name or case(source), overwrite=running.overwrite)
     show.result(derived, written, as_json=running.json)
+
+
+def case(source: Path) -> str:
+    """Return how the output files start: the BIDS entities of the input's name, else its letters and digits."""
+    stem = source.name.split(".")[0]
+    entities = re.match(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*", stem)
+    return entities[0] if entities else re.sub(r"[^A-Za-z0-9]", "", stem) or "case"

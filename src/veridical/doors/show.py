@@ -16,7 +16,8 @@ from veridical.task import Progress, silent
 if TYPE_CHECKING:
     from veridical.types import Derived
 
-MARKS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim"}
+ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim", "absent": "dim"}
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None
         found = {
             "task": step.task,
             "kind": derived.kind,
-            **{role: str(path) for role, path in written.items()},
+            **{ROLES.get(role, role): str(path) for role, path in written.items()},
             "findings": [asdict(finding) for finding in derived.findings],
             "absent": dict(derived.absent),
             "model": step.model,
@@ -67,19 +68,16 @@ def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None
         print(json.dumps(plain(found), indent=2, allow_nan=False))
         return
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     console.print(Text(f"{derived.kind} by {derived.steps[-1].model}, {derived.image.geometry}"))
-    rows = Table.grid(padding=(0, 2))
-    for finding in derived.findings:
-        rows.add_row(Text(finding.verdict.replace("_", " "), MARKS[finding.verdict]), finding.check, Text(finding.reason))
-    for companion, reason in derived.absent.items():
-        rows.add_row(Text("absent", "dim"), companion, Text(reason))
+    verdicts = [(f.verdict, f.check, f.reason) for f in derived.findings]
+    verdicts += [("absent", companion, reason) for companion, reason in derived.absent.items()]
+    for verdict, what, reason in verdicts:
+        console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
     for role, path in written.items():
-        rows.add_row("", role, Text(str(path)))
-    console.print(rows)
+        console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
 
 
 def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:

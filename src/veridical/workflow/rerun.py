@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from veridical import provenance, registry
 from veridical.errors import InputError, ProvenanceError
+from veridical.io.bids import load_provenance
 from veridical.io.files import read
 from veridical.task import Progress, Task, silent
 from veridical.types import Derived, Image, Measurement, Step
@@ -26,11 +25,11 @@ def rerun(path: str | Path, progress: Progress = silent) -> Derived:
         ProvenanceError: the record cannot be read or repeated, or the remake differs. The message names the first
             difference: the input, the weights, a version, or the outputs that differ.
     """
-    steps = recorded(Path(path))
-    subject: Image | Measurement = source(steps[0], Path(path))
+    steps = load_provenance(path).steps
+    subject = source(steps, Path(path))
     for step in steps:
         same_input(step, subject)
-        task: Task = registry.get("task", step.task).from_settings(dict(step.settings))
+        task: Task = registry.get("task", step.task).from_settings(plain(step.settings))
         same_weights(step, task)
         derived = task(subject, step.seed, progress)
         same_outputs(step, derived.steps[-1])
@@ -38,40 +37,20 @@ def rerun(path: str | Path, progress: Progress = silent) -> Derived:
     return derived
 
 
-def recorded(path: Path) -> list[Step]:
-    """Return the steps of a `provenance.json`.
-
-    Raises:
-        ProvenanceError: there is no such file, or it is not a provenance record.
-    """
-    known = {f.name for f in fields(Step)}
-    try:
-        entries = cast("list[dict[str, Any]]", json.loads(path.read_text(encoding="utf-8"))["steps"])
-        steps = [Step(**{key: plain(value) for key, value in entry.items() if key in known}) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProvenanceError(
-            f"{path} is not a provenance record ({type(error).__name__}: {error}); expected the provenance.json that was saved "
-            "with a result."
-        ) from error
-    if not steps:
-        raise ProvenanceError(f"{path} holds no step; expected at least one. It was not saved with a result.")
-    return steps
-
-
 def plain(value: Any) -> Any:
     """Turn JSON's lists back into the tuples that settings hold."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return tuple(plain(item) for item in value) if isinstance(value, list) else value
 
 
-def source(step: Step, path: Path) -> Image | Measurement:
+def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
     """Read the input of the first step again.
 
     Raises:
         ProvenanceError: the record names no file, or it cannot be read any more.
     """
-    options = dict(step.source)
+    options = plain(steps[0].source) if steps else {}
     file = options.pop("path", None)
     if file is None:
         raise ProvenanceError(
