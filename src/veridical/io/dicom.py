@@ -35,7 +35,8 @@ TAGS = [
     "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "SpacingBetweenSlices",
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "PixelPaddingValue",
-    "ImagePositionPatient", "GantryDetectorTilt", "AcquisitionNumber", "TemporalPositionIdentifier", "DiffusionBValue", "PixelData",
+    "ImagePositionPatient", "GantryDetectorTilt", "AcquisitionNumber", "TemporalPositionIdentifier", "DiffusionBValue",
+    "PixelData",
 ]  # fmt: skip
 PET_UNITS = {"BQML": "Bq/mL", "GML": "SUV", "CNTS": "counts", "PROPCNTS": "counts"}
 TILT = 0.1
