@@ -1,0 +1,181 @@
+"""What every task and model that the registry knows must keep. What lands in its folder is tested with no edit here."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from veridical import registry
+from veridical.doors import run
+from veridical.errors import InputError, VeridicalError
+from veridical.models.base import MRIModel
+from veridical.models.scan import Scan, prepare
+from veridical.physics import masks
+from veridical.physics.cartesian_mri import CartesianScan
+from veridical.provenance import digest, inputs
+from veridical.task import Task
+from veridical.types import Derived, Geometry, Image, Measurement, Noise
+
+TASKS = list(registry.entries("task"))
+MODELS = list(registry.entries("model"))
+SIZE = (48, 40)
+
+
+def disc(size: tuple[int, int]) -> np.ndarray:
+    """A bright ellipse with a dark and a bright hole, `(y, x)` in [0, 1]."""
+    y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
+    image = 0.6 * (x**2 + y**2 / 0.8 < 0.7) + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05) - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    return np.asarray(image, np.float32)
+
+
+def coils(size: tuple[int, int], count: int = 4) -> np.ndarray:
+    """Smooth sensitivities with unit root sum of squares, `(coil, y, x)`."""
+    y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
+    angles = 2 * np.pi * np.arange(count) / count
+    maps = np.stack([np.exp(-((x - np.cos(a)) ** 2) - (y - np.sin(a)) ** 2 + 1j * (a + x * y)) for a in angles])
+    return np.asarray(maps / np.sqrt((np.abs(maps) ** 2).sum(0)), np.complex64)
+
+
+@pytest.fixture(scope="module")
+def measurement() -> Measurement:
+    """One slice, four coils, 2x, with a fully sampled centre."""
+    rng = np.random.default_rng(0)
+    images = coils(SIZE) * disc(SIZE)
+    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, (-2, -1)), norm="ortho"), (-2, -1))
+    noise = rng.normal(0, 0.005, (*kspace.shape, 2)).astype(np.float64).view(np.complex128)[..., 0]
+    mask = masks.uniform(SIZE, 2, acs=20)
+    data = ((kspace + noise) * mask).astype(np.complex64)[None]
+    return Measurement(data, CartesianScan(mask[None]), Noise("gaussian", 0.005), Geometry.index((SIZE[1], SIZE[0], 1)))
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    """The same object as an image with noise."""
+    noisy = disc(SIZE) + np.random.default_rng(0).normal(0, 0.05, SIZE).astype(np.float32)
+    return Image(noisy.T[None, :, :, None], Geometry((SIZE[1], SIZE[0], 1), np.diag([2.0, 2.0, 3.0, 1.0])), "a.u.", ("T1w",))
+
+
+@pytest.fixture(scope="module")
+def scan(measurement: Measurement) -> Scan:
+    """The measurement made ready for a model."""
+    mask = torch.from_numpy(measurement.operator.mask[0].astype(np.float32))
+    return prepare(torch.from_numpy(measurement.data[0].copy()), mask, torch.from_numpy(coils(SIZE))[None], 0.005)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def done(request: pytest.FixtureRequest, measurement: Measurement, image: Image) -> tuple[Task, Measurement | Image, Derived]:
+    """A task with its default settings, the subject that it takes, and what came of it."""
+    task: Task = registry.get("task", request.param)()
+    refused = []
+    for subject in (measurement, image):
+        try:
+            return task, subject, task(subject, seed=1)
+        except InputError as error:
+            refused.append(str(error))
+    pytest.fail(f"{request.param} takes neither a measurement nor an image: {refused}")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_called_as_its_file_and_its_settings_survive_a_record(name: str) -> None:
+    cls = registry.get("task", name)
+    assert issubclass(cls, Task)
+    assert cls.name == name
+    stored = json.loads(json.dumps(dataclasses.asdict(cls())))
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    assert cls.from_settings(settings) == cls()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_setting_takes_the_name_of_a_flag_that_every_task_has(name: str) -> None:
+    taken = {f.name for cls in (run.Reading, run.Running) for f in dataclasses.fields(cls)}
+    assert not taken & {f.name for f in dataclasses.fields(registry.get("task", name))}
+
+
+def test_the_same_seed_gives_the_same_bytes(done: tuple[Task, Any, Derived]) -> None:
+    task, subject, first = done
+    assert dict(task(subject, seed=1).steps[-1].outputs) == dict(first.steps[-1].outputs)
+
+
+def test_a_task_leaves_its_subject_as_it_was(done: tuple[Task, Any, Derived]) -> None:
+    _, subject, derived = done
+    assert dict(derived.steps[-1].inputs) == inputs(subject)
+
+
+def test_the_grid_stays_in_its_frame_and_the_numbers_are_finite(done: tuple[Task, Any, Derived]) -> None:
+    _, subject, derived = done
+    assert derived.image.geometry.frame == subject.geometry.frame
+    assert np.isfinite(derived.image.data).all()
+    if isinstance(subject, Image):
+        assert derived.image.units == subject.units
+        assert derived.image.channels == subject.channels
+
+
+def test_each_companion_is_there_or_says_why_not(done: tuple[Task, Any, Derived]) -> None:
+    _, _, derived = done
+    for companion in ("draws", "interval", "evidence"):
+        there = getattr(derived, companion) is not None
+        assert there != (companion in derived.absent), f"{companion}: {derived.absent.get(companion)}"
+        assert there or len(derived.absent[companion]) > 10
+    assert {finding.check for finding in derived.findings} >= {"consistency", "scope"}
+    assert all(len(finding.reason) > 10 for finding in derived.findings)
+
+
+def test_companions_have_the_shape_of_the_estimate_and_keep_their_promises(done: tuple[Task, Any, Derived]) -> None:
+    _, _, derived = done
+    shape = derived.image.data.shape
+    if derived.draws is not None:
+        assert derived.draws.shape[1:] == shape
+    if derived.interval is not None:
+        assert derived.interval.lower.shape == derived.interval.upper.shape == shape
+        assert (derived.interval.lower <= derived.interval.upper).all()
+        assert 0 < derived.interval.level < 1
+    if derived.evidence is not None:
+        assert derived.evidence.map.shape == shape
+        assert derived.evidence.map.min() >= 0
+        assert derived.evidence.map.max() <= 1
+
+
+def damaged(subject: Measurement | Image) -> list[Measurement | Image]:
+    """The subject with NaN in it, and for a measurement with one axis too few and with another matrix."""
+    bad = subject.data.copy()
+    bad.flat[bad.size // 2] = np.nan
+    found = [dataclasses.replace(subject, data=bad)]
+    if isinstance(subject, Measurement):
+        found += [dataclasses.replace(subject, data=subject.data[0]), dataclasses.replace(subject, data=subject.data[..., :-2])]
+    return found
+
+
+def test_a_damaged_subject_is_refused(done: tuple[Task, Any, Derived]) -> None:
+    task, subject, _ = done
+    for bad in damaged(subject):
+        with pytest.raises(VeridicalError):
+            task(bad)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_called_as_its_file(name: str) -> None:
+    cls = registry.get("model", name)
+    assert inspect.isclass(cls)
+    assert issubclass(cls, MRIModel)
+    assert cls.name == name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_gives_finite_draws_the_same_for_the_same_seed_and_leaves_the_scan_as_it_was(name: str, scan: Scan) -> None:
+    model: MRIModel = registry.get("model", name)()
+    before = [digest(tensor.numpy()) for tensor in (scan.kspace, scan.start, scan.operator.maps)]
+    first, again = (model.solve(scan, 2, 3, "T1w") for _ in range(2))
+    assert [digest(tensor.numpy()) for tensor in (scan.kspace, scan.start, scan.operator.maps)] == before
+    assert first.shape[0] == (2 if model.stochastic else 1)
+    assert first.shape[1:] == scan.start.shape
+    assert torch.isfinite(torch.view_as_real(first)).all()
+    assert torch.equal(first, again)
+    if model.stochastic:
+        assert not torch.equal(first[0], first[1])
+        assert not torch.equal(first, model.solve(scan, 2, 4, "T1w"))
