@@ -90,8 +90,8 @@ def coil_maps(rng: np.random.Generator, shape: tuple[int, int], coils: int) -> C
     axis = np.linspace(-1, 1, COARSE)
     points = np.stack([*np.meshgrid(axis, axis, indexing="ij"), np.full((COARSE, COARSE), rng.uniform(-0.3, 0.3))], -1)
     angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * (np.arange(coils) + rng.uniform(-0.15, 0.15, coils)) / coils
-    distance = rng.uniform(1.05, 1.4, coils)
-    radius = rng.uniform(0.35, 0.65) * np.sqrt(8 / max(coils, 4)) * np.ones(coils)
+    distance = rng.uniform(1.15, 1.5, coils)
+    radius = rng.uniform(0.4, 0.75) * np.sqrt(8 / max(coils, 4)) * np.ones(coils)
     height = rng.uniform(-0.5, 0.5, coils)
     field = _loops(points.reshape(-1, 3), angles, distance, radius, height).reshape(coils, COARSE, COARSE)
     field = field * np.exp(1j * rng.uniform(0, 2 * np.pi, (coils, 1, 1)))

@@ -6,6 +6,7 @@ own width, cortical folds shifted by band-limited noise, tissue texture and lesi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -34,7 +35,7 @@ class Subject:
         layers: `(13,)` in the order of `LAYER`: thicknesses in mm (subarachnoid fluid, skull, scalp, skin, bone table), widening of
             sulci, widening of ventricles in mm, width of a tissue border in mm, amplitude of the fold noise, density of septa in
             fat, shift of muscle borders in mm, shift of vessel walls in mm, shift of air cells in mm.
-        offsets: `(4, 3)` positions in the periodic noise.
+        offsets: `(4, 3)` positions in the periodic noise, voxels, large enough that every point of the head is positive.
         lesions: `(n, 16)` in template space: kind, centre (3), the map to the unit ball (9), mean radius in mm, roughness,
             reach of the surround in units of the radius.
     """
@@ -102,36 +103,50 @@ def _ramp(distance: float, width: float) -> float:
 
 
 @numba.njit(inline="always")
-def _noise(bank, x, y, z):  # type: ignore[no-untyped-def]
-    """Sample the periodic noise, standard deviation 1."""
-    a, b, c = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+def _noise(noise, x, y, z):  # type: ignore[no-untyped-def]
+    """Sample the periodic noise, standard deviation about 1; positions in voxels, positive."""
+    one, mask = np.uint64(1), np.uint64(127)
+    a, b, c = np.uint64(x), np.uint64(y), np.uint64(z)
     fx, fy, fz = np.float32(x - a), np.float32(y - b), np.float32(z - c)
-    a, b, c = a & 127, b & 127, c & 127
-    p, q, r = (a + 1) & 127, (b + 1) & 127, (c + 1) & 127
-    one = np.float32(1.0)
-    low = (bank[a, b, c] * (one - fz) + bank[a, b, r] * fz) * (one - fy) + (bank[a, q, c] * (one - fz) + bank[a, q, r] * fz) * fy
-    high = (bank[p, b, c] * (one - fz) + bank[p, b, r] * fz) * (one - fy) + (bank[p, q, c] * (one - fz) + bank[p, q, r] * fz) * fy
-    return (low * (one - fx) + high * fx) * np.float32(1.0 / 30.0)
-
-
-@numba.njit(inline="always")
-def _atlas(atlas, x, y, z, out):  # type: ignore[no-untyped-def]
-    """Sample every channel of a byte atlas into `out`; positions in voxels, clamped."""
-    nx, ny, nz, channels = atlas.shape
-    x = min(max(x, np.float32(0.0)), np.float32(nx - 1.001))
-    y = min(max(y, np.float32(0.0)), np.float32(ny - 1.001))
-    z = min(max(z, np.float32(0.0)), np.float32(nz - 1.001))
-    a, b, c = int(x), int(y), int(z)
-    fx, fy, fz = np.float32(x - a), np.float32(y - b), np.float32(z - c)
+    p, q, r = ((a + one) & mask) << np.uint64(14), ((b + one) & mask) << np.uint64(7), (c + one) & mask
+    a, b, c = (a & mask) << np.uint64(14), (b & mask) << np.uint64(7), c & mask
     gx, gy, gz = np.float32(1.0) - fx, np.float32(1.0) - fy, np.float32(1.0) - fz
-    w0, w1, w2, w3 = gx * gy * gz, gx * gy * fz, gx * fy * gz, gx * fy * fz
-    w4, w5, w6, w7 = fx * gy * gz, fx * gy * fz, fx * fy * gz, fx * fy * fz
-    for d in range(channels):
-        out[d] = (
-            w0 * atlas[a, b, c, d] + w1 * atlas[a, b, c + 1, d] + w2 * atlas[a, b + 1, c, d] + w3 * atlas[a, b + 1, c + 1, d]
-            + w4 * atlas[a + 1, b, c, d] + w5 * atlas[a + 1, b, c + 1, d] + w6 * atlas[a + 1, b + 1, c, d]
-            + w7 * atlas[a + 1, b + 1, c + 1, d]
-        )  # fmt: skip
+    low = (noise[a + b + c] * gz + noise[a + b + r] * fz) * gy + (noise[a + q + c] * gz + noise[a + q + r] * fz) * fy
+    high = (noise[p + b + c] * gz + noise[p + b + r] * fz) * gy + (noise[p + q + c] * gz + noise[p + q + r] * fz) * fy
+    return (low * gx + high * fx) * np.float32(1.0 / 30.0)
+
+
+def _sampler(channels: int) -> Callable[..., None]:
+    """Return the trilinear interpolation of all channels of a byte atlas; a fixed number of channels compiles to straight code."""
+
+    @numba.njit(error_model="numpy", fastmath=True)
+    def sample(atlas, shape, x, y, z, out):  # type: ignore[no-untyped-def]
+        """Sample every channel of `atlas` into `out`; positions in voxels, clamped."""
+        nx, ny, nz, _ = shape
+        x = min(max(x, np.float32(0.0)), np.float32(nx - 1.001))
+        y = min(max(y, np.float32(0.0)), np.float32(ny - 1.001))
+        z = min(max(z, np.float32(0.0)), np.float32(nz - 1.001))
+        a, b, c = np.uint64(x), np.uint64(y), np.uint64(z)
+        fx, fy, fz = np.float32(x - a), np.float32(y - b), np.float32(z - c)
+        gx, gy, gz = np.float32(1.0) - fx, np.float32(1.0) - fy, np.float32(1.0) - fz
+        line, sheet = np.uint64(nz * channels), np.uint64(ny * nz * channels)
+        base = a * sheet + b * line + c * np.uint64(channels)
+        one = np.uint64(channels)
+        w0, w1, w2, w3 = gx * gy * gz, gx * gy * fz, gx * fy * gz, gx * fy * fz
+        w4, w5, w6, w7 = fx * gy * gz, fx * gy * fz, fx * fy * gz, fx * fy * fz
+        for d in range(channels):
+            at = base + np.uint64(d)
+            out[d] = (
+                w0 * np.float32(atlas[at]) + w1 * np.float32(atlas[at + one])
+                + w2 * np.float32(atlas[at + line]) + w3 * np.float32(atlas[at + line + one])
+                + w4 * np.float32(atlas[at + sheet]) + w5 * np.float32(atlas[at + sheet + one])
+                + w6 * np.float32(atlas[at + sheet + line]) + w7 * np.float32(atlas[at + sheet + line + one])
+            )  # fmt: skip
+
+    return sample  # type: ignore[no-any-return]
+
+
+_head_at, _brain_at = _sampler(8), _sampler(5)
 
 
 @numba.njit(inline="always")
@@ -139,11 +154,14 @@ def _mm(byte: float) -> float:
     return (byte - np.float32(DISTANCE_ZERO)) * np.float32(DISTANCE_STEP)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _evaluate(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atlas, bank, out, texture, labels, inside):  # type: ignore[no-untyped-def]
     n0, n1, n2 = labels.shape
+    head_flat, brain_flat, noise = head_atlas.ravel(), brain_atlas.ravel(), bank.ravel()
     s, b, f = np.empty(8, np.float32), np.empty(5, np.float32), np.empty(CLASSES, np.float32)
     gx, gy, gz, _ = shift.shape
+    reach = layers[0] + 1.5 * layers[1] + 2.0 * layers[2] + 1.5  # nothing but the face lies farther from the hull
+    surface = -2.0 * layers[7]  # nothing but brain lies deeper
     head_scale, warp_scale = np.float32(1.0 / HEAD_SPACING), np.float32(1.0 / GRID_SPACING)
     for i in range(n0):
         for j in range(n1):
@@ -172,23 +190,26 @@ def _evaluate(first, steps, shift, layers, offsets, lesions, brain_atlas, head_a
                         q1 += move
                     else:
                         q2 += move
-                _atlas(
-                    head_atlas, (q0 - HEAD_ORIGIN[0]) * head_scale, (q1 - HEAD_ORIGIN[1]) * head_scale,
+                _head_at(
+                    head_flat, head_atlas.shape, (q0 - HEAD_ORIGIN[0]) * head_scale, (q1 - HEAD_ORIGIN[1]) * head_scale,
                     (q2 - HEAD_ORIGIN[2]) * head_scale, s,
                 )  # fmt: skip
                 hull, face = _mm(s[0]), _mm(s[1])
-                if min(hull - 26.0, face) > 4.0:
+                if min(hull - reach, face) > 3.0:
                     out[0, i, j, k] = 1.0
                     continue
-                coarse = _noise(bank, q0 * 0.22 + offsets[0, 0], q1 * 0.22 + offsets[0, 1], q2 * 0.22 + offsets[0, 2])
-                fold = _noise(bank, q0 * 0.6 + offsets[1, 0], q1 * 0.6 + offsets[1, 1], q2 * 0.6 + offsets[1, 2])
-                fine = _noise(bank, q0 * 1.7 + offsets[2, 0], q1 * 1.7 + offsets[2, 1], q2 * 1.7 + offsets[2, 2])
+                coarse = _noise(noise, q0 * 0.22 + offsets[0, 0], q1 * 0.22 + offsets[0, 1], q2 * 0.22 + offsets[0, 2])
+                fold = _noise(noise, q0 * 0.6 + offsets[1, 0], q1 * 0.6 + offsets[1, 1], q2 * 0.6 + offsets[1, 2])
+                fine = _noise(noise, q0 * 1.7 + offsets[2, 0], q1 * 1.7 + offsets[2, 1], q2 * 1.7 + offsets[2, 2])
                 for m in range(CLASSES):
                     f[m] = 0.0
-                inner = _shells(hull, face, s, q0, q1, q2, coarse, fold, fine, layers, f)
+                inner = np.float32(1.0)
+                if hull > surface:
+                    broad = _noise(noise, q0 * 0.07 + offsets[3, 0], q1 * 0.07 + offsets[3, 1], q2 * 0.07 + offsets[3, 2])
+                    inner = _shells(hull, face, s, q0, q1, q2, broad, coarse, fold, fine, layers, f)
                 if inner > 0.0:
-                    _atlas(brain_atlas, q0 - BRAIN_ORIGIN[0], q1 - BRAIN_ORIGIN[1], q2 - BRAIN_ORIGIN[2], b)
-                    _brain(b, _mm(s[6]), hull, inner, fold, fine, coarse, layers, f)
+                    _brain_at(brain_flat, brain_atlas.shape, q0 - BRAIN_ORIGIN[0], q1 - BRAIN_ORIGIN[1], q2 - BRAIN_ORIGIN[2], b)
+                    _brain(b, _mm(s[6]), _mm(s[7]), hull, inner, q0, q1, q2, fold, fine, coarse, layers, f)
                     if lesions.shape[0] > 0 and hull < 2.0:
                         _lesions(lesions, q0, q1, q2, fold, fine, layers[7], f)
                     inside[i, j, k] = inner > 0.5
@@ -198,13 +219,13 @@ def _evaluate(first, steps, shift, layers, offsets, lesions, brain_atlas, head_a
                     if f[m] > f[best]:
                         best = m
                 labels[i, j, k] = best
-                other = _noise(bank, q0 * 1.1 + offsets[3, 0], q1 * 1.1 + offsets[3, 1], q2 * 1.1 + offsets[3, 2])
+                other = _noise(noise, q0 * 1.1 + offsets[3, 0], q1 * 1.1 + offsets[3, 1], q2 * 1.1 + offsets[3, 2])
                 texture[0, i, j, k] = 0.6 * fine + 0.5 * fold + 0.6 * coarse
                 texture[1, i, j, k] = 0.8 * other - 0.4 * coarse
 
 
 @numba.njit(inline="always")
-def _shells(hull, face, s, x, y, z, coarse, fold, fine, layers, f):  # type: ignore[no-untyped-def]
+def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # type: ignore[no-untyped-def]
     """Fill the fractions outside the dura and return the share inside it."""
     edge = layers[7]
     side = abs(x)
@@ -212,9 +233,9 @@ def _shells(hull, face, s, x, y, z, coarse, fold, fine, layers, f):  # type: ign
     muscle, vessel, jaw = _mm(s[5]) + layers[10] + 1.2 * fold, _mm(s[6]) + layers[11], _mm(s[7])
     temporal = min(max((side - 44.0) / 18.0, np.float32(0.0)), np.float32(1.0)) * min(max((30.0 - z) / 30.0, np.float32(0.0)), np.float32(1.0))
     polar = min(max((abs(y + 15.0) - 50.0) / 40.0, np.float32(0.0)), np.float32(1.0))
-    fluid = max(layers[0] + 0.6 * coarse, np.float32(0.6))
-    skull = max(layers[1] * (1.0 + 0.25 * polar - 0.45 * temporal + 0.12 * coarse) + 0.25 * fold, np.float32(1.8))
-    scalp = max(layers[2] * (1.0 + 0.35 * polar + 0.6 * temporal - 0.12 * coarse) + 0.2 * fold, np.float32(2.5))
+    fluid = max(layers[0] * (1.0 + 0.3 * broad + 0.25 * coarse), np.float32(0.5))
+    skull = max(layers[1] * (1.0 + 0.25 * polar - 0.45 * temporal + 0.15 * broad + 0.03 * coarse), np.float32(1.8))
+    scalp = max(layers[2] * (1.0 + 0.35 * polar + 0.6 * temporal + 0.15 * broad), np.float32(2.5))
     inner = hull - fluid
     outer = inner - skull
     cranial = outer - scalp
@@ -235,7 +256,8 @@ def _shells(hull, face, s, x, y, z, coarse, fold, fine, layers, f):  # type: ign
     # cavities, with mucosa and thin bone about them
     cavity = _ramp(air, edge)
     lining = _ramp(air - 1.4, edge) - cavity
-    wall = (_ramp(air - 2.6, edge) - cavity - lining) * (0.4 + 0.6 * _ramp(-10.0 - z, np.float32(10.0)))
+    wall = _ramp(air - 3.0, edge) - cavity - lining
+    wall = max(wall, _ramp(abs(orbit) - 0.9, edge) * _ramp(y - 56.0, np.float32(12.0)))
     mandible = _ramp(jaw, edge)
     core = _ramp(jaw + 2.2, edge)
     # orbits
@@ -244,8 +266,10 @@ def _shells(hull, face, s, x, y, z, coarse, fold, fine, layers, f):  # type: ign
     vitreous = _ramp(globe + 1.3, edge)
     lens = _ramp(np.sqrt((side - 34.0) ** 2 + ((y - 71.5) * 2.0) ** 2 + (z + 34.0) ** 2) - 4.5, edge)
     skin = _ramp(-surface - layers[3] * (1.0 + 0.2 * fine), edge)
-    flesh = max(_ramp(muscle, np.float32(1.6)), _ramp(outer - 0.9, edge) * 0.7)
-    septum = _ramp(abs(fine + 0.4 * fold) - layers[9], np.float32(0.3))
+    below = _ramp(layers[3] + 2.5 * layers[2] + 3.0 * coarse + surface, np.float32(4.0)) * _ramp(z + 18.0, np.float32(20.0))
+    strand = _ramp(0.25 + 0.8 * fold + 0.5 * coarse + 0.2 * fine, np.float32(1.0))
+    flesh = max(_ramp(muscle, np.float32(1.6)), _ramp(outer - 0.9, edge) * 0.5, below * (1.0 - strand))
+    septum = _ramp(abs(0.5 * fine + 0.8 * fold) - layers[9], np.float32(0.25))
     f[0] += rest * cavity
     left = rest * (1.0 - cavity)
     f[8] += left * lining
@@ -272,21 +296,30 @@ def _shells(hull, face, s, x, y, z, coarse, fold, fine, layers, f):  # type: ign
 
 
 @numba.njit(inline="always")
-def _brain(b, vessel, hull, share, fold, fine, coarse, layers, f):  # type: ignore[no-untyped-def]
-    """Split `share` among fluid, blood, white, deep grey and grey matter; borders are sharpened and moved by the fold noise."""
+def _brain(b, vessel, petrous, hull, share, x, y, z, fold, fine, coarse, layers, f):  # type: ignore[no-untyped-def]
+    """Split `share` among petrous bone, fluid, blood, dura, white, deep grey and grey matter; borders are sharpened and moved by the fold noise."""
     scale = np.float32(1.0 / 255.0)
     grey, white, deep, sulcus = b[0] * scale, b[1] * scale, b[2] * scale, b[4] * scale
     edge = layers[7]
     nothing = max(1.0 - grey - white - deep, np.float32(0.0))
     room = min(nothing + sulcus, np.float32(1.0))
-    level = nothing + 0.8 * sulcus + layers[5] - 0.42 + layers[8] * (0.35 * fold + 0.2 * fine) * min(2.0 * room, np.float32(1.0))
+    level = nothing + 0.8 * sulcus + layers[5] - 0.42 + layers[8] * (0.2 * fold + 0.2 * fine) * min(1.5 * room, np.float32(1.0))
     fluid = min(max(0.5 + 2.2 * level / edge, np.float32(0.0)), np.float32(1.0)) * min(8.0 * room, np.float32(1.0))
     ventricle = _ramp(_mm(b[3]) - layers[6] - 0.2 * fold, edge)
     fluid = max(fluid, ventricle)
     blood = _ramp(vessel, edge) + fluid * (1.0 - ventricle) * 0.8 * _ramp(2.1 - fold - 0.5 * fine, np.float32(0.4))
     blood = min(blood, np.float32(1.0))
+    # the falx between the hemispheres and the sagittal sinus at its outer rim
+    falx = fluid * (1.0 - ventricle) * _ramp(abs(x + 1.2 * coarse) - 0.6, edge) * _ramp(8.0 - z - 0.6 * abs(y + 10.0), np.float32(4.0))
+    sinus = _ramp(max(abs(x + 0.8 * coarse) - 3.2 - 0.5 * hull, -3.5 - hull), edge) * _ramp(y - 62.0, np.float32(8.0)) * _ramp(-12.0 - z, np.float32(6.0))
+    blood = max(blood, sinus)
+    bone = _ramp(petrous, edge) * fluid * (1.0 - ventricle)
+    f[5] += share * bone
+    share = share * (1.0 - bone)
     f[10] += share * blood
     share = share * (1.0 - blood)
+    f[8] += share * falx * 0.8
+    share = share * (1.0 - falx * 0.8)
     f[1] += share * fluid
     share = share * (1.0 - fluid)
     nucleus = min(max(0.5 + 2.0 * (deep - 0.4) / edge, np.float32(0.0)), np.float32(1.0))

@@ -75,7 +75,7 @@ class Cohort:
         origin = origin - steps[0] * (count - 1) / 2
         sampled = evaluate(subject, template(), origin, steps, (count, *size))
         return Slice(
-            sampled.fractions.mean(1), sampled.texture.mean(1), sampled.labels[count // 2], sampled.brain[count // 2],
+            _averaged(sampled.fractions), _averaged(sampled.texture), sampled.labels[count // 2], sampled.brain[count // 2],
             spacing=spacing, plane=plane, pathology=kind, factors=self._factors(index), site=self.site(index),
             law="anchors", key=(self.seed, index),
         )  # fmt: skip
@@ -144,20 +144,21 @@ class Cohort:
 def _draw(seed: int, index: int, kind: Pathology) -> Subject:
     rng = np.random.default_rng((seed, index, 4))
     head = template()
-    field = velocity(rng, amplitude=rng.uniform(2.0, 4.5), smoothness=rng.uniform(18.0, 28.0))
+    field = velocity(rng, amplitude=rng.uniform(2.0, 5.0), smoothness=rng.uniform(36.0, 50.0))
+    field += velocity(rng, amplitude=rng.uniform(0.5, 1.6), smoothness=rng.uniform(16.0, 20.0))
     age = rng.beta(1.3, 1.6)
     layers = np.array(
         [
-            rng.uniform(1.2, 2.6) + 2.0 * age, rng.uniform(4.0, 7.5), rng.uniform(3.5, 8.0), rng.uniform(1.3, 2.4),
+            rng.uniform(0.6, 1.6) + 2.0 * age, rng.uniform(4.0, 7.5), rng.uniform(3.0, 5.5) + rng.exponential(0.8), rng.uniform(1.2, 2.2),
             rng.uniform(1.3, 1.9), rng.uniform(-0.12, 0.02) + 0.17 * age, rng.uniform(-1.5, 0.5) + 2.5 * age,
-            rng.uniform(1.0, 1.5), rng.uniform(0.5, 1.1), rng.uniform(0.03, 0.14), rng.uniform(-2.0, 2.0),
+            rng.uniform(1.0, 1.5), rng.uniform(0.3, 0.7), rng.uniform(0.0, 0.1), rng.uniform(-2.0, 2.0),
             rng.uniform(-0.4, 0.6), rng.uniform(-2.0, 2.0),
         ],
         np.float32,
     )  # fmt: skip
     scale = rng.uniform(0.93, 1.07) * rng.uniform(0.96, 1.04, 3)
     affine = np.concatenate([_rotation(rng.normal(0, 4.0, 3)) / scale[:, None], rng.normal(0, 3.0, (3, 1))], 1)
-    offsets = rng.uniform(0, 128, (4, 3)).astype(np.float32)
+    offsets = (512 + rng.uniform(0, 128, (4, 3))).astype(np.float32)
     lesions = np.zeros((0, 16), np.float32)
     if kind == "ms":
         lesions = sclerosis(rng, head)
@@ -203,6 +204,11 @@ def _section(
     steps = steps @ tilt.T
     origin = centre - steps[1] * (size[0] - 1) / 2 - steps[2] * (size[1] - 1) / 2
     return origin.astype(np.float32), steps.astype(np.float32)
+
+
+def _averaged(array: Array) -> Array:
+    """Return the mean over the positions across a slice, axis 1."""
+    return array[:, 0] if array.shape[1] == 1 else array.mean(1)
 
 
 def _check(index: int, spacing: float, size: tuple[int, ...]) -> None:

@@ -35,7 +35,7 @@ def tumour(rng: np.random.Generator, head: Template) -> Floats:
     radius = rng.uniform(6.0, 20.0)
     radii = radius * rng.uniform(0.75, 1.3, 3)
     frame = _frame(rng.normal(size=3), rng)
-    return _row(TUMOUR, centre, frame, radii, rng.uniform(0.1, 0.22), rng.uniform(1.3, 2.1))[None]
+    return _row(TUMOUR, centre, frame, radii, rng.uniform(0.06, 0.14), rng.uniform(1.3, 2.1))[None]
 
 
 def _frame(direction: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

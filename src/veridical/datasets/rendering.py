@@ -143,9 +143,12 @@ def render(
 
 def _magnetic(head: Slice | Volume, contrast: str, sequence: Sequence, rng: np.random.Generator) -> Array:
     tissue = head.relaxation()
-    signal = sequence.signal(tissue)
+    flow = np.ones(len(TissueClass))
+    if sequence.kind in ("se", "flair"):  # blood that leaves the slice between two pulses gives no echo
+        flow[TissueClass.BLOOD] = rng.uniform(0.4, 0.9) if sequence.agent else rng.uniform(0.03, 0.4)
+    signal = flow * sequence.signal(tissue)
     longer = tissue.scaled(1 + TEXTURE, 1 + TEXTURE, np.ones(len(TEXTURE)))
-    first, second = sequence.signal(longer) - signal, signal * TEXTURE / 2
+    first, second = flow * sequence.signal(longer) - signal, signal * TEXTURE / 2
     fat = np.zeros(len(signal))
     fat[[TissueClass.FAT, TissueClass.MARROW]] = 1.0, 0.8
     if contrast in ("T2w", "FLAIR", "T1c") and rng.random() < head.site.fat_saturation:
@@ -166,10 +169,15 @@ def _combine(head: Head, mean: Array, first: Array, second: Array) -> Array:
 
 
 def _shifted(image: Array, axis: int, shift: float) -> Array:
-    """Move an image by a fraction of pixels along one axis, linearly interpolated."""
+    """Move an image by a fraction of pixels along one axis, linearly interpolated; nothing comes in from outside."""
+    margin = int(np.ceil(abs(shift))) + 1
+    padded = np.moveaxis(image, axis, 0)
+    padded = np.concatenate([np.zeros_like(padded[:margin]), padded, np.zeros_like(padded[:margin])])
     whole = int(np.floor(shift))
     share = np.float32(shift - whole)
-    return np.asarray(np.roll(image, whole, axis) * (1 - share) + np.roll(image, whole + 1, axis) * share)
+    size, start = image.shape[axis], margin - whole
+    moved = padded[start : start + size] * (1 - share) + padded[start - 1 : start - 1 + size] * share
+    return np.asarray(np.moveaxis(moved, 0, axis))
 
 
 def _textured(head: Head, mean: Array, deviation: Array) -> Array:

@@ -157,15 +157,15 @@ def _head(inside: NDArray[np.bool_]) -> Bytes:
     near = ndimage.distance_transform_edt(~coarse) <= 4.0
     closed = ndimage.distance_transform_edt(near) > 4.0
     canal = np.hypot(side, y + 46) - 9.0
-    hull = np.minimum(ndimage.gaussian_filter(_distance(closed | coarse, HEAD_SPACING), 1.0), np.where(z < -60, canal, 99.0))
+    hull = np.minimum(ndimage.gaussian_filter(_distance(closed | coarse, HEAD_SPACING), 1.5), np.where(z < -60, canal, 99.0))
     e = _Shapes(side, y, z)
     face = e.union(
-        e.ball((0, 30, -40), (70, 62, 58)), e.ball((0, 38, -85), (60, 58, 50)), e.ball((0, -38, -100), (64, 66, 60)),
+        e.ball((0, 30, -52), (69, 62, 46)), e.ball((0, 38, -85), (60, 58, 50)), e.ball((0, -38, -100), (64, 66, 60)),
         e.ball((0, 95, -48), (13, 17, 20)), e.ball((82, -28, -36), (6, 15, 26)), e.ball((36, 66, -34), (22, 18, 20)),
     )  # fmt: skip
     air = e.union(
         e.ball((7, 70, -52), (4, 26, 14)), e.ball((7, 48, -34), (5, 18, 9)), e.ball((28, 55, -58), (12, 14, 15)),
-        e.ball((8, 20, -36), (9, 10, 9)), e.ball((10, 78, -8), (11, 5, 10)), e.ball((0, 18, -75), (12, 12, 28)),
+        e.ball((8, 20, -36), (9, 10, 9)), e.ball((10, 72, -6), (12, 5, 11)), e.ball((0, 18, -75), (12, 12, 28)),
         e.ball((52, -38, -38), (7, 10, 14)), e.ball((62, -22, -38), (18, 2.5, 2.5)),
     )  # fmt: skip
     orbit = e.union(e.ball((33, 58, -34), (17, 18, 17)), e.ball((26, 40, -33), (9, 20, 9)))
@@ -187,7 +187,7 @@ def _head(inside: NDArray[np.bool_]) -> Bytes:
     )  # fmt: skip
     jaw = e.union(
         e.tube((52, 0, -50), (50, 10, -86), 4.5), e.tube((50, 10, -86), (22, 62, -98), 5.5), e.tube((62, 8, -42), (46, 54, -44), 3.5),
-        e.tube((6, 74, -74), (36, 44, -74), 5.0), e.ball((0, -32, -88), (24, 10, 7)), e.tube((0, -14, -96), (0, -14, -72), 6.0),
+        e.tube((14, -24, -40), (52, -30, -36), 6.5), e.tube((6, 74, -74), (36, 44, -74), 5.0), e.ball((0, -32, -88), (24, 10, 7)), e.tube((0, -14, -96), (0, -14, -72), 6.0),
     )  # fmt: skip
     return np.stack([_encode(np.asarray(d, np.float32)) for d in (hull, face, air, orbit, globe, muscle, vessel, jaw)], -1)
 
