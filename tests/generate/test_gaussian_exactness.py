@@ -49,7 +49,7 @@ def test_the_spread_grows_to_the_posterior_as_steps_grow(problem: Any) -> None:
 
 @pytest.mark.parametrize("problem", EXACT, ids=lambda p: p.name)
 def test_every_voxel_has_the_analytic_mean_and_variance_within_monte_carlo_error(problem: Any) -> None:
-    draws, dtype = 500, problem.prior.mean.dtype
+    draws, dtype = 300, problem.prior.mean.dtype
     noise = standard_noise((draws, *problem.operator.domain), dtype, torch.Generator().manual_seed(7))
     drawn = problem.sampler("heun", 16)(noise)
     mean, variance = problem.prior.posterior(problem.operator, problem.y, problem.sigma)
@@ -69,7 +69,7 @@ def test_isotropic_consistency_is_close_but_not_exact_when_the_prior_is_correlat
 
 @pytest.mark.parametrize("problem", EXACT, ids=lambda p: p.name)
 def test_evidence_of_the_draws_equals_its_analytic_value(problem: Any) -> None:
-    draws, dtype = 500, problem.prior.mean.dtype
+    draws, dtype = 300, problem.prior.mean.dtype
     parts = 2 if dtype.is_complex else 1
     noise = standard_noise((draws, *problem.operator.domain), dtype, torch.Generator().manual_seed(8))
     drawn = problem.sampler("heun", 16)(noise).numpy()

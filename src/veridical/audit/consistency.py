@@ -76,7 +76,8 @@ def withheld(
 
     Returns:
         As `consistency`, with the residual of the draws' mean against noise plus the draws' own variance: a chi-square
-        above 1 says that the draws are surer than they are right.
+        above 1 says that the draws are surer than they are right. Single samples are not judged: a variance of few draws
+        cannot say what is rare.
 
     Raises:
         InputError: fewer than 2 draws, sigma not above 0, or nothing was withheld.
@@ -100,7 +101,7 @@ def _judge(
     limits: tuple[float, float],
     what: str,
 ) -> Finding:
-    """Turn a residual and its expected variance per real component into a finding."""
+    """Turn a residual and its variance per real component (a number when known, a tensor when estimated) into a finding."""
     bands = _bands(operator, y)
     if bool((torch.as_tensor(variance) <= 0).any()) or not bool((bands >= 0).any()):
         raise InputError(
@@ -113,16 +114,15 @@ def _judge(
     signal = y.abs().square() / parts
     present = [band for band in range(BANDS) if bool((bands == band).any())]
     chi_square, samples = [], []
-    normal = torch.zeros_like(power)
+    largest = 0.0
     for band in present:
         inside = bands == band
         allowed = expected[inside] + operator_error**2 * signal[inside].mean()
-        normal[inside] = power[inside] / allowed
-        chi_square.append(float(normal[inside].mean()))
+        chi_square.append(float(power[inside].mean() / allowed.mean()))
+        largest = max(largest, float((power[inside] / allowed).max()))
         samples.append(int(inside.sum()))
     total = float(sum(c * n for c, n in zip(chi_square, samples, strict=True)) / sum(samples))
     excess = [c - 4 * math.sqrt(2 / (parts * n)) for c, n in zip(chi_square, samples, strict=True)]
-    largest = float(normal.max())
     evidence: dict[str, Any] = {
         "chi_square": total,
         "bands": chi_square if len(present) > 1 else [],
@@ -132,7 +132,7 @@ def _judge(
         "operator_error": operator_error,
         "limits": list(limits),
     }
-    rare = sum(samples) * _tail(largest, parts) < RARE
+    rare = not isinstance(variance, Tensor) and sum(samples) * _tail(largest, parts) < RARE
     verdict: Verdict = "fail" if max(excess) > limits[1] else "warn" if max(excess) > limits[0] or rare else "pass"
     return Finding(check, verdict, _reason(evidence, what, rare), evidence)
 

@@ -33,8 +33,9 @@ def describe_scan(kspace: Array, mask: Array, estimate: Array, sigma: float) -> 
         Noise: `noise` (log10 of sigma over the 99th percentile of the image), `excess` (log10 of the data's power at the
         edge of the sampled k-space over that of the noise).
         Image: `slope` of its power spectrum and `high` (log10 share of power above half the resolution), `quantile_10` to
-        `quantile_90` of the foreground over the 99th percentile, `foreground` (fraction), `phase` (coherence of
-        neighbours), `fit` (relative difference from the root-sum-of-squares image at low resolution).
+        `quantile_90` of the foreground over the 99th percentile, `foreground` (fraction), `phase` (log10 of the
+        incoherence of neighbours), `fit` (log10 of the relative difference from the root-sum-of-squares image at low
+        resolution).
 
     Raises:
         InputError: shapes that differ, values that are not finite, an empty image or mask, or no noise level.
@@ -121,13 +122,13 @@ def _intensity(magnitude: Array) -> dict[str, float]:
 
 
 def _coherence(estimate: Array) -> float:
-    """Return `|sum x conj(x next)| / sum |x| |x next|`, the worse axis: 1 for a smooth phase."""
+    """Return log10 of `1 - |sum x conj(x next)| / sum |x| |x next|` along the worse axis: low for a smooth phase."""
     worst = 1.0
     for axis in (0, 1):
         first = np.moveaxis(estimate, axis, 0)
         across, sizes = first[1:] * first[:-1].conj(), np.abs(first[1:]) * np.abs(first[:-1])
         worst = min(worst, float(np.abs(across.sum()) / max(float(sizes.sum()), 1e-30)))
-    return worst
+    return float(np.log10(max(1 - worst, 1e-6)))
 
 
 def _low_resolution(kspace: Array) -> Array:
@@ -146,7 +147,8 @@ def _fit(kspace: Array, mask: Array, spectrum: Array) -> float:
     window[low[0] : high[0], low[1] : high[1]] = np.outer(*parts)
     measured = np.linalg.norm(_low_resolution(kspace * (window * mask)), axis=0)
     estimated = _low_resolution(spectrum * (window * mask))
-    return float(np.linalg.norm(measured - estimated) / max(float(np.linalg.norm(measured)), 1e-30))
+    difference = np.linalg.norm(measured - estimated) / max(float(np.linalg.norm(measured)), 1e-30)
+    return float(np.log10(max(float(difference), 1e-6)))
 
 
 def _radius(shape: tuple[int, ...]) -> Array:

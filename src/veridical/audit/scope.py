@@ -1,15 +1,16 @@
 """Scope: is this scan one of the kind that the model was trained on?
 
-Descriptors of the scan are compared with those of training scans by a Mahalanobis distance with shrunk covariance, and the
-distance with those of held-out training scans by a conformal p-value, so that one in twenty training-like scans warns and
-one in a hundred fails, whatever the distribution of the descriptors. What it cannot see is a change that moves none of the
-descriptors, or one into a gap between training kinds.
+Descriptors of the scan are compared with those of training scans in two ways: by a Mahalanobis distance with shrunk
+covariance, which sees broken relations, and by the largest single deviation, which many descriptors do not dilute. Both
+are ranked among held-out training scans, and the more unusual rank gives a conformal p-value: one in twenty training-like
+scans warns and one in a hundred fails, whatever the distribution of the descriptors. What it cannot see is a change that
+moves none of the descriptors, or one into a gap between training kinds.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +31,10 @@ class Scope:
     Args:
         names: of the d descriptors.
         center: their medians.
-        scale: their robust standard deviations (1.4826 median absolute deviations).
+        scale: their robust standard deviations: the larger of 1.4826 median absolute deviations and the 99th percentile of
+            the absolute deviation over 2.576, so that descriptors of heavy tails do not drown the others.
         precision: `(d, d)`, the inverse of the shrunk covariance of the standardized descriptors.
-        distances: of the held-out scans, growing.
+        held_out: `(scan, 2)`, Mahalanobis distance and largest deviation of each held-out scan.
         fitted_on: what the scans were, in words.
     """
 
@@ -40,7 +42,7 @@ class Scope:
     center: tuple[float, ...]
     scale: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
-    distances: tuple[float, ...]
+    held_out: tuple[tuple[float, ...], ...]
     fitted_on: str
 
     @classmethod
@@ -67,15 +69,12 @@ class Scope:
         rows = rows[np.random.default_rng(seed).permutation(len(rows))]
         learn, hold = rows[: len(rows) // 2], rows[len(rows) // 2 :]
         center = np.median(learn, axis=0)
-        scale = 1.4826 * np.median(np.abs(learn - center), axis=0)
-        scale = np.where(scale > 0, scale, learn.std(axis=0))
+        deviation = np.abs(learn - center)
+        scale = np.maximum(1.4826 * np.median(deviation, axis=0), np.quantile(deviation, 0.99, axis=0) / 2.576)
         scale = np.maximum(scale, 1e-6 * np.maximum(1.0, np.abs(center)))
         precision = np.linalg.inv(shrunk_covariance((learn - center) / scale))
-        distances = np.sort(_distance((hold - center) / scale, precision))
-        matrix = tuple(tuple(map(float, row)) for row in precision)
-        return cls(
-            tuple(names), tuple(map(float, center)), tuple(map(float, scale)), matrix, tuple(map(float, distances)), fitted_on
-        )
+        held_out = _unusual((hold - center) / scale, precision)
+        return cls(tuple(names), tuple(center.tolist()), tuple(scale.tolist()), _rows(precision), _rows(held_out), fitted_on)
 
     def __call__(self, descriptors: Mapping[str, float]) -> Finding:
         """Judge one scan.
@@ -94,22 +93,23 @@ class Scope:
         if not np.isfinite(values).all():
             raise InputError(f"A descriptor is not finite: {dict(descriptors)}. Check the scan for NaN or empty data.")
         z = (values - self.center) / self.scale
-        distance = float(_distance(z[None], np.array(self.precision))[0])
-        further = int(np.sum(np.array(self.distances) >= distance))
-        p = (1 + further) / (1 + len(self.distances))
+        found = _unusual(z[None], np.array(self.precision))
+        together = np.concatenate([found, np.array(self.held_out)])
+        ranks = np.stack([np.searchsorted(np.sort(column), column) for column in together.T]).max(0)
+        further, scans = int(np.sum(ranks[1:] >= ranks[0])), len(self.held_out)
+        p = (1 + further) / (1 + scans)
         verdict: Verdict = "fail" if p <= FAIL else "warn" if p <= WARN else "pass"
         order = np.argsort(-np.abs(z))
         out = [f"{self.names[i]} ({z[i]:+.1f} robust standard deviations)" for i in order if abs(z[i]) > STANDS_OUT][:4]
-        reason = f"{further} of {len(self.distances)} held-out training scans ({self.fitted_on}) are as unusual, p = {p:.2g}."
+        reason = f"{further} of {scans} held-out training scans ({self.fitted_on}) are as unusual, p = {p:.2g}."
         if verdict != "pass":
-            standing = (
-                f" What stands out: {', '.join(out)}." if out else " No descriptor alone stands out: their combination does."
+            reason += (
+                f" What stands out: {', '.join(out)}." if out else " No descriptor stands out alone: their combination does."
             )
-            reason += standing
         evidence = {
             "p": p,
-            "distance": distance,
-            "held_out": len(self.distances),
+            "distance": float(found[0, 0]),
+            "held_out": scans,
             "z": dict(zip(self.names, z.tolist(), strict=True)),
         }
         return Finding("scope", verdict, reason, evidence)
@@ -121,7 +121,7 @@ class Scope:
             "center": list(self.center),
             "scale": list(self.scale),
             "precision": [list(row) for row in self.precision],
-            "distances": list(self.distances),
+            "held_out": [list(row) for row in self.held_out],
             "fitted_on": self.fitted_on,
         }
 
@@ -136,9 +136,9 @@ class Scope:
         if set(values) != set(known):
             wrong = sorted(set(values) ^ set(known))
             raise SettingError(f"Scope entries {', '.join(wrong)} are missing or unknown. {nearest(wrong[0], known)}")
-        precision = tuple(tuple(row) for row in values["precision"])
-        center, scale, distances = tuple(values["center"]), tuple(values["scale"]), tuple(values["distances"])
-        return cls(tuple(values["names"]), center, scale, precision, distances, values["fitted_on"])
+        center, scale = tuple(values["center"]), tuple(values["scale"])
+        precision, held_out = _rows(values["precision"]), _rows(values["held_out"])
+        return cls(tuple(values["names"]), center, scale, precision, held_out, values["fitted_on"])
 
 
 def shrunk_covariance(rows: Array) -> Array:
@@ -161,5 +161,10 @@ def shrunk_covariance(rows: Array) -> Array:
     return np.asarray((1 - share) * sample + share * mean * np.eye(d))
 
 
-def _distance(z: Array, precision: Array) -> Array:
-    return np.asarray(np.sqrt(np.einsum("ni,ij,nj->n", z, precision, z)))
+def _unusual(z: Array, precision: Array) -> Array:
+    """Return `(n, 2)`: Mahalanobis distance and largest deviation of standardized descriptors `(n, d)`."""
+    return np.stack([np.sqrt(np.einsum("ni,ij,nj->n", z, precision, z)), np.abs(z).max(1)], axis=1)
+
+
+def _rows(matrix: Array | Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(value) for value in row) for row in matrix)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from veridical.audit.interval import Calibration, Case, calibrate, interval
+from veridical.errors import CalibrationError, InputError, SettingError
+
+VOXELS = 400
+
+
+def patients(count: int, seed: int) -> list[Case]:
+    """Exchangeable patients: each has its own difficulty; spreads vary by voxel and are a little wrong."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for index in range(count):
+        spread = rng.uniform(0.2, 1.0, VOXELS)
+        error = np.abs(rng.standard_normal(VOXELS)) * spread * np.exp(0.3 * rng.standard_normal())
+        cases.append(Case(error, spread, np.ones(VOXELS, bool), f"p{index}"))
+    return cases
+
+
+def miss(case: Case, calibration: Calibration) -> float:
+    half = calibration.multiplier * np.maximum(case.spread, calibration.floor)
+    return float((case.error > half)[case.foreground].mean())
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
+def test_new_patients_are_covered_as_promised_on_average(level: float) -> None:
+    rates = [
+        np.mean([miss(c, calibrate(patients(40, s), level, 1e-3, "toys")) for c in patients(5, 9000 + s)]) for s in range(60)
+    ]
+    error = float(np.std(rates) / np.sqrt(len(rates)))
+    assert np.mean(rates) <= 1 - level + 2.5 * error
+    assert np.mean(rates) >= 1 - level - 1 / 41 - 2.5 * error, "and not by bands without end"
+
+
+def test_the_multiplier_is_the_smallest_that_keeps_the_rule() -> None:
+    cases, level = patients(30, 1), 0.9
+    found = calibrate(cases, level, 1e-3, "toys")
+
+    def risk(multiplier: float) -> float:
+        rates = [float((c.error > multiplier * np.maximum(c.spread, 1e-3)).mean()) for c in cases]
+        return 30 / 31 * float(np.mean(rates)) + 1 / 31
+
+    assert risk(found.multiplier) <= 0.1
+    assert risk(found.multiplier * (1 - 1e-9)) > 0.1
+
+
+def test_a_higher_level_never_gives_a_narrower_band() -> None:
+    widths = [calibrate(patients(60, 2), level, 1e-3, "toys").multiplier for level in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)]
+    assert widths == sorted(widths)
+
+
+@pytest.mark.parametrize(("count", "level"), [(5, 0.9), (8, 0.9), (18, 0.95), (0, 0.5)])
+def test_too_few_patients_for_the_level_are_refused(count: int, level: float) -> None:
+    with pytest.raises(CalibrationError, match="needs at least"):
+        calibrate(patients(count, 0), level, 1e-3, "toys")
+
+
+@pytest.mark.parametrize(("count", "level"), [(9, 0.9), (19, 0.95), (1, 0.5)])
+def test_just_enough_patients_give_the_band_that_holds_every_voxel(count: int, level: float) -> None:
+    cases = patients(count, 3)
+    found = calibrate(cases, level, 1e-3, "toys")
+    assert found.multiplier == max(float((case.error / case.spread).max()) for case in cases)
+    assert found.reached == (1.0, 1.0, 1.0)
+
+
+def test_background_does_not_pay_for_errors_in_the_foreground() -> None:
+    cases = patients(50, 4)
+    padded = [
+        Case(*(np.concatenate([a, np.zeros(3 * VOXELS, a.dtype)]) for a in (c.error, c.spread, c.foreground)), c.patient)  # type: ignore[arg-type]
+        for c in cases
+    ]
+    assert calibrate(padded, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+
+
+def test_patients_weigh_alike_whatever_their_size() -> None:
+    cases = patients(40, 5)
+    doubled = [
+        Case(np.tile(c.error, 4), np.tile(c.spread, 4), np.tile(c.foreground, 4), c.patient) if i < 5 else c
+        for i, c in enumerate(cases)
+    ]
+    assert calibrate(doubled, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+
+
+def test_voxels_on_which_all_draws_agree_are_held_by_the_floor() -> None:
+    cases = [Case(np.full(10, 0.5), np.zeros(10), np.ones(10, bool), str(i)) for i in range(20)]
+    found = calibrate(cases, 0.9, 0.1, "toys")
+    assert found.multiplier == pytest.approx(5.0)
+    band = interval(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)), found)
+    assert np.allclose(band.upper, 0.5)
+    assert np.allclose(interval(np.zeros((1, 2)), np.zeros((1, 2)), found, scale=100.0).lower, -50.0)
+
+
+def test_a_band_states_level_number_of_patients_and_what_it_does_not_promise() -> None:
+    found = calibrate(patients(30, 6), 0.9, 1e-3, "30 toys")
+    band = interval(np.ones((1, 2, 2, 1)), np.ones((1, 2, 2, 1)), found)
+    assert (band.level, band.patients) == (0.9, 30)
+    assert "30 toys" in band.promises
+    assert "does not promise" in band.promises
+    assert band.upper - band.lower == pytest.approx(2 * found.multiplier)
+
+
+def test_a_calibration_survives_json() -> None:
+    found = calibrate(patients(30, 7), 0.9, 1e-3, "toys")
+    assert Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    with pytest.raises(SettingError, match="Did you mean 'level'"):
+        Calibration.from_dict(found.to_dict() | {"levle": 0.9})
+    with pytest.raises(SettingError, match="lacks floor"):
+        Calibration.from_dict({k: v for k, v in found.to_dict().items() if k != "floor"})
+
+
+def test_what_cannot_be_calibrated_is_refused() -> None:
+    cases = patients(12, 8)
+    twice = [*cases, cases[0]]
+    with pytest.raises(CalibrationError, match="comes twice"):
+        calibrate(twice, 0.9, 1e-3, "toys")
+    empty = Case(np.ones(3), np.ones(3), np.zeros(3, bool), "empty")
+    with pytest.raises(CalibrationError, match="no voxel is foreground"):
+        calibrate([*cases, empty], 0.9, 1e-3, "toys")
+    broken = Case(np.array([1.0, np.nan]), np.ones(2), np.ones(2, bool), "broken")
+    with pytest.raises(CalibrationError, match="NaN"):
+        calibrate([*cases, broken], 0.9, 1e-3, "toys")
+    with pytest.raises(InputError, match="one shape"):
+        calibrate([*cases, Case(np.ones(3), np.ones(2), np.ones(3, bool), "odd")], 0.9, 1e-3, "toys")
+    for level, floor in ((0.0, 1.0), (1.0, 1.0), (0.9, 0.0)):
+        with pytest.raises(SettingError, match="expected a level"):
+            calibrate(cases, level, floor, "toys")
+    with pytest.raises(InputError, match="complex"):
+        interval(np.ones((1, 2), complex), np.ones((1, 2)), calibrate(cases, 0.9, 1e-3, "toys"))
