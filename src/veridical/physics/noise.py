@@ -1,0 +1,109 @@
+"""Noise: what measurements add to the ideal numbers, and how strong it is. All randomness comes from the generator given."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from veridical.errors import InputError, SettingError
+
+MAD = 0.6744897501960817
+"""Median absolute deviation of a standard normal variable (Rousseeuw and Croux 1993, 10.1080/01621459.1993.10476408)."""
+
+
+def gaussian(clean: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Add white Gaussian noise of standard deviation `sigma` to each real component; complex in, complex out."""
+    _check(sigma, "sigma")
+    return clean + sigma * _normal(clean, generator)
+
+
+def rician(clean: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Return the magnitude of `clean` with complex Gaussian noise (Gudbjartsson and Patz 1995, 10.1002/mrm.1910340618).
+
+    Args:
+        clean: magnitudes, >= 0, any shape.
+        sigma: standard deviation per real component, in the units of `clean`.
+        generator: source of randomness.
+    """
+    _check(sigma, "sigma")
+    return torch.hypot(clean + sigma * _normal(clean, generator), sigma * _normal(clean, generator))
+
+
+def poisson(clean: Tensor, generator: torch.Generator) -> Tensor:
+    """Return Poisson counts with mean `clean` (counts, >= 0)."""
+    if clean.min() < 0:
+        raise InputError(f"Mean counts of {float(clean.min()):g} were given; a Poisson mean is never below 0.")
+    return torch.poisson(clean, generator)
+
+
+def poisson_gaussian(clean: Tensor, photons: float, electronic: float, generator: torch.Generator) -> Tensor:
+    """Return line integrals as a low-dose CT scan measures them (La Riviere and Billmire, IEEE TMI 24, 2005).
+
+    `-log((Poisson(I0 exp(-p)) + Gaussian) / I0)`, counts below 1 taken as 1 (photon starvation).
+
+    Args:
+        clean: line integrals p, dimensionless, any shape.
+        photons: I0, counts of the unattenuated beam a bin.
+        electronic: standard deviation of the electronic noise in counts; 10 or so is usual.
+        generator: source of randomness.
+    """
+    _check(electronic, "electronic")
+    if photons <= 0:
+        raise SettingError(f"photons = {photons}; the unattenuated beam must have counts, e.g. 1e5.")
+    counts = poisson(photons * torch.exp(-clean), generator) + electronic * _normal(clean, generator)
+    return math.log(photons) - torch.log(counts.clamp_min(1.0))
+
+
+def inverse_variance(line_integrals: Tensor, photons: float, electronic: float) -> Tensor:
+    """Return 1 / variance of low-dose line integrals, to first order: `N^2 / (N + electronic^2)` with `N = I0 exp(-p)`.
+
+    Args:
+        line_integrals: measured or ideal, dimensionless, any shape.
+        photons, electronic: as in `poisson_gaussian`.
+    """
+    counts = photons * torch.exp(-line_integrals)
+    return counts.square() / (counts + electronic**2)
+
+
+def estimate_sigma(kspace: Tensor, mask: Tensor, bins: int = 12) -> float:
+    """Estimate the noise of k-space from where there is least signal.
+
+    The standard deviation is taken robustly (MAD) in rings of equally many sampled points; the least ring counts. Signal
+    left in the outermost samples makes it too large; data filtered by the scanner make it too small.
+
+    Args:
+        kspace: `(..., ky, kx)` complex, centred.
+        mask: `(ky, kx)`, or anything that broadcasts against `kspace`; non-zero where sampled. Zeros that were filled in
+            must not be marked: they would be taken for noise-free data.
+        bins: rings at most; fewer where samples are few, since the least of many poor estimates is too small.
+
+    Returns:
+        Standard deviation per real component, in the units of `kspace`.
+
+    Raises:
+        InputError: fewer than 64 samples.
+    """
+    rows, columns = kspace.shape[-2:]
+    y = (torch.arange(rows, device=kspace.device) - rows // 2) / rows
+    x = (torch.arange(columns, device=kspace.device) - columns // 2) / columns
+    sampled = (mask != 0).expand(kspace.shape)
+    values = torch.view_as_real(kspace[sampled]).flatten(1)
+    if len(values) < 64:
+        raise InputError(f"{len(values)} sampled points; at least 64 are needed to estimate the noise. Give sigma instead.")
+    order = torch.argsort(torch.hypot(y[:, None], x).expand(kspace.shape)[sampled], stable=True)
+    rings = torch.chunk(values[order], max(1, min(bins, len(values) // 1000)))
+    return min(float(ring.abs().median()) for ring in rings) / MAD
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers of the shape and type of `like`, per real component where it is complex."""
+    if like.is_complex():
+        return torch.complex(_normal(like.real, generator), _normal(like.real, generator))
+    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+
+
+def _check(level: float, what: str) -> None:
+    if not level >= 0:
+        raise SettingError(f"{what} = {level}; a standard deviation is never below 0.")
