@@ -66,7 +66,8 @@ def rehearse(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal
     planar = rng.random() < 0.35
     shape = _even(rng, (144, 184), (120, 160)) if planar else _even(rng, (192, 288), (160, 256))
     wide = shape[1] if rng.random() < 0.5 else 2 * int(shape[1] * rng.uniform(0.5, 0.62))
-    picture = place(recolour(image, rng), (shape[0], wide), shape, rng)
+    picture, contrast = recolour(image, contrast, rng)
+    picture = place(picture, (shape[0], wide), shape, rng)
     sensitivities = coil_field((shape[0], wide), int(rng.integers(6, 11)), rng)
     full = fft(fold(sensitivities * (picture * smooth_phase((shape[0], wide), rng)), shape[1]))
     acquired = _acquired(shape, rng)
@@ -85,7 +86,8 @@ def rehearse(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal
 def _rehearse_image(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal:
     """One image, no coils: noisy, of low resolution (k-space cut to a centred block), or undersampled."""
     shape = _even(rng, (144, 184), (128, 176))
-    picture = place(recolour(image, rng), shape, shape, rng)
+    picture, contrast = recolour(image, contrast, rng)
+    picture = place(picture, shape, shape, rng)
     smooth = smooth_phase(shape, rng) if rng.random() < 0.5 else torch.ones(shape, dtype=torch.complex64)
     truth = torch.stack([picture * smooth, torch.zeros(shape, dtype=torch.complex64)])
     truth = truth / float(torch.quantile(truth[0].abs().flatten(), 0.99).clamp_min(1e-6))
@@ -137,12 +139,12 @@ def draw_mask(shape: tuple[int, int], acquired: slice, planar: bool, rng: np.ran
     return mask
 
 
-def recolour(image: Array, rng: np.random.Generator) -> Tensor:
-    """Give a slice another contrast by a random smooth intensity curve; air stays dark."""
+def recolour(image: Array, contrast: str, rng: np.random.Generator) -> tuple[Tensor, str]:
+    """Change a slice's contrast: a mild gamma, or (then it is called `other`) a random piecewise linear intensity curve."""
     picture = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).clamp(0, 1.5)
     kind = rng.random()
     if kind < 0.4:
-        return picture.clamp_min(0) ** float(rng.uniform(0.7, 1.5))
+        return picture ** float(rng.uniform(0.8, 1.3)), contrast
     knots = (
         np.concatenate([[0.0], rng.uniform(0.05, 1.0, 5)])
         if kind < 0.75
@@ -154,7 +156,7 @@ def recolour(image: Array, rng: np.random.Generator) -> Tensor:
     at = picture * (255 / 1.5)
     low = at.floor().long().clamp(0, 254)
     part = at - low
-    return curve[low] * (1 - part) + curve[low + 1] * part
+    return curve[low] * (1 - part) + curve[low + 1] * part, "other"
 
 
 def place(picture: Tensor, grid: tuple[int, int], field: tuple[int, int], rng: np.random.Generator) -> Tensor:

@@ -61,7 +61,7 @@ class BrainPrior(MRIModel, Trainable):
         estimate = denoise(net, scan, state[None], time, contrast, measured)[0]
         weight = 1.0 / ((1 - time) ** 2 + 0.05)
         error = (estimate - truth).abs().square().mean()
-        return weight * error / truth.abs().square().mean().clamp_min(1e-3)
+        return weight * error / truth.abs().square().mean().clamp_min(0.04)
 
     @classmethod
     def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:

@@ -22,7 +22,10 @@ from torch import Tensor, nn
 
 from veridical import registry
 from veridical.datasets import pool
+from veridical.datasets.cohort import Cohort
 from veridical.datasets.rehearsal import Rehearsal, rehearse
+from veridical.datasets.rendering import render
+from veridical.datasets.scanners import CONTRASTS
 from veridical.errors import FormatError, SettingError, nearest
 from veridical.models.base import Trainable, pick_device
 from veridical.models.scan import Scan, prepare, root_sum_of_squares
@@ -30,6 +33,7 @@ from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.task import Progress, silent
 
 STRIP = 96
+VALIDATION_COHORT = 1_000_000
 T = TypeVar("T")
 
 
@@ -234,6 +238,7 @@ class Source:
 
     def __init__(self, data: Data, seed: int, validation: bool = False) -> None:
         self.seed, self.validation = seed, validation
+        self.cohort = refuse_testing_only(Cohort(seed + VALIDATION_COHORT * validation))
         real = [name for name in sorted(data.sources) if name != "cohort"]
         self.pools = {name: pool.load(name, data.held_out, validation) for name in real}
         self.names = [name for name in sorted(data.sources) if name == "cohort" or self.pools[name]]
@@ -244,8 +249,19 @@ class Source:
         """Return the scan of a step; the same step gives the same scan."""
         rng = np.random.default_rng([self.seed, step, int(self.validation)])
         name = self.names[int(rng.choice(len(self.names), p=self.weights))]
+        if name == "cohort":
+            contrast = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
+            image = render(self.cohort.slice(step, pathology=None), contrast)
+            return rehearse(image / np.percentile(image[image > 0.1 * image.max()], 98), contrast, rng), rng
         chosen = self.pools[name][int(rng.integers(len(self.pools[name])))]
         return rehearse(chosen.image.astype(np.float32), chosen.contrast, rng), rng
+
+
+def refuse_testing_only(cohort: Cohort) -> Cohort:
+    """Return the cohort, or refuse: what is kept for testing must not train."""
+    if cohort.testing_only:
+        raise SettingError(f"{type(cohort).__name__} is for testing only. Train on Cohort.")
+    return cohort
 
 
 def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[tuple[Scan, Tensor]]:
@@ -256,7 +272,10 @@ def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[tuple[Scan, Tens
     if not rehearsal.linewise or rows <= STRIP:
         return [(scan, truth)]
     pieces = []
-    for start in rng.integers(0, rows - STRIP + 1, 2):
+    inside = torch.where(scan.support[0].mean(-1) > 0.2)[0]
+    first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, rows)
+    low, high = min(first, rows - STRIP), max(first, min(last, rows) - STRIP)
+    for start in rng.integers(low, max(low, high) + 1, 2):
         part = rehearsal.strip(int(start), STRIP)
         where = slice(int(start), int(start) + STRIP)
         operator = CartesianMRI(part.mask, part.maps)

@@ -1,0 +1,21 @@
+"""Zero-filled reconstruction: the adjoint; unsampled k-space is taken to be zero. The floor of every comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from veridical.models.base import MRIModel
+from veridical.models.scan import Scan
+
+
+@dataclass(frozen=True)
+class ZeroFilled(MRIModel):
+    """`A^H y`, combined by the coil maps."""
+
+    name: ClassVar[str] = "zero-filled"
+
+    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
+        return scan.operator.adjoint(scan.kspace)[None]
