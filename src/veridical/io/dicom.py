@@ -6,7 +6,6 @@ wrong without looking so. The patient axes of DICOM (LPS) are turned to RAS here
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,28 +15,10 @@ import numpy as np
 
 from veridical.errors import FormatError, GeometryError, InputError
 from veridical.io.contrast import channel_names
+from veridical.io.dicom_slice import Slice, read_slice
 from veridical.io.guards import BUDGET, existing, finite, start_of, within
 from veridical.types import Array, Geometry, Image
 
-DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
-DICT_NAMES = {
-    "field": "MagneticFieldStrength",
-    "repetition_time": "RepetitionTime",
-    "echo_time": "EchoTime",
-    "inversion_time": "InversionTime",
-    "flip_angle": "FlipAngle",
-    "kernel": "ConvolutionKernel",
-    "kvp": "KVP",
-    "slice_thickness": "SliceThickness",
-}
-TAGS = [
-    *DICT_NAMES.values(), "SpecificCharacterSet", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID",
-    "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "SpacingBetweenSlices",
-    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "RescaleType", "Units", "PixelPaddingValue",
-    "ImagePositionPatient", "GantryDetectorTilt", "AcquisitionNumber", "TemporalPositionIdentifier", "DiffusionBValue",
-    "PixelData",
-]  # fmt: skip
 PET_UNITS = {"BQML": "Bq/mL", "GML": "SUV", "CNTS": "counts", "PROPCNTS": "counts"}
 TILT = 0.1
 """Degrees between the slice axis and the normal above which an affine is called sheared."""
@@ -79,206 +60,128 @@ def dicom(
         BudgetError: it would take more memory than `budget`.
     """
     folder = Path(path)
-    sets, header = _image_sets(folder, budget)
-    first = sets[0]
-    sets, affine = _sorted(sets, slices, folder)
-    shape = (int(first.Columns), int(first.Rows), len(sets))
-    data = np.empty(shape, np.float32, order="F")
-    for index, one in enumerate(sets):
-        data[:, :, index] = _pixels(one).T
+    images, header = _series(folder, budget)
+    images = _ordered(images, slices, folder)
+    first = images[0]
+    affine = _affine(images, folder)
+    data = np.empty((*first.size[::-1], len(images)), np.float32, order="F")
+    for index, one in enumerate(images):
+        data[:, :, index] = one.pixels().T
     finite(data, folder)
-    modality = {"PT": "PET"}.get(str(first.Modality), str(first.Modality))
-    names, source = channel_names(folder, 1, contrast, (modality,))
+    names, source = channel_names(folder, 1, contrast, ("PET" if first.modality == "PT" else first.modality,))
     chosen, units_source = _units(first, units)
-    header |= _technical(first) | {"contrast_source": source, "units_source": units_source}
+    header |= {**first.header, "contrast_source": source, "units_source": units_source}
     tilt = _tilt(affine)
     if tilt > TILT:
         header["gantry_tilt"] = round(tilt, 3)
         header["affine_source"] = "slice positions; sheared, because the gantry was tilted"
-    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return Image(
-        data[None], Geometry(shape, turn @ affine, str(first.get("FrameOfReferenceUID", "scanner"))), chosen, names, header
-    )
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    return Image(data[None], Geometry(data.shape, ras, first.frame), chosen, names, header)
 
 
 def _is_dicom(path: Path) -> bool:
     return start_of(path, 132)[128:] == b"DICM"
 
 
-def _image_sets(path: Path, budget: int) -> tuple[list[Any], dict[str, Any]]:
-    """Return the data sets of the one image series at `path`."""
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
+def _series(path: Path, budget: int) -> tuple[list[Slice], dict[str, Any]]:
+    """Return the images of the one series at `path`."""
+    if not path.is_dir():
+        files = [existing(path)]
+    else:
+        files = sorted(file for file in path.iterdir() if file.is_file() and file.name != "DICOMDIR")
         strange = [file for file in files if file.suffix.lower() == ".dcm" and not _is_dicom(file)]
         if strange:
-            raise FormatError(
-                f"{strange[0]} is empty or not DICOM, though its name ends in .dcm. Copy it again or move it away."
-            )
-        files = [file for file in files if _is_dicom(file) and file.name != "DICOMDIR"]
-    else:
-        files = [existing(path)]
+            raise FormatError(f"{strange[0]} is empty or not DICOM, though its name says so. Copy it again or move it away.")
+        files = [file for file in files if _is_dicom(file)]
     within(sum(file.stat().st_size for file in files), budget, path)
-    sets = [_dataset(file) for file in files]
-    images = [one for one in sets if "PixelData" in one and "Rows" in one and "Columns" in one]
-    left_out = Counter(str(one.get("Modality", "unknown")) for one in sets if not any(one is image for image in images))
+    read = [read_slice(file) for file in files]
+    images = [one for one in read if isinstance(one, Slice)]
+    left_out = dict(Counter(one for one in read if isinstance(one, str)))
     if not images:
         what = ", ".join(f"{count} {name}" for name, count in left_out.items()) or "no DICOM file"
         raise InputError(f"{path} holds no DICOM image ({what}). Give the folder of an image series.")
-    series = Counter(str(one.get("SeriesInstanceUID")) for one in images)
+    series = Counter(one.series for one in images)
     if len(series) > 1:
-        listed = "; ".join(
-            f"{count} x {one.get('Modality')} series {one.get('SeriesNumber')}"
-            for uid, count in series.items()
-            for one in [next(image for image in images if str(image.get("SeriesInstanceUID")) == uid)]
-        )
+        labels = {one.series: one.label for one in images}
+        listed = "; ".join(f"{count} x {labels[uid]}" for uid, count in series.items())
         raise InputError(f"{path} holds {len(series)} series: {listed}. Put each into a folder of its own.")
-    for one in images:
-        _check_image(one, path)
-    within(sum(int(one.Rows) * int(one.Columns) for one in images) * 8, budget, path)
-    return images, {"left_out": dict(left_out)} if left_out else {}
+    within(sum(one.size[0] * one.size[1] for one in images) * 8, budget, path)
+    return images, {"left_out": left_out} if left_out else {}
 
 
-def _dataset(path: Path) -> Any:
-    """Read one file without interpreting more than the tags needed; refuse what unpacks to unknown sizes."""
-    import pydicom
-    from pydicom import config
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with config.disable_value_validation(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            syntax = str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
-            if syntax in DEFLATED:
-                raise FormatError(
-                    f"{path} is deflated, which hides its size. Write it uncompressed first: dcmconv +te in.dcm out.dcm."
-                )
-            found = pydicom.dcmread(path, specific_tags=TAGS)
-    except (
-        InvalidDicomError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        NotImplementedError,
-    ) as error:
-        raise FormatError(f"{path} is damaged, truncated or not DICOM ({error}). Copy or export it again.") from error
-    found.filename = str(path)
-    return found
-
-
-def _check_image(one: Any, path: Path) -> None:
-    from pydicom.pixels import get_decoder
-
-    file = one.filename
-    if int(one.get("NumberOfFrames") or 1) > 1:
-        raise FormatError(
-            f"{file} is a multi-frame object of {one.NumberOfFrames} frames; single-frame series are read. Split it first."
-        )
-    if int(one.get("SamplesPerPixel", 1)) != 1 or str(one.get("PhotometricInterpretation")) != "MONOCHROME2":
-        raise FormatError(f"{file} is {one.get('PhotometricInterpretation')}; expected grey values (MONOCHROME2).")
-    syntax = one.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and (not syntax.is_encapsulated or not get_decoder(syntax).is_available):
-        raise FormatError(
-            f"{file} is compressed ({syntax.name}); it cannot be decoded here. Write it uncompressed first: gdcmconv --raw."
-        )
-    for tag, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
-        values = one.get(tag)
-        if values is None or len(values) != count or not np.isfinite(np.array(values, float)).all():
-            raise GeometryError(f"{file}: {tag} is {values}; expected {count} numbers. Without it the image has no place.")
-
-
-def _sorted(sets: list[Any], slices: tuple[int, int] | None, path: Path) -> tuple[list[Any], Array]:
-    """Return the data sets in the order of their position and the affine (LPS)."""
-    keys = {(int(one.Rows), int(one.Columns)) for one in sets}
-    if len(keys) > 1:
-        raise GeometryError(f"{path}: slices have several sizes (rows, columns): {sorted(keys)}. Move the odd ones away.")
-    turns = np.array([[float(v) for v in one.ImageOrientationPatient] for one in sets])
-    gaps = np.array([[float(v) for v in one.PixelSpacing] for one in sets])
-    frames = {str(one.get("FrameOfReferenceUID")) for one in sets}
+def _ordered(images: list[Slice], slices: tuple[int, int] | None, path: Path) -> list[Slice]:
+    """Return the images along the normal of their common plane, or say why they have none."""
+    sizes = {one.size for one in images}
+    if len(sizes) > 1:
+        raise GeometryError(f"{path}: slices have several sizes (rows, columns): {sorted(sizes)}. Move the odd ones away.")
+    turns, gaps = np.array([one.orientation for one in images]), np.array([one.spacing for one in images])
+    frames = {one.frame for one in images}
     if np.abs(turns - turns[0]).max() > 1e-3 or np.abs(gaps - gaps[0]).max() > 1e-4 or len(frames) > 1:
         raise GeometryError(
             f"{path}: slices have several orientations ({len(np.unique(turns.round(3), axis=0))}), pixel spacings "
             f"({len(np.unique(gaps.round(4), axis=0))}) or frames of reference ({len(frames)}); a localizer may be among them. "
             "Move it away."
         )
-    row, column = turns[0, :3], turns[0, 3:]
-    if abs(row @ column) > 1e-3 or abs(np.linalg.norm(row) - 1) > 1e-3 or abs(np.linalg.norm(column) - 1) > 1e-3:
-        raise GeometryError(f"{path}: the orientation {turns[0].tolist()} is not a pair of perpendicular unit vectors.")
-    places = np.array([[float(v) for v in one.ImagePositionPatient] for one in sets])
-    order = np.argsort(places @ np.cross(row, column), kind="stable")
-    if slices is not None:
-        first, last = slices
-        if not 1 <= first <= last <= len(order):
-            raise InputError(f"{path} has slices 1 to {len(order)}; {first} to {last} were asked for.")
-        order = order[first - 1 : last]
-    ordered = [sets[k] for k in order]
-    step = _even_step(ordered, places[order], np.cross(row, column), path)
+    axes = turns[0].reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=2e-3) or gaps.min() <= 0:
+        raise GeometryError(
+            f"{path}: orientation {turns[0].tolist()} with pixel spacing {gaps[0].tolist()}; expected two perpendicular unit "
+            "vectors and positive spacing."
+        )
+    normal = np.cross(*axes)
+    ordered = sorted(images, key=lambda one: float(one.position @ normal))
+    if slices is None:
+        return ordered
+    first, last = slices
+    if not 1 <= first <= last <= len(ordered):
+        raise InputError(f"{path} has slices 1 to {len(ordered)}; {first} to {last} were asked for.")
+    return ordered[first - 1 : last]
+
+
+def _affine(images: list[Slice], path: Path) -> Array:
+    """Return the affine (LPS) from the positions of the first and the last slice."""
+    row, column = images[0].orientation.reshape(2, 3)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = row * gaps[0, 1], column * gaps[0, 0], step
-    affine[:3, 3] = places[order[0]]
-    return ordered, affine
+    affine[:3, 0], affine[:3, 1] = row * images[0].spacing[1], column * images[0].spacing[0]
+    affine[:3, 2] = _step(images, np.cross(row, column), path)
+    affine[:3, 3] = images[0].position
+    return affine
 
 
-def _even_step(sets: list[Any], places: Array, normal: Array, path: Path) -> Array:
+def _step(images: list[Slice], normal: Array, path: Path) -> Array:
     """Return the vector from slice to slice, or say where it changes."""
-    if len(sets) == 1:
-        thickness = sets[0].get("SpacingBetweenSlices") or sets[0].get("SliceThickness")
-        if not thickness or float(thickness) <= 0:
+    if len(images) == 1:
+        if images[0].thickness <= 0:
             raise GeometryError(f"{path} is one slice without a thickness; its voxels have no size. Add SliceThickness.")
-        return np.asarray(normal * float(thickness))
-    steps = np.diff(places, axis=0)
+        return np.asarray(normal * images[0].thickness)
+    steps = np.diff([one.position for one in images], axis=0)
     along = steps @ normal
     if along.min() < 1e-3:
         twice = int(np.argmin(along))
-        differs = [
-            tag
-            for tag in ("AcquisitionNumber", "EchoTime", "TemporalPositionIdentifier", "DiffusionBValue", "ImageType")
-            if sets[twice].get(tag) != sets[twice + 1].get(tag)
-        ]
+        one, other = images[twice].apart, images[twice + 1].apart
+        differs = [tag for tag in one if one[tag] != other[tag]]
         hint = f"They differ in {', '.join(differs)}: keep one of these." if differs else "Remove the copies."
         raise GeometryError(
             f"{path}: {int((along < 1e-3).sum())} slices lie at the place of another, the first is number {twice + 1}. {hint}"
         )
-    typical = np.median(along)
-    if np.abs(steps - steps.mean(0)).max() > max(0.01 * typical, 0.01):
+    if np.abs(steps - steps.mean(0)).max() > max(0.01 * np.median(along), 0.01):
         raise GeometryError(
             f"{path}: slices are not evenly spaced: {_slabs(along)}. "
             "A slice is missing, or the series is made of several slabs. Complete it, or read one slab: slices=(first, last)."
         )
-    return np.asarray((places[-1] - places[0]) / (len(places) - 1))
+    return np.asarray((images[-1].position - images[0].position) / (len(images) - 1))
 
 
 def _slabs(along: Array) -> str:
     """Return runs of equal distance in words, `slices 1-14 every 4.00 mm`."""
-    runs: list[list[float]] = []
-    for index, step in enumerate(along):
+    runs: list[tuple[int, int, float]] = []
+    for number, step in enumerate(along.tolist(), 1):
         if runs and abs(runs[-1][2] - step) < max(0.01 * step, 0.01):
-            runs[-1][1] = index + 2
+            runs[-1] = (runs[-1][0], number + 1, runs[-1][2])
         else:
-            runs.append([index + 1, index + 2, float(step)])
-    said = [f"slices {int(a)}-{int(b)} every {step:.2f} mm" for a, b, step in runs[:6]]
+            runs.append((number, number + 1, step))
+    said = [f"slices {first}-{last} every {step:.2f} mm" for first, last, step in runs[:6]]
     return ", ".join(said) + (f" and {len(runs) - 6} more runs" if len(runs) > 6 else "")
-
-
-def _pixels(one: Any) -> Array:
-    """Return the rescaled grey values `(row, column)` of one slice."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored = one.pixel_array
-    except Exception as error:  # pydicom and its plug-ins raise many kinds for damaged pixel data
-        raise FormatError(
-            f"{one.filename}: the pixel data are damaged or truncated ({error}). Copy or export it again."
-        ) from error
-    if stored.shape != (int(one.Rows), int(one.Columns)):
-        raise FormatError(f"{one.filename}: pixel data are {stored.shape}, the header says {(one.Rows, one.Columns)}.")
-    slope, intercept = (
-        float(one.get(tag) if one.get(tag) is not None else default)
-        for tag, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-    )
-    return np.asarray(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept))
 
 
 def _tilt(affine: Array) -> float:
@@ -287,26 +190,11 @@ def _tilt(affine: Array) -> float:
     return float(np.degrees(np.arccos(np.clip(np.cross(row, column) @ step, -1, 1))))
 
 
-def _units(one: Any, given: str | None) -> tuple[str, str]:
+def _units(one: Slice, given: str | None) -> tuple[str, str]:
     if given:
         return given, "given"
-    if one.Modality == "CT":
-        stated = str(one.get("RescaleType") or "HU")
-        return (stated, "RescaleType") if stated != "HU" else ("HU", "modality CT")
-    if one.Modality == "PT":
-        stated = str(one.get("Units", ""))
-        return PET_UNITS.get(stated, stated or "a.u."), "Units" if stated else "not stated"
-    return "a.u.", "modality MR" if one.Modality == "MR" else "not stated"
-
-
-def _technical(one: Any) -> dict[str, Any]:
-    """Return what the physics needs; nothing that names a person, a place or a time."""
-    found: dict[str, Any] = {"modality": str(one.Modality)}
-    for name, tag in DICT_NAMES.items():
-        value = one.get(tag)
-        if value not in (None, ""):
-            found[name] = str(value) if name == "kernel" else float(value)
-    if one.get("PixelPaddingValue") is not None:
-        padding = float(one.PixelPaddingValue) * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
-        found["padding_value"] = padding
-    return found
+    if one.modality == "CT":
+        return (one.stated, "RescaleType") if one.stated else ("HU", "modality CT")
+    if one.modality == "PT":
+        return PET_UNITS.get(one.stated, one.stated or "a.u."), "Units" if one.stated else "not stated"
+    return "a.u.", "modality MR" if one.modality == "MR" else "not stated"

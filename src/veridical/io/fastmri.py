@@ -13,8 +13,8 @@ import numpy as np
 
 from veridical.errors import FormatError, GeometryError
 from veridical.io.guards import BUDGET
-from veridical.io.hdf5 import Encoding, dataset, has, opened, parse_header
-from veridical.io.kspace import damaged, full_lines, local_grid, measurement, remove_oversampling, room
+from veridical.io.hdf5 import Encoding, attribute, dataset, has, opened, parse_header, values
+from veridical.io.kspace import full_lines, local_grid, measurement, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement
 
 CONTRASTS = {"AXT1": "T1w", "AXT1PRE": "T1w", "AXT1POST": "T1c", "AXT2": "T2w", "AXFLAIR": "FLAIR", "CORPD_FBK": "PD"}
@@ -57,11 +57,8 @@ def fastmri(
         room(stored.shape, stored.dtype.itemsize, budget, file)
         own = _own_mask(handle, stored.shape, file)
         described = _described(handle, file)
-        acquisition = str(handle.attrs.get("acquisition", ""))
-        try:
-            data = np.asarray(stored[()])
-        except (OSError, RuntimeError) as error:
-            raise damaged(file, error, "'kspace'") from error
+        acquisition = attribute(handle, "acquisition")
+        data = values(stored, file)
     data = data if data.ndim == 4 else data[:, None]
     header: dict[str, Any] = {"mask_source": "exact zeros" if own is None else "file"}
     header |= {"acquisition": acquisition} if acquisition else {}
@@ -81,7 +78,7 @@ def fastmri(
 def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
     if "mask" not in handle:
         return None
-    own = np.asarray(dataset(handle, "mask", path)[()]).squeeze()
+    own = values(dataset(handle, "mask", path), path).squeeze()
     if own.shape not in ((shape[-1],), shape[-2:]):
         raise GeometryError(
             f"{path}: its mask has shape {own.shape}; its k-space has columns {shape[-1]}. Give mask=... instead."
@@ -92,7 +89,7 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
 def _described(handle: Any, path: Path) -> tuple[Encoding, dict[str, Any]] | None:
     if "ismrmrd_header" not in handle:
         return None
-    return parse_header(dataset(handle, "ismrmrd_header", path)[()], path)
+    return parse_header(values(dataset(handle, "ismrmrd_header", path), path).item(), path)
 
 
 def _on_grid(data: Array, taken: Array, encoding: Encoding) -> tuple[Array, Array, Geometry, dict[str, Any]]:

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from veridical.errors import FormatError
 from veridical.io.guards import existing, start_of
+from veridical.io.kspace import damaged
+from veridical.types import Array
 
 START = b"\x89HDF\r\n\x1a\n"
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError)
 XML_LIMIT = 2**24
 
 
@@ -40,8 +45,11 @@ def has(path: Path, *names: str) -> bool:
     """Say whether the file is HDF5 and holds data sets of all these names."""
     if start_of(path, 8) != START:
         return False
-    with opened(path) as handle:
-        return all(name in handle for name in names)
+    try:
+        with opened(path) as handle:
+            return all(name in handle for name in names)
+    except DAMAGE:
+        return False
 
 
 def dataset(handle: Any, name: str, path: Path) -> Any:
@@ -56,10 +64,39 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
         raise FormatError(
             f"{path} holds no {name!r}; it holds: {', '.join(sorted(handle)) or 'nothing'}. Check which file it is."
         )
-    link, found = handle.get(name, getlink=True), handle[name]
-    if not isinstance(link, h5py.HardLink) or not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-        raise FormatError(f"{path}: {name!r} is not a data set stored in this file; links to other files are not followed.")
+    if not isinstance(handle.get(name, getlink=True), h5py.HardLink):
+        raise FormatError(
+            f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data into the file."
+        )
+    try:
+        found = handle[name]
+        inside = isinstance(found, h5py.Dataset) and not found.is_virtual and not found.external
+        inside = inside and found.dtype is not None and found.shape is not None
+    except DAMAGE as error:
+        raise damaged(path, error, repr(name)) from error
+    if not inside:
+        raise FormatError(f"{path}: {name!r} is not an array stored in this file; expected one. Check which file it is.")
     return found
+
+
+def attribute(handle: Any, name: str) -> str:
+    """Return a text attribute of the file, empty when it is missing or unreadable."""
+    try:
+        return str(handle.attrs.get(name, ""))
+    except DAMAGE:
+        return ""
+
+
+def values(found: Any, path: Path) -> Array:
+    """Return all numbers of a data set.
+
+    Raises:
+        FormatError: they cannot be read to their end.
+    """
+    try:
+        return np.asarray(found[()])
+    except DAMAGE as error:
+        raise damaged(path, error, repr(found.name)) from error
 
 
 @dataclass(frozen=True)
@@ -90,7 +127,7 @@ class Encoding:
         return max(1, min(self.matrix[0], round(self.matrix[0] * self.recon_field_of_view[0] / self.field_of_view[0])))
 
 
-def parse_header(text: bytes | str, path: Path) -> tuple[Encoding, dict[str, Any]]:
+def parse_header(text: Any, path: Path) -> tuple[Encoding, dict[str, Any]]:
     """Return the encoding and the technical entries (field strength, echo times, ...) of an ISMRMRD header.
 
     Nothing that names a person or a place is taken over.
@@ -98,11 +135,13 @@ def parse_header(text: bytes | str, path: Path) -> tuple[Encoding, dict[str, Any
     Raises:
         FormatError: not XML, with entity declarations, or without an encoding.
     """
-    raw = text.encode() if isinstance(text, str) else bytes(text)
-    if len(raw) > XML_LIMIT or b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
-        raise FormatError(f"{path}: the ISMRMRD header is too long or declares entities; expected plain XML.")
+    if not isinstance(text, str | bytes) or len(text) > XML_LIMIT:
+        raise FormatError(f"{path}: the ISMRMRD header is {type(text).__name__} or too long; expected XML text.")
     try:
-        root = ElementTree.fromstring(raw)
+        plain = text if isinstance(text, str) else text.decode("utf-8")
+        if "<!DOCTYPE" in plain or "<!ENTITY" in plain:
+            raise ValueError("it declares entities")
+        root = ElementTree.fromstring(plain)
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
         return _encoding(root), _technical(root)
@@ -117,7 +156,7 @@ def _encoding(root: ElementTree.Element) -> Encoding:
 
     def three(name: str, kind: type[int] | type[float]) -> tuple[Any, Any, Any]:
         values = [kind(encoding.findtext(f"{name}/{axis}", "")) for axis in "xyz"]
-        if min(values) <= 0:
+        if not all(0 < value < float("inf") for value in values):
             raise ValueError(f"{name} is {values}")
         return values[0], values[1], values[2]
 

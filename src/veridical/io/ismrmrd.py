@@ -13,8 +13,8 @@ import numpy as np
 from veridical.errors import FormatError, GeometryError, InputError
 from veridical.io.acquisitions import Lines, fill, place, sort
 from veridical.io.guards import BUDGET, within
-from veridical.io.hdf5 import Encoding, dataset, has, opened, parse_header
-from veridical.io.kspace import damaged, decouple, full_lines, local_grid, measurement, remove_oversampling, room
+from veridical.io.hdf5 import Encoding, dataset, has, opened, parse_header, values
+from veridical.io.kspace import decouple, full_lines, local_grid, measurement, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement, Noise
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -55,10 +55,7 @@ def ismrmrd(
         if stored.dtype.names != ("head", "traj", "data") or stored.ndim != 1 or not stored.size or not xml.size:
             raise FormatError(f"{file}: 'dataset/data' is {stored.shape} of {stored.dtype.names}; expected acquisitions.")
         within(3 * file.stat().st_size, budget, file)
-        try:
-            text, rows = np.ravel(xml[()])[0], stored[()]
-        except (OSError, RuntimeError) as error:
-            raise damaged(file, error, "the acquisitions") from error
+        text, rows = values(xml, file).ravel()[0], values(stored, file)
     encoding, technical = parse_header(text, file)
     bandwidth = technical.pop("noise_bandwidth", 1.0)
     imaging, noise_rows, said = sort(rows, file)

@@ -83,7 +83,8 @@ def nifti(
     if not (chosen == "label" and stored.kind in "iu" and not scaled):
         voxels = voxels.astype(_target(stored, scaled), copy=False)
     if scaled:
-        voxels = voxels * voxels.dtype.type(slope) + voxels.dtype.type(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            voxels = voxels * voxels.dtype.type(slope) + voxels.dtype.type(intercept)
     finite(voxels, file)
     data = np.moveaxis(voxels.reshape(shape, order="F"), -1, 0)
     geometry, affine_source = _geometry(header, shape[:3], said.get("frame"), file)
@@ -133,16 +134,19 @@ def _opened(path: Path) -> IO[bytes]:
 def _fill(stream: IO[bytes], buffer: memoryview, path: Path, what: str) -> None:
     """Fill `buffer` from a stream, or say how much was missing."""
     done = 0
-    try:
-        while done < len(buffer):
-            got = stream.readinto(buffer[done:])  # type: ignore[attr-defined]
-            if not got:
-                break
-            done += got
-    except (EOFError, OSError, zlib.error) as error:
-        raise FormatError(f"{path} is damaged: {what} could not be unpacked ({error}). Copy or download it again.") from error
+    while done < len(buffer) and (got := _read_into(stream, buffer[done:], path, what)):
+        done += got
     if done < len(buffer):
         raise FormatError(f"{path} is truncated: {what} has {done} bytes, expected {len(buffer)}. Copy or download it again.")
+
+
+def _read_into(stream: IO[bytes], buffer: memoryview, path: Path, what: str) -> int:
+    from isal.igzip_lib import IsalError
+
+    try:
+        return int(stream.readinto(buffer))  # type: ignore[attr-defined]
+    except (EOFError, OSError, IsalError) as error:  # type: ignore[misc]  # the stub calls it an instance
+        raise FormatError(f"{path} is damaged: {what} could not be unpacked ({error}). Copy or download it again.") from error
 
 
 def _header_size(start: bytes) -> int | None:
@@ -237,11 +241,7 @@ def _voxels(stream: IO[bytes], stored: np.dtype[Any], count: int, path: Path) ->
     """Return the voxels as a flat array in the machine's byte order."""
     raw = np.empty(count * stored.itemsize, np.uint8)
     _fill(stream, raw.data, path, f"the block of {count} voxels")
-    surplus = bytearray(1)
-    try:
-        more = stream.readinto(surplus)  # type: ignore[attr-defined]
-    except (EOFError, OSError, zlib.error) as error:
-        raise FormatError(f"{path} is damaged at its end ({error}). Copy or download it again.") from error
+    more = _read_into(stream, memoryview(bytearray(1)), path, "its end")
     if more:
         raise FormatError(f"{path} holds more data than the {count} voxels of its header; the shape in the header is wrong.")
     voxels = raw.view(stored)

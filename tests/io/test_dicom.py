@@ -1,0 +1,263 @@
+"""DICOM series: the volume lies where the slices say, and a series that is not one volume is refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+    RTStructureSetStorage,
+    generate_uid,
+)
+from rawfiles import ct_slice, write_series
+
+from veridical.errors import BudgetError, FormatError, GeometryError, InputError, VeridicalError
+from veridical.io.codestream import coded_size
+from veridical.io.dicom import dicom, recognises
+
+PLACES = [(-10.0, 20.0, 30.0 + 3 * k) for k in range(5)]
+
+
+def test_a_series_is_sorted_rescaled_and_placed_in_ras(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES)
+    read = dicom(tmp_path)
+    np.testing.assert_array_equal(read.data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+    assert read.data.dtype == np.float32
+    assert (read.units, read.channels, read.geometry.frame) == ("HU", ("CT",), "2.25.77")
+    expected = [[-0.75, 0, 0, 10], [0, -0.5, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]]
+    np.testing.assert_allclose(read.geometry.affine, expected)
+
+
+def test_the_header_names_no_person(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES)
+    header = dicom(tmp_path).header
+    assert not {"DOE", "12345", "1970", "Nowhere"} & set("".join(map(str, header.values())).split())
+    assert "DOE" not in str(header)
+    assert (header["kvp"], header["kernel"], header["slice_thickness"], header["modality"]) == (120.0, "H30", 3.0, "CT")
+
+
+def test_a_tilted_gantry_gives_a_sheared_affine_and_says_so(tmp_path: Path) -> None:
+    tilt = np.radians(18.5)
+    write_series(tmp_path, PLACES, ImageOrientationPatient=[1, 0, 0, 0, float(np.cos(tilt)), float(-np.sin(tilt))])
+    read = dicom(tmp_path)
+    assert read.header["gantry_tilt"] == pytest.approx(18.5, abs=0.01)
+    assert "sheared" in read.header["affine_source"]
+    np.testing.assert_allclose(read.geometry.affine[:3, 2], (0, 0, 3))
+
+
+def test_each_slice_has_its_own_slope_as_in_pet(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES, Modality="PT", Units="BQML", RescaleIntercept=0)
+    for file in tmp_path.iterdir():
+        one = pydicom.dcmread(file)
+        one.RescaleSlope = float(one.ImagePositionPatient[2])
+        one.save_as(file)
+    read = dicom(tmp_path)
+    slopes = np.array([place[2] for place in PLACES], np.float32)
+    np.testing.assert_allclose(read.data[0], stored.transpose(2, 1, 0) * slopes, rtol=1e-6)
+    assert (read.units, read.channels) == ("Bq/mL", ("PET",))
+
+
+def test_given_contrast_and_units_count(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES, Modality="MR", MagneticFieldStrength=3)
+    assert dicom(tmp_path).units == "a.u."
+    read = dicom(tmp_path, contrast="FLAIR", units="ms")
+    assert (read.channels, read.units, read.header["field"]) == (("FLAIR",), "ms", 3.0)
+
+
+def test_one_slice_takes_its_thickness(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES[:1])
+    assert dicom(tmp_path / "000.dcm").geometry.spacing == (0.75, 0.5, 3)
+
+
+def test_a_gap_is_refused_with_the_place_it_is_at(tmp_path: Path) -> None:
+    write_series(tmp_path, [*PLACES[:2], *PLACES[3:]])
+    with pytest.raises(GeometryError, match=r"slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm"):
+        dicom(tmp_path)
+
+
+def test_a_slab_of_an_uneven_series_can_be_read(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, [*PLACES[:3], (-10, 20, 43), (-10, 20, 50)])
+    np.testing.assert_array_equal(dicom(tmp_path, slices=(1, 3)).data[0], 2.0 * stored[:3].transpose(2, 1, 0) - 1024)
+    assert dicom(tmp_path, slices=(4, 5)).geometry.affine[2, 3] == 43
+    with pytest.raises(InputError, match="has slices 1 to 5"):
+        dicom(tmp_path, slices=(4, 9))
+
+
+def test_a_slice_twice_is_refused_with_what_differs(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES)
+    copy = pydicom.dcmread(tmp_path / "000.dcm")
+    copy.save_as(tmp_path / "copy.dcm")
+    with pytest.raises(GeometryError, match=r"1 slices lie at the place of another.*Remove the copies"):
+        dicom(tmp_path)
+    copy.EchoTime = 90
+    copy.save_as(tmp_path / "copy.dcm")
+    with pytest.raises(GeometryError, match="differ in EchoTime"):
+        dicom(tmp_path)
+
+
+def change(folder: Path, edit: Callable[[Any], None], every: bool = False) -> None:
+    for file in sorted(folder.iterdir())[: None if every else 1]:
+        one = pydicom.dcmread(file)
+        edit(one)
+        one.save_as(file)
+
+
+@pytest.mark.parametrize(
+    ("tags", "error", "message"),
+    [
+        ({"SeriesInstanceUID": "2.25.5"}, InputError, "holds 2 series: .*CT series 3"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}, GeometryError, "several orientations"),
+        ({"PixelSpacing": [0.5, 0.8]}, GeometryError, "pixel spacings"),
+        ({"FrameOfReferenceUID": "2.25.6"}, GeometryError, "frames of reference"),
+        ({"ImagePositionPatient": [0, 0]}, GeometryError, "ImagePositionPatient"),
+        ({"PixelSpacing": None}, GeometryError, "PixelSpacing"),
+        ({"Rows": 7, "Columns": 5}, GeometryError, "several sizes"),
+        ({"Rows": 6}, VeridicalError, "several sizes"),
+        ({"NumberOfFrames": 2}, FormatError, "multi-frame"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, FormatError, "expected grey values"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, FormatError, "expected grey values"),
+        ({"PixelData": b"\0" * 8}, FormatError, "pixel data"),
+        ({"RescaleSlope": "inf"}, FormatError, "RescaleSlope"),
+        ({"RescaleSlope": "1e37", "RescaleIntercept": "1e38"}, FormatError, "NaN or infinite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_odd_slice_is_refused(tmp_path: Path, tags: dict[str, Any], error: type[Exception], message: str) -> None:
+    write_series(tmp_path, PLACES)
+    change(tmp_path, lambda one: [setattr(one, key, value) for key, value in tags.items()])  # type: ignore[func-returns-value]
+    with pytest.raises(error, match=message):
+        dicom(tmp_path)
+
+
+def test_a_rotated_row_and_column_must_be_perpendicular(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES, ImageOrientationPatient=[1, 0, 0, 0.5, 0.8, 0])
+    with pytest.raises(GeometryError, match="perpendicular"):
+        dicom(tmp_path)
+
+
+def test_other_objects_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES)
+    (tmp_path / "README.txt").write_text("notes")
+    other = ct_slice(generate_uid(), 1, np.zeros((2, 2), np.int16), (0, 0, 0), Modality="RTSTRUCT")
+    other.file_meta.MediaStorageSOPClassUID = other.SOPClassUID = RTStructureSetStorage
+    for tag in ("PixelData", "Rows", "Columns"):
+        delattr(other, tag)
+    pydicom.dcmwrite(tmp_path / "rs.dcm", other, enforce_file_format=True)
+    assert dicom(tmp_path).header["left_out"] == {"RTSTRUCT": 1}
+
+
+def test_compressed_slices_are_decoded_or_refused_by_name(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES)
+    change(tmp_path, lambda one: one.compress(RLELossless), every=True)
+    np.testing.assert_array_equal(dicom(tmp_path).data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+
+    def relabel(one: Any) -> None:
+        one.file_meta.TransferSyntaxUID = JPEGLSLossless
+
+    change(tmp_path, relabel)
+    with pytest.raises(FormatError, match=r"compressed \(JPEG-LS"):
+        dicom(tmp_path)
+
+
+def j2k(stored: np.ndarray) -> bytes:
+    """A JPEG 2000 codestream."""
+    from PIL import Image as Picture
+
+    sink = io.BytesIO()
+    Picture.fromarray(stored.astype(np.uint16)).save(sink, "JPEG2000", no_jp2=True, irreversible=False)
+    return sink.getvalue()
+
+
+def test_a_codestream_that_claims_another_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    stored = np.arange(64 * 48).reshape(64, 48)
+    stream = bytearray(j2k(stored))
+    for claim, message in ((48, None), (1 << 30, "claims")):
+        stream[8:12] = claim.to_bytes(4, "big")
+        one = ct_slice("2.25.9", 1, stored, (0, 0, 0), PixelRepresentation=0, PixelData=encapsulate([bytes(stream)]))
+        one.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        one["PixelData"].VR = "OB"
+        pydicom.dcmwrite(tmp_path / "a.dcm", one, enforce_file_format=True)
+        if message is None:
+            np.testing.assert_array_equal(dicom(tmp_path / "a.dcm").data[0, :, :, 0], 2.0 * stored.T - 1024)
+        else:
+            with pytest.raises(FormatError, match=message):
+                dicom(tmp_path / "a.dcm")
+
+
+def test_coded_sizes_of_jpeg_are_read_from_the_frame_header() -> None:
+    from PIL import Image as Picture
+
+    sink = io.BytesIO()
+    Picture.fromarray(np.zeros((33, 20), np.uint8)).save(sink, "JPEG")
+    assert coded_size(sink.getvalue()) == (33, 20, 1)
+    assert coded_size(j2k(np.zeros((33, 20)))) == (33, 20, 1)
+    assert coded_size(b"\xff\xd8\xff\xe0\x00") is None
+
+
+def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    one = ct_slice(generate_uid(), 1, np.zeros((500, 500), np.int16), (0, 0, 0))
+    one.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    pydicom.dcmwrite(tmp_path / "a.dcm", one, enforce_file_format=True)
+    with pytest.raises(FormatError, match="deflated"):
+        dicom(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.6, 0.9, 0.99])
+def test_a_truncated_slice_is_refused(tmp_path: Path, share: float) -> None:
+    write_series(tmp_path, PLACES)
+    whole = (tmp_path / "002.dcm").read_bytes()
+    (tmp_path / "002.dcm").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(VeridicalError):
+        dicom(tmp_path)
+
+
+def test_what_is_not_dicom_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"words" * 100)
+    with pytest.raises(FormatError):
+        dicom(tmp_path / "a.dcm")
+    with pytest.raises(FormatError, match="not DICOM"):
+        dicom(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert not recognises(tmp_path / "empty")
+    with pytest.raises(InputError, match="no DICOM image"):
+        dicom(tmp_path / "empty")
+
+
+def test_the_budget_is_checked_before_pixels_are_decoded(tmp_path: Path) -> None:
+    write_series(tmp_path, PLACES)
+    change(tmp_path, lambda one: [setattr(one, key, 60000) for key in ("Rows", "Columns")], every=True)  # type: ignore[func-returns-value]
+    with pytest.raises(BudgetError, match="GiB"):
+        dicom(tmp_path)
+    with pytest.raises(BudgetError):
+        dicom(tmp_path, budget=500)
+
+
+@pytest.mark.real
+def test_a_real_tilted_head_is_two_slabs_and_each_reads_with_its_tilt(real_data: Path) -> None:
+    with pytest.raises(GeometryError, match=r"slices 1-14 every 4.00 mm.*slices 15-28 every 7.00 mm"):
+        dicom(real_data / "ct_head_ge")
+    lower = dicom(real_data / "ct_head_ge", slices=(1, 14))
+    assert lower.header["gantry_tilt"] == pytest.approx(18.5, abs=0.01)
+    assert lower.geometry.spacing == pytest.approx((0.488281, 0.488281, 4.22), abs=1e-4)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "converted", "units"), [("CT", "CT", "HU"), ("PET", "PET", "SUV"), ("MR_T1", "MR", "a.u.")])
+def test_a_real_series_matches_its_nifti_conversion(real_data: Path, name: str, converted: str, units: str) -> None:
+    from veridical.io.nifti import nifti
+
+    ours = dicom(real_data / "sts_mr_ct_pet" / "dicom" / "STS_002" / name / "image")
+    other = nifti(next((real_data / "sts_mr_ct_pet" / "nifti" / "STS_002").glob(f"{converted}*image.nii.gz")))
+    assert ours.units == units
+    assert ours.geometry.matches(other.geometry, 0.01)
+    np.testing.assert_allclose(ours.data, other.data, rtol=1e-4, atol=1e-3)
