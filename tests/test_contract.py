@@ -1,4 +1,4 @@
-"""What every task and model that the registry knows must keep. What lands in its folder is tested with no edit here."""
+"""What every task, model and metric that the registry knows must keep. What lands in its folder is tested with no edit here."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import torch
 
 from veridical import registry
 from veridical.doors import run
-from veridical.errors import InputError, VeridicalError
+from veridical.errors import GeometryError, InputError, UnitsError, VeridicalError
+from veridical.metrics.scores import facts, score
 from veridical.models.base import MRIModel
 from veridical.models.scan import Scan, prepare
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.provenance import digest, inputs
 from veridical.task import Task
-from veridical.types import Derived, Geometry, Image, Measurement, Noise
+from veridical.types import Derived, Geometry, Image, Interval, Measurement, Noise
 
 TASKS = list(registry.entries("task"))
 MODELS = list(registry.entries("model"))
+METRICS = list(registry.entries("metric"))
 SIZE = (48, 40)
 
 
@@ -179,3 +181,64 @@ def test_a_model_gives_finite_draws_the_same_for_the_same_seed_and_leaves_the_sc
     if model.stochastic:
         assert not torch.equal(first[0], first[1])
         assert not torch.equal(first, model.solve(scan, 2, 4, "T1w"))
+
+
+@pytest.fixture(scope="module")
+def compared() -> tuple[Derived, Image, np.ndarray]:
+    """A result with an interval, the truth, and the region that counts."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 1, (1, 24, 20, 16)).astype(np.float32)
+    grid = Geometry(truth.shape[1:], np.eye(4))
+    error = rng.normal(0, rng.uniform(0.01, 0.2, truth.shape), truth.shape).astype(np.float32)
+    band = 1.5 * np.abs(error).mean() * rng.uniform(0.5, 1.5, truth.shape).astype(np.float32)
+    estimate = truth + error
+    interval = Interval(estimate - band, estimate + band, 0.9, 20, "given", "nothing")
+    mask = np.zeros(truth.shape[1:], bool)
+    mask[2:-2, 2:-2, 2:-2] = True
+    result = Derived(Image(estimate, grid, "a.u.", ("T1w",)), "point estimate", interval=interval)
+    return result, Image(truth, grid, "a.u.", ("T1w",)), mask
+
+
+def scored(name: str, candidate: Derived, reference: Image, mask: np.ndarray) -> float:
+    return score(name, candidate, reference, data_range=1.0, mask=mask).value
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_says_what_it_is_and_gives_one_finite_number(name: str, compared: tuple[Derived, Image, np.ndarray]) -> None:
+    about = facts(name)
+    assert about.label
+    assert about.units
+    before = digest(compared[0].image.data), digest(compared[1].data)
+    value = scored(name, *compared)
+    assert np.isfinite(value)
+    assert value == scored(name, *compared)
+    assert before == (digest(compared[0].image.data), digest(compared[1].data))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_that_sees_a_better_result_says_so(name: str, compared: tuple[Derived, Image, np.ndarray]) -> None:
+    result, truth, mask = compared
+    if facts(name).level != "pixel":
+        pytest.skip(f"{name} does not judge the error itself")
+    data = truth.data + 0.5 * (result.image.data - truth.data)
+    better = scored(name, dataclasses.replace(result, image=dataclasses.replace(result.image, data=data)), truth, mask)
+    gain = better - scored(name, result, truth, mask)
+    assert gain > 0 if facts(name).better == "higher" else gain < 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_refuses_another_grid_other_units_nan_and_an_empty_region(
+    name: str, compared: tuple[Derived, Image, np.ndarray]
+) -> None:
+    result, truth, mask = compared
+    elsewhere = dataclasses.replace(truth, geometry=Geometry(truth.geometry.shape, np.diag([2.0, 1, 1, 1])))
+    with pytest.raises(GeometryError):
+        scored(name, result, elsewhere, mask)
+    with pytest.raises(UnitsError):
+        scored(name, result, dataclasses.replace(truth, units="HU"), mask)
+    with pytest.raises(InputError):
+        scored(name, result, truth, np.zeros_like(mask))
+    broken = truth.data.copy()
+    broken[0, 10, 10, 10] = np.nan
+    with pytest.raises(InputError):
+        scored(name, result, dataclasses.replace(truth, data=broken), mask)

@@ -1,0 +1,124 @@
+"""Every block of README, CONTRIBUTING and docs is run, and what it prints is compared with what the page says it prints.
+
+`python` blocks of one page share their names; `bash` blocks run in the same folder. A block with a title is a file that is
+written into a copy of the package. `console` blocks are make targets. A `text` block is the output of what came before it, with
+`...` for what may differ.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+MARK = "--- block {} ---"
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    """Language, title and content of every fenced block."""
+    return [(m[1], m[2] or "", m[3]) for m in FENCE.finditer(page.read_text(encoding="utf-8"))]
+
+
+def script(page: Path) -> str:
+    """One Python program that runs all blocks of a page in order."""
+    lines = ["import subprocess, sys", "names = {'__name__': '__main__'}"]
+    for number, (language, title, content) in enumerate(blocks(page)):
+        lines.append(f"print({MARK.format(number)!r}, flush=True)")
+        if language == "python" and not title:
+            lines.append(f"exec(compile({content!r}, 'block {number} of {page.name}', 'exec'), names); sys.stdout.flush()")
+        elif language == "bash":
+            lines.append(f"subprocess.run(['bash', '-euo', 'pipefail', '-c', {content!r}], check=True)")
+    return "\n".join(lines)
+
+
+def write_files(page: Path, folder: Path) -> list[str]:
+    """Write the blocks that have a title into a copy of the package, and return their titles."""
+    files = {title: content for _, title, content in blocks(page) if title}
+    if files:
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for title, content in files.items():
+        (folder / title).write_text(content, encoding="utf-8")
+    return list(files)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_block_is_of_a_kind_that_is_run_or_checked(page: Path) -> None:
+    for language, title, content in blocks(page):
+        assert language in {"python", "bash", "console", "text", "toml"}, f"nobody runs {language!r}: {content[:60]!r}"
+        assert not title or (ROOT / title).parent.is_dir()
+        if language == "console":
+            for line in content.splitlines():
+                command = line.split("#")[0].split()
+                assert command[0] == "make"
+                subprocess.run(["make", "-n", *command[1:]], cwd=ROOT, check=True, capture_output=True)
+        if language == "toml":
+            tomllib.loads(content)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if {"python", "bash"} & {b[0] for b in blocks(p)}], ids=lambda p: p.stem)
+def test_every_block_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    if write_files(page, tmp_path):
+        environment["PYTHONPATH"] = str(tmp_path / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", script(page)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = re.split(r"^--- block \d+ ---\n", done.stdout, flags=re.MULTILINE)[1:]
+    since = ""
+    for (language, title, content), output in zip(blocks(page), printed, strict=True):
+        if language == "text":
+            same = doctest.OutputChecker().check_output(content, since, doctest.ELLIPSIS)
+            assert same, f"the page says\n{content}\nit printed\n{since}"
+        elif not title:
+            since = output
+
+
+def test_the_examples_of_contributing_pass_the_contract_suites_and_the_style(tmp_path: Path) -> None:
+    files = write_files(ROOT / "CONTRIBUTING.md", tmp_path)
+    names = [Path(file).stem for file in files]
+    suites = [
+        ROOT / "tests" / name for name in ("test_contract.py", "physics/test_operators.py", "test_task.py", "test_registry.py")
+    ]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-k",
+        " or ".join(names),
+        *suites,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(tests, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for check in (["check"], ["format", "--check"]):
+        words = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", *files]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        made = target == "reference.md"
+        assert made or (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_readme_shows_five_lines_of_python_and_of_shell() -> None:
+    counts = {language: len(content.splitlines()) for language, _, content in blocks(ROOT / "README.md")}
+    assert counts["python"] == counts["bash"] == 5
