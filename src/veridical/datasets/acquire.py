@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from veridical.errors import GeometryError
+from veridical.errors import GeometryError, SettingError, nearest
 from veridical.types import Array
 
 Complex = NDArray[np.complex64]
 COARSE = 24
+
+
+Receive = Literal["loops", "gaussian"]
+"""Coil models: current loops by Biot-Savart, or Gaussian profiles with polynomial phase."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +32,22 @@ class Acquisition:
 
     Args:
         kspace: `(coil, ky, kx)` complex64, centred, with noise, orthonormal Fourier scaling; zero outside the acquired window.
-        coil_images: `(coil, y, x)` complex64: what the coils would have seen in the same window without noise.
-        image: `(y, x)` complex64: object with bias and phase before the coils, on the measured grid. Where the object wraps around,
-            the copies are added with the weights of no coil: use `coil_images` there.
-        maps: `(set, coil, y, x)` complex64 of unit root sum of squares where the object is: one set, or three when it wraps
-            around (the middle of the object, what comes in from above, from below).
+        coil_images: `(coil, y, x)` complex64: what the coils see in that window without noise.
+        images: `(set, y, x)` complex64: the object with bias and phase at full resolution. One set where it fits into the field of
+            view; where it wraps around, what lies inside and what comes in from outside, along each folded axis.
+        maps: `(set, coil, y, x)` complex64, root sum of squares 1. For a full window `coil_images = sum over sets (maps x images)`.
         window: `(ky, kx)` bool, which part of k-space was acquired.
-        noise: standard deviation of the noise per real component and sample, equal in all coils before correlation.
+        noise: standard deviation of the noise per real component of each coil.
+        covariance: `(coil, coil)` complex64, noise correlation between coils, unit diagonal.
     """
 
     kspace: Complex
     coil_images: Complex
-    image: Complex
+    images: Complex
     maps: Complex
     window: NDArray[np.bool_]
     noise: float
+    covariance: Complex
 
 
 def scan(
@@ -52,62 +58,91 @@ def scan(
     matrix: tuple[int, int] | None = None,
     acquired: tuple[float, float] = (1.0, 1.0),
     bias: float = 0.15,
+    receive: Receive = "loops",
 ) -> Acquisition:
     """Scan an image with an array of receive coils.
 
     Args:
         image: `(y, x)` real, as `render` gives it.
         rng: draws coils, bias, phase and noise.
-        coils: number of receive coils on a ring about the head.
+        coils: number of receive coils about the head.
         noise: standard deviation per real component and coil, relative to the 99th percentile of the image.
-        matrix: `(y, x)` of the field of view, not larger than the image; smaller than the object makes it wrap around.
+        matrix: `(y, x)` of the field of view in pixels of the image; smaller than the object makes it wrap around.
         acquired: share of k-space acquired along `(ky, kx)`, centred; the rest is zero.
         bias: strength of the transmit inhomogeneity, standard deviation of its logarithm.
+        receive: the coil model.
 
     Raises:
-        GeometryError: the matrix is larger than the image.
+        GeometryError: the matrix is larger than the image, or smaller than half of it.
     """
-    matrix = (image.shape[0], image.shape[1]) if matrix is None else matrix
-    if matrix[0] > image.shape[0] or matrix[1] > image.shape[1]:
-        raise GeometryError(f"A matrix {matrix} was asked for, the image is {image.shape}; ask for at most the image's size.")
     shape = (image.shape[0], image.shape[1])
-    scale = max(float(np.percentile(image, 99)), 1e-6)
-    sensitivity = coil_maps(rng, shape, coils)
-    complex_image = image * np.exp(_smooth(rng, shape, 3, bias) + 1j * phase(rng, shape))
-    seen = (sensitivity * complex_image).astype(np.complex64)
+    matrix = shape if matrix is None else matrix
+    if any(not (n <= have <= 2 * n) for n, have in zip(matrix, shape, strict=True)):
+        raise GeometryError(f"A matrix {matrix} was asked for, the image is {shape}; ask for its size or down to half of it.")
+    level = noise * max(float(np.percentile(image, 99)), 1e-6)
+    sensitivity = coil_maps(rng, shape, coils, receive)
+    strength = np.sqrt((np.abs(sensitivity) ** 2).sum(0))
+    maps = (sensitivity / strength).astype(np.complex64)
+    angle = phase(rng, shape, receive)
+    field = strength / strength.mean() * np.exp(_smooth(rng, shape, 3, bias))
+    object_ = (image * field * np.exp(1j * angle)).astype(np.complex64)
     window = _window(matrix, acquired)
-    clean = _kspace(_fold(seen, matrix)) * window
-    raw = rng.standard_normal((coils, *matrix, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    correlated = np.tensordot(_correlation(rng, coils), raw, 1)
-    kspace = (clean + np.float32(noise * scale) * correlated * window).astype(np.complex64)
-    limited = _image(clean) if not window.all() else _fold(seen, matrix)
-    sets = _parts(sensitivity, matrix)
-    return Acquisition(kspace, limited, _fold(complex_image.astype(np.complex64)[None], matrix)[0], sets, window, noise * scale)
+    full = _fold(maps * object_, matrix)
+    clean = _kspace(full) * window
+    covariance = _covariance(rng, coils)
+    raw = rng.standard_normal((coils, *matrix, 2), dtype=np.float32).view(np.complex64)[..., 0] * window
+    correlated = np.tensordot(np.linalg.cholesky(covariance), raw, 1)
+    return Acquisition(
+        kspace=clean + np.float32(level) * correlated,
+        coil_images=full if window.all() else _image(clean),
+        images=np.stack(_parts(object_, matrix)),
+        maps=np.stack(_parts(maps, matrix)),
+        window=window,
+        noise=level,
+        covariance=covariance,
+    )
 
 
-def coil_maps(rng: np.random.Generator, shape: tuple[int, int], coils: int) -> Complex:
-    """Return receive sensitivities `(coil, y, x)` of loops on a ring about the field of view, root sum of squares 1."""
+def coil_maps(rng: np.random.Generator, shape: tuple[int, int], coils: int, receive: Receive = "loops") -> Complex:
+    """Return receive sensitivities `(coil, y, x)` on a ring about the field of view, arbitrary units.
+
+    Raises:
+        SettingError: the coil model is unknown.
+    """
+    if receive not in ("loops", "gaussian"):
+        raise SettingError(f"No coil model is called {receive!r}. {nearest(receive, ('loops', 'gaussian'))}")
     axis = np.linspace(-1, 1, COARSE)
-    points = np.stack([*np.meshgrid(axis, axis, indexing="ij"), np.full((COARSE, COARSE), rng.uniform(-0.3, 0.3))], -1)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
     angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * (np.arange(coils) + rng.uniform(-0.15, 0.15, coils)) / coils
     distance = rng.uniform(1.15, 1.5, coils)
-    radius = rng.uniform(0.4, 0.75) * np.sqrt(8 / max(coils, 4)) * np.ones(coils)
-    height = rng.uniform(-0.5, 0.5, coils)
-    field = _loops(points.reshape(-1, 3), angles, distance, radius, height).reshape(coils, COARSE, COARSE)
-    field = field * np.exp(1j * rng.uniform(0, 2 * np.pi, (coils, 1, 1)))
-    rows, columns = _upsampler(COARSE, shape[0]), _upsampler(COARSE, shape[1])
-    maps = rows @ field.astype(np.complex64) @ columns.T
-    if coils == 1:
-        return np.asarray(maps / np.abs(maps).max(), np.complex64)
-    return np.asarray(maps / np.sqrt((np.abs(maps) ** 2).sum(0)), np.complex64)
+    width = rng.uniform(0.4, 0.75) * np.sqrt(8 / max(coils, 4)) * np.ones(coils)
+    if receive == "loops":
+        points = np.stack([y, x, np.full_like(y, rng.uniform(-0.3, 0.3))], -1).reshape(-1, 3)
+        field = _loops(points, angles, distance, width, rng.uniform(-0.5, 0.5, coils)).reshape(coils, COARSE, COARSE)
+    else:
+        u = np.cos(angles)[:, None, None] * y + np.sin(angles)[:, None, None] * x
+        v = np.cos(angles)[:, None, None] * x - np.sin(angles)[:, None, None] * y
+        slope, bend = rng.normal(0, 0.9, (2, 2, coils, 1, 1))
+        angle = slope[0] * u + slope[1] * v + bend[0] * u * v + bend[1] * (u**2 - v**2) / 2
+        reach = (width + 0.45)[:, None, None]
+        field = (0.03 + np.exp(-((u - distance[:, None, None]) ** 2 + v**2) / (2 * reach**2))) * np.exp(1j * angle)
+    field = (field * np.exp(1j * rng.uniform(0, 2 * np.pi, (coils, 1, 1)))).astype(np.complex64)
+    return np.asarray(_upsampler(COARSE, shape[0]) @ field @ _upsampler(COARSE, shape[1]).T, np.complex64)
 
 
-def phase(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
-    """Return a smooth phase map `(y, x)` in radians: a constant, a slope of up to a few cycles, and low-frequency detail."""
+def phase(rng: np.random.Generator, shape: tuple[int, int], receive: Receive = "loops") -> Array:
+    """Return a smooth phase map `(y, x)` in radians: a constant, a slope and low-frequency detail.
+
+    With `gaussian` coils the detail is a parabola and a local bump, as near an air cavity, in place of a spline.
+    """
     y, x = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
     slope = rng.normal(0, 1.5, 2)
-    detail = _smooth(rng, shape, 5, rng.uniform(0.2, 0.8))
-    return np.asarray(rng.uniform(-np.pi, np.pi) + slope[0] * y + slope[1] * x + detail, np.float32)
+    plane = rng.uniform(-np.pi, np.pi) + slope[0] * y + slope[1] * x
+    if receive == "loops":
+        return np.asarray(plane + _smooth(rng, shape, 5, rng.uniform(0.2, 0.8)), np.float32)
+    curve, where = rng.normal(0, 0.8, 2), rng.uniform(-0.6, 0.6, 2)
+    bump = rng.normal(0, 1.0) * np.exp(-((y - where[0]) ** 2 + (x - where[1]) ** 2) / (2 * rng.uniform(0.15, 0.4) ** 2))
+    return np.asarray(plane + curve[0] * y**2 + curve[1] * x**2 + bump, np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -143,12 +178,12 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], knots: int, streng
     return np.asarray(_upsampler(knots, shape[0]) @ coarse @ _upsampler(knots, shape[1]).T)
 
 
-def _correlation(rng: np.random.Generator, coils: int) -> Complex:
-    """Return the Cholesky factor of a noise covariance with unit diagonal and a few tenths between coils."""
+def _covariance(rng: np.random.Generator, coils: int) -> Complex:
+    """Return a noise covariance with unit diagonal and up to a few tenths between coils."""
     mixing = np.eye(coils) + 0.12 * (rng.standard_normal((coils, coils)) + 1j * rng.standard_normal((coils, coils)))
     covariance = mixing @ mixing.conj().T
     deviation = np.sqrt(np.diag(covariance).real)
-    return np.asarray(np.linalg.cholesky(covariance / np.outer(deviation, deviation)), np.complex64)
+    return np.asarray(covariance / np.outer(deviation, deviation), np.complex64)
 
 
 def _window(matrix: tuple[int, int], acquired: tuple[float, float]) -> NDArray[np.bool_]:
@@ -156,26 +191,29 @@ def _window(matrix: tuple[int, int], acquired: tuple[float, float]) -> NDArray[n
     return np.asarray(keep[0][:, None] & keep[1][None, :])
 
 
-def _fold(images: Complex, matrix: tuple[int, int]) -> Complex:
-    """Let what lies outside the central `matrix` wrap around."""
+def _parts(array: Complex, matrix: tuple[int, int]) -> list[Complex]:
+    """Split an array on the last two axes into what lies in the central `matrix` and what wraps into it, along each folded axis."""
+    parts = [array]
     for axis, size in zip((-2, -1), matrix, strict=True):
-        have = images.shape[axis]
+        have = array.shape[axis]
         if have == size:
             continue
         start = have // 2 - size // 2
-        target = (np.arange(have) - start) % size
-        moved = np.moveaxis(images, axis, 0)
-        folded = np.zeros((size, *moved.shape[1:]), images.dtype)
-        np.add.at(folded, target, moved)
-        images = np.moveaxis(folded, 0, axis)
-    return images
+        split = []
+        for part in parts:
+            moved = np.moveaxis(part, axis, 0)
+            outside = np.zeros((size, *moved.shape[1:]), array.dtype)
+            outside[size - start :] = moved[:start]
+            outside[: have - start - size] = moved[start + size :]
+            split += [np.moveaxis(moved[start : start + size], 0, axis), np.moveaxis(outside, 0, axis)]
+        parts = split
+    return parts
 
 
-def _parts(maps: Complex, matrix: tuple[int, int]) -> Complex:
-    """Return the maps of the field of view, and where the first axis is folded those of what comes in from above and below."""
-    rows, columns = matrix
-    top, left = maps.shape[-2] // 2 - rows // 2, maps.shape[-1] // 2 - columns // 2
-    return maps[None, :, top : top + rows, left : left + columns]
+def _fold(images: Complex, matrix: tuple[int, int]) -> Complex:
+    """Let what lies outside the central `matrix` wrap around."""
+    first, *others = _parts(images, matrix)
+    return np.asarray(sum(others, start=first))
 
 
 def _kspace(images: Complex) -> Complex:

@@ -21,7 +21,6 @@ from veridical.physics.tissue import TissueClass
 Floats = NDArray[np.float32]
 
 CLASSES = len(TissueClass)
-MS, TUMOUR = 0, 1
 LAYER = ("fluid", "skull", "scalp", "skin", "table", "sulci", "ventricles", "edge", "folds", "septa", "muscle", "vessels", "air")
 
 
@@ -36,8 +35,9 @@ class Subject:
             sulci, widening of ventricles in mm, width of a tissue border in mm, amplitude of the fold noise, density of septa in
             fat, shift of muscle borders in mm, shift of vessel walls in mm, shift of air cells in mm.
         offsets: `(4, 3)` positions in the periodic noise, voxels, large enough that every point of the head is positive.
-        lesions: `(n, 16)` in template space: kind, centre (3), the map to the unit ball (9), mean radius in mm, roughness,
-            reach of the surround in units of the radius.
+        lesions: `(n, 17)` in template space: kind, centre (3), the map to the unit ball (9), mean radius in mm, roughness, reach of
+            the surround in units of the radius, exponent of the norm (2: ellipsoid; else superellipsoid).
+        age: years.
     """
 
     affine: Floats
@@ -45,6 +45,7 @@ class Subject:
     layers: Floats
     offsets: Floats
     lesions: Floats
+    age: float
 
     def locate(self, point: Floats) -> Floats:
         """Return where in the subject, `(3,)` mm, a point of the template lies: the inverse warp by fixed-point iteration."""
@@ -343,7 +344,12 @@ def _lesions(lesions, x, y, z, fold, fine, edge, f):  # type: ignore[no-untyped-
         u = lesions[n, 4] * dx + lesions[n, 5] * dy + lesions[n, 6] * dz
         v = lesions[n, 7] * dx + lesions[n, 8] * dy + lesions[n, 9] * dz
         w = lesions[n, 10] * dx + lesions[n, 11] * dy + lesions[n, 12] * dz
-        radius = np.sqrt(u * u + v * v + w * w) + lesions[n, 14] * (0.7 * fold + 0.3 * fine)
+        power = lesions[n, 16]
+        if power == 2.0:
+            radius = np.sqrt(u * u + v * v + w * w)
+        else:
+            radius = (abs(u) ** power + abs(v) ** power + abs(w) ** power) ** (1.0 / power)
+        radius += lesions[n, 14] * (0.7 * fold + 0.3 * fine)
         depth = (radius - 1.0) * lesions[n, 13]
         if lesions[n, 0] == 0.0:
             share = _ramp(depth, 1.8 * edge)

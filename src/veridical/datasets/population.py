@@ -1,0 +1,227 @@
+"""What the simulators of digital patients share: slices, volumes and whole patients by number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from veridical.datasets.acquire import Receive
+from veridical.datasets.anatomy import Sampled, Subject, evaluate
+from veridical.datasets.rendering import Slice, Volume, render
+from veridical.datasets.scanners import CONTRASTS, Site
+from veridical.datasets.template import Template
+from veridical.errors import SettingError, nearest
+from veridical.physics.tissue import Law, TissueClass
+from veridical.types import Array, Geometry, Image, Patient, readonly
+
+Plane = Literal["axial", "coronal", "sagittal"]
+Pathology = Literal["none", "ms", "tumour"]
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+PATHOLOGIES: tuple[Pathology, ...] = ("none", "ms", "tumour")
+
+CENTRE = (0.0, -14.0, -4.0)
+"""Middle of the head, mm."""
+POSITIONS: dict[Plane, tuple[float, float]] = {"axial": (-45.0, 72.0), "coronal": (-85.0, 50.0), "sagittal": (-58.0, 58.0)}
+"""Where slices are taken, mm from the template's origin."""
+
+
+@dataclass(frozen=True)
+class Population(ABC):
+    """Digital brain patients; every patient is a function of `(seed, index)` alone, whatever was asked for before.
+
+    Args:
+        seed: of the whole population.
+    """
+
+    seed: int = 0
+
+    testing_only: ClassVar[bool]
+    """Training refuses a population for which this is True."""
+    law: ClassVar[Law]
+    """The field law of the relaxation times."""
+    receive: ClassVar[Receive]
+    """The coil model that `scan` is to use for this population."""
+    sites: ClassVar[tuple[Site, ...]]
+    oversampling: ClassVar[int]
+    """Points per pixel along each axis of a slice, averaged."""
+
+    @abstractmethod
+    def template(self) -> Template:
+        """Return the head that is warped."""
+
+    @abstractmethod
+    def draw(self, index: int, pathology: Pathology) -> Subject:
+        """Return the anatomy of patient `index` with a pathology."""
+
+    @abstractmethod
+    def factors(self, index: int) -> Array:
+        """Return the patient's own factors of T1, T2 and PD, `(3, tissue)`."""
+
+    def slice(
+        self,
+        index: int,
+        size: tuple[int, int] = (256, 256),
+        spacing: float = 0.9,
+        plane: Plane | None = None,
+        pathology: Pathology | None = None,
+        thickness: float = 0.0,
+    ) -> Slice:
+        """Return one slice of patient `index` at a random position.
+
+        Args:
+            index: patient number, 0 or more.
+            size: `(y, x)` pixels.
+            spacing: pixel size, mm.
+            plane: None draws one: axial four times in five.
+            pathology: None draws one: none 40, ms 35, tumour 25 per cent. With a pathology the slice passes through a lesion three
+                times in four, and always when a pathology was asked for.
+            thickness: mm; 0 is an infinitely thin slice, else up to five positions across it are averaged.
+
+        Raises:
+            SettingError: an unknown plane or pathology, a negative index, or a size or spacing that is not positive.
+        """
+        _check(index, spacing, size)
+        rng = self.generator(index, 1)
+        drawn = PLANES[int(np.searchsorted((0.8, 0.9), rng.random()))]
+        through = rng.random() < 0.75 or pathology is not None
+        plane = drawn if plane is None else plane
+        if plane not in PLANES:
+            raise SettingError(f"No plane is called {plane!r}. {nearest(plane, PLANES)}")
+        subject, kind = self._subject(index, pathology)
+        origin, steps = _section(rng, subject, plane, size, spacing, through)
+        sampled = self._thick(subject, origin, steps, size, thickness)
+        return Slice(
+            *sampled, pathology=kind, factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
+            spacing=spacing, plane=plane,
+        )  # fmt: skip
+
+    def volume(
+        self, index: int, spacing: float = 1.0, shape: tuple[int, int, int] | None = None, pathology: Pathology | None = None
+    ) -> Volume:
+        """Return patient `index` as a volume `(x, y, z)`, RAS+.
+
+        Args:
+            index: patient number.
+            spacing: isotropic voxel size, mm.
+            shape: voxels; None covers the head, 192 x 230 x 200 mm.
+            pathology: None draws one as `slice` does.
+
+        Raises:
+            SettingError: as `slice`.
+        """
+        shape = (round(192 / spacing), round(230 / spacing), round(200 / spacing)) if shape is None else shape
+        _check(index, spacing, shape)
+        subject, kind = self._subject(index, pathology)
+        origin = (np.array(CENTRE) - spacing * (np.array(shape) - 1) / 2).astype(np.float32)
+        sampled = evaluate(subject, self.template(), origin, np.eye(3, dtype=np.float32) * np.float32(spacing), shape)
+        affine = np.diag([spacing, spacing, spacing, 1.0])
+        affine[:3, 3] = origin
+        return Volume(
+            sampled.fractions, sampled.texture, sampled.labels, sampled.brain, pathology=kind, factors=self.factors(index),
+            site=self.site(index), law=self.law, key=(self.seed, index), geometry=Geometry(shape, affine),
+        )  # fmt: skip
+
+    def patient(self, index: int, spacing: float = 1.0, pathology: Pathology | None = None) -> Patient:
+        """Return patient `index` with the images T1w, T2w, FLAIR, PD and T1c (a.u., without noise) and the truth.
+
+        The truth: `labels` and `lesions` (label maps) and `tissues` (fractions, one channel a class).
+        """
+        volume = self.volume(index, spacing, pathology=pathology)
+        grid, header = volume.geometry, {"site": volume.site.name, "field": volume.site.field}
+        images = {c: Image(render(volume, c)[None], grid, "a.u.", (c,), header) for c in CONTRASTS}
+        truth = {
+            "labels": Image(volume.labels[None], grid, "label", ("labels",)),
+            "lesions": Image(volume.lesions[None].astype(np.uint8), grid, "label", ("lesions",)),
+            "tissues": Image(volume.tissues, grid, "1", tuple(tissue.name.lower() for tissue in TissueClass)),
+        }
+        age = self._subject(index, pathology)[0].age
+        covariates = {"pathology": volume.pathology, "age": round(age), **header}
+        return Patient(f"{type(self).__name__.lower()}-{self.seed}-{index}", {0.0: images | truth}, covariates)
+
+    def site(self, index: int) -> Site:
+        """Return the site that scans patient `index`."""
+        return self.sites[int(self.generator(index, 3).integers(len(self.sites)))]
+
+    def generator(self, index: int, purpose: int) -> np.random.Generator:
+        """Return the random numbers of one patient for one purpose, independent of all others."""
+        return np.random.default_rng((self.seed, index, purpose))
+
+    def _subject(self, index: int, pathology: Pathology | None) -> tuple[Subject, Pathology]:
+        drawn = PATHOLOGIES[int(np.searchsorted((0.4, 0.75), self.generator(index, 0).random()))]
+        kind = drawn if pathology is None else pathology
+        if kind not in PATHOLOGIES:
+            raise SettingError(f"No pathology is called {kind!r}. {nearest(kind, PATHOLOGIES)}")
+        return _drawn(self, index, kind), kind
+
+    def _thick(
+        self, subject: Subject, origin: Array, steps: Array, size: tuple[int, int], thickness: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return fractions, texture, labels and brain of a slice, averaged over its thickness and over each pixel."""
+        count, fine = min(5, 1 + round(thickness / 1.2)), self.oversampling
+        steps = steps / np.array([[count / thickness if thickness else 1.0], [fine], [fine]], np.float32)
+        origin = origin - sum(step * (n - 1) / 2 for step, n in zip(steps, (count, fine, fine), strict=True))
+        sampled = evaluate(subject, self.template(), origin, steps, (count, size[0] * fine, size[1] * fine))
+        if count * fine == 1:
+            return sampled.fractions[:, 0], sampled.texture[:, 0], sampled.labels[0], sampled.brain[0]
+        return _averaged(sampled, fine)
+
+
+@lru_cache(maxsize=4)
+def _drawn(population: Population, index: int, pathology: Pathology) -> Subject:
+    return population.draw(index, pathology)
+
+
+def spread(rng: np.random.Generator, variation: Array) -> Array:
+    """Return log-normal factors of T1, T2 (coefficient of variation `variation`, one a tissue) and PD (half of it), `(3, tissue)`."""
+    sigma = np.stack([variation, variation, variation / 2])
+    return readonly(np.exp(sigma * rng.normal(size=sigma.shape)))
+
+
+def rotation(degrees: Array) -> Array:
+    """Return the rotation `(3, 3)` by angles about x, then y, then z."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    about_x = np.array([[1, 0, 0], [0, c[0], -s[0]], [0, s[0], c[0]]])
+    about_y = np.array([[c[1], 0, s[1]], [0, 1, 0], [-s[1], 0, c[1]]])
+    about_z = np.array([[c[2], -s[2], 0], [s[2], c[2], 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)
+
+
+def _section(
+    rng: np.random.Generator, subject: Subject, plane: Plane, size: tuple[int, int], spacing: float, through: bool
+) -> tuple[Array, Array]:
+    """Return the first pixel `(3,)` and the steps `(3, 3)` of a slice: across it (1 mm), down its rows, along its columns."""
+    across, rows, columns = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}[plane]
+    centre = np.array(CENTRE)
+    centre[across] = rng.uniform(*POSITIONS[plane])
+    pick = rng.random() ** 2
+    if through and len(subject.lesions):
+        largest = np.argsort(subject.lesions[:, 13])[::-1]
+        centre[across] = subject.locate(subject.lesions[largest[int(pick * len(largest))], 1:4])[across]
+    steps = np.zeros((3, 3))
+    steps[0, across], steps[1, rows], steps[2, columns] = 1.0, -spacing, -spacing
+    turned = steps @ rotation(rng.normal(0, 5.0, 3)).T
+    centre += rng.uniform(-6, 6, 3) * (np.arange(3) != across)
+    origin = centre - turned[1] * (size[0] - 1) / 2 - turned[2] * (size[1] - 1) / 2
+    return origin.astype(np.float32), turned.astype(np.float32)
+
+
+def _averaged(sampled: Sampled, fine: int) -> tuple[Array, Array, Array, Array]:
+    def blocks(array: Array) -> Array:
+        channels, count, rows, columns = array.shape
+        return np.asarray(array.reshape(channels, count, rows // fine, fine, columns // fine, fine).mean((1, 3, 5)))
+
+    fractions = blocks(sampled.fractions)
+    inside = blocks(sampled.brain[None].astype(np.float32))[0] > 0.5
+    return fractions, blocks(sampled.texture), fractions.argmax(0).astype(np.uint8), inside
+
+
+def _check(index: int, spacing: float, size: tuple[int, ...]) -> None:
+    if index < 0 or spacing <= 0 or min(size) < 1:
+        raise SettingError(
+            f"Patient {index}, spacing {spacing} mm, size {size} was asked for; expected an index of 0 or more, a positive "
+            "spacing and positive sizes."
+        )
