@@ -54,10 +54,20 @@ def page(entry: registry.Entry) -> str:
     return "\n".join(lines) + "\n"
 
 
+class Bare(str):
+    """A type as it is written in the source, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def signature(thing: Any) -> str:
-    """Return the call's parameters with their types, one a line when there are several."""
-    parameters = [str(p) for p in inspect.signature(thing).parameters.values()]
-    return "(" + ", ".join(parameters) + ")" if len(parameters) < 3 else "(\n    " + ",\n    ".join(parameters) + ",\n)"
+    """Return the call's parameters with their types, broken after commas when they are long."""
+    found = inspect.signature(thing)
+    bare = [p.replace(annotation=Bare(p.annotation)) for p in found.parameters.values()]
+    returns = inspect.Signature.empty if inspect.isclass(thing) else Bare(found.return_annotation)
+    text = str(found.replace(parameters=bare, return_annotation=returns))
+    return text if len(text) < 90 else "\n    ".join(textwrap.wrap(text, 90, break_long_words=False))
 
 
 def prose(docstring: str) -> str:
