@@ -8,6 +8,7 @@ import torch
 from veridical.generate.consistency import consistent, error_variance, proximal
 from veridical.generate.guidance import guide, minimal_residual
 from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.physics.identity import Identity
 from veridical.physics.linear import LinearOperator
 from veridical.physics.selection import Selection
 
@@ -21,17 +22,23 @@ def mri(coils: int, unit: bool = True) -> CartesianMRI:
     return CartesianMRI(mask, maps / maps.abs() if unit else maps)
 
 
-OPERATORS: list[LinearOperator] = [mri(1), mri(1, unit=False), mri(3), Selection((2, 0), (3, 4), torch.float64)]
+OPERATORS: list[LinearOperator] = [
+    mri(1),
+    mri(1, unit=False),
+    mri(3),
+    Selection((2, 0), (3, 4), torch.float64),
+    Identity((3, 4), torch.float64),
+]
 
 
 def data(operator: LinearOperator) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(4)
-    dtype = torch.float64 if isinstance(operator, Selection) else torch.complex128
+    dtype = torch.complex128 if isinstance(operator, CartesianMRI) else torch.float64
     x, estimate = torch.randn(2, 2, *operator.domain, dtype=dtype, generator=generator)
     return operator.forward(x)[0], estimate
 
 
-@pytest.mark.parametrize("operator", OPERATORS, ids=["one coil", "one coil, any map", "three coils", "selection"])
+@pytest.mark.parametrize("operator", OPERATORS, ids=["one coil", "one coil, any map", "three coils", "selection", "identity"])
 @pytest.mark.parametrize("weight", [0.05, 1.0, 30.0])
 def test_the_proximal_point_has_no_gradient(operator: LinearOperator, weight: float) -> None:
     y, estimate = data(operator)
@@ -41,7 +48,7 @@ def test_the_proximal_point_has_no_gradient(operator: LinearOperator, weight: fl
     assert z.shape == estimate.shape
 
 
-@pytest.mark.parametrize("operator", OPERATORS, ids=["one coil", "one coil, any map", "three coils", "selection"])
+@pytest.mark.parametrize("operator", OPERATORS, ids=["one coil", "one coil, any map", "three coils", "selection", "identity"])
 def test_without_noise_it_projects_onto_the_data_and_leaves_the_null_space_alone(operator: LinearOperator) -> None:
     y, estimate = data(operator)
     z = proximal(operator, y, estimate, 0.0, iterations=200)

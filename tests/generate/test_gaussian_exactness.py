@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from veridical.generate.samplers import heun
 
 BENCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "gaussian_exactness.py"))
 PROBLEMS = BENCH["problems"]()
+DRAWS = 300
 EXACT = [p for p in PROBLEMS if not p.name.endswith("correlated prior, proximal")]
 CHEAP = [p for p in PROBLEMS if p.name.endswith("correlated prior, proximal")]
 
@@ -28,6 +30,13 @@ def errors(problem: Any, solver: str, steps: int) -> tuple[float, float]:
     found = moments(problem.sampler(solver, steps), problem.operator.domain, problem.prior.mean.dtype)
     error, spread = problem.errors(*found)
     return error, spread
+
+
+@cache
+def drawn(name: str) -> torch.Tensor:
+    problem = next(p for p in PROBLEMS if p.name == name)
+    noise = standard_noise((DRAWS, *problem.operator.domain), problem.prior.mean.dtype, torch.Generator().manual_seed(7))
+    return problem.sampler("heun", 16)(noise)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("problem", EXACT, ids=lambda p: p.name)
@@ -49,15 +58,12 @@ def test_the_spread_grows_to_the_posterior_as_steps_grow(problem: Any) -> None:
 
 @pytest.mark.parametrize("problem", EXACT, ids=lambda p: p.name)
 def test_every_voxel_has_the_analytic_mean_and_variance_within_monte_carlo_error(problem: Any) -> None:
-    draws, dtype = 300, problem.prior.mean.dtype
-    noise = standard_noise((draws, *problem.operator.domain), dtype, torch.Generator().manual_seed(7))
-    drawn = problem.sampler("heun", 16)(noise)
+    sample = drawn(problem.name)
     mean, variance = problem.prior.posterior(problem.operator, problem.y, problem.sigma)
-    parts = 2 if dtype.is_complex else 1
-    standard_error = (variance * parts / draws).sqrt()
-    assert ((drawn.mean(0) - mean).abs() / standard_error).max() < 4.5
-    ratio = drawn.var(0) / (parts * variance)
-    assert (ratio - 1).abs().max() < 0.06 + 4.5 * (2 / (parts * draws)) ** 0.5
+    parts = 2 if sample.is_complex() else 1
+    assert ((sample.mean(0) - mean).abs() / (variance * parts / DRAWS).sqrt()).max() < 4.5
+    ratio = sample.var(0) / (parts * variance)
+    assert (ratio - 1).abs().max() < 0.06 + 4.5 * (2 / (parts * DRAWS)) ** 0.5
 
 
 @pytest.mark.parametrize("problem", CHEAP, ids=lambda p: p.name)
@@ -69,15 +75,13 @@ def test_isotropic_consistency_is_close_but_not_exact_when_the_prior_is_correlat
 
 @pytest.mark.parametrize("problem", EXACT, ids=lambda p: p.name)
 def test_evidence_of_the_draws_equals_its_analytic_value(problem: Any) -> None:
-    draws, dtype = 300, problem.prior.mean.dtype
-    parts = 2 if dtype.is_complex else 1
-    noise = standard_noise((draws, *problem.operator.domain), dtype, torch.Generator().manual_seed(8))
-    drawn = problem.sampler("heun", 16)(noise).numpy()
+    sample = drawn(problem.name).numpy()
+    parts = 2 if np.iscomplexobj(sample) else 1
     prior = problem.prior.covariance.diagonal().real.reshape(problem.operator.domain).numpy()
     _, variance = problem.prior.posterior(problem.operator, problem.y, problem.sigma)
     truth = 1 - variance.numpy() / prior
-    found = evidence(drawn, parts * prior, width=0.0)
-    assert np.abs(found - truth).max() < 0.02 + 4.5 * (1 - truth).max() * (2 / (parts * draws)) ** 0.5
+    found = evidence(sample, parts * prior, width=0.0)
+    assert np.abs(found - truth).max() < 0.02 + 4.5 * (1 - truth).max() * (2 / (parts * DRAWS)) ** 0.5
 
 
 @pytest.mark.parametrize("draws", [8, 64])
@@ -90,13 +94,20 @@ def test_the_interval_equals_the_analytic_prediction_interval(draws: int) -> Non
     clean = operator.forward(x)
     y = clean + sigma * standard_noise(tuple(clean.shape), torch.float64, generator)
     start = standard_noise((patients, draws, *operator.domain), torch.float64, generator)
-    drawn = heun(prior.denoise, start, times(24), consistent(operator, y, sigma, 0.8))
-    error = (drawn.mean(1) - x[:, 0]).abs().numpy()
-    spread = drawn.std(1).numpy()
+    sample = heun(prior.denoise, start, times(24), consistent(operator, y, sigma, 0.8))
+    error = (sample.mean(1) - x[:, 0]).abs().numpy()
+    spread = sample.std(1).numpy()
     cases = [Case(error[i], spread[i], np.ones(error[i].shape, bool), str(i)) for i in range(patients)]
     found = calibrate(cases, level=0.9, floor=1e-6, calibrated_on="draws of a Gaussian").multiplier
     student = float(stats.t.ppf(0.95, draws - 1)) * (1 + 1 / draws) ** 0.5
     assert found == pytest.approx(student, rel=0.05)
+
+
+def test_times_near_the_data_keep_the_spread_at_few_steps() -> None:
+    for problem in (p for p in EXACT if p.name.endswith("proximal")):
+        domain, dtype = problem.operator.domain, problem.prior.mean.dtype
+        even, late = (problem.errors(*moments(problem.sampler("heun", 4, s), domain, dtype))[1] for s in (1.0, 0.4))
+        assert abs(late - 1) < 0.05 < 1 - even
 
 
 def test_a_gaussian_prior_draws_what_it_says() -> None:

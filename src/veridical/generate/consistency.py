@@ -12,6 +12,7 @@ from torch import Tensor
 
 from veridical.generate.samplers import Correct
 from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.physics.identity import Identity
 from veridical.physics.linear import LinearOperator, conjugate_gradient
 from veridical.physics.selection import Selection
 
@@ -19,8 +20,8 @@ from veridical.physics.selection import Selection
 def proximal(operator: LinearOperator, y: Tensor, estimate: Tensor, weight: float | Tensor, iterations: int = 10) -> Tensor:
     """Return the minimiser over z of `||A z - y||^2 + weight ||z - estimate||^2`.
 
-    Closed form where `A A^H` is the identity on the data (`Selection`, single-coil `CartesianMRI` with a map of modulus 1);
-    conjugate gradient from `estimate` otherwise.
+    Closed form where `A A^H` is the identity on the data: `Identity`, `Selection`, and single-coil `CartesianMRI` with a map
+    of modulus 1; conjugate gradient from `estimate` otherwise.
 
     Args:
         operator: A.
@@ -66,7 +67,7 @@ def consistent(operator: LinearOperator, y: Tensor, sigma: float, prior_variance
 
 
 def _coisometric(operator: LinearOperator) -> bool:
-    if isinstance(operator, Selection):
+    if isinstance(operator, Identity | Selection):
         return True
     if not isinstance(operator, CartesianMRI) or operator.domain[0] != 1 or operator.range[0] != 1:
         return False
