@@ -1,7 +1,7 @@
 """From an image to raw data: coil sensitivities by Biot-Savart, bias, smooth phase, wrap-around, resolution, noise.
 
-Coil `c` sees `maps[c] x image`; its receive sensitivity is `Bx - i By` of the field of a current loop, by reciprocity (Hoult and
-Richards, J Magn Reson 1976, 10.1016/0022-2364(76)90233-X).
+Coil `c` sees `maps[c] x image`; its receive sensitivity is `Bx - i By` of the field of a current loop, by reciprocity (Hoult
+and Richards, J Magn Reson 1976, 10.1016/0022-2364(76)90233-X).
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Acquisition:
     Args:
         kspace: `(coil, ky, kx)` complex64, centred, with noise, orthonormal Fourier scaling; zero outside the acquired window.
         coil_images: `(coil, y, x)` complex64: what the coils see in that window without noise.
-        images: `(set, y, x)` complex64: the object with bias and phase at full resolution. One set where it fits into the field of
-            view; where it wraps around, what lies inside and what comes in from outside, along each folded axis.
-        maps: `(set, coil, y, x)` complex64, root sum of squares 1. For a full window `coil_images = sum over sets (maps x images)`.
+        images: `(set, y, x)` complex64: the object with bias and phase at full resolution. One set where it fits into the field
+            of view; where it wraps around, what lies inside and what comes in from outside, along each folded axis.
+        maps: `(set, coil, y, x)` complex64, root sum of squares 1. With a full window the sum over sets
+            of `maps x images` is `coil_images`.
         window: `(ky, kx)` bool, which part of k-space was acquired.
         noise: standard deviation of the noise per real component of each coil.
         covariance: `(coil, coil)` complex64, noise correlation between coils, unit diagonal.
@@ -192,7 +193,7 @@ def _window(matrix: tuple[int, int], acquired: tuple[float, float]) -> NDArray[n
 
 
 def _parts(array: Complex, matrix: tuple[int, int]) -> list[Complex]:
-    """Split an array on the last two axes into what lies in the central `matrix` and what wraps into it, along each folded axis."""
+    """Split an array on its last two axes into what lies in the central `matrix` and what wraps into it."""
     parts = [array]
     for axis, size in zip((-2, -1), matrix, strict=True):
         have = array.shape[axis]

@@ -20,7 +20,8 @@ from veridical.types import Array
 
 @dataclass(frozen=True)
 class Cohort(Population):
-    """Brain patients from the MNI152 template by a random diffeomorphism (stationary velocity field) and published parameters."""
+    """Brain patients from the MNI152 template by a random diffeomorphism (stationary velocity field) and published
+    parameters."""
 
     testing_only: ClassVar[bool] = False
     law: ClassVar[Law] = "anchors"

@@ -15,7 +15,8 @@ ROW = 17
 
 
 def sclerosis(rng: np.random.Generator, head: Template) -> Floats:
-    """Return multiple-sclerosis-like lesions `(n, 17)`: ovoid, most of them periventricular with the long axis away from the ventricle.
+    """Return multiple-sclerosis-like lesions `(n, 17)`: ovoid, most of them periventricular with the long axis away from the
+    ventricle.
 
     Number and sizes are long-tailed: 3 to 30 lesions of 1.5 to 8 mm radius.
     """

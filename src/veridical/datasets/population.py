@@ -25,7 +25,7 @@ PATHOLOGIES: tuple[Pathology, ...] = ("none", "ms", "tumour")
 
 CENTRE = (0.0, -14.0, -4.0)
 """Middle of the head, mm."""
-POSITIONS: dict[Plane, tuple[float, float]] = {"axial": (-45.0, 72.0), "coronal": (-85.0, 50.0), "sagittal": (-58.0, 58.0)}
+POSITIONS: dict[Plane, tuple[float, float]] = {"axial": (-45.0, 72.0), "coronal": (-85.0, 50.0), "sagittal": (-52.0, 52.0)}
 """Where slices are taken, mm from the template's origin."""
 
 
@@ -77,8 +77,8 @@ class Population(ABC):
             size: `(y, x)` pixels.
             spacing: pixel size, mm.
             plane: None draws one: axial four times in five.
-            pathology: None draws one: none 40, ms 35, tumour 25 per cent. With a pathology the slice passes through a lesion three
-                times in four, and always when a pathology was asked for.
+            pathology: None draws one: none 40, ms 35, tumour 25 per cent. With a pathology the slice passes through a lesion
+                three times in four, and always when a pathology was asked for.
             thickness: mm; 0 is an infinitely thin slice, else up to five positions across it are averaged.
 
         Raises:
@@ -162,8 +162,10 @@ class Population(ABC):
     ) -> tuple[Array, Array, Array, Array]:
         """Return fractions, texture, labels and brain of a slice, averaged over its thickness and over each pixel."""
         count, fine = min(5, 1 + round(thickness / 1.2)), self.oversampling
-        steps = steps / np.array([[count / thickness if thickness else 1.0], [fine], [fine]], np.float32)
-        origin = origin - sum(step * (n - 1) / 2 for step, n in zip(steps, (count, fine, fine), strict=True))
+        divisor = np.array([[count / thickness if thickness else 1.0], [fine], [fine]])
+        steps = (steps / divisor).astype(np.float32)
+        counts = np.array([count, fine, fine], np.float32)
+        origin = (origin - (counts - 1) @ steps / 2).astype(np.float32)
         sampled = evaluate(subject, self.template(), origin, steps, (count, size[0] * fine, size[1] * fine))
         if count * fine == 1:
             return sampled.fractions[:, 0], sampled.texture[:, 0], sampled.labels[0], sampled.brain[0]
@@ -176,7 +178,7 @@ def _drawn(population: Population, index: int, pathology: Pathology) -> Subject:
 
 
 def spread(rng: np.random.Generator, variation: Array) -> Array:
-    """Return log-normal factors of T1, T2 (coefficient of variation `variation`, one a tissue) and PD (half of it), `(3, tissue)`."""
+    """Return log-normal factors `(3, tissue)` of T1 and T2, of the given coefficient of variation, and of PD, of half of it."""
     sigma = np.stack([variation, variation, variation / 2])
     return readonly(np.exp(sigma * rng.normal(size=sigma.shape)))
 

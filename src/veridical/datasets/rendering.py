@@ -72,10 +72,10 @@ class Head:
     def pd(self) -> Array:
         """Proton density relative to CSF, `(*grid)` float32."""
         values = self.relaxation().pd
-        return mix(self.tissues, values) + self.texture[1] * mix(self.tissues, values * TEXTURE / 2)
+        return np.asarray(mix(self.tissues, values) + self.texture[1] * mix(self.tissues, values * TEXTURE / 2))
 
     def _map(self, values: Array) -> Array:
-        return mix(self.tissues, values) + self.texture[0] * mix(self.tissues, values * TEXTURE)
+        return np.asarray(mix(self.tissues, values) + self.texture[0] * mix(self.tissues, values * TEXTURE))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,7 +137,7 @@ def render(
         uptake = np.array([RELAXATION[t].fdg for t in TissueClass]) * head.factors[0]
         return _textured(head, uptake, 0.15 * uptake)
     head = replace(head, site=site) if site is not None else head
-    drawn = head.site.sequence(contrast, rng)
+    drawn = head.site.sequence(contrast, rng, float(head.relaxation().t1[TissueClass.CSF]))
     return _magnetic(head, contrast, drawn if sequence is None else sequence, rng)
 
 
@@ -158,7 +158,7 @@ def _magnetic(head: Slice | Volume, contrast: str, sequence: Sequence, rng: np.r
     water = _combine(head, (1 - fat) * signal, (1 - fat) * first, (1 - fat) * second)
     lipid = _combine(head, fat * signal, fat * first, fat * second) * np.float32(fat_signal)
     axis, size = int(rng.integers(2)), rng.uniform(*head.site.shift) * (1 if rng.random() < 0.5 else -1)
-    return np.maximum(water + _shifted(lipid, axis, size), np.float32(0.0))
+    return np.asarray(np.maximum(water + _shifted(lipid, axis, size), np.float32(0.0)))
 
 
 def _combine(head: Head, mean: Array, first: Array, second: Array) -> Array:

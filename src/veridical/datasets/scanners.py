@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from veridical.errors import SettingError, nearest
-from veridical.physics.tissue import Sequence, TissueClass, null_inversion_time, relaxation
+from veridical.physics.tissue import Sequence, null_inversion_time
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c")
 
@@ -23,7 +23,7 @@ class Site:
         field: tesla.
         t1w: the kind of its T1-weighted sequence: `mprage`, `spgr` or `se`.
         tr_long: repetition time of T2w and PD; te_long: echo time of T2w; te_short: echo time of PD and spin-echo T1w.
-        tr_flair: repetition time of FLAIR; its TI nulls fluid to within a few per cent.
+        tr_flair: repetition time of FLAIR; its TI is off the null of fluid by a few per cent.
         fat_saturation: how often fat is suppressed in T2w, FLAIR and T1c.
         shift: chemical shift of fat along the readout, pixels of 0.9 mm.
         noise: standard deviation of complex noise per component in one coil, relative to the 99th percentile of the object.
@@ -44,8 +44,13 @@ class Site:
     bias: float
     thickness: Range
 
-    def sequence(self, contrast: str, rng: np.random.Generator) -> Sequence:
+    def sequence(self, contrast: str, rng: np.random.Generator, fluid_t1: float) -> Sequence:
         """Return the sequence of one scan.
+
+        Args:
+            contrast: one of `CONTRASTS`.
+            rng: draws from the site's ranges.
+            fluid_t1: T1 of the fluid that FLAIR is set to null, ms.
 
         Raises:
             SettingError: the contrast is unknown.
@@ -57,7 +62,7 @@ class Site:
             return self._t1w(rng, rng.uniform(0.6, 1.3) if contrast == "T1c" else 0.0)
         if contrast == "FLAIR":
             tr = rng.uniform(*self.tr_flair)
-            ti = null_inversion_time(float(relaxation(self.field).t1[TissueClass.CSF]), tr) * rng.uniform(0.95, 1.03)
+            ti = null_inversion_time(fluid_t1, tr) * rng.uniform(0.95, 1.03)
             return Sequence("flair", tr, rng.uniform(*self.te_long) * 1.1, ti, fat_t2=fat)
         te = self.te_long if contrast == "T2w" else self.te_short
         return Sequence("se", rng.uniform(*self.tr_long), rng.uniform(*te), fat_t2=fat)
@@ -79,11 +84,3 @@ SITES = (
     Site("derwent", 1.5, "spgr", (2200, 4500), (90, 120), (12, 30), (8000, 10000), 0.05, (0.5, 2.5), (0.01, 0.04), 0.1, (2, 5)),
     Site("exe", 3.0, "se", (3000, 6000), (80, 110), (8, 14), (9000, 12000), 0.3, (0.3, 1.5), (0.005, 0.025), 0.22, (2, 4)),
 )
-
-
-def site(name: str) -> Site:
-    """Return the site of that name, or refuse with the nearest known one."""
-    for entry in SITES:
-        if entry.name == name:
-            return entry
-    raise SettingError(f"No site is called {name!r}. {nearest(name, (s.name for s in SITES))}")

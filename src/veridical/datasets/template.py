@@ -46,7 +46,7 @@ class Template:
             deep grey matter; signed distance to the ventricles; how far a point lies on a sulcus (0 to 255).
         head: `(x, y, z, 8)` uint8 at 2 mm from `HEAD_ORIGIN`, `HEAD_CHANNELS`: signed distances, negative inside.
         noise: `(128, 128, 128)` int8, periodic, band-limited to wavelengths of about 4 to 9 voxels, of standard deviation 36.
-        sites: `(n, 3)` MNI positions where white matter lies within 18 mm of a ventricle.
+        periventricular: `(n, 3)` MNI positions where white matter lies within 18 mm of a ventricle.
         white: `(n, 3)` MNI positions in white matter.
     """
 
@@ -77,7 +77,7 @@ def periodic_noise(seed: int, low: float, high: float, size: int = 128) -> NDArr
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + np.abs(axis[: size // 2 + 1]) ** 2)
     spectrum = np.fft.rfftn(white) * np.exp(-((radius / high) ** 4)) * (1 - np.exp(-((radius / low) ** 4)))
     noise = np.fft.irfftn(spectrum, s=white.shape, axes=(0, 1, 2))
-    return np.clip(np.round(noise / noise.std() * 36), -127, 127).astype(np.int8)
+    return np.asarray(np.clip(np.round(noise / noise.std() * 36), -127, 127), np.int8)
 
 
 def _load(name: str) -> Floats:
@@ -85,7 +85,9 @@ def _load(name: str) -> Floats:
     spec = importlib.util.find_spec("nilearn")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("The digital cohort needs the MNI152 maps in the nilearn wheel: pip install nilearn.")
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    path = (
+        Path(spec.submodule_search_locations[0]) / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    )
     image: Any = nib.load(path)
     start = np.round(BRAIN_ORIGIN - image.affine[:3, 3]).astype(int)
     values = np.asarray(image.dataobj)
@@ -178,16 +180,20 @@ def _head(inside: NDArray[np.bool_]) -> Bytes:
         e.tube((18, 30, -33), (33, 52, -34), 2.4),
     )  # fmt: skip
     vessel = e.union(
-        e.tube((24, -20, -90), (24, -18, -52), 3.0), e.tube((24, -18, -50), (10, 4, -40), 2.6), e.tube((10, 4, -40), (12, 2, -22), 2.4),
-        e.tube((12, 2, -20), (38, 0, -16), 1.6), e.tube((38, 0, -16), (42, -14, 4), 1.3), e.tube((10, 6, -20), (2, 36, 2), 1.4),
-        e.tube((0, -22, -42), (0, -18, -18), 1.9), e.tube((0, -18, -18), (22, -34, -12), 1.4),
-        e.tube((14, -30, -84), (0, -26, -48), 1.9), e.tube((6, -92, -22), (46, -74, -28), 3.4), e.tube((46, -74, -28), (54, -44, -34), 3.2),
-        e.tube((54, -44, -34), (34, -26, -72), 3.4), e.tube((0, -52, 6), (0, -92, -14), 2.4), e.tube((0, -48, 4), (0, -20, 18), 1.3),
-        e.tube((58, 6, -60), (60, -10, -30), 1.8), e.tube((60, -10, -30), (74, -8, 12), 1.2),
+        e.tube((24, -20, -90), (24, -18, -52), 3.0), e.tube((24, -18, -50), (10, 4, -40), 2.6),  # internal carotid
+        e.tube((10, 4, -40), (12, 2, -22), 2.4), e.tube((12, 2, -20), (38, 0, -16), 1.6),  # siphon, middle cerebral
+        e.tube((38, 0, -16), (42, -14, 4), 1.3), e.tube((10, 6, -20), (2, 36, 2), 1.4),  # its branch, anterior cerebral
+        e.tube((0, -22, -42), (0, -18, -18), 1.9), e.tube((0, -18, -18), (22, -34, -12), 1.4),  # basilar, posterior cerebral
+        e.tube((14, -30, -84), (0, -26, -48), 1.9), e.tube((6, -92, -22), (46, -74, -28), 3.4),  # vertebral, transverse sinus
+        e.tube((46, -74, -28), (54, -44, -34), 3.2), e.tube((54, -44, -34), (34, -26, -72), 3.4),  # sigmoid sinus
+        e.tube((0, -52, 6), (0, -92, -14), 2.4), e.tube((0, -48, 4), (0, -20, 18), 1.3),  # straight sinus, internal veins
+        e.tube((58, 6, -60), (60, -10, -30), 1.8), e.tube((60, -10, -30), (74, -8, 12), 1.2),  # superficial temporal
     )  # fmt: skip
     jaw = e.union(
-        e.tube((52, 0, -50), (50, 10, -86), 4.5), e.tube((50, 10, -86), (22, 62, -98), 5.5), e.tube((62, 8, -42), (46, 54, -44), 3.5),
-        e.tube((14, -24, -40), (52, -30, -36), 6.5), e.tube((6, 74, -74), (36, 44, -74), 5.0), e.ball((0, -32, -88), (24, 10, 7)), e.tube((0, -14, -96), (0, -14, -72), 6.0),
+        e.tube((52, 0, -50), (50, 10, -86), 4.5), e.tube((50, 10, -86), (22, 62, -98), 5.5),
+        e.tube((62, 8, -42), (46, 54, -44), 3.5),
+        e.tube((14, -24, -40), (52, -30, -36), 6.5),  # petrous bone
+        e.tube((6, 74, -74), (36, 44, -74), 5.0), e.ball((0, -32, -88), (24, 10, 7)), e.tube((0, -14, -96), (0, -14, -72), 6.0),
     )  # fmt: skip
     return np.stack([_encode(np.asarray(d, np.float32)) for d in (hull, face, air, orbit, globe, muscle, vessel, jaw)], -1)
 

@@ -48,7 +48,7 @@ def _smoother(size: int, sigma: float) -> Floats:
     return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def exponential(field: Floats, squarings: int) -> Floats:
     """Return the displacement `(x, y, z, 3)` in mm of the flow of `field` at time 1, by scaling and squaring."""
     nx, ny, nz, _ = field.shape
@@ -74,3 +74,21 @@ def exponential(field: Floats, squarings: int) -> Floats:
                         new[i, j, k, d] = now[i, j, k, d] + low * (1 - fx) + high * fx
         now = new
     return now
+
+
+def bumps(rng: np.random.Generator, count: int, strength: float) -> Floats:
+    """Return the displacement `(x, y, z, 3)` in mm of a sum of elastic Gaussian bumps on the coarse grid.
+
+    Args:
+        count: number of bumps, anywhere in the head, 24 to 48 mm wide (standard deviation).
+        strength: bound on the gradient of the displacement (sum over axes of the largest slope); below 1 the map is one to one.
+    """
+    axes = [GRID_ORIGIN[i] + GRID_SPACING * np.arange(GRID_SHAPE[i], dtype=np.float32) for i in range(3)]
+    field = np.zeros((*GRID_SHAPE, 3), np.float32)
+    for _ in range(count):
+        centre, width = rng.uniform((-70, -110, -70), (70, 80, 80)), rng.uniform(24.0, 48.0)
+        profile = [np.exp(-((axis - c) ** 2) / (2 * width**2)) for axis, c in zip(axes, centre, strict=True)]
+        bump = profile[0][:, None, None] * profile[1][None, :, None] * profile[2][None, None, :]
+        field += (bump[..., None] * rng.normal(size=3) * width).astype(np.float32)
+    slopes = [np.abs(np.diff(field, axis=axis)).sum(-1).max() / GRID_SPACING for axis in range(3)]
+    return np.asarray(field * np.float32(strength / sum(slopes)), np.float32)
