@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,17 @@ class Trainable(ABC):
     @abstractmethod
     def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
         """Return the best single estimate `(set, y, x)`, for validation."""
+
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def channels_last(net: Net) -> Net:
+    """Lay a net's convolutions out with the channel last, which is fastest on CPUs."""
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return net
 
 
 def pick_device(device: str) -> torch.device:

@@ -1,12 +1,12 @@
 """The joint brain prior: amortized flow matching over MR measurements; draws from p(image | measurement, contrast).
 
-The network of `nets/flow.py` is shown the noisy state, a classical estimate and what was measured; shown nothing, it is the prior.
+The network of `nets/flow.py` is shown the noisy state, an estimate and what was measured; shown nothing, it is the prior.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,15 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import SettingError
+from veridical.generate import flow
+from veridical.generate.samplers import euler
 from veridical.models import weights
-from veridical.models.base import CONTRASTS, MRIModel, Trainable, pick_device
+from veridical.models.base import CONTRASTS, MRIModel, Trainable, channels_last, pick_device
 from veridical.models.scan import Scan
+from veridical.models.unrolled import Unrolled
 from veridical.nets.flow import FlowNet
 
 NOTHING = 0.1
 """Share of the training in which nothing was measured, which makes the network the prior."""
 AT_START = 0.3
 """Share of the training at t = 0, where the network is the posterior mean in one step."""
+SHIFT = 0.5
+"""Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,27 @@ class BrainPrior(MRIModel, Trainable):
     def weights_hash(self) -> str:
         return weights.fingerprint(self.weights)
 
+    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
+        device = pick_device(self.device)
+        net = _net(self.weights, device)
+        with torch.inference_mode():
+            return self._sample(net, refined(net, scan.to(device)), draws, seed, contrast, measured=True)
+
+    def imagine(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
+        """Return draws `(draw, set, y, x)` of the prior: nothing measured but where the object is."""
+        device = pick_device(self.device)
+        with torch.inference_mode():
+            return self._sample(_net(self.weights, device), scan.to(device), draws, seed, contrast, measured=False)
+
+    def _sample(self, net: nn.Module, scan: Scan, draws: int, seed: int, contrast: str, measured: bool) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        noise = flow.standard_noise((draws, *scan.start.shape), torch.complex64, generator).to(scan.start.device)
+        times = flow.times(self.steps, SHIFT)
+        return euler(lambda state, t: denoise(net, scan, state, t, contrast, measured), noise, times).cpu()
+
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        return FlowNet(**settings).to(memory_format=torch.channels_last)
+        return channels_last(FlowNet(**settings))
 
     @classmethod
     def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
@@ -56,8 +79,11 @@ class BrainPrior(MRIModel, Trainable):
         chance = torch.rand(3, generator=generator)
         time = 0.0 if chance[0] < AT_START else float(chance[1])
         measured = bool(chance[2] >= NOTHING)
-        noise = torch.randn(*truth.shape, 2, generator=generator)
-        state = (1 - time) * torch.view_as_complex(noise).to(truth.device) + time * truth
+        noise = flow.standard_noise(tuple(truth.shape), torch.complex64, generator).to(truth.device)
+        state = flow.interpolate(noise, truth, time)
+        if measured:
+            with torch.no_grad():
+                scan = refined(net, scan)
         estimate = denoise(net, scan, state[None], time, contrast, measured)[0]
         weight = 1.0 / ((1 - time) ** 2 + 0.05)
         error = (estimate - truth).abs().square().mean()
@@ -66,8 +92,17 @@ class BrainPrior(MRIModel, Trainable):
     @classmethod
     def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
         with torch.inference_mode():
-            noise = torch.zeros_like(scan.start)
-            return denoise(net, scan, noise[None], 0.0, contrast)[0]
+            generator = torch.Generator().manual_seed(0)
+            noise = flow.standard_noise((1, *scan.start.shape), torch.complex64, generator).to(scan.start.device)
+            return denoise(net, refined(net, scan), noise, 0.0, contrast)[0]
+
+
+def refined(net: nn.Module, scan: Scan) -> Scan:
+    """Return the scan with the estimate that the net was trained to start from."""
+    name = str(net.start)
+    if not name:
+        return scan
+    return replace(scan, start=Unrolled(weights=name, device=str(scan.start.device)).solve(scan, 1, 0, "other")[0])
 
 
 def denoise(net: nn.Module, scan: Scan, state: Tensor, time: float, contrast: str, measured: bool = True) -> Tensor:
@@ -83,11 +118,13 @@ def denoise(net: nn.Module, scan: Scan, state: Tensor, time: float, contrast: st
     def gradient(image: Tensor) -> Tensor:
         return scan.operator.normal(image) - adjoint
 
-    image: Tensor = net(
-        state,
-        start.expand_as(state),
-        scan.support.expand(batch, *scan.support.shape),
-        condition,
-        gradient if measured else None,
-    )
+    support = scan.support.expand(batch, *scan.support.shape)
+    image: Tensor = net(state, start.expand_as(state), support, condition, gradient if measured else None)
     return image
+
+
+@cache
+def _net(name: str, device: torch.device) -> nn.Module:
+    net = BrainPrior.build(weights.card(name)["net"])
+    net.load_state_dict(weights.load(name))
+    return net.to(device).eval()

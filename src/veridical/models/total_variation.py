@@ -24,9 +24,9 @@ class TotalVariation(MRIModel):
     """FISTA iterations."""
     inner: int = 5
     """Dual steps per iteration; the dual variable is kept between iterations."""
-    weight: float = 0.5
+    weight: float = 0.3
     """Weight in units of the noise standard deviation per real component."""
-    least: float = 0.002
+    least: float = 0.001
     """Smallest weight, as a share of the image's 99th percentile."""
 
     def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.models import weights
-from veridical.models.base import MRIModel, Trainable, pick_device
+from veridical.models.base import MRIModel, Trainable, channels_last, pick_device
 from veridical.models.scan import Scan
 from veridical.nets.unrolled import UnrolledNet
 
@@ -36,7 +36,7 @@ class Unrolled(MRIModel, Trainable):
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        return UnrolledNet(**settings).to(memory_format=torch.channels_last)
+        return channels_last(UnrolledNet(**settings))
 
     @classmethod
     def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:

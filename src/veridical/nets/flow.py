@@ -22,10 +22,12 @@ class FlowNet(nn.Module):
 
     Args:
         widths: of the U-Net.
+        start: weights of the unrolled model whose result is the classical estimate; empty for the estimate of the scan.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (48, 64, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (48, 64, 128), start: str = "") -> None:
         super().__init__()
+        self.start = start
         conditions = 4 + CONTRASTS
         self.net = UNet(4 * SETS + 1, 2 * SETS, conditions, tuple(widths))
         self.step = nn.Linear(conditions, 1)

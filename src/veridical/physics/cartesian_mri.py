@@ -53,17 +53,20 @@ class CartesianMRI(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         self.check(x, self.domain, "the image")
         coil_images = self._expand(torch.fft.ifftshift(x, (-2, -1)))
-        return torch.fft.fftshift(torch.fft.fft2(coil_images, norm="ortho") * self._mask, (-2, -1))
+        kspace: Tensor = torch.fft.fftshift(torch.fft.fft2(coil_images, norm="ortho") * self._mask, (-2, -1))
+        return kspace
 
     def adjoint(self, y: Tensor) -> Tensor:
         self.check(y, self.range, "k-space")
         coil_images = torch.fft.ifft2(torch.fft.ifftshift(y, (-2, -1)) * self._mask, norm="ortho")
-        return torch.fft.fftshift(self._combine(coil_images), (-2, -1))
+        image: Tensor = torch.fft.fftshift(self._combine(coil_images), (-2, -1))
+        return image
 
     def normal(self, x: Tensor) -> Tensor:
         coil_images = self._expand(torch.fft.ifftshift(x, (-2, -1)))
         kspace = torch.fft.fft2(coil_images, norm="ortho") * self._mask
-        return torch.fft.fftshift(self._combine(torch.fft.ifft2(kspace, norm="ortho")), (-2, -1))
+        image: Tensor = torch.fft.fftshift(self._combine(torch.fft.ifft2(kspace, norm="ortho")), (-2, -1))
+        return image
 
     def coil_images(self, x: Tensor) -> Tensor:
         """Return the images the coils see, `(..., coil, y, x)`; their root sum of squares needs no choice of maps."""

@@ -16,7 +16,13 @@ from veridical.physics.masks import fully_sampled_centre
 
 
 def espirit(
-    kspace: Tensor, mask: Tensor, sets: int = 1, kernel: int = 6, calibration: int = 24, threshold: float = 0.02, crop: float = 0.8
+    kspace: Tensor,
+    mask: Tensor,
+    sets: int = 1,
+    kernel: int = 6,
+    calibration: int = 24,
+    threshold: float = 0.02,
+    crop: float = 0.8,
 ) -> Tensor:
     """Estimate coil sensitivities from the fully sampled centre of k-space.
 
@@ -78,7 +84,7 @@ def prewhiten(kspace: Tensor, covariance: Tensor) -> Tensor:
     """
     factor = torch.linalg.cholesky(covariance.to(torch.complex128)).to(kspace.dtype)
     flat = kspace.movedim(-3, 0).reshape(kspace.shape[-3], -1)
-    white = torch.linalg.solve_triangular(factor, flat, upper=False)
+    white: Tensor = torch.linalg.solve_triangular(factor, flat, upper=False)
     return white.reshape(kspace.movedim(-3, 0).shape).movedim(0, -3)
 
 
@@ -97,7 +103,8 @@ def compress(kspace: Tensor, virtual: int) -> Tensor:
     flat = kspace.reshape(coils, -1)
     _, vectors = torch.linalg.eigh(flat @ flat.conj().T)
     chosen = vectors.flip(-1)[:, :virtual]
-    return (chosen.conj().T @ flat).reshape(virtual, *kspace.shape[1:])
+    combined: Tensor = chosen.conj().T @ flat
+    return combined.reshape(virtual, *kspace.shape[1:])
 
 
 def _kernels(centre: Tensor, kernel: int, threshold: float) -> tuple[Tensor, Tensor]:
@@ -123,7 +130,8 @@ def _autocorrelation(kernels: Tensor, shape: tuple[int, int]) -> Tensor:
     field = torch.einsum("kap,kbp->abp", flat.conj(), flat).reshape(coils * coils, small, small)
     coefficients = torch.fft.ifft2(field) / size**2
     down, along = (_waves(length, small, kernels) for length in shape)
-    return (down @ coefficients) @ along.T
+    matrices: Tensor = (down @ coefficients) @ along.T
+    return matrices
 
 
 def _waves(length: int, count: int, like: Tensor) -> Tensor:
@@ -140,7 +148,7 @@ def _dominant(matrices: Tensor, sets: int) -> Tensor:
         power = power @ power
         power = power / power.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(1e-30)[..., None, None]
     strongest = power.diagonal(dim1=-2, dim2=-1).real.argmax(-1)
-    first = power.gather(-1, strongest[:, None, None].expand(-1, power.shape[-2], 1))
+    first: Tensor = power.gather(-1, strongest[:, None, None].expand(-1, power.shape[-2], 1))
     first = first / first.norm(dim=-2, keepdim=True).clamp_min(1e-30)
     if sets == 1:
         return first

@@ -10,12 +10,14 @@ AXES = (-2, -1)
 
 def fft(image: Tensor) -> Tensor:
     """Map `(..., y, x)` to centred k-space `(..., ky, kx)`; unitary."""
-    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(image, AXES), norm="ortho"), AXES)
+    kspace: Tensor = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(image, AXES), norm="ortho"), AXES)
+    return kspace
 
 
 def ifft(kspace: Tensor) -> Tensor:
     """Map centred k-space `(..., ky, kx)` to the image; the inverse and the adjoint of `fft`."""
-    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(kspace, AXES), norm="ortho"), AXES)
+    image: Tensor = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(kspace, AXES), norm="ortho"), AXES)
+    return image
 
 
 def centre(array: Tensor, shape: tuple[int, int]) -> Tensor:

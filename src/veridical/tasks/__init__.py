@@ -1,0 +1,1 @@
+"""The jobs on the imaging pathway; each file is a task."""

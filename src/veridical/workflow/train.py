@@ -11,7 +11,7 @@ import math
 import os
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,8 @@ from veridical.task import Progress, silent
 STRIP = 96
 VALIDATION_COHORT = 1_000_000
 T = TypeVar("T")
+Piece = tuple[Scan, Tensor, str]
+"""A prepared scan or strip, its truth in the scan's units, and its contrast."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Training:
     """`auto`, `cpu` or `cuda`."""
     validate: int = 16
     """Held-out scans scored at every checkpoint."""
+    workers: int = 1
+    """Processes that prepare scans; 0 prepares them in the loop. Does not change the result."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ class Run:
     def loop(self, progress: Progress) -> None:
         """Train up to the recipe's number of steps."""
         settings, losses, since = self.plan.training, [], time.perf_counter()
-        while self.step < settings.steps:
+        for pieces in self.source.loader(range(self.step, settings.steps), settings.workers):
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rate(self.step, settings)
-            losses.append(self.update())
+            losses.append(self.update(pieces))
             self.step += 1
             if self.step % settings.checkpoint == 0 or self.step == settings.steps:
                 self.seconds += time.perf_counter() - since
@@ -156,17 +160,15 @@ class Run:
                 losses, since = [], time.perf_counter()
             progress(f"training {self.plan.name}", self.step, settings.steps)
 
-    def update(self) -> float:
+    def update(self, pieces: Sequence[Piece]) -> float:
         """One scan, one optimizer step, one step of the moving average; returns the loss."""
         generator = torch.Generator().manual_seed(self.plan.training.seed * 1_000_003 + self.step)
-        rehearsal, rng = self.source.draw(self.step)
-        pieces = cut(rehearsal, rng)
         total = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        for scan, truth in pieces:
-            loss = self.model.objective(
-                self.net, scan.to(self.device), truth.to(self.device), rehearsal.contrast, generator
-            ) / len(pieces)
+        for scan, truth, contrast in pieces:
+            loss = self.model.objective(self.net, scan.to(self.device), truth.to(self.device), contrast, generator) / len(
+                pieces
+            )
             loss.backward()
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.plan.training.clip)
@@ -233,7 +235,7 @@ class Run:
         return path
 
 
-class Source:
+class Source(torch.utils.data.Dataset[list[Piece]]):
     """Draws rehearsed scans from the mixed sources by step number."""
 
     def __init__(self, data: Data, seed: int, validation: bool = False) -> None:
@@ -244,6 +246,16 @@ class Source:
         self.names = [name for name in sorted(data.sources) if name == "cohort" or self.pools[name]]
         weights = np.array([data.sources[name] for name in self.names], dtype=float)
         self.weights = weights / weights.sum()
+
+    def __getitem__(self, step: int) -> list[Piece]:
+        rehearsal, rng = self.draw(step)
+        return cut(rehearsal, rng)
+
+    def loader(self, steps: range, workers: int) -> Iterable[list[Piece]]:
+        """Return the pieces of these steps in order, prepared by other processes while the net trains."""
+        if workers == 0:
+            return (self[step] for step in steps)
+        return torch.utils.data.DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
 
     def draw(self, step: int) -> tuple[Rehearsal, np.random.Generator]:
         """Return the scan of a step; the same step gives the same scan."""
@@ -264,13 +276,13 @@ def refuse_testing_only(cohort: Cohort) -> Cohort:
     return cohort
 
 
-def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[tuple[Scan, Tensor]]:
+def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[Piece]:
     """Prepare a rehearsed scan; where whole lines were sampled, cut two strips along the readout to save time."""
     scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma)
     truth = rehearsal.truth / scan.scale
     rows = rehearsal.mask.shape[0]
     if not rehearsal.linewise or rows <= STRIP:
-        return [(scan, truth)]
+        return [(scan, truth, rehearsal.contrast)]
     pieces = []
     inside = torch.where(scan.support[0].mean(-1) > 0.2)[0]
     first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, rows)
@@ -282,7 +294,7 @@ def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[tuple[Scan, Tens
         piece = Scan(
             operator, part.kspace / scan.scale, scan.start[..., where, :], scan.sigma, scan.scale, scan.support[..., where, :]
         )
-        pieces.append((piece, truth[..., where, :]))
+        pieces.append((piece, truth[..., where, :], rehearsal.contrast))
     return pieces
 
 
