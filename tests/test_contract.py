@@ -16,6 +16,7 @@ from veridical.doors import run
 from veridical.errors import GeometryError, InputError, UnitsError, VeridicalError
 from veridical.metrics.scores import facts, score
 from veridical.models.base import MRIModel
+from veridical.models.ct import CTModel
 from veridical.models.scan import Scan, prepare
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
@@ -70,17 +71,21 @@ def scan(measurement: Measurement) -> Scan:
     return prepare(torch.from_numpy(measurement.data[0].copy()), mask, torch.from_numpy(coils(SIZE))[None], 0.005)
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=[(name, by) for name in TASKS for by in ("", "wavelet")], ids=lambda p: " by ".join(p))
 def done(request: pytest.FixtureRequest, measurement: Measurement, image: Image) -> tuple[Task, Measurement | Image, Derived]:
-    """A task with its default settings, the subject that it takes, and what came of it."""
-    task: Task = registry.get("task", request.param)()
+    """A task by its own and by a classical model, the subject that it takes, and what came of it."""
+    name, model = request.param
+    cls: type[Task] = registry.get("task", name)
+    if model and "model" not in {f.name for f in dataclasses.fields(cls)}:
+        pytest.skip(f"{name} has no setting 'model'")
+    task = cls.from_settings({"model": model} if model else {})
     refused = []
     for subject in (measurement, image):
         try:
             return task, subject, task(subject, seed=1)
         except InputError as error:
             refused.append(str(error))
-    pytest.fail(f"{request.param} takes neither a measurement nor an image: {refused}")
+    pytest.fail(f"{name} takes neither a measurement nor an image: {refused}")
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -97,6 +102,10 @@ def test_a_task_is_called_as_its_file_and_its_settings_survive_a_record(name: st
 def test_no_setting_takes_the_name_of_a_flag_that_every_task_has(name: str) -> None:
     taken = {f.name for cls in (run.Reading, run.Running) for f in dataclasses.fields(cls)}
     assert not taken & {f.name for f in dataclasses.fields(registry.get("task", name))}
+
+
+def evidence_map(derived: Derived) -> np.ndarray | None:
+    return None if derived.evidence is None else derived.evidence.map
 
 
 def test_the_same_seed_gives_the_same_bytes(done: tuple[Task, Any, Derived]) -> None:
@@ -120,8 +129,9 @@ def test_the_grid_stays_in_its_frame_and_the_numbers_are_finite(done: tuple[Task
 
 def test_each_companion_is_there_or_says_why_not(done: tuple[Task, Any, Derived]) -> None:
     _, _, derived = done
-    for companion in ("draws", "interval", "evidence"):
-        there = getattr(derived, companion) is not None
+    computed = {"draws": derived.draws, "interval": derived.interval, "evidence": evidence_map(derived)}
+    for companion, value in computed.items():
+        there = value is not None
         assert there != (companion in derived.absent), f"{companion}: {derived.absent.get(companion)}"
         assert there or len(derived.absent[companion]) > 10
     assert {finding.check for finding in derived.findings} >= {"consistency", "scope"}
@@ -137,10 +147,11 @@ def test_companions_have_the_shape_of_the_estimate_and_keep_their_promises(done:
         assert derived.interval.lower.shape == derived.interval.upper.shape == shape
         assert (derived.interval.lower <= derived.interval.upper).all()
         assert 0 < derived.interval.level < 1
-    if derived.evidence is not None:
-        assert derived.evidence.map.shape == shape
-        assert derived.evidence.map.min() >= 0
-        assert derived.evidence.map.max() <= 1
+    evidence = evidence_map(derived)
+    if evidence is not None:
+        assert evidence.shape == shape
+        assert evidence.min() >= 0
+        assert evidence.max() <= 1
 
 
 def damaged(subject: Measurement | Image) -> list[Measurement | Image]:
@@ -164,13 +175,16 @@ def test_a_damaged_subject_is_refused(done: tuple[Task, Any, Derived]) -> None:
 def test_a_model_is_called_as_its_file(name: str) -> None:
     cls = registry.get("model", name)
     assert inspect.isclass(cls)
-    assert issubclass(cls, MRIModel)
+    assert issubclass(cls, MRIModel | CTModel)
     assert cls.name == name
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_gives_finite_draws_the_same_for_the_same_seed_and_leaves_the_scan_as_it_was(name: str, scan: Scan) -> None:
-    model: MRIModel = registry.get("model", name)()
+    cls = registry.get("model", name)
+    if not issubclass(cls, MRIModel):
+        pytest.skip(f"{name} takes no MR scan")
+    model = cls()
     before = [digest(tensor.numpy()) for tensor in (scan.kspace, scan.start, scan.operator.maps)]
     first, again = (model.solve(scan, 2, 3, "T1w") for _ in range(2))
     assert [digest(tensor.numpy()) for tensor in (scan.kspace, scan.start, scan.operator.maps)] == before
@@ -181,6 +195,23 @@ def test_a_model_gives_finite_draws_the_same_for_the_same_seed_and_leaves_the_sc
     if model.stochastic:
         assert not torch.equal(first[0], first[1])
         assert not torch.equal(first, model.solve(scan, 2, 4, "T1w"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_ct_gives_a_finite_image_on_the_grid_and_refuses_another_measurement(
+    name: str, measurement: Measurement
+) -> None:
+    cls = registry.get("model", name)
+    if not issubclass(cls, CTModel):
+        pytest.skip(f"{name} takes no CT scan")
+    beam: Any = registry.get("operator", "parallel-beam").example(0)
+    data = beam.forward(torch.ones(1, *beam.domain)).numpy()
+    grid = Geometry.index((beam.domain[1], beam.domain[0], 1))
+    image = cls().sample(Measurement(data, beam, Noise("gaussian", 0.01), grid))
+    assert image.shape == (1, 1, *grid.shape)
+    assert np.isfinite(image).all()
+    with pytest.raises(InputError):
+        cls().sample(measurement)
 
 
 @pytest.fixture(scope="module")

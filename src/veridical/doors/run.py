@@ -78,7 +78,7 @@ def command(task: type[Task]) -> Callable[..., None]:
         "source": Annotated[Path, Parameter(name="INPUT", help="File or folder to read.")],
         "output": Annotated[Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")],
         "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
-        "reading": Annotated[Reading, Parameter(name="*", group=READING)],
+        "reading": Annotated[Reading, Parameter(name="*", negative_iterable=(), group=READING)],
         "running": Annotated[Running, Parameter(name="*", negative=(), group=RUNNING)],
         "return": None,
     }
