@@ -127,6 +127,12 @@ def test_what_is_absent_says_why_and_for_whom(parsed: Outline) -> None:
     assert parsed.text.count("not there a method without draws has no spread") == 4
 
 
+def test_what_was_filled_in_is_shown_for_every_method_that_knows_it(parsed: Outline) -> None:
+    shown = [image["alt"] for image in parsed.images if image["alt"].startswith("filled in by")]
+    assert shown == ["filled in by wavelet: 1.2% of the energy", "filled in by brain-prior: 0.3% of the energy"]
+    assert "not there no exact split was computed zero-filled" in parsed.text
+
+
 def test_the_headline_is_the_main_results_not_the_worst_of_all(parsed: Outline) -> None:
     assert "Read this image with care. Scope warns; consistency passes; memorization was not run." in parsed.text
     assert "Do not rely" not in parsed.text
@@ -222,7 +228,9 @@ def test_a_classical_result_alone_makes_a_page_that_says_what_is_not_known(examp
     truth, results, _, _ = example
     alone = {"wavelet": replace(results["wavelet"], findings=(), steps=())}
     text = Outline(render("a", truth, alone, {}, Story("One method."))).text
-    assert "What was measured and what was imagined is not known: a method without draws has no spread." in text
+    assert (
+        "How much of each voxel was measured and how much imagined is not known: a method without draws has no spread." in text
+    )
     assert "No check was run on this image." in text
     assert "no step was recorded" in text
 

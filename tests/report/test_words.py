@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from veridical.errors import InputError
 from veridical.report import numbers, words
 from veridical.report.numbers import Region
 from veridical.report.words import Lesion
@@ -105,6 +104,16 @@ def test_the_exact_split_is_told_in_energy() -> None:
     assert "57% of the image's energy is fixed by the measurement; 43% lies" in words.measured(found, WHOLE)[-1]
 
 
+def test_a_method_without_evidence_still_tells_the_exact_split() -> None:
+    part = np.full((1, *GRID.shape), 3.0)
+    found = Derived(image(part), "point estimate", evidence=Evidence(None, part, part / 3), absent={"evidence": "no draws."})
+    assert words.measured(found, WHOLE) == [
+        "How much of each voxel was measured and how much imagined is not known: no draws.",
+        "By the exact split, 90% of the image's energy is fixed by the measurement; 10% lies where the scan is blind and was "
+        "filled in.",
+    ]
+
+
 def test_the_interval_is_told_in_units_and_in_signal_and_checked_where_the_truth_is_known() -> None:
     center = np.full((1, *GRID.shape), 2.0)
     derived = Derived(image(center), "posterior mean", interval=Interval(center - 0.1, center + 0.1, 0.9, 20, "", ""))
@@ -196,6 +205,19 @@ def test_the_summary_says_verdict_shares_interval_absence_and_the_rule_of_the_fo
     assert numbers.foreground(derived.image).mask.sum() == 800
 
 
-def test_an_empty_image_has_no_foreground() -> None:
-    with pytest.raises(InputError, match="same everywhere"):
-        words.summary(with_evidence(np.ones(GRID.shape), 1.0))
+def test_an_image_without_contrast_counts_as_a_whole_and_says_so() -> None:
+    said = words.summary(with_evidence(np.ones(GRID.shape), 1.0))
+    assert "100% of the image is measured" in said
+    assert "Image: all voxels, since none stands out." in said
+
+
+def test_the_summary_of_a_method_without_draws_gives_each_reason_once() -> None:
+    derived = Derived(
+        image(np.ones(GRID.shape)), "point estimate", absent=dict.fromkeys(("interval", "evidence", "draws"), "one.")
+    )
+    assert words.summary(derived).split("\n") == [
+        "No check was run on this image. It has no findings.",
+        "How much of each voxel was measured and how much imagined is not known: one.",
+        "There is no interval: one.",
+        "No draws: one.",
+    ]

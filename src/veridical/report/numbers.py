@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from veridical.errors import GeometryError, InputError
+from veridical.errors import GeometryError
 from veridical.types import Array, Derived, Geometry, Image
 
 MEASURED, IMAGINED = 0.9, 0.5
@@ -74,20 +74,25 @@ def foreground(image: Image) -> Region:
     low, high = np.percentile(data, (1, 99))
     mask = (data > low + 0.1 * (high - low)).any(axis=0)
     if not mask.any():
-        raise InputError("The image is the same everywhere, so it has no foreground. Give the region that counts.")
+        return Region("image", np.ones_like(mask), "all voxels, since none stands out")
     return Region("foreground", mask, "voxels above a tenth of the way from the 1st to the 99th percentile of the image")
 
 
-def shares(evidence: Array, mask: Array) -> Shares:
-    """Return how much of a region was measured; `evidence` is `(channel, x, y, z)`, `mask` is `(x, y, z)`."""
-    values = evidence[:, mask]
+def evidence(derived: Derived) -> Array | None:
+    """Return the evidence map `(channel, x, y, z)`, or None where there is none."""
+    return None if derived.evidence is None else derived.evidence.map
+
+
+def shares(known: Array, mask: Array) -> Shares:
+    """Return how much of a region was measured; `known` is the evidence map `(channel, x, y, z)`, `mask` is `(x, y, z)`."""
+    values = known[:, mask]
     measured, imagined = float(np.mean(values >= MEASURED)), float(np.mean(values < IMAGINED))
     return Shares(measured, 1 - measured - imagined, imagined, float(values.mean()))
 
 
-def place(evidence: Array, image: Image, mask: Array) -> Place | None:
+def place(known: Array, image: Image, mask: Array) -> Place | None:
     """Return where the 3 % with the least evidence lie, by the mean over channels; None where all have the same."""
-    values = evidence.mean(axis=0)[mask]
+    values = known.mean(axis=0)[mask]
     bound = float(np.quantile(values, LEAST, method="higher"))
     if bound >= values.max():
         return None
@@ -100,10 +105,10 @@ def place(evidence: Array, image: Image, mask: Array) -> Place | None:
 
 def prior_energy(derived: Derived) -> float | None:
     """Return the share of the estimate's energy that lies where the measurement is blind; None without the exact split."""
-    evidence = derived.evidence
-    if evidence is None or evidence.measured is None or evidence.unmeasured is None:
+    found = derived.evidence
+    if found is None or found.measured is None or found.unmeasured is None:
         return None
-    parts = [float(np.sum(np.abs(part.astype(np.complex128)) ** 2)) for part in (evidence.measured, evidence.unmeasured)]
+    parts = [float(np.sum(np.abs(part.astype(np.complex128)) ** 2)) for part in (found.measured, found.unmeasured)]
     return parts[1] / sum(parts) if sum(parts) > 0 else None
 
 
@@ -117,10 +122,11 @@ def half_width(derived: Derived, mask: Array) -> tuple[float, float] | None:
 
 def error_ratio(derived: Derived, truth: Image, mask: Array) -> float | None:
     """Return the mean error where it was imagined over the mean error where it was measured; None with too few of either."""
-    if derived.evidence is None:
+    known = evidence(derived)
+    if known is None:
         return None
     error = np.abs(magnitude(derived.image.data) - magnitude(truth.data))[:, mask]
-    values = derived.evidence.map[:, mask]
+    values = known[:, mask]
     imagined, measured = values < IMAGINED, values >= MEASURED
     if min(imagined.sum(), measured.sum()) < 20:
         return None

@@ -119,6 +119,7 @@ def _content(
     main = _main(results, scores, story)
     _one_grid(truth, results, story)
     chosen = results[main]
+    known = numbers.evidence(chosen)
     region = story.region or numbers.foreground(truth or chosen.image)
     index = _slice(story, region)
     channels = chosen.image.channels
@@ -140,11 +141,11 @@ def _content(
         "truth_known": truth is not None,
         "images": images,
         "close": panels.close(story.lesion, words.contrasts(results, region, story.lesion, truth)) if story.lesion else None,
-        "maps": [row for row in (panels.errors(), panels.widths(), panels.evidence()) if row],
+        "maps": [row for row in (panels.errors(), panels.widths(), panels.evidence(), panels.filled()) if row],
         "imagined": panels.imagined(main),
         "overlay_scale": Scale(pictures.bar("overlay"), "0 imagined", "1 measured"),
         "outline": panels.outline(story.lesion.mask) if story.lesion else None,
-        "shares": numbers.shares(chosen.evidence.map, region.mask) if chosen.evidence else None,
+        "shares": None if known is None else numbers.shares(known, region.mask),
         "measured": words.measured(chosen, region) + (words.against_truth(chosen, region, truth) if truth else []),
         "interval": words.interval(chosen, region, truth),
         "lesion": lesion,
@@ -165,7 +166,7 @@ def _main(results: Mapping[str, Derived], scores: Mapping[str, Sequence[Score]],
     for name in (*scores, *([story.main] if story.main else [])):
         if name not in results:
             raise InputError(f"No result is called {name!r}. {nearest(name, results)}")
-    known = [name for name, derived in results.items() if derived.evidence is not None]
+    known = [name for name, derived in results.items() if numbers.evidence(derived) is not None]
     return story.main or (known[0] if known else list(results)[-1])
 
 
@@ -211,8 +212,9 @@ def _tiles(
 ) -> list[tuple[str, str]]:
     """Return the few numbers of the first screen, each with what it means."""
     tiles = []
-    if chosen.evidence is not None:
-        split = numbers.shares(chosen.evidence.map, region.mask)
+    known = numbers.evidence(chosen)
+    if known is not None:
+        split = numbers.shares(known, region.mask)
         tiles.append((words.percent(split.measured), f"of the {region.name} is measured"))
         tiles.append((words.percent(split.imagined), "is imagined by the prior"))
     if chosen.interval is not None and truth is not None:

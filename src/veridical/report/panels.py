@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.report import pictures
+from veridical.report import numbers, pictures
 from veridical.report.numbers import Region, magnitude
 from veridical.report.pictures import Picture, View
-from veridical.report.words import Lesion, amount
+from veridical.report.words import Lesion, amount, percent
 from veridical.types import Array, Derived, Image
 
 
@@ -133,16 +133,39 @@ class Panels:
         said = "How far the truth may lie from the image. Bright is unsure."
         return Row("Interval", said, self._scale(pictures.WIDTH, top), tuple(cells))
 
+    def filled(self) -> Row | None:
+        """Return the part of each image that the measurement cannot see, or None where no result knows it."""
+        maps = {
+            name: magnitude(derived.evidence.unmeasured)
+            for name, derived in self.results.items()
+            if derived.evidence is not None and derived.evidence.unmeasured is not None
+        }
+        if not maps:
+            return None
+        top = self._top(maps)
+        cells = []
+        for name, derived in self.results.items():
+            energy = numbers.prior_energy(derived)
+            if name not in maps or energy is None:
+                cells.append(Cell(name, "", "", None, "no exact split was computed"))
+                continue
+            caption = f"{percent(energy)} of the energy"
+            drawn = pictures.coloured(self._plane(maps[name]), (0.0, top), pictures.FILLED, self.view)
+            cells.append(Cell(name, caption, f"filled in by {name}: {caption}", drawn))
+        said = "The part of each image that lies where the scan is blind, by the exact split. Bright was filled in."
+        return Row("Filled in", said, self._scale(pictures.FILLED, top), tuple(cells))
+
     def evidence(self) -> Row:
         """Return the evidence maps, inside the region."""
         cells = []
         for name, derived in self.results.items():
-            if derived.evidence is None:
+            known = numbers.evidence(derived)
+            if known is None:
                 cells.append(_absent(name, derived, "evidence"))
                 continue
-            mean = float(derived.evidence.map[self.channel][self.region.mask].mean())
+            mean = float(known[self.channel][self.region.mask].mean())
             caption = f"mean {mean:.2f} in the {self.region.name}"
-            plane = np.where(self._mask(self.region.mask), self._plane(derived.evidence.map), 0.0)
+            plane = np.where(self._mask(self.region.mask), self._plane(known), 0.0)
             drawn = pictures.coloured(plane, (0.0, 1.0), pictures.EVIDENCE, self.view)
             cells.append(Cell(name, caption, f"evidence of {name}: {caption}", drawn))
         said = f"How much is owed to the scan rather than to the prior, inside the {self.region.name}."
@@ -151,10 +174,10 @@ class Panels:
 
     def imagined(self, name: str) -> Picture | None:
         """Return a result with orange where it was imagined, or None without evidence."""
-        derived = self.results[name]
-        if derived.evidence is None:
+        known = numbers.evidence(self.results[name])
+        if known is None:
             return None
-        planes = self._plane(derived.image.data), self._plane(derived.evidence.map), self._mask(self.region.mask)
+        planes = self._plane(self.results[name].image.data), self._plane(known), self._mask(self.region.mask)
         return pictures.overlay(*planes, self.window, self.view)
 
     def outline(self, mask: Array) -> Picture:

@@ -17,7 +17,7 @@ from veridical.types import Array, Geometry
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
-ERROR, WIDTH, EVIDENCE = "inferno", "viridis", "cividis"
+ERROR, WIDTH, FILLED, EVIDENCE = "inferno", "viridis", "magma", "cividis"
 IMAGINED = np.array([230.0, 159.0, 0.0])
 """Okabe and Ito's orange, told from grey by every kind of colour vision."""
 OPAQUE = 0.85

@@ -84,26 +84,29 @@ def headline(findings: Sequence[Finding]) -> Headline:
 
 def measured(derived: Derived, region: Region) -> list[str]:
     """Return how much of the region was measured, where the rest lies, and what the exact split says."""
-    if derived.evidence is None:
+    said = []
+    known = numbers.evidence(derived)
+    if known is None:
         why = derived.absent.get("evidence", "no reason was given")
-        return [f"What was measured and what was imagined is not known: {why.rstrip('.')}."]
-    split = numbers.shares(derived.evidence.map, region.mask)
-    said = [
-        f"{capital(percent(split.measured))} of the {region.name} is measured (evidence {MEASURED:g} or more), "
-        f"{percent(split.mixed)} is owed to scan and prior together, "
-        f"{percent(split.imagined)} is imagined (evidence below {IMAGINED:g})."
-    ]
-    place = numbers.place(derived.evidence.map, derived.image, region.mask)
-    if place is not None:
+        said.append(f"How much of each voxel was measured and how much imagined is not known: {why.rstrip('.')}.")
+    else:
+        split = numbers.shares(known, region.mask)
         said.append(
-            f"The {percent(LEAST)} of voxels with the least evidence ({place.bound:.2f} or less) lie {_edges(place.edges)} and "
-            f"{_rim(place.rim, region.name)}."
+            f"{capital(percent(split.measured))} of the {region.name} is measured (evidence {MEASURED:g} or more), "
+            f"{percent(split.mixed)} is owed to scan and prior together, "
+            f"{percent(split.imagined)} is imagined (evidence below {IMAGINED:g})."
         )
+        place = numbers.place(known, derived.image, region.mask)
+        if place is not None:
+            said.append(
+                f"The {percent(LEAST)} of voxels with the least evidence ({place.bound:.2f} or less) lie {_edges(place.edges)} "
+                f"and {_rim(place.rim, region.name)}."
+            )
     energy = numbers.prior_energy(derived)
     if energy is not None:
         said.append(
             f"By the exact split, {percent(1 - energy)} of the image's energy is fixed by the measurement; "
-            f"{percent(energy)} lies where the scan is blind and comes from the prior."
+            f"{percent(energy)} lies where the scan is blind and was filled in."
         )
     return said
 
@@ -151,9 +154,9 @@ def lesion(results: Mapping[str, Derived], main: str, region: Region, found: Les
                 each = numbers.recovery(truth, draws, inside, ring) or []
                 shown = sum(value >= LOST for value in each)
                 said.append(f"{shown} of {len(each)} draws of {main} show it with at least half of its true contrast.")
-    evidence = results[main].evidence
-    if evidence is not None:
-        values = evidence.map[:, inside]
+    known = numbers.evidence(results[main])
+    if known is not None:
+        values = known[:, inside]
         mean = float(values.mean())
         kind = "measured" if mean >= MEASURED else "imagined" if mean < IMAGINED else "owed to scan and prior together"
         said.append(
@@ -180,11 +183,6 @@ def contrasts(results: Mapping[str, Derived], region: Region, found: Lesion, tru
     return {} if kept is None else {name: _kept(value) for name, value in kept.items()}
 
 
-def missing(derived: Derived) -> list[str]:
-    """Return one sentence for each companion that is absent, with the reason."""
-    return [f"There is no {name}: {reason.rstrip('.')}." for name, reason in derived.absent.items()]
-
-
 def summary(derived: Derived, region: Region | None = None) -> str:
     """Return a result in a few lines, for a terminal.
 
@@ -193,20 +191,15 @@ def summary(derived: Derived, region: Region | None = None) -> str:
         region: what the shares are of, e.g. `Region("brain", mask)`; None takes the foreground by a stated rule.
 
     Returns:
-        One line each for the verdict, what was measured, the interval, and what is absent.
+        One line each for the verdict, what was measured, the interval, and what else is absent.
     """
     counted = numbers.foreground(derived.image) if region is None else region.checked(derived.image.geometry)
     found = headline(derived.findings)
-    parts = [f"{found.title} {found.text}"]
-    absent = dict.fromkeys(missing(derived))
-    if derived.evidence is not None:
-        parts.append(" ".join(measured(derived, counted)))
-    if derived.interval is not None:
-        parts.append(" ".join(interval(derived, counted)))
-    if absent:
-        parts.append(" ".join(absent))
-    if counted.said and (derived.evidence is not None or derived.interval is not None):
-        parts.append(f"{counted.name.capitalize()}: {counted.said}.")
+    parts = [f"{found.title} {found.text}", " ".join(measured(derived, counted)), " ".join(interval(derived, counted))]
+    others = {name: reason for name, reason in derived.absent.items() if name not in ("evidence", "interval")}
+    parts += [f"No {name}: {reason.rstrip('.')}." for name, reason in others.items()]
+    if counted.said and (numbers.evidence(derived) is not None or derived.interval is not None):
+        parts.append(f"{capital(counted.name)}: {counted.said}.")
     return "\n".join(parts)
 
 
