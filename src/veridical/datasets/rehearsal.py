@@ -64,11 +64,11 @@ def rehearse(image: Array, contrast: str, rng: np.random.Generator) -> Rehearsal
     if rng.random() < 0.2:
         return _rehearse_image(image, contrast, rng)
     planar = rng.random() < 0.35
-    shape = _even(rng, (144, 184), (120, 160)) if planar else _even(rng, (192, 288), (160, 256))
+    shape = _even(rng, (144, 184), (120, 160)) if planar else _even(rng, (176, 256), (160, 256))
     wide = shape[1] if rng.random() < 0.5 else 2 * int(shape[1] * rng.uniform(0.5, 0.62))
     picture, contrast = recolour(image, contrast, rng)
     picture = place(picture, (shape[0], wide), shape, rng)
-    sensitivities = coil_field((shape[0], wide), int(rng.integers(6, 11)), rng)
+    sensitivities = coil_field((shape[0], wide), int(rng.integers(6, 9)), rng)
     full = fft(fold(sensitivities * (picture * smooth_phase((shape[0], wide), rng)), shape[1]))
     acquired = _acquired(shape, rng)
     window = torch.zeros(shape)

@@ -40,11 +40,9 @@ class Unrolled(MRIModel, Trainable):
 
     @classmethod
     def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
-        """Relative error of every cascade, the last one weighing ten times as much as the others."""
-        images = _run(net, scan)
-        size = truth.abs().square().mean().sqrt().clamp_min(0.2)
-        errors = [(image[0] - truth).abs().square().mean().sqrt() / size for image in images]
-        return errors[-1] + 0.1 * torch.stack(errors[:-1]).mean()
+        """Log of the squared error (so that decibels count alike on easy and hard scans), the last cascade counting most."""
+        losses = [torch.log((image[0] - truth).abs().square().mean() + 1e-6) for image in _run(net, scan)]
+        return losses[-1] + 0.1 * torch.stack(losses[:-1]).mean()
 
     @classmethod
     def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:

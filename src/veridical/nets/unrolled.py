@@ -30,6 +30,9 @@ class UnrolledNet(nn.Module):
         super().__init__()
         self.cascades = cascades
         self.step = nn.Parameter(torch.ones(cascades))
+        self.gain = nn.Linear(CONDITIONS + cascades, 1)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.constant_(self.gain.bias, -1.0)
         self.net = UNet(4 * SETS + 1, 2 * SETS, CONDITIONS + cascades, widths)
 
     def forward(self, normal: Map, target: Tensor, start: Tensor, support: Tensor, condition: Tensor) -> list[Tensor]:
@@ -49,6 +52,7 @@ class UnrolledNet(nn.Module):
             which = torch.zeros(image.shape[0], self.cascades, device=image.device)
             which[:, cascade] = 1.0
             inputs = torch.cat([to_channels(image), to_channels(gradient), support], 1)
-            image = image + to_complex(self.net(inputs, torch.cat([condition, which], 1)))
+            told = torch.cat([condition, which], 1)
+            image = image + torch.exp(self.gain(told))[..., None, None] * to_complex(self.net(inputs, told))
             images.append(image)
         return images
