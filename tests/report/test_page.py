@@ -233,6 +233,8 @@ def test_a_classical_result_alone_makes_a_page_that_says_what_is_not_known(examp
     )
     assert "No check was run on this image." in text
     assert "no step was recorded" in text
+    assert "Bright is unsure" not in text
+    assert "rather than to the prior" not in text
 
 
 def test_complex_images_are_shown_as_magnitudes(example: Case) -> None:
@@ -252,6 +254,17 @@ def test_a_volume_shows_the_slice_with_most_of_the_lesion(example: Case) -> None
     story = Story("", region=Region("brain", np.repeat(brain[..., None], 5, -1)), lesion=Lesion(mask))
     text = Outline(render("a", stack, {"m": Derived(stack, "point estimate")}, {}, story)).text
     assert "T1w, slice 4 of 5, axial, patient's right on the left" in text
+
+
+def test_the_close_up_is_about_the_largest_lesion(example: Case) -> None:
+    truth, results, scores, story = example
+    mask = np.zeros(truth.geometry.shape, dtype=bool)
+    mask[20:26, 60:64] = True
+    mask[80, 80] = True
+    parsed = Outline(render("a", truth, results, scores, replace(story, lesion=Lesion(mask, "spot"))))
+    close = pixels(next(image for image in parsed.images if image["alt"] == "spot in truth"))
+    whole = pixels(next(image for image in parsed.images if image["alt"] == "the true image"))
+    np.testing.assert_array_equal(close, whole[62 - 11 : 62 + 11, 23 - 11 : 23 + 11])
 
 
 def test_grids_that_differ_are_refused(example: Case) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from veridical.report import numbers, pictures
 from veridical.report.numbers import Region, magnitude
@@ -98,7 +99,7 @@ class Panels:
             drawn = pictures.grey(plane[around], self.window, self.view)
             cells.append(Cell(name, captions.get(name, ""), f"{lesion.name} in {name}", drawn))
         scale = Scale(pictures.bar("grey"), *(amount(end, self.basis[1].units) for end in self.window))
-        said = "Same place, same window in every picture."
+        said = "Same place, same window in every picture; of several, the largest."
         return Row(f"The {lesion.name} and its surroundings, enlarged", said, scale, tuple(cells))
 
     def errors(self) -> Row | None:
@@ -117,10 +118,12 @@ class Panels:
         said = "The distance from the truth. Bright is wrong."
         return Row("Error", said, self._scale(pictures.ERROR, top), tuple(cells))
 
-    def widths(self) -> Row:
-        """Return the half-widths of the intervals."""
+    def widths(self) -> Row | None:
+        """Return the half-widths of the intervals, or None where no result has one."""
         maps = {n: (d.interval.upper - d.interval.lower) / 2 for n, d in self.results.items() if d.interval is not None}
-        top = self._top(maps) if maps else 1.0
+        if not maps:
+            return None
+        top = self._top(maps)
         cells = []
         for name, derived in self.results.items():
             if derived.interval is None:
@@ -155,8 +158,10 @@ class Panels:
         said = "The part of each image that lies where the scan is blind, by the exact split. Bright was filled in."
         return Row("Filled in", said, self._scale(pictures.FILLED, top), tuple(cells))
 
-    def evidence(self) -> Row:
-        """Return the evidence maps, inside the region."""
+    def evidence(self) -> Row | None:
+        """Return the evidence maps, inside the region, or None where no result has one."""
+        if all(numbers.evidence(derived) is None for derived in self.results.values()):
+            return None
         cells = []
         for name, derived in self.results.items():
             known = numbers.evidence(derived)
@@ -200,12 +205,14 @@ class Panels:
 
 
 def _around(mask: Array) -> tuple[slice, slice]:
-    """Return the square about a mask in a plane, with a margin as wide as the mask itself and at least 8 pixels."""
+    """Return the square about the largest part of a mask in a plane, with a margin of half its width and at least 8 pixels."""
     if not mask.any():
         return slice(None), slice(None)
-    places = np.argwhere(mask)
+    parts, count = ndimage.label(mask)
+    sizes = ndimage.sum_labels(mask, parts, range(1, count + 1))
+    places = np.argwhere(parts == 1 + int(np.argmax(sizes)))
     low, high = places.min(0), places.max(0) + 1
-    middle, half = (low + high) / 2, int(max(8 + (high - low).max() / 2, 1.5 * (high - low).max()))
+    middle, half = (low + high) / 2, int(max(8 + (high - low).max() / 2, (high - low).max()))
     start = np.maximum(0, np.round(middle).astype(int) - half)
     end = np.minimum(mask.shape, np.round(middle).astype(int) + half)
     return slice(int(start[0]), int(end[0])), slice(int(start[1]), int(end[1]))

@@ -52,7 +52,7 @@ def percent(share: float) -> str:
         return "less than 0.1%"
     if 99.9 < value < 100:
         return "more than 99.9%"
-    return f"{value:.0f}%" if 9.95 <= value < 99.5 or value > 100 else f"{value:.1f}".removesuffix(".0") + "%"
+    return f"{value:.0f}%" if 9.95 <= value < 98.95 or value > 100 else f"{value:.1f}".removesuffix(".0") + "%"
 
 
 def capital(text: str) -> str:
