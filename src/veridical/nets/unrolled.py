@@ -29,7 +29,9 @@ class UnrolledNet(nn.Module):
     def __init__(self, cascades: int = 4, widths: tuple[int, ...] = (32, 48, 96)) -> None:
         super().__init__()
         self.cascades = cascades
-        self.step = nn.Parameter(torch.ones(cascades))
+        self.step = nn.Linear(CONDITIONS + cascades, 1)
+        nn.init.zeros_(self.step.weight)
+        nn.init.constant_(self.step.bias, -2.0)
         self.gain = nn.Linear(CONDITIONS + cascades, 1)
         nn.init.zeros_(self.gain.weight)
         nn.init.constant_(self.gain.bias, -1.0)
@@ -47,12 +49,12 @@ class UnrolledNet(nn.Module):
         """
         image, images = start, []
         for cascade in range(self.cascades):
-            gradient = normal(image) - target
-            image = image - self.step[cascade] * gradient
             which = torch.zeros(image.shape[0], self.cascades, device=image.device)
             which[:, cascade] = 1.0
-            inputs = torch.cat([to_channels(image), to_channels(gradient), support], 1)
             told = torch.cat([condition, which], 1)
+            gradient = normal(image) - target
+            image = image - torch.sigmoid(self.step(told))[..., None, None] * gradient
+            inputs = torch.cat([to_channels(image), to_channels(gradient), support], 1)
             image = image + torch.exp(self.gain(told))[..., None, None] * to_complex(self.net(inputs, told))
             images.append(image)
         return images

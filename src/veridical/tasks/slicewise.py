@@ -24,7 +24,7 @@ from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, 
 
 PRIOR_DRAWS = 8
 PRIOR_STEPS = 4
-MAP_ERROR = 0.02
+MAP_ERROR = 0.05
 """Share of the signal by which estimated coil maps may be wrong; without it a clean scan would never be consistent."""
 SMOOTHING = 2.0
 """Gaussian width in voxels over which variances of few draws are averaged."""
@@ -143,7 +143,7 @@ def assemble(
         volume(lambda s: s.measured),
         volume(lambda s: s.unmeasured),
     )
-    findings = (_worst([s.consistency for s in slices]), _scope(slices, card))
+    findings = (_worst([s.consistency for s in slices]), _scope(slices, card, task))
     kind = "posterior mean" if every is not None else "point estimate"
     return Derived(image, kind, every, band, parts, findings, (), absent)
 
@@ -161,9 +161,9 @@ def _interval(
     return interval(image.data, spread, calibration, scale)
 
 
-def _scope(slices: Sequence[Solved], card: Mapping[str, Any]) -> Finding:
-    if "scope" not in card:
-        return Finding("scope", "not_run", "This model was not trained, so nothing is outside of its training.")
+def _scope(slices: Sequence[Solved], card: Mapping[str, Any], task: str) -> Finding:
+    if task != "reconstruct" or "scope" not in card:
+        return Finding("scope", "not_run", f"There is no description of the scans this model knows for {task}.")
     scope = Scope.from_dict(card["scope"])
     return _worst([scope(s.descriptors) for s in slices])
 

@@ -169,7 +169,7 @@ class Run:
             loss = self.model.objective(self.net, scan.to(self.device), truth.to(self.device), contrast, generator) / len(
                 pieces
             )
-            loss.backward()
+            torch.autograd.backward(loss)
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.plan.training.clip)
         self.optimizer.step()
@@ -300,7 +300,8 @@ def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[Piece]:
 
 def validate(model: type[Trainable], net: nn.Module, source: Source, count: int, device: torch.device) -> dict[str, float]:
     """Return the mean PSNR in dB (peak: the 99th percentile, 1) of the start and of the net on `count` fixed scans."""
-    gains, starts = [], []
+    gains: list[float] = []
+    starts: list[float] = []
     for index in range(count):
         rehearsal, _ = source.draw(index)
         scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma).to(device)

@@ -1,0 +1,142 @@
+"""Calibrate trained weights: interval multipliers on digital patients of the second simulator, scope on the training scans.
+
+The calibration patients differ from the test patients (another seed of the cohort), and both come from a simulator that
+never trained anything. The results are written into the card beside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from veridical.audit.describe import describe_scan
+from veridical.audit.interval import Calibration, Case, calibrate
+from veridical.audit.scope import Scope
+from veridical.datasets.cohort_b import CohortB
+from veridical.datasets.examination import Examination, examine
+from veridical.models import weights
+from veridical.models.scan import prepare
+from veridical.task import Progress, silent
+from veridical.tasks import slicewise
+from veridical.tasks.enhance import Enhance
+from veridical.tasks.reconstruct import Reconstruct
+from veridical.types import Array
+from veridical.workflow.train import Data, Source, write_text
+
+LEVEL = 0.9
+FLOOR = 0.003
+"""Least spread as a share of the image's 99th percentile."""
+CALIBRATION_SEED = 901
+UNSEEN = 50_000_000
+"""Step number from which no training draws its scans."""
+CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c")
+PATTERNS = ("uniform", "variable", "poisson")
+
+
+def draw_exam(cohort: CohortB, index: int) -> Examination:
+    """Return a patient's slice under a contrast, pattern and acceleration that follow from the index."""
+    rng = np.random.default_rng([cohort.seed, index, 5])
+    pattern = PATTERNS[index % 3]
+    acceleration = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))
+    contrast = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
+    return examine(cohort, index, contrast, acceleration, pattern, plane="axial")
+
+
+def reconstruct_cases(name: str, patients: int, progress: Progress) -> Iterator[Case]:
+    """Yield the calibration cases of `reconstruct`, in units of each scan's scale."""
+    task, cohort = Reconstruct(model="brain-prior", weights=name), CohortB(CALIBRATION_SEED)
+    for index in range(patients):
+        exam = draw_exam(cohort, index)
+        scan = next(task.scans(exam.measurement))
+        solved = slicewise.solve(task.build(), scan, task.draws, index, exam.truth.channels[0])
+        yield _case(solved, exam.truth.data[0, :, :, 0].T, exam)
+        progress("calibrating reconstruct", index + 1, patients)
+
+
+def enhance_cases(job: str, name: str, patients: int, progress: Progress) -> Iterator[Case]:
+    """Yield the calibration cases of an enhancement: noise added, or every second sample of the k-space centre kept."""
+    cohort = CohortB(CALIBRATION_SEED)
+    for index in range(patients):
+        exam = draw_exam(cohort, index)
+        truth = exam.truth.data[0, :, :, 0]
+        noisy, sigma = degrade(truth, job, index)
+        task = Enhance(job=job, noise=sigma, model="brain-prior", weights=name)  # type: ignore[arg-type]
+        solved = slicewise.solve(task.build(), task.scan(noisy.T), task.draws, index, exam.truth.channels[0])
+        yield _case(solved, truth.T, exam)
+        progress(f"calibrating enhance-{job}", index + 1, patients)
+
+
+def degrade(truth: Array, job: str, seed: int) -> tuple[Array, float]:
+    """Return a noisy (Rician) image, or one of half the resolution with little noise, and its noise level."""
+    import torch
+
+    from veridical.physics.fourier import centre, fft, ifft
+
+    rng = np.random.default_rng([seed, 6])
+    top = float(np.percentile(truth, 99))
+    sigma = top * float(np.exp(rng.uniform(np.log(0.02), np.log(0.15)))) if job == "denoise" else 0.01 * top
+    clean = truth
+    if job == "super-resolve":
+        half = (truth.shape[0] // 2, truth.shape[1] // 2)
+        small = ifft(centre(fft(torch.from_numpy(truth.astype(np.complex64))), half)) / 2
+        clean = small.real.numpy()
+    noise = sigma * rng.standard_normal((2, *clean.shape))
+    return np.hypot(clean + noise[0], noise[1]).astype(np.float32), sigma
+
+
+def fit_scope(source: Source, count: int, progress: Progress = silent) -> Scope:
+    """Fit the scope of `reconstruct` on the descriptors of scans drawn as in training, but not trained on."""
+    rows: list[list[float]] = []
+    names: tuple[str, ...] = ()
+    step = UNSEEN
+    while len(rows) < count:
+        rehearsal, _ = source.draw(step)
+        step += 1
+        if rehearsal.kspace.shape[0] == 1:
+            continue
+        scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma)
+        found = describe_scan(scan.kspace.numpy(), scan.operator.mask.numpy(), scan.start[0].numpy(), scan.sigma)
+        names = tuple(found)
+        rows.append([found[name] for name in names])
+        progress("fitting scope", len(rows), count)
+    return Scope.fit(np.array(rows), names, f"{count} rehearsed multi-coil scans drawn as in training")
+
+
+def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress: Progress = silent) -> Path:
+    """Write calibration and scope into the card of `brain-prior` weights, and the scope into that of `unrolled`.
+
+    Args:
+        name: shipped weights or a path.
+        patients: calibration patients per job; a 90 % interval needs at least 9.
+        scans: for the scope; at least 198.
+        progress: called as work goes on.
+
+    Returns:
+        The path of the card.
+    """
+    card = weights.card(name)
+    jobs: dict[str, Callable[[], Iterator[Case]]] = {}
+    if card["model"] == "brain-prior":
+        jobs = {
+            "reconstruct": lambda: reconstruct_cases(name, patients, progress),
+            "enhance-denoise": lambda: enhance_cases("denoise", name, patients, progress),
+            "enhance-super-resolve": lambda: enhance_cases("super-resolve", name, patients, progress),
+        }
+    where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient, five contrasts"
+    found: dict[str, Calibration] = {job: calibrate(cases(), LEVEL, FLOOR, where) for job, cases in jobs.items()}
+    card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
+    source = Source(Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
+    card["scope"] = fit_scope(source, scans, progress).to_dict()
+    path = weights.find(name).with_suffix(".json")
+    write_text(path, json.dumps(card, indent=2) + "\n")
+    return path
+
+
+def _case(solved: slicewise.Solved, truth: Array, exam: Examination) -> Case:
+    if solved.spread is None:
+        raise AssertionError("brain-prior gives draws")
+    error = np.abs(solved.estimate - truth) / solved.scale
+    return Case(error, solved.spread / solved.scale, exam.brain[..., 0].T, exam.patient)
