@@ -100,7 +100,7 @@ def test_the_same_result_gives_the_same_bytes(derived: Derived, tmp_path: Path) 
     [
         ("scan", ("FLAIR",), "sub-scan_desc-estimate_FLAIR.nii.gz"),
         ("my scan_1".replace(" ", "-"), ("PD",), "sub-myscan1_desc-estimate_PDw.nii.gz"),
-        ("sub-1_ses-2", ("T1c",), "sub-1_ses-2_desc-estimate_ce-gadolinium_T1w.nii.gz"),
+        ("sub-1_ses-2", ("T1c",), "sub-1_ses-2_ce-gadolinium_desc-estimate_T1w.nii.gz"),
         ("sub-1", ("odd name!",), "sub-1_desc-estimate_oddname.nii.gz"),
     ],
 )

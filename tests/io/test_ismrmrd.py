@@ -205,6 +205,17 @@ def test_noise_alone_is_no_image(tmp_path: Path) -> None:
         ismrmrd(write_mrd(tmp_path / "a.mrd", [acquisition(FULL[0, :, 1], bits=(19,))], PLAIN))
 
 
+def test_acquisitions_with_another_head_are_refused(tmp_path: Path) -> None:
+    other = np.dtype(
+        [("head", [("flags", "<u8")]), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))]
+    )
+    with h5py.File(tmp_path / "a.mrd", "w") as file:
+        file.create_dataset("dataset/data", (2,), other)
+        file["dataset/xml"] = [PLAIN]
+    with pytest.raises(FormatError, match="expected acquisitions"):
+        ismrmrd(tmp_path / "a.mrd")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.95])
 def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     file = write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), PLAIN)

@@ -75,6 +75,25 @@ def test_labels_stay_integers(tmp_path: Path) -> None:
     assert nifti(tmp_path / "x.nii.gz").data.dtype == np.int16
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [(bool, np.uint8), (np.float16, np.float32), (np.complex64, np.complex64)])
+def test_types_that_nifti_lacks_are_widened(tmp_path: Path, dtype: type, expected: type) -> None:
+    before = image(dtype=dtype, units="label" if dtype is bool else "a.u.")
+    write_nifti(before, tmp_path / "x.nii.gz")
+    after = nifti(tmp_path / "x.nii.gz")
+    assert after.data.dtype == expected
+    np.testing.assert_array_equal(after.data, before.data)
+
+
+def test_a_volume_of_many_blocks_is_read_whole(tmp_path: Path) -> None:
+    before = image((1, 90, 80, 70))
+    write_nifti(before, tmp_path / "x.nii.gz")
+    assert nifti(tmp_path / "x.nii.gz").data.tobytes() == before.data.tobytes()
+    whole = (tmp_path / "x.nii.gz").read_bytes()
+    (tmp_path / "x.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FormatError, match=r"truncated|damaged"):
+        nifti(tmp_path / "x.nii.gz")
+
+
 def test_a_fourth_axis_becomes_named_channels(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2), AFFINE), tmp_path / "x.nii.gz")
     read = nifti(tmp_path / "x.nii.gz", contrast="T1w,FLAIR")

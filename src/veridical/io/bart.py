@@ -60,9 +60,9 @@ def bart(
         raise FormatError(
             f"{numbers} has {size} bytes; the dimensions {shape} in {header.name} need {expected}. Copy both again."
         )
-    room(shape, 8, budget, numbers)
     kept = [index for index, length in enumerate(shape) if length > 1]
     names = _names(axes, shape, kept, numbers)
+    room(shape, 8 + 24 * ("z" in names), budget, numbers)
     try:
         flat = np.fromfile(numbers, "<c8")
     except (OSError, ValueError) as error:

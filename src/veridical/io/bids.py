@@ -21,13 +21,14 @@ import numpy as np
 
 from veridical import __version__
 from veridical.errors import InputError, ProvenanceError, SettingError
+from veridical.io.guards import permit
 from veridical.io.nifti import write_nifti
 from veridical.types import Array, Derived, Finding, Image, Step
 
 PROVENANCE = "provenance.json"
 DESCRIPTION = "dataset_description.json"
 FORMAT = "veridical-provenance-1"
-SUFFIX = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PDw", "T1c": "ce-gadolinium_T1w", "CT": "CT", "PET": "pet"}
+SUFFIX = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PDw", "T1c": "T1w", "CT": "CT", "PET": "pet"}
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,15 @@ def save(derived: Derived, folder: str | Path, name: str, *, overwrite: bool = F
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; expected a folder to write the result to. Give another one.")
     images = dict(_real(role, image) for role, image in _images(derived).items())
-    names = {role: f"{_label(name)}_desc-{_camel(role)}_{_suffix(derived.image.channels)}.nii.gz" for role in images}
+    names = {role: _file_name(name, role, derived.image.channels) for role in images}
     taken = [file for file in (*names.values(), PROVENANCE) if (target / file).exists()]
     if taken and not overwrite:
         raise InputError(
             f"{target} already holds {', '.join(sorted(taken))}. Give another folder, or overwrite=True (--overwrite)."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"))
+    beside = target if target.exists() else target.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=beside, prefix=f".{target.name[:40]}.", suffix=".part"))
     try:
         for role, image in images.items():
             write_nifti(image, temporary / names[role])
@@ -189,7 +191,7 @@ def _description() -> dict[str, Any]:
 def _move_in(temporary: Path, target: Path, taken: list[str]) -> None:
     """Move finished files to `target`: at once when it is new, else the old files away first and the new record in last."""
     if not target.exists():
-        temporary.chmod(0o755)
+        permit(temporary, 0o777)
         temporary.rename(target)
         return
     for file in {*_written_before(target / PROVENANCE), *taken}:
@@ -216,14 +218,14 @@ def _label(name: str) -> str:
     return "sub-" + re.sub(r"[^A-Za-z0-9]", "", name)
 
 
-def _suffix(channels: tuple[str, ...]) -> str:
-    known = [SUFFIX.get(channel) or re.sub(r"[^A-Za-z0-9]", "", channel) or "image" for channel in channels]
-    return known[0] if len(known) == 1 else "multi"
-
-
-def _camel(role: str) -> str:
+def _file_name(name: str, role: str, channels: tuple[str, ...]) -> str:
+    """Return `sub-01_ce-gadolinium_desc-estimate_T1w.nii.gz`: the case, the agent, the role, the contrast."""
     first, *rest = role.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    description = first + "".join(word.capitalize() for word in rest)
+    contrast = channels[0] if len(channels) == 1 else "multi"
+    suffix = SUFFIX.get(contrast) or re.sub(r"[^A-Za-z0-9]", "", contrast) or "image"
+    agent = "_ce-gadolinium" if contrast == "T1c" else ""
+    return f"{_label(name)}{agent}_desc-{description}_{suffix}.nii.gz"
 
 
 def _dump(content: Mapping[str, Any], path: Path) -> None:

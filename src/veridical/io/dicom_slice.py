@@ -109,7 +109,7 @@ def read_slice(path: Path) -> Slice | str:
     """
     import pydicom
     from pydicom import config
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with config.disable_value_validation(), warnings.catch_warnings():
@@ -127,7 +127,7 @@ def read_slice(path: Path) -> Slice | str:
                 return str(found.get("Modality", "unknown"))
             _check_kind(found, path)
             return _slice(found, path)
-    except (*DAMAGE, InvalidDicomError) as error:
+    except (*DAMAGE, BytesLengthException, InvalidDicomError) as error:
         raise FormatError(f"{path} is damaged, truncated or not DICOM ({error}). Copy or export it again.") from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from veridical.errors import FormatError, GeometryError
 from veridical.io.guards import BUDGET
 from veridical.io.hdf5 import Encoding, attribute, dataset, has, opened, parse_header, values
-from veridical.io.kspace import full_lines, local_grid, measurement, remove_oversampling, room
+from veridical.io.kspace import full_lines, local_grid, measurement, nonzero, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement
 
 CONTRASTS = {"AXT1": "T1w", "AXT1PRE": "T1w", "AXT1POST": "T1c", "AXT2": "T2w", "AXFLAIR": "FLAIR", "CORPD_FBK": "PD"}
@@ -64,7 +64,8 @@ def fastmri(
     header |= {"acquisition": acquisition} if acquisition else {}
     known = contrast or CONTRASTS.get(acquisition)
     header |= {"contrast": known} if known else {}
-    taken = (data != 0).any(1) if own is None else (data != 0).any(1) & own
+    seen = nonzero(data, 1)
+    taken = seen if own is None else seen & own
     geometry = None
     if described is not None:
         encoding, technical = described

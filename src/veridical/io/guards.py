@@ -47,10 +47,7 @@ def finite(array: Array, path: Path) -> None:
     """Raise a FormatError when `array` holds NaN or infinities. Integers always pass."""
     if array.dtype.kind not in "fc":
         return
-    with np.errstate(all="ignore"):
-        if np.isfinite(array.sum(dtype=np.complex128 if array.dtype.kind == "c" else np.float64)):
-            return
-    bad = int((~np.isfinite(array)).sum())
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         raise FormatError(
             f"{path} holds {bad} values of {array.size} that are NaN or infinite; expected finite numbers only. "
@@ -75,16 +72,17 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        permit(temporary, 0o666)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def permit(path: Path, mode: int) -> None:
+    """Give a file or folder that was made private the permissions that the user's umask leaves of `mode`."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    path.chmod(mode & ~mask)
 
 
 def _size(count: int) -> str:

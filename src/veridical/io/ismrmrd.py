@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import FormatError, GeometryError, InputError
-from veridical.io.acquisitions import Lines, fill, place, sort
+from veridical.io.acquisitions import ALONE, Lines, fill, place, sort
 from veridical.io.guards import BUDGET, within
 from veridical.io.hdf5 import Encoding, dataset, has, opened, parse_header, values
 from veridical.io.kspace import decouple, full_lines, local_grid, measurement, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement, Noise
 
+HEAD = {
+    *("flags", "number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample", "encoding_space_ref"),
+    *("trajectory_dimensions", "sample_time_us", "position", "read_dir", "phase_dir", "slice_dir", "idx"),
+}
+COUNTERS = {"kspace_encode_step_1", "kspace_encode_step_2", "slice", *ALONE}
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -52,7 +57,7 @@ def ismrmrd(
     file = Path(path)
     with opened(path) as handle:
         stored, xml = dataset(handle, "dataset/data", file), dataset(handle, "dataset/xml", file)
-        if stored.dtype.names != ("head", "traj", "data") or stored.ndim != 1 or not stored.size or not xml.size:
+        if not _are_acquisitions(stored) or not xml.size:
             raise FormatError(f"{file}: 'dataset/data' is {stored.shape} of {stored.dtype.names}; expected acquisitions.")
         within(3 * file.stat().st_size, budget, file)
         text, rows = values(xml, file).ravel()[0], values(stored, file)
@@ -70,6 +75,15 @@ def ismrmrd(
     data, taken, geometry, grid_said = _slices(kspace, count > 0, imaging["head"], lines, encoding, file)
     header = {**technical, **said, **noise_said, **grid_said, "mask_source": "acquisitions"}
     return measurement(data, file, header, taken=taken, mask=mask, geometry=geometry, noise=noise)
+
+
+def _are_acquisitions(stored: Any) -> bool:
+    """Say whether a data set has the compound type of ISMRMRD acquisitions, as far as it is used here."""
+    kind = stored.dtype
+    if kind.names != ("head", "traj", "data") or stored.ndim != 1 or not stored.size:
+        return False
+    fields = set(kind["head"].names or ())
+    return fields >= HEAD and set(kind["head"]["idx"].names or ()) >= COUNTERS
 
 
 def _noise(rows: Array, imaging: Array, bandwidth: float, averages: float, path: Path) -> tuple[Noise, dict[str, Any]]:

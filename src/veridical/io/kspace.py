@@ -58,14 +58,14 @@ def measurement(
     with np.errstate(over="ignore"):
         samples = np.ascontiguousarray(data, dtype=np.complex64)
     finite(samples, path)
-    nonzero = (samples != 0).any(1)
+    seen = nonzero(samples, 1)
     said: dict[str, Any] = {} if "mask_source" in header else {"mask_source": "exact zeros"}
-    sampled = nonzero if taken is None else taken
+    sampled = seen if taken is None else taken
     if mask is not None:
         sampled = given_mask(mask, (slices, rows, columns), path)
-        said = {"mask_source": "given", "samples_dropped": int((nonzero & ~sampled).sum())}
+        said = {"mask_source": "given", "samples_dropped": int((seen & ~sampled).sum())}
         samples = samples * sampled[:, None]
-    if not (sampled & nonzero).any():
+    if not (sampled & seen).any():
         raise InputError(f"{path} holds no sample that is not zero; expected k-space. Check the file and the mask.")
     silent = [int(coil) for coil in np.flatnonzero(~(samples != 0).any((0, 2, 3)))]
     said |= {"silent_coils": silent} if silent else {}
@@ -132,7 +132,7 @@ def arrange(array: Array, names: tuple[str, ...], path: Path) -> tuple[Array, Ar
     if "coil" not in names:
         whole = np.expand_dims(whole, int("slice" in names))
     if "z" in names:
-        return decouple(whole, (whole != 0).any(0), path)
+        return decouple(whole, nonzero(whole, 0), path)
     return (whole if "slice" in names else whole[None]), None, {}
 
 
@@ -166,20 +166,29 @@ def remove_oversampling(data: Array, taken: Array, axis: int, keep: int) -> tupl
     """Cut the field of view along a fully sampled readout to its central `keep` voxels; exact, and smaller.
 
     Args:
-        data: `(slice, coil, ky, kx)`.
-        taken: `(slice, ky, kx)` bool; constant along the readout.
+        data: `(slice, coil, ..., kx)`, any number of phase encodings.
+        taken: `(slice, ..., kx)` bool; constant along the readout.
         axis: the readout, -1 (kx) or -2 (ky).
         keep: voxels to keep.
 
     Returns:
         Data and mask with `keep` samples along `axis`; noise per sample unchanged.
     """
-    size = data.shape[axis]
-    start = size // 2 - keep // 2
-    image = centred_ifft(data, axis)
-    cut = np.take(image, range(start, start + keep), axis)
+    start = data.shape[axis] // 2 - keep // 2
     kept = np.take(taken, range(keep), axis)
-    return centred_fft(cut, axis) * kept[:, None], kept
+    shape = list(data.shape)
+    shape[axis] = keep
+    smaller = np.empty(shape, np.complex64)
+    for index, whole in enumerate(data):
+        image = np.take(centred_ifft(whole, axis), range(start, start + keep), axis)
+        smaller[index] = centred_fft(image, axis) * kept[index]
+    return smaller, kept
+
+
+def nonzero(data: Array, axis: int) -> Array:
+    """Say which samples are not exactly zero in at least one coil, the coils lying on `axis`."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((data != 0).any(axis))
 
 
 def full_lines(taken: Array, axis: int) -> bool:
@@ -213,7 +222,7 @@ def centred_ifft(array: Array, axis: int) -> Array:
 
 
 def room(shape: tuple[int, ...], itemsize: int, budget: int, path: Path) -> None:
-    """Refuse k-space whose stored form, complex64 form and mask together exceed the budget."""
+    """Refuse k-space whose stored form (`itemsize` bytes a sample), complex64 form and mask together exceed the budget."""
     count = 1
     for size in shape:
         count *= int(size)

@@ -26,6 +26,8 @@ FRAMES = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 COMMENT = 6
 EXTENSION_LIMIT = 2**20
+BLOCK = 2**18
+"""Bytes that are unpacked and converted at a time."""
 
 
 def recognises(path: Path) -> bool:
@@ -72,20 +74,13 @@ def nifti(
             raise FormatError(
                 f"{file} holds voxels of type {stored}; expected real or complex numbers. Split the colours first."
             )
-        slope, intercept = header.get_slope_inter()
-        scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
-        numbers = count * stored.itemsize
-        within(numbers + count * _target(stored, scaled).itemsize, budget, file)
         said = _extension(stream, header, file)
-        voxels = _voxels(stream, stored, count, file)
-    names, contrast_source = channel_names(file, shape[3], contrast, said.get("channels", ()))
-    chosen, units_source = units_for(names[0], units, said.get("units"))
-    if not (chosen == "label" and stored.kind in "iu" and not scaled):
-        voxels = voxels.astype(_target(stored, scaled), copy=False)
-    if scaled:
-        with np.errstate(over="ignore", invalid="ignore"):
-            voxels = voxels * voxels.dtype.type(slope) + voxels.dtype.type(intercept)
-    finite(voxels, file)
+        names, contrast_source = channel_names(file, shape[3], contrast, said.get("channels", ()))
+        chosen, units_source = units_for(names[0], units, said.get("units"))
+        scale = _scale(header)
+        target = stored.newbyteorder("=") if chosen == "label" and stored.kind in "iu" and scale is None else _target(stored)
+        within(count * target.itemsize + BLOCK, budget, file)
+        voxels = _voxels(stream, stored, np.empty(count, target), scale, file)
     data = np.moveaxis(voxels.reshape(shape, order="F"), -1, 0)
     geometry, affine_source = _geometry(header, shape[:3], said.get("frame"), file)
     sources = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": affine_source}
@@ -109,10 +104,8 @@ def write_nifti(image: Image, path: Path) -> None:
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{path} ends in {path.suffix or 'nothing'!r}; expected .nii or .nii.gz. Rename the output.")
     finite(image.data, path)
-    data = image.data.astype(
-        {"b": np.uint8, "e": np.float32}.get(image.data.dtype.char if image.data.dtype != bool else "b", image.data.dtype),
-        copy=False,
-    )
+    wider = {"bool": np.uint8, "float16": np.float32}
+    data = image.data.astype(wider.get(image.data.dtype.name, image.data.dtype), copy=False)
     head = _header_bytes(image, data)
     body = np.moveaxis(data, 0, -1).tobytes(order="F")
     with replacing(path) as temporary, temporary.open("wb") as raw:
@@ -131,13 +124,15 @@ def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], igzip.open(path, "rb")) if start_of(path, 2) == GZIP else path.open("rb")
 
 
-def _fill(stream: IO[bytes], buffer: memoryview, path: Path, what: str) -> None:
-    """Fill `buffer` from a stream, or say how much was missing."""
+def _fill(stream: IO[bytes], buffer: memoryview, path: Path, what: str, before: int = 0, whole: int = 0) -> None:
+    """Fill `buffer` from a stream, or say how much was missing: `before` bytes came earlier, of `whole` in all."""
     done = 0
     while done < len(buffer) and (got := _read_into(stream, buffer[done:], path, what)):
         done += got
     if done < len(buffer):
-        raise FormatError(f"{path} is truncated: {what} has {done} bytes, expected {len(buffer)}. Copy or download it again.")
+        raise FormatError(
+            f"{path} is truncated: {what} has {before + done} bytes, expected {whole or len(buffer)}. Copy it again."
+        )
 
 
 def _read_into(stream: IO[bytes], buffer: memoryview, path: Path, what: str) -> int:
@@ -201,7 +196,12 @@ def _shape(header: Any, path: Path) -> tuple[tuple[int, int, int, int], int]:
     return (dims[0], dims[1], dims[2], dims[3]), count
 
 
-def _target(stored: np.dtype[Any], scaled: bool) -> np.dtype[Any]:
+def _scale(header: Any) -> tuple[float, float] | None:
+    slope, intercept = header.get_slope_inter()
+    return None if (slope, intercept) in ((None, None), (1.0, 0.0)) else (float(slope), float(intercept))
+
+
+def _target(stored: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type in memory: float32, or float64 where 32 bits would lose digits of the stored numbers."""
     if stored.kind == "c":
         return np.dtype(np.complex64 if stored.itemsize <= 8 else np.complex128)
@@ -237,15 +237,26 @@ def _extension(stream: IO[bytes], header: Any, path: Path) -> dict[str, Any]:
     return {}
 
 
-def _voxels(stream: IO[bytes], stored: np.dtype[Any], count: int, path: Path) -> Array:
-    """Return the voxels as a flat array in the machine's byte order."""
-    raw = np.empty(count * stored.itemsize, np.uint8)
-    _fill(stream, raw.data, path, f"the block of {count} voxels")
-    more = _read_into(stream, memoryview(bytearray(1)), path, "its end")
-    if more:
-        raise FormatError(f"{path} holds more data than the {count} voxels of its header; the shape in the header is wrong.")
-    voxels = raw.view(stored)
-    return voxels if stored.isnative else voxels.astype(stored.newbyteorder("="))
+def _voxels(stream: IO[bytes], stored: np.dtype[Any], voxels: Array, scale: tuple[float, float] | None, path: Path) -> Array:
+    """Fill `voxels` from the stream block by block: a block stays in the cache while it is unpacked, converted and checked."""
+    what = f"the block of {voxels.size} voxels"
+    block = np.empty(min(voxels.size, BLOCK // stored.itemsize), stored)
+    clean = True
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, voxels.size, block.size):
+            part = voxels[start : start + block.size]
+            piece = block[: part.size]
+            _fill(stream, piece.view(np.uint8).data, path, what, start * stored.itemsize, voxels.size * stored.itemsize)
+            part[:] = piece
+            if scale is not None:
+                part *= part.dtype.type(scale[0])
+                part += part.dtype.type(scale[1])
+            clean = clean and bool(np.isfinite(part).all())
+    if not clean:
+        finite(voxels, path)
+    if _read_into(stream, memoryview(bytearray(1)), path, "its end"):
+        raise FormatError(f"{path} holds more data than the {voxels.size} voxels of its header; the shape in it is wrong.")
+    return voxels
 
 
 def _geometry(header: Any, shape: tuple[int, int, int], said: str | None, path: Path) -> tuple[Geometry, str]:

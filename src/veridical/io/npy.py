@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def npy(
     if dtype.kind != "c":
         raise InputError(f"{file} holds {dtype}; expected complex k-space. Join the parts first: a[..., 0] + 1j * a[..., 1].")
     names = parse_axes(axes, shape, file)
-    room(shape, dtype.itemsize, budget, file)
+    room(shape, dtype.itemsize + 24 * ("z" in names), budget, file)
     data, taken, said = arrange(load_npy(file, budget), names, file)
     header = {"axes": ",".join(names), **({"contrast": contrast} if contrast else {}), **said}
     return measurement(data, file, header, taken=taken, mask=mask)
@@ -102,7 +103,7 @@ def _parse(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[Any
         version = npy_format.read_magic(stream)
         reader = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = reader(stream)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:
         raise FormatError(f"{path} is not a numpy array file ({error}). Save it with numpy.save.") from error
     if dtype.hasobject:
         raise FormatError(f"{path} holds pickled Python objects, which are never loaded. Save plain numbers with numpy.save.")
