@@ -1,4 +1,4 @@
-"""The commands around the tasks: list, rerun, demo, train, version."""
+"""The commands around the tasks: list, rerun, demo, train, calibrate, bench, version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import veridical
 from veridical import registry
 from veridical.doors import show
-from veridical.errors import SettingError, nearest
+from veridical.errors import InputError, SettingError, nearest
 
 Switch = Annotated[bool, Parameter(negative=())]
 
@@ -57,6 +57,57 @@ def train(recipe: Path, /, *, out: Path | None = None, resume: Switch = False, q
         print(fit(recipe, out or Path("runs") / recipe.stem, resume, progress))
 
 
+def calibrate(weights: str, /, *, patients: int = 60, scans: int = 400, quiet: Switch = False) -> None:
+    """Calibrate the intervals and the scope of trained weights on digital patients, and write both into their card.
+
+    Args:
+        weights: shipped name, or path of a .safetensors file with its card beside it.
+        patients: calibration patients for each job; a 90 % interval needs at least 9.
+        scans: for the scope; at least 198.
+        quiet: draw no progress bar.
+    """
+    from veridical.workflow.calibrate import calibrate_weights
+
+    with show.progress(quiet) as progress:
+        print(calibrate_weights(weights, patients, scans, progress))
+
+
+def bench(
+    scan: Path,
+    /,
+    *,
+    axes: str | None = None,
+    index: int = 0,
+    methods: Annotated[tuple[str, ...], Parameter(negative_iterable=())] = (),
+    seeds: int = 5,
+    quiet: Switch = False,
+) -> None:
+    """Compare reconstructions of a real scan, peers included, and print the scores as a table.
+
+    A complete scan is undersampled after the fact and compared with itself; of another, samples are withheld and predicted.
+
+    Args:
+        scan: raw data.
+        axes: axes of a bare array in their order, for instance coil,y,x.
+        index: which slice, counted from 0.
+        methods: models or peers ("bart wavelet", "bart total variation"); all when none is given. Repeat the flag for several.
+        seeds: sampling patterns drawn of each kind.
+        quiet: draw no progress bar.
+    """
+    from veridical.io.files import read
+    from veridical.types import Measurement
+    from veridical.workflow import bench as compare
+
+    subject = read(scan, axes=axes)
+    if not isinstance(subject, Measurement) or not 0 <= index < len(subject.data):
+        raise InputError(
+            f"{scan} has no slice {index} of raw data; expected MR k-space and an index below the number of slices."
+        )
+    with show.progress(quiet) as progress:
+        rows = compare.bench(subject.data[index], seeds, methods, progress)
+    print(compare.table(rows))
+
+
 def demo(*, out: Path = Path("demo"), quiet: Switch = False) -> None:
     """Scan a digital patient at 4x, reconstruct it four ways, compare with the truth, and write one HTML report.
 
@@ -75,4 +126,4 @@ def version() -> None:
     print(veridical.__version__)
 
 
-ALL = (list_, rerun, demo, train, version)
+ALL = (list_, rerun, demo, train, calibrate, bench, version)

@@ -72,7 +72,7 @@ def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None
 
     console = Console(soft_wrap=True)
     console.print(Text(f"{derived.kind} by {derived.steps[-1].model}, {derived.image.geometry}"))
-    verdicts = [(f.verdict, f.check, f.reason) for f in derived.findings]
+    verdicts: list[tuple[str, str, str]] = [(f.verdict, f.check, f.reason) for f in derived.findings]
     verdicts += [("absent", companion, reason) for companion, reason in derived.absent.items()]
     for verdict, what, reason in verdicts:
         console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
