@@ -79,13 +79,13 @@ class Sampled:
         fractions: `(tissue, n0, n1, n2)` float32, sum to 1.
         texture: `(2, n0, n1, n2)` float32, standard deviation about 1: of the relaxation times, and of the proton density.
         labels: uint8, the strongest class.
-        brain: bool, inside the dura.
+        brain: float32, share of the voxel inside the dura.
     """
 
     fractions: Floats
     texture: Floats
     labels: NDArray[np.uint8]
-    brain: NDArray[np.bool_]
+    brain: Floats
 
 
 def evaluate(subject: Subject, head: Template, origin: Floats, steps: Floats, shape: tuple[int, int, int]) -> Sampled:
@@ -98,7 +98,7 @@ def evaluate(subject: Subject, head: Template, origin: Floats, steps: Floats, sh
     fractions = np.zeros((CLASSES, *shape), np.float32)
     texture = np.zeros((2, *shape), np.float32)
     labels = np.zeros(shape, np.uint8)
-    brain = np.zeros(shape, np.bool_)
+    brain = np.zeros(shape, np.float32)
     first = (subject.affine[:, :3] @ origin + subject.affine[:, 3]).astype(np.float32)
     moved = np.ascontiguousarray(steps @ subject.affine[:, :3].T, dtype=np.float32)
     compose(

@@ -19,13 +19,13 @@ AIR, CSF, GREY, WHITE, DEEP, BONE, MARROW, FAT = range(8)
 SKIN, MUSCLE, BLOOD, VITREOUS, MS, OEDEMA, NECROSIS, ENHANCING = range(8, CLASSES)
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _ramp(distance, width):  # type: ignore[no-untyped-def]
     """Share of a voxel that lies inside a border at signed `distance` (negative inside)."""
     return min(max(0.5 - distance / width, np.float32(0.0)), np.float32(1.0))
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _noise(noise, x, y, z):  # type: ignore[no-untyped-def]
     """Sample the periodic noise, standard deviation about 1; positions in voxels, positive."""
     one, mask = np.uint64(1), np.uint64(127)
@@ -73,13 +73,13 @@ def _sampler(channels: int) -> Callable[..., None]:
 _head_at, _brain_at = _sampler(8), _sampler(5)
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _mm(byte):  # type: ignore[no-untyped-def]
     """Decode a distance in mm."""
     return (byte - np.float32(DISTANCE_ZERO)) * np.float32(DISTANCE_STEP)
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _warped(shift, x, y, z):  # type: ignore[no-untyped-def]
     """Return the template position of a point: the point plus its displacement."""
     gx, gy, gz, _ = shift.shape
@@ -139,7 +139,7 @@ def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atl
                     _brain(b, _mm(s[6]), _mm(s[7]), hull, inner, q0, q1, q2, fold, fine, coarse, layers, f)
                     if lesions.shape[0] > 0 and hull < 2.0:
                         _lesions(lesions, q0, q1, q2, fold, fine, layers[7], f)
-                    inside[i, j, k] = inner > 0.5
+                    inside[i, j, k] = inner
                 best = 0
                 for m in range(CLASSES):
                     out[m, i, j, k] = f[m]
@@ -151,7 +151,7 @@ def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atl
                 texture[1, i, j, k] = 0.8 * other - 0.4 * coarse
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # type: ignore[no-untyped-def]
     """Fill the fractions outside the dura and return the share inside it."""
     edge = layers[7]
@@ -224,7 +224,7 @@ def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # ty
     return deep
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _brain(b, vessel, petrous, hull, share, x, y, z, fold, fine, coarse, layers, f):  # type: ignore[no-untyped-def]
     """Split `share` among bone, blood, dura, fluid, deep grey, white and grey matter; noise moves the sharpened borders."""
     scale = np.float32(1.0 / 255.0)
@@ -260,7 +260,7 @@ def _brain(b, vessel, petrous, hull, share, x, y, z, fold, fine, coarse, layers,
     share = share * (1.0 - falx * 0.8)
     f[CSF] += share * fluid
     share = share * (1.0 - fluid)
-    nucleus = min(max(0.5 + 2.0 * (deep - 0.4) / edge, np.float32(0.0)), np.float32(1.0))
+    nucleus = min(max(0.5 + 2.0 * (deep - 0.3) / edge, np.float32(0.0)), np.float32(1.0))
     nucleus = nucleus * min(deep * 2.0, np.float32(1.0))
     f[DEEP] += share * nucleus
     share = share * (1.0 - nucleus)
@@ -270,7 +270,7 @@ def _brain(b, vessel, petrous, hull, share, x, y, z, fold, fine, coarse, layers,
     f[GREY] += share * (1.0 - inner)
 
 
-@numba.njit(inline="always")
+@numba.njit(error_model="numpy", fastmath=True)
 def _lesions(lesions, x, y, z, fold, fine, edge, f):  # type: ignore[no-untyped-def]
     """Replace brain tissue by lesions."""
     for n in range(lesions.shape[0]):

@@ -121,7 +121,7 @@ class Population(ABC):
         affine = np.diag([spacing, spacing, spacing, 1.0])
         affine[:3, 3] = origin
         return Volume(
-            sampled.fractions, sampled.texture, sampled.labels, sampled.brain, pathology=kind, factors=self.factors(index),
+            sampled.fractions, sampled.texture, sampled.labels, sampled.brain > 0.5, pathology=kind, factors=self.factors(index),
             site=self.site(index), law=self.law, key=(self.seed, index), geometry=Geometry(shape, affine),
         )  # fmt: skip
 
@@ -168,7 +168,7 @@ class Population(ABC):
         origin = (origin - (counts - 1) @ steps / 2).astype(np.float32)
         sampled = evaluate(subject, self.template(), origin, steps, (count, size[0] * fine, size[1] * fine))
         if count * fine == 1:
-            return sampled.fractions[:, 0], sampled.texture[:, 0], sampled.labels[0], sampled.brain[0]
+            return sampled.fractions[:, 0], sampled.texture[:, 0], sampled.labels[0], sampled.brain[0] > 0.5
         return _averaged(sampled, fine)
 
 
@@ -199,14 +199,15 @@ def _section(
     across, rows, columns = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}[plane]
     centre = np.array(CENTRE)
     centre[across] = rng.uniform(*POSITIONS[plane])
-    pick = rng.random() ** 2
-    if through and len(subject.lesions):
-        largest = np.argsort(subject.lesions[:, 13])[::-1]
-        centre[across] = subject.locate(subject.lesions[largest[int(pick * len(largest))], 1:4])[across]
     steps = np.zeros((3, 3))
     steps[0, across], steps[1, rows], steps[2, columns] = 1.0, -spacing, -spacing
     turned = steps @ rotation(rng.normal(0, 5.0, 3)).T
     centre += rng.uniform(-6, 6, 3) * (np.arange(3) != across)
+    pick = rng.random() ** 2
+    if through and len(subject.lesions):
+        largest = np.argsort(subject.lesions[:, 13])[::-1]
+        target = subject.locate(subject.lesions[largest[int(pick * len(largest))], 1:4])
+        centre += turned[0] * ((target - centre) @ turned[0])
     origin = centre - turned[1] * (size[0] - 1) / 2 - turned[2] * (size[1] - 1) / 2
     return origin.astype(np.float32), turned.astype(np.float32)
 
@@ -217,7 +218,7 @@ def _averaged(sampled: Sampled, fine: int) -> tuple[Array, Array, Array, Array]:
         return np.asarray(array.reshape(channels, count, rows // fine, fine, columns // fine, fine).mean((1, 3, 5)))
 
     fractions = blocks(sampled.fractions)
-    inside = blocks(sampled.brain[None].astype(np.float32))[0] > 0.5
+    inside = blocks(sampled.brain[None])[0] > 0.5
     return fractions, blocks(sampled.texture), fractions.argmax(0).astype(np.uint8), inside
 
 

@@ -91,12 +91,22 @@ class Slice(Head):
     spacing: float
     plane: str
 
+    @property
+    def pixel(self) -> float:
+        """Pixel size in mm."""
+        return self.spacing
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Volume(Head):
     """A volume `(x, y, z)`, RAS+."""
 
     geometry: Geometry
+
+    @property
+    def pixel(self) -> float:
+        """Voxel size in mm."""
+        return self.geometry.spacing[0]
 
 
 def mix(tissues: Array, values: Array) -> Array:
@@ -157,7 +167,7 @@ def _magnetic(head: Slice | Volume, contrast: str, sequence: Sequence, rng: np.r
         fat_signal = 1.0
     water = _combine(head, (1 - fat) * signal, (1 - fat) * first, (1 - fat) * second)
     lipid = _combine(head, fat * signal, fat * first, fat * second) * np.float32(fat_signal)
-    axis, size = int(rng.integers(2)), rng.uniform(*head.site.shift) * (1 if rng.random() < 0.5 else -1)
+    axis, size = int(rng.integers(2)), rng.uniform(*head.site.shift) * 0.9 / head.pixel * (1 if rng.random() < 0.5 else -1)
     return np.asarray(np.maximum(water + _shifted(lipid, axis, size), np.float32(0.0)))
 
 
