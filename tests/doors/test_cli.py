@@ -109,6 +109,9 @@ def test_settings_that_are_lists_are_given_by_repeating_the_flag(scan: Path, tmp
         (["list", "tsk"], "'task'"),
         (["rerun", "IN"], "is not JSON"),
         (["train", "no-such-recipe.toml"], "no-such-recipe.toml"),
+        (["calibrate", "no-such-weights"], "no weights at 'no-such-weights'"),
+        (["bench", "IN"], "raw data"),
+        (["phantom", "IN"], "a new .npy file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
