@@ -239,11 +239,13 @@ class Evidence:
             no draws; `Derived.absent` then says so.
         measured: `A^+ A x`, the part of the estimate that the measurement fixes (linear A), or None.
         unmeasured: `(I - A^+ A) x`, the part that the prior filled in, or None.
+        about: what of `x` the map is about where it is not the voxel as it is, in words; empty otherwise.
     """
 
     map: Array | None
     measured: Array | None = None
     unmeasured: Array | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def measured(derived: Derived, region: Region) -> list[str]:
             f"{percent(split.mixed)} is owed to scan and prior together, "
             f"{percent(split.imagined)} is imagined (evidence below {IMAGINED:g})."
         )
+        if derived.evidence is not None and derived.evidence.about:
+            said.append(f"This is about {derived.evidence.about}.")
         place = numbers.place(known, derived.image, region.mask)
         if place is not None:
             said.append(

@@ -30,6 +30,7 @@ SMOOTHING = 2.0
 """Gaussian width in voxels over which variances of few draws are averaged."""
 DETAIL = 0.25
 """Evidence is about what lies beyond the fully sampled centre, or beyond this share of it where all was sampled."""
+ABOUT = "detail finer than the fully sampled centre of k-space, which is measured in every voxel"
 WORST: tuple[Verdict, ...] = ("not_run", "pass", "warn", "fail")
 
 
@@ -142,6 +143,7 @@ def assemble(
         found,
         volume(lambda s: s.measured),
         volume(lambda s: s.unmeasured),
+        "" if found is None else ABOUT,
     )
     findings = (_worst([s.consistency for s in slices]), _scope(slices, card, task))
     kind = "posterior mean" if every is not None else "point estimate"
