@@ -1,4 +1,4 @@
-"""Laws of the simulated scan: what is measured equals maps times images, folded, windowed and with the noise that was asked for."""
+"""Laws of the simulated scan: what is measured is maps times images, folded, windowed, with the noise asked for."""
 
 from __future__ import annotations
 

@@ -182,6 +182,15 @@ def test_parameter_maps_are_those_of_the_subject_at_its_field() -> None:
     assert head.pd[white].mean() == pytest.approx(head.relaxation().pd[TissueClass.WHITE], rel=0.03)
 
 
+@BOTH
+def test_a_scan_has_the_noise_of_its_site_and_the_object_of_its_slice(population: Population) -> None:
+    head, raw = population.scan(3, "T1w", (64, 64), 3.6, coils=4, plane="axial")
+    relative = raw.noise / np.percentile(render(head, "T1w"), 99)
+    assert head.site.noise[0] <= relative <= head.site.noise[1]
+    seen = np.sqrt((np.abs(raw.coil_images) ** 2).sum(0))
+    assert np.corrcoef(seen.ravel(), render(head, "T1w").ravel())[0, 1] > 0.8
+
+
 def test_flair_of_the_cohort_darkens_ventricles() -> None:
     for index in range(3):
         head = a_slice(Cohort(0), index, plane="axial", pathology="none")

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from veridical.datasets.acquire import Receive
+from veridical.datasets.acquire import Acquisition, Receive, scan
 from veridical.datasets.anatomy import Sampled, Subject, evaluate
 from veridical.datasets.rendering import Slice, Volume, render
 from veridical.datasets.scanners import CONTRASTS, Site
@@ -121,8 +121,8 @@ class Population(ABC):
         affine = np.diag([spacing, spacing, spacing, 1.0])
         affine[:3, 3] = origin
         return Volume(
-            sampled.fractions, sampled.texture, sampled.labels, sampled.brain > 0.5, pathology=kind, factors=self.factors(index),
-            site=self.site(index), law=self.law, key=(self.seed, index), geometry=Geometry(shape, affine),
+            sampled.fractions, sampled.texture, sampled.labels, sampled.brain > 0.5, pathology=kind,
+            factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index), geometry=Geometry(shape, affine),
         )  # fmt: skip
 
     def patient(self, index: int, spacing: float = 1.0, pathology: Pathology | None = None) -> Patient:
@@ -141,6 +141,28 @@ class Population(ABC):
         age = self._subject(index, pathology)[0].age
         covariates = {"pathology": volume.pathology, "age": round(age), **header}
         return Patient(f"{type(self).__name__.lower()}-{self.seed}-{index}", {0.0: images | truth}, covariates)
+
+    def scan(
+        self,
+        index: int,
+        contrast: str,
+        size: tuple[int, int] = (256, 256),
+        spacing: float = 0.9,
+        coils: int = 8,
+        plane: Plane | None = None,
+        pathology: Pathology | None = None,
+    ) -> tuple[Slice, Acquisition]:
+        """Return a slice of patient `index` and its raw data as its site scans it: slice thickness, sequence, bias, noise, coils.
+
+        Args:
+            index, size, spacing, plane, pathology: as `slice`.
+            contrast: as `render`, MR only.
+            coils: number of receive coils.
+        """
+        rng, site = self.generator(index, 6), self.site(index)
+        head = self.slice(index, size, spacing, plane, pathology, rng.uniform(*site.thickness))
+        noise = rng.uniform(*site.noise)
+        return head, scan(render(head, contrast), rng, coils, noise, bias=site.bias, receive=self.receive)
 
     def site(self, index: int) -> Site:
         """Return the site that scans patient `index`."""
