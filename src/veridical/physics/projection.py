@@ -94,7 +94,8 @@ class PlanarBeam(LinearOperator):
     def backproject(self, filtered: Tensor) -> Tensor:
         """Integrate filtered views over the angle, the last step of filtered back-projection: `(..., *range)` to the image.
 
-        In a fan beam each pixel is weighted by `1 / (1 + depth / source distance)^2`; a parallel beam needs no weight.
+        Linear interpolation between bins, which is sharper than the adjoint; in a fan beam each pixel is weighted by
+        `1 / (1 + depth / source distance)^2` (Kak and Slaney 1988, chapter 3).
         """
         self.check(filtered, self.range, "the sinogram")
         stretch = torch.sqrt(1 + (self.curvature * self.positions) ** 2)
@@ -109,16 +110,16 @@ class PlanarBeam(LinearOperator):
             "curvature": self.curvature,
         }
 
-    def _project(self, image: Array, near: bool = False) -> Array:
+    def _project(self, image: Array, analytic: bool = False) -> Array:
         views, detectors = self.range
         padded = np.zeros((len(image), views, detectors + 2 * self._taps), f4)
-        _share(views, lambda low, high: _forward(image, padded, *self._numbers(), near, low, high))
+        _share(views, lambda low, high: _forward(image, padded, *self._numbers(), analytic, low, high))
         return np.ascontiguousarray(padded[..., self._taps : self._taps + detectors])
 
-    def _smear(self, sinogram: Array, near: bool = False) -> Array:
+    def _smear(self, sinogram: Array, analytic: bool = False) -> Array:
         padded = np.pad(sinogram, ((0, 0), (0, 0), (self._taps, self._taps)))
         image = np.zeros((len(sinogram), *self.domain), f4)
-        _share(self.domain[0], lambda low, high: _adjoint(padded, image, *self._numbers(), near, low, high))
+        _share(self.domain[0], lambda low, high: _adjoint(padded, image, *self._numbers(), analytic, low, high))
         return image
 
     def _numbers(self) -> tuple[Array, Array, int]:
@@ -160,7 +161,7 @@ def _within(value: f4, high: f4) -> f4:
 
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _footprints(
-    y: f4, direction: Array, numbers: Array, bins: int, near: bool, first: Array, weights: Array, shadow: Array
+    y: f4, direction: Array, numbers: Array, bins: int, analytic: bool, first: Array, weights: Array, shadow: Array
 ) -> None:
     """Compute what each pixel of a row adds to which detector bins of one view.
 
@@ -169,7 +170,8 @@ def _footprints(
         direction: cosine and sine of the view's angle.
         numbers: curvature, dy, dx, pitch.
         bins: number of detector bins.
-        near: multiply by the magnification once more (the weight of fan-beam filtered back-projection).
+        analytic: the weights of filtered back-projection instead of the footprint: linear interpolation between the bins,
+            and the magnification once more.
         first: out, `(x,)` the first bin touched, in a detector with `taps` bins of padding at each end.
         weights: out, `(taps, x)`.
         shadow: scratch, `(5, x)`: left edge within its bin, length of the ramps, of the flat top, height, area so far.
@@ -185,11 +187,13 @@ def _footprints(
         tilt = u * curvature
         across = abs(cosine + tilt * sine) * magnified * dx * per_bin
         along = abs(sine - tilt * cosine) * magnified * dy * per_bin
+        if analytic:
+            across, along = one, f4(0)
         ramp = max(min(across, along), f4(1e-4))
         top = max(across, along) - ramp
         left = u * per_bin + centre - half * (across + along)
         cell = np.floor(left)
-        mass = np.sqrt(one + tilt * tilt) * magnified * dx * dy * per_bin * (magnified if near else one)
+        mass = np.sqrt(one + tilt * tilt) * magnified * dx * dy * per_bin * (magnified if analytic else one)
         shadow[0, column], shadow[1, column], shadow[2, column] = left - cell, ramp, top
         shadow[3, column], shadow[4, column] = mass / (top + ramp), f4(0)
         first[column] = np.int32(min(max(cell, f4(-taps)), f4(bins))) + np.int32(taps)
@@ -205,7 +209,7 @@ def _footprints(
 
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _forward(
-    image: Array, sinogram: Array, directions: Array, numbers: Array, taps: int, near: bool, low: int, high: int
+    image: Array, sinogram: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:
     batch, rows, columns = image.shape
     first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
@@ -213,7 +217,7 @@ def _forward(
     for view in range(low, high):
         for row in range(rows):
             y = (f4(row) - f4(0.5 * (rows - 1))) * numbers[1]
-            _footprints(y, directions[view], numbers, sinogram.shape[2] - 2 * taps, near, first, weights, shadow)
+            _footprints(y, directions[view], numbers, sinogram.shape[2] - 2 * taps, analytic, first, weights, shadow)
             for item in range(batch):
                 for tap in range(taps):
                     for column in range(columns):
@@ -222,7 +226,7 @@ def _forward(
 
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _adjoint(
-    sinogram: Array, image: Array, directions: Array, numbers: Array, taps: int, near: bool, low: int, high: int
+    sinogram: Array, image: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:
     batch, rows, columns = image.shape
     first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
@@ -230,7 +234,7 @@ def _adjoint(
     for row in range(low, high):
         y = (f4(row) - f4(0.5 * (rows - 1))) * numbers[1]
         for view in range(directions.shape[0]):
-            _footprints(y, directions[view], numbers, sinogram.shape[2] - 2 * taps, near, first, weights, shadow)
+            _footprints(y, directions[view], numbers, sinogram.shape[2] - 2 * taps, analytic, first, weights, shadow)
             for item in range(batch):
                 for tap in range(taps):
                     for column in range(columns):
