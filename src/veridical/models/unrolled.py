@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.models import weights
+from veridical.models.adaptation import adapt
 from veridical.models.base import MRIModel, Trainable, channels_last, pick_device
 from veridical.models.scan import Scan
 from veridical.nets.unrolled import UnrolledNet
@@ -25,6 +26,8 @@ class Unrolled(MRIModel, Trainable):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
+    adapt: int = 0
+    """Corrections by withheld samples of the scan itself before it is reconstructed; 0 for none. Some 0.5 s each."""
 
     @property
     def weights_hash(self) -> str:
@@ -32,7 +35,10 @@ class Unrolled(MRIModel, Trainable):
 
     def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
         device = pick_device(self.device)
-        return self.predict(_net(self.weights, device), scan.to(device), contrast)[None].cpu()
+        net, here = _net(self.weights, device), scan.to(device)
+        if self.adapt:
+            net = adapt(net, lambda chosen, part: _run(chosen, part)[-1][0], here, self.adapt, seed)
+        return self.predict(net, here, contrast)[None].cpu()
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:

@@ -93,7 +93,7 @@ class Enhance(Task):
 
     def build(self) -> MRIModel:
         """Return the solver with these settings."""
-        return solver(self.model, self.steps, self.weights, self.device)
+        return solver(self.model, self.weights, steps=self.steps, device=self.device)
 
 
 def finer(geometry: Geometry) -> Geometry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from veridical.errors import InputError, SettingError
 from veridical.task import Progress, Task
@@ -31,6 +31,8 @@ class Reconstruct(Task):
     """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    adapt: int = 0
+    """For unrolled: corrections by withheld samples of the scan itself, at most; 0 for none. Some 0.5 s a slice each."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.sets not in (1, 2):
@@ -93,15 +95,15 @@ class Reconstruct(Task):
 
     def build(self) -> MRIModel:
         """Return the solver with these settings."""
-        return solver(self.model, self.steps, self.weights, self.device)
+        return solver(self.model, self.weights, steps=self.steps, device=self.device, adapt=self.adapt)
 
 
 MOST_COILS = 12
 """More coils than that are compressed to this number of virtual ones."""
 
 
-def solver(model: str, steps: int, weights: str, device: str) -> MRIModel:
-    """Build an MR model with those of the settings that it has."""
+def solver(model: str, weights: str, **settings: Any) -> MRIModel:
+    """Build an MR model with those of the settings that it has; no weights named means the shipped ones."""
     from dataclasses import fields
 
     from veridical import registry
@@ -111,7 +113,7 @@ def solver(model: str, steps: int, weights: str, device: str) -> MRIModel:
     if not issubclass(kind, MRIModel):
         known = [name for name in registry.entries("model") if issubclass(registry.get("model", name), MRIModel)]
         raise SettingError(f"{model} does not solve MR scans. Those that do: {', '.join(known)}.")
-    given = {"steps": steps, "device": device} | ({"weights": weights} if weights else {})
+    given = settings | ({"weights": weights} if weights else {})
     has = {f.name for f in fields(kind)}
     built: MRIModel = kind(**{key: value for key, value in given.items() if key in has})
     return built
