@@ -122,7 +122,8 @@ class Population(ABC):
         affine[:3, 3] = origin
         return Volume(
             sampled.fractions, sampled.texture, sampled.labels, sampled.brain > 0.5, pathology=kind,
-            factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index), geometry=Geometry(shape, affine),
+            factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
+            geometry=Geometry(shape, affine),
         )  # fmt: skip
 
     def patient(self, index: int, spacing: float = 1.0, pathology: Pathology | None = None) -> Patient:
@@ -152,7 +153,7 @@ class Population(ABC):
         plane: Plane | None = None,
         pathology: Pathology | None = None,
     ) -> tuple[Slice, Acquisition]:
-        """Return a slice of patient `index` and its raw data as its site scans it: slice thickness, sequence, bias, noise, coils.
+        """Return a slice of patient `index` and its raw data with the thickness, sequence, bias and noise of its site.
 
         Args:
             index, size, spacing, plane, pathology: as `slice`.
