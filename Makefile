@@ -41,11 +41,11 @@ real: $(READY) ## the tests that need the real data sets in VERIDICAL_DATA
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m real
 
 bench: $(READY) ## compare with BART and classical methods on the two real scans in VERIDICAL_DATA
-	for scan in kspace_brain_8ch/kspace.npy kspace_sigpy_tutorial/cartesian_ksp.npy; do \
+	for scan in kspace_brain_8ch/kspace.npy kspace_sigpy_tutorial/data/cartesian_ksp.npy; do \
 	  echo "$$scan"; $(BIN)/veridical bench "$$VERIDICAL_DATA/$$scan" --axes coil,y,x; done
 
 weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
-	for recipe in recipes/*.toml; do \
+	for recipe in recipes/unrolled.toml recipes/brain-prior.toml; do \
 	  name=$$(basename $$recipe .toml); \
 	  $(BIN)/veridical train $$recipe --out runs/$$name --resume; \
 	  $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; \

@@ -132,7 +132,7 @@ class Image:
         """Return one channel as `(x, y, z)` by its name."""
         if channel not in self.channels:
             raise InputError(f"No channel {channel!r} in this image. It has: {', '.join(self.channels)}.")
-        return self.data[self.channels.index(channel)]
+        return np.asarray(self.data[self.channels.index(channel)])
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ Volume = tuple[Path, str, str, tuple[int, ...]]
 
 def _openms(root: Path) -> list[Volume]:
     """The raw longitudinal scans: whole heads, 0.5 to 0.9 mm in plane; thick slices, so axial only."""
-    volumes = []
+    volumes: list[Volume] = []
     for path in sorted(root.glob("openms/longitudinal_raw/*/study*_*.nii.gz")):
         contrast = CONTRASTS[path.name.split("_")[1].split(".")[0]]
         volumes.append((path, contrast, f"openms-{path.parent.name}", (2,)))

@@ -92,4 +92,5 @@ def _error(image: Tensor, scan: Scan, where: Tensor) -> Tensor:
     predicted = fft(scan.operator.coil_images(image))[..., where]
     measured = scan.kspace[..., where]
     error = predicted - measured
-    return error.norm() / measured.norm() + error.abs().sum() / measured.abs().sum()
+    relative: Tensor = error.norm() / measured.norm() + error.abs().sum() / measured.abs().sum()
+    return relative

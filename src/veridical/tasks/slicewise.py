@@ -91,7 +91,7 @@ def _evidence(model: MRIModel, scan: Scan, images: Tensor, seed: int, contrast: 
     mask = scan.operator.mask.numpy() > 0
     posterior, imagined = (detail(group.sum(1), mask).numpy()[:, None] for group in (images, prior))
     before = local_variance(imagined, 2 * SMOOTHING)
-    return evidence(posterior, np.maximum(before, 1e-6), SMOOTHING)[0]
+    return np.asarray(evidence(posterior, np.maximum(before, 1e-6), SMOOTHING)[0])
 
 
 def detail(image: Tensor, mask: Array) -> Tensor:
