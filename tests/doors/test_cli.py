@@ -191,3 +191,14 @@ def test_a_reader_of_our_output_that_stops_early_is_no_error() -> None:
     words = f"{sys.executable} -m veridical.doors.cli list | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", words], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.real
+def test_a_real_undersampled_scan_is_reconstructed_and_made_again(real_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    scan = real_data / "kspace_sigpy_tutorial" / "data" / "cartesian_ksp.npy"
+    words = ("--axes", "coil,y,x", "--contrast", "T1w", "--model", "wavelet", "--json")
+    assert call("reconstruct", scan, tmp_path / "out", *words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert veridical.read(found["estimate"]).data.shape == (1, 180, 230, 1)
+    assert {f["check"]: f["verdict"] for f in found["findings"]}["consistency"] == "pass"
+    assert call("rerun", found["provenance"]) == 0
