@@ -17,7 +17,7 @@ from veridical.errors import GeometryError, InputError, UnitsError, VeridicalErr
 from veridical.metrics.scores import facts, score
 from veridical.models.base import MRIModel
 from veridical.models.ct import CTModel
-from veridical.models.scan import Scan, prepare
+from veridical.models.prepared_scan import Scan, prepare
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.provenance import digest, inputs

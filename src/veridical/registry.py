@@ -1,8 +1,8 @@
 """What Veridical knows: tasks, models, metrics, audits, operators, readers, data sets; one file each.
 
 A file is an entry of its folder when it defines a public class or function that has the file's name: `tasks/enhance.py`
-defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`. Listing reads the syntax tree
-only, so that it is fast and imports nothing. Third parties add entries through the entry-point groups
+defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`. Listing reads the
+syntax tree only, so that it is fast and imports nothing. Third parties add entries through the entry-point groups
 `veridical.task`, `veridical.model` and so on, with the object as value.
 """
 

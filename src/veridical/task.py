@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def setting_docs(cls: type[Any]) -> dict[str, str]:
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         statements = body.body if isinstance(body, ast.ClassDef) else []
-        for first, second in zip(statements, statements[1:], strict=False):
+        for first, second in itertools.pairwise(statements):
             if (
                 isinstance(first, ast.AnnAssign)
                 and isinstance(first.target, ast.Name)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from veridical.errors import InputError, SettingError
+from veridical.errors import GeometryError, InputError, SettingError
 from veridical.physics.noise import (
     estimate_sigma,
     gaussian,
@@ -115,6 +115,13 @@ def test_sigma_scales_with_the_data() -> None:
     )
 
 
+def test_coils_of_unequal_noise_give_the_root_mean_square() -> None:
+    kspace = gaussian(torch.zeros(2, 96, 96, dtype=torch.complex64), 1.0, seeded()) * torch.tensor([1.0, 3.0])[:, None, None]
+    assert estimate_sigma(kspace, torch.ones(96, 96)) == pytest.approx(math.sqrt(5.0), rel=0.04)
+
+
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(InputError, match="at least 64"):
         estimate_sigma(torch.ones(1, 8, 8, dtype=torch.complex64), torch.eye(8))
+    with pytest.raises(GeometryError, match="ky, kx"):
+        estimate_sigma(torch.ones(1, 8, 8, dtype=torch.complex64), torch.ones(1, 8, 8))

@@ -1,0 +1,1 @@
+"""The embedded digital cohort and readers of public sets."""

@@ -16,6 +16,7 @@ from scipy import ndimage
 from veridical.datasets.composition import CLASSES, compose
 from veridical.datasets.template import Template
 from veridical.datasets.warp import GRID_ORIGIN, GRID_SPACING
+from veridical.physics.tissue import TissueClass
 
 Floats = NDArray[np.float32]
 
@@ -96,6 +97,7 @@ def evaluate(subject: Subject, head: Template, origin: Floats, steps: Floats, sh
         shape: `(n0, n1, n2)`.
     """
     fractions = np.zeros((CLASSES, *shape), np.float32)
+    fractions[TissueClass.AIR] = 1.0
     texture = np.zeros((2, *shape), np.float32)
     labels = np.zeros(shape, np.uint8)
     brain = np.zeros(shape, np.float32)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from veridical.models.scan import Scan, prepare
+from veridical.models.prepared_scan import Scan, prepare
 from veridical.physics.fourier import fft
 from veridical.physics.masks import fully_sampled_centre
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
 

@@ -18,7 +18,7 @@ from veridical.generate import flow
 from veridical.generate.samplers import euler
 from veridical.models import weights
 from veridical.models.base import CONTRASTS, MRIModel, Trainable, channels_last, pick_device
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 from veridical.models.unrolled import Unrolled
 from veridical.nets.flow import FlowNet
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 
 
 @dataclass(frozen=True)

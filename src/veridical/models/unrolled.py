@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from veridical.models import weights
 from veridical.models.adaptation import adapt
 from veridical.models.base import MRIModel, Trainable, channels_last, pick_device
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 from veridical.nets.unrolled import UnrolledNet
 
 

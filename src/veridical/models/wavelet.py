@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 from veridical.physics.sparse import fista
 
 

@@ -1,0 +1,1 @@
+"""Operators with forward, adjoint and @; noise; coils; tissue models."""

@@ -103,15 +103,18 @@ def partial_fourier(shape: Shape, fraction: float, axis: int = -1) -> Array:
 
 
 def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
-    """Return the largest centred block without a gap, grown evenly along both axes and then along each alone."""
+    """Return the largest centred block without a gap, grown evenly along both axes and then along each alone.
+
+    It has as many samples before the zero frequency as from it on, or is the whole axis.
+    """
     rows, columns = mask.shape
     half = [0, 0]
 
+    def reach(size: int, extent: int) -> slice:
+        return slice(size // 2 - extent, size if extent == size // 2 else size // 2 + extent)
+
     def block(extent: list[int]) -> tuple[slice, slice]:
-        return (
-            slice(max(0, rows // 2 - extent[0]), min(rows, rows // 2 + extent[0])),
-            slice(max(0, columns // 2 - extent[1]), min(columns, columns // 2 + extent[1])),
-        )
+        return reach(rows, extent[0]), reach(columns, extent[1])
 
     for step in ((1, 1), (1, 0), (0, 1)):
         while True:

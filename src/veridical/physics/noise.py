@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from veridical.errors import InputError, SettingError
+from veridical.errors import GeometryError, InputError, SettingError
 
 MAD = 0.6744897501960817
 """Median absolute deviation of a standard normal variable (Rousseeuw and Croux 1993, 10.1080/01621459.1993.10476408)."""
@@ -70,31 +70,36 @@ def inverse_variance(line_integrals: Tensor, photons: float, electronic: float) 
 def estimate_sigma(kspace: Tensor, mask: Tensor, bins: int = 12) -> float:
     """Estimate the noise of k-space from where there is least signal.
 
-    The standard deviation is taken robustly (MAD) in rings of equally many sampled points; the least ring counts. Signal
-    left in the outermost samples makes it too large; data filtered by the scanner make it too small.
+    The standard deviation of each coil is taken robustly (MAD) in rings of equally many sampled points; the ring counts whose
+    root mean square over coils is least. Signal left in the outermost samples makes it too large; data that the scanner
+    filtered make it too small.
 
     Args:
-        kspace: `(..., ky, kx)` complex, centred.
-        mask: `(ky, kx)`, or anything that broadcasts against `kspace`; non-zero where sampled. Zeros that were filled in
-            must not be marked: they would be taken for noise-free data.
+        kspace: `(..., ky, kx)` complex, centred; leading axes (slices, coils) are estimated one by one.
+        mask: `(ky, kx)`, non-zero where sampled. Zeros that were filled in must not be marked: they would be taken for noise-free
+            data.
         bins: rings at most; fewer where samples are few, since the least of many poor estimates is too small.
 
     Returns:
         Standard deviation per real component, in the units of `kspace`.
 
     Raises:
+        GeometryError: the mask is not of the matrix.
         InputError: fewer than 64 samples.
     """
     rows, columns = kspace.shape[-2:]
+    if mask.shape != (rows, columns):
+        raise GeometryError(f"The mask is {tuple(mask.shape)}, k-space {tuple(kspace.shape)}; expected a mask (ky, kx).")
     y = (torch.arange(rows, device=kspace.device) - rows // 2) / rows
     x = (torch.arange(columns, device=kspace.device) - columns // 2) / columns
-    sampled = (mask != 0).expand(kspace.shape)
-    values = torch.view_as_real(kspace[sampled]).flatten(1)
-    if len(values) < 64:
-        raise InputError(f"{len(values)} sampled points; at least 64 are needed to estimate the noise. Give sigma instead.")
-    order = torch.argsort(torch.hypot(y[:, None], x).expand(kspace.shape)[sampled], stable=True)
-    rings = torch.chunk(values[order], max(1, min(bins, len(values) // 1000)))
-    return min(float(ring.abs().median()) for ring in rings) / MAD
+    sampled = mask != 0
+    order = torch.argsort(torch.hypot(y[:, None], x)[sampled], stable=True)
+    values = kspace.reshape(-1, rows, columns)[:, sampled][:, order]
+    if len(order) < 64:
+        raise InputError(f"{len(order)} sampled points; at least 64 are needed to estimate the noise. Give sigma instead.")
+    count = max(1, min(bins, values.numel() // 1000, len(order) // 64))
+    rings = torch.chunk(torch.view_as_real(values), count, dim=1)
+    return min(float(ring.abs().flatten(1).median(1).values.square().mean().sqrt()) for ring in rings) / MAD
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

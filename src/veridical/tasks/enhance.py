@@ -12,7 +12,7 @@ from veridical.types import Derived, Geometry, Image, Measurement
 
 if TYPE_CHECKING:
     from veridical.models.base import MRIModel
-    from veridical.models.scan import Scan
+    from veridical.models.prepared_scan import Scan
     from veridical.types import Array
 
 
@@ -71,7 +71,7 @@ class Enhance(Task):
         import numpy as np
         import torch
 
-        from veridical.models.scan import prepare
+        from veridical.models.prepared_scan import prepare
         from veridical.physics.fourier import centre, fft
         from veridical.physics.noise import estimate_sigma
 

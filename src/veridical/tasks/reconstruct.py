@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from veridical.errors import InputError, SettingError
+import numpy as np
+
+from veridical.errors import GeometryError, InputError, SettingError
 from veridical.task import Progress, Task
 from veridical.types import Derived, Image, Measurement
 
 if TYPE_CHECKING:
     from veridical.models.base import MRIModel
-    from veridical.models.scan import Scan
+    from veridical.models.prepared_scan import Scan
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Reconstruct(Task):
                 f"reconstruct takes Cartesian MR k-space; got {type(subject).__name__}. "
                 "Read raw data with veridical.read(path), for bare arrays with axes='coil,y,x'."
             )
+        shape = subject.operator.mask.shape
+        if subject.data.ndim != 4 or (subject.data.shape[0], *subject.data.shape[2:]) != shape:
+            raise GeometryError(
+                f"k-space of shape {subject.data.shape} and a mask {shape}; expected (slice, coil, ky, kx) and "
+                "(slice, ky, kx). For one slice add the first axis: data[None]."
+            )
+        if not np.isfinite(subject.data).all():
+            raise InputError("The k-space holds NaN or infinite values; repair the file or leave those samples out as zeros.")
         solver, contrast = self.build(), str(subject.header.get("contrast") or "other")
         total = subject.data.shape[0]
         solved = []
@@ -58,10 +68,9 @@ class Reconstruct(Task):
 
     def scans(self, measurement: Measurement) -> Iterator[Scan]:
         """Prepare one slice after the other: coil maps, noise level, classical start."""
-        import numpy as np
         import torch
 
-        from veridical.models.scan import prepare
+        from veridical.models.prepared_scan import prepare
         from veridical.physics.cartesian_mri import CartesianScan
         from veridical.physics.coils import compress, espirit
         from veridical.physics.noise import estimate_sigma

@@ -17,7 +17,7 @@ from veridical.audit.interval import Calibration, interval
 from veridical.audit.scope import Scope
 from veridical.models.base import MRIModel
 from veridical.models.brain_prior import BrainPrior
-from veridical.models.scan import Scan, root_sum_of_squares
+from veridical.models.prepared_scan import Scan, root_sum_of_squares
 from veridical.physics.fourier import fft, ifft
 from veridical.physics.masks import fully_sampled_centre
 from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Verdict

@@ -18,7 +18,7 @@ from veridical.errors import InputError
 from veridical.metrics.nmse import nmse
 from veridical.metrics.psnr import psnr
 from veridical.metrics.ssim import ssim
-from veridical.models.scan import root_sum_of_squares
+from veridical.models.prepared_scan import root_sum_of_squares
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft, ifft

@@ -18,7 +18,7 @@ from veridical.audit.scope import Scope
 from veridical.datasets.cohort_b import CohortB
 from veridical.datasets.examination import Examination, examine
 from veridical.models import weights
-from veridical.models.scan import prepare
+from veridical.models.prepared_scan import prepare
 from veridical.task import Progress, silent
 from veridical.tasks import slicewise
 from veridical.tasks.enhance import Enhance

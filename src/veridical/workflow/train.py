@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from veridical import registry
 from veridical.datasets import pool
 from veridical.datasets.cohort import Cohort
-from veridical.datasets.rehearsal import Rehearsal, rehearse
+from veridical.datasets.mri_rehearsal import Rehearsal, rehearse
 from veridical.datasets.rendering import render
 from veridical.datasets.scanners import CONTRASTS
 from veridical.errors import FormatError, SettingError, nearest
 from veridical.models.base import Trainable, pick_device
-from veridical.models.scan import Scan, prepare, root_sum_of_squares
+from veridical.models.prepared_scan import Scan, prepare, root_sum_of_squares
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.task import Progress, silent
 

@@ -18,7 +18,7 @@ from veridical.metrics.coverage import coverage
 from veridical.metrics.psnr import psnr
 from veridical.metrics.rank_correlation import rank_correlation
 from veridical.metrics.ssim import ssim
-from veridical.models.scan import Scan
+from veridical.models.prepared_scan import Scan
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
