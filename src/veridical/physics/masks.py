@@ -41,7 +41,7 @@ def variable_density(
     """Random columns, denser near the centre: probability `(1 - |k|)^power`; the centre counts towards `acceleration`.
 
     Returns:
-        `(ky, kx)` bool with `round(columns / acceleration)` columns, or the centre alone when that is more.
+        `(ky, kx)` bool with `round(acquired columns / acceleration)` columns, or the centre alone when that is more.
     """
     _check(acceleration)
     generator = np.random.default_rng(seed)
@@ -51,9 +51,10 @@ def variable_density(
     columns[centre_block(shape[1], acs)] = True
     outer = inside[~columns[inside]]
     more = min(len(outer), max(0, round(len(inside) / acceleration) - int(columns[inside].sum())))
-    distance = np.abs(outer - shape[1] // 2) / max(1, np.abs(inside - shape[1] // 2).max())
-    weight = (1.0 - distance) ** power + 1e-3
-    columns[generator.choice(outer, more, replace=False, p=weight / weight.sum())] = True
+    if more:
+        distance = np.abs(outer - shape[1] // 2) / max(1, np.abs(inside - shape[1] // 2).max())
+        weight = (1.0 - distance) ** power + 1e-3
+        columns[generator.choice(outer, more, replace=False, p=weight / weight.sum())] = True
     return np.broadcast_to(columns, shape).copy()
 
 

@@ -1,0 +1,96 @@
+"""Small scans, and weights trained for two steps, for tests that need a network and not a good one."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veridical.audit.interval import Calibration
+from veridical.physics import masks
+from veridical.physics.cartesian_mri import CartesianScan
+from veridical.physics.fourier import fft
+from veridical.types import Array, Geometry, Measurement, Noise
+from veridical.workflow.train import train
+
+SIZE = (48, 40)
+SIGMA = 0.005
+NETS = {"unrolled": "cascades = 2\nwidths = [8, 8]", "brain-prior": "widths = [8, 8]"}
+
+
+def picture(size: tuple[int, int] = SIZE) -> Tensor:
+    """An ellipse with a dark and a bright hole and a smooth phase, `(y, x)` complex64."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
+    image = 0.6 * (x**2 + y**2 / 0.8 < 0.7) + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05) - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    return torch.polar(image, 0.5 * x - 0.3 * y * x)
+
+
+def sensitivities(size: tuple[int, int] = SIZE, count: int = 4) -> Tensor:
+    """Smooth coil maps of unit root sum of squares, `(coil, y, x)` complex64."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
+    angles = 2 * torch.pi * torch.arange(count) / count
+    loops = [torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y) for a in angles]
+    maps = torch.stack(loops)
+    return maps / maps.abs().square().sum(0).sqrt()
+
+
+def kspace(size: tuple[int, int] = SIZE, coils: int = 4, sigma: float = SIGMA) -> Tensor:
+    """Full k-space of the picture, `(coil, ky, kx)`, with noise of `sigma` per real component."""
+    full = fft(sensitivities(size, coils) * picture(size))
+    noise = np.random.default_rng(0).normal(0, sigma, (2, *full.shape)).astype(np.float32)
+    return full + torch.complex(*torch.from_numpy(noise))
+
+
+def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -> Measurement:
+    """The picture sampled 2x with 20 central lines, the same in every slice, on voxels of 2 x 2 x 3 mm."""
+    mask = np.repeat(masks.uniform(size, 2, acs=20)[None], slices, 0)
+    data = np.repeat(kspace(size, coils).numpy()[None], slices, 0) * mask[:, None]
+    grid = Geometry((size[1], size[0], slices), np.diag([2.0, 2.0, 3.0, 1.0]))
+    return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
+
+
+def magnitude(size: tuple[int, int] = SIZE) -> Array:
+    """The magnitude of the picture, `(y, x)`."""
+    return np.asarray(picture(size).abs().numpy())
+
+
+def recipe(folder: Path, model: str, name: str = "", **training: float) -> Path:
+    """Write a recipe that trains on the cohort alone, and return its path."""
+    settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": "cpu"} | training
+    lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in settings.items()]
+    path = folder / f"{name or model}.toml"
+    path.write_text(f'[model]\nname = "{model}"\n{NETS[model]}\n[training]\n' + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@cache
+def weights(model: str) -> Path:
+    """Return weights of `unrolled` or `brain-prior` trained for two steps, neither calibrated nor with a scope."""
+    folder = Path(_folder())
+    return train(recipe(folder, model), folder / model)
+
+
+@cache
+def calibrated() -> Path:
+    """Return the `brain-prior` weights with a calibration of every job in their card."""
+    source = weights("brain-prior")
+    path = Path(_folder()) / "calibrated.safetensors"
+    path.write_bytes(source.read_bytes())
+    band = Calibration(0.9, 20, 2.0, 0.01, "toy patients", (0.8, 0.9, 1.0)).to_dict()
+    jobs = ("reconstruct", "enhance-denoise", "enhance-super-resolve")
+    card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8")) | {"calibration": dict.fromkeys(jobs, band)}
+    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+@cache
+def _folder() -> str:
+    folder = tempfile.TemporaryDirectory(prefix="veridical-toys-")
+    atexit.register(folder.cleanup)
+    return folder.name
