@@ -117,7 +117,7 @@ def test_sigma_scales_with_the_data() -> None:
 
 def test_coils_of_unequal_noise_give_the_root_mean_square() -> None:
     kspace = gaussian(torch.zeros(2, 96, 96, dtype=torch.complex64), 1.0, seeded()) * torch.tensor([1.0, 3.0])[:, None, None]
-    assert estimate_sigma(kspace, torch.ones(96, 96)) == pytest.approx(math.sqrt(5.0), rel=0.04)
+    assert estimate_sigma(kspace, torch.ones(96, 96)) == pytest.approx(math.sqrt(5.0), rel=0.06)
 
 
 def test_too_few_samples_are_refused() -> None:

@@ -76,8 +76,8 @@ def estimate_sigma(kspace: Tensor, mask: Tensor, bins: int = 12) -> float:
 
     Args:
         kspace: `(..., ky, kx)` complex, centred; leading axes (slices, coils) are estimated one by one.
-        mask: `(ky, kx)`, non-zero where sampled. Zeros that were filled in must not be marked: they would be taken for noise-free
-            data.
+        mask: `(ky, kx)`, non-zero where sampled. Zeros that were filled in must not be marked: they would pass for
+            noise-free data.
         bins: rings at most; fewer where samples are few, since the least of many poor estimates is too small.
 
     Returns:
@@ -97,7 +97,7 @@ def estimate_sigma(kspace: Tensor, mask: Tensor, bins: int = 12) -> float:
     values = kspace.reshape(-1, rows, columns)[:, sampled][:, order]
     if len(order) < 64:
         raise InputError(f"{len(order)} sampled points; at least 64 are needed to estimate the noise. Give sigma instead.")
-    count = max(1, min(bins, values.numel() // 1000, len(order) // 64))
+    count = max(1, min(bins, values.numel() // 3000, len(order) // 64))
     rings = torch.chunk(torch.view_as_real(values), count, dim=1)
     return min(float(ring.abs().flatten(1).median(1).values.square().mean().sqrt()) for ring in rings) / MAD
 
