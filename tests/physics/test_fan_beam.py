@@ -51,13 +51,13 @@ def test_default_detector_holds_the_shadow_of_the_whole_grid() -> None:
 
 
 def test_rays_seen_twice_agree() -> None:
-    """The ray at fan angle g of view a is the ray at -g of view a + pi + 2 g."""
+    """The ray at fan angle g of view a is the ray at -g of view a + pi - 2 g."""
     gamma = math.atan2(10.0, 100.0)
     operator = FanBeam((65, 65), (1.0, 1.0), torch.tensor([0.4, 0.4 + math.pi - 2 * gamma]), 100.0, detectors=81)
     views = operator.forward(disc(65, 14.0, 3.0, 6.0))
-    assert float(views[0, 40 - 10]) == pytest.approx(float(views[1, 40 + 10]), rel=0.01) or float(
-        views[0, 40 + 10]
-    ) == pytest.approx(float(views[1, 40 - 10]), rel=0.01)
+    assert float(views[0, 40 + 10]) > 1
+    assert float(views[1, 40 - 10]) == pytest.approx(float(views[0, 40 + 10]), rel=0.01)
+    assert float(views[1, 40 + 10]) != pytest.approx(float(views[0, 40 - 10]), rel=0.01)
 
 
 def test_a_source_inside_the_image_is_refused() -> None:
