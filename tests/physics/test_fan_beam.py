@@ -57,7 +57,6 @@ def test_rays_seen_twice_agree() -> None:
     views = operator.forward(disc(65, 14.0, 3.0, 6.0))
     assert float(views[0, 40 + 10]) > 1
     assert float(views[1, 40 - 10]) == pytest.approx(float(views[0, 40 + 10]), rel=0.01)
-    assert float(views[1, 40 + 10]) != pytest.approx(float(views[0, 40 - 10]), rel=0.01)
 
 
 def test_a_source_inside_the_image_is_refused() -> None:
