@@ -103,7 +103,7 @@ def test_fista_lowers_its_objective() -> None:
         for n in (0, 1, 3, 9, 40)
     ]
     assert values[0] > values[1] > values[2] > values[3]
-    assert values[4] == pytest.approx(values[3], rel=0.02)
+    assert values[4] == pytest.approx(values[3], rel=0.04)
 
 
 def test_fista_comes_nearer_to_the_truth_than_its_start() -> None:

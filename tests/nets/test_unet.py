@@ -1,0 +1,70 @@
+"""Laws of the U-Net: any image size, nothing at initialization, the condition reaches the output, channels round trip."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from veridical.nets.unet import ResidualBlock, UNet, to_channels, to_complex
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def awake(net: nn.Module) -> nn.Module:
+    """Replace the zeros of the initialization, so that every part of the net counts."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in net.parameters():
+        parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+    return net
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23), (5, 64), (1, 1), (40, 6)])
+@pytest.mark.parametrize("widths", [(4,), (4, 6, 8)])
+def test_any_image_size_goes_in_and_comes_out(size: tuple[int, int], widths: tuple[int, ...]) -> None:
+    net = awake(UNet(3, 2, 2, widths, blocks=1, embedding=8))
+    out = net(noise(2, 3, *size), noise(2, 2))
+    assert out.shape == (2, 2, *size)
+    assert torch.isfinite(out).all()
+
+
+def test_an_untrained_net_says_nothing() -> None:
+    assert not UNet(3, 2, 2, (4, 6))(noise(1, 3, 17, 24), noise(1, 2)).any()
+
+
+def test_a_block_is_the_identity_at_initialization_but_for_its_bias() -> None:
+    block = ResidualBlock(4, 8)
+    nn.init.zeros_(block.second.bias)
+    x = noise(2, 4, 6, 5)
+    assert torch.equal(block(x, noise(2, 8)), x)
+
+
+def test_images_of_a_batch_do_not_see_each_other() -> None:
+    net = awake(UNet(2, 2, 2, (4, 6), blocks=1, embedding=8))
+    x, condition = noise(3, 2, 16, 16), noise(3, 2, seed=1)
+    torch.testing.assert_close(net(x, condition)[1:2], net(x[1:2], condition[1:2]), atol=1e-5, rtol=1e-5)
+
+
+def test_the_condition_changes_the_output() -> None:
+    net = awake(UNet(2, 2, 2, (4, 6), blocks=1, embedding=8))
+    x = noise(1, 2, 16, 16)
+    assert not torch.allclose(net(x, torch.zeros(1, 2)), net(x, torch.ones(1, 2)), atol=1e-3)
+
+
+def test_every_weight_of_a_net_has_a_gradient() -> None:
+    net = awake(UNet(2, 2, 2, (4, 6, 8), blocks=1, embedding=8))
+    torch.autograd.backward(net(noise(1, 2, 24, 24), noise(1, 2)).square().mean())
+    assert all(float(p.grad.abs().max()) > 0 for p in net.parameters() if p.grad is not None)
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("sets", [1, 2, 5])
+def test_complex_images_come_back_from_channels(sets: int) -> None:
+    image = noise(3, sets, 7, 6, dtype=torch.complex64)
+    channels = to_channels(image)
+    assert channels.shape == (3, 2 * sets, 7, 6)
+    assert torch.equal(channels[:, 0::2], image.real)
+    assert torch.equal(channels[:, 1::2], image.imag)
+    assert torch.equal(to_complex(channels), image)
