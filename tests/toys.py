@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import json
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,15 +15,16 @@ import torch
 from torch import Tensor
 
 from veridical.audit.interval import Calibration
+from veridical.models.prepared_scan import Scan
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft
+from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array, Geometry, Measurement, Noise
 from veridical.workflow.train import train
 
 SIZE = (48, 40)
 SIGMA = 0.005
-NETS = {"unrolled": "cascades = 2\nwidths = [8, 8]", "brain-prior": "widths = [8, 8]"}
 
 
 def picture(size: tuple[int, int] = SIZE) -> Tensor:
@@ -55,17 +58,25 @@ def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -
     return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
 
 
+def scans(factor: float = 1.0) -> Iterator[Scan]:
+    """The prepared slices of the measurement, with estimated coil maps; data and noise times `factor`."""
+    scanned = measurement()
+    noise = replace(scanned.noise, level=factor * SIGMA)
+    return Reconstruct(model="zero-filled").scans(replace(scanned, data=factor * scanned.data, noise=noise))
+
+
 def magnitude(size: tuple[int, int] = SIZE) -> Array:
     """The magnitude of the picture, `(y, x)`."""
     return np.asarray(picture(size).abs().numpy())
 
 
-def recipe(folder: Path, model: str, name: str = "", **training: float) -> Path:
-    """Write a recipe that trains on the cohort alone, and return its path."""
-    settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": "cpu"} | training
-    lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in settings.items()]
-    path = folder / f"{name or model}.toml"
-    path.write_text(f'[model]\nname = "{model}"\n{NETS[model]}\n[training]\n' + "\n".join(lines) + "\n", encoding="utf-8")
+def recipe(path: Path, model: str, **training: int | float | str) -> Path:
+    """Write a recipe that trains a very small net on the cohort alone, and return its path."""
+    net = "cascades = 2" if model == "unrolled" else f'anchor = "{weights("unrolled")}"'
+    settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": '"cpu"'} | training
+    lines = [f"{key} = {value}" for key, value in settings.items()]
+    text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', "[training]", *lines, ""]
+    path.write_text("\n".join(text), encoding="utf-8")
     return path
 
 
@@ -73,7 +84,7 @@ def recipe(folder: Path, model: str, name: str = "", **training: float) -> Path:
 def weights(model: str) -> Path:
     """Return weights of `unrolled` or `brain-prior` trained for two steps, neither calibrated nor with a scope."""
     folder = Path(_folder())
-    return train(recipe(folder, model), folder / model)
+    return train(recipe(folder / f"{model}.toml", model), folder / model)
 
 
 @cache

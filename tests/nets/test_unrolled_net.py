@@ -25,7 +25,7 @@ def problem(size: tuple[int, int] = (24, 20)) -> tuple[CartesianMRI, Tensor, Ten
 def run(net: UnrolledNet, operator: CartesianMRI, target: Tensor, start: Tensor) -> list[Tensor]:
     support = torch.ones(1, 1, *start.shape[-2:])
     images: list[Tensor] = net(operator.normal, target, start, support, CONDITION)
-    return images
+    return [image.detach() for image in images]
 
 
 @pytest.mark.parametrize("size", [(24, 20), (23, 21)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from veridical.errors import SettingError, nearest
 from veridical.models.prepared_scan import Scan
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
@@ -52,6 +54,15 @@ class Trainable(ABC):
 
 
 Net = TypeVar("Net", bound=nn.Module)
+
+
+def make(kind: type[Net], settings: Mapping[str, Any]) -> Net:
+    """Make an untrained net, its convolutions laid out for CPUs; unknown settings are refused with the nearest known one."""
+    known = inspect.signature(kind).parameters
+    for key in settings:
+        if key not in known:
+            raise SettingError(f"{kind.__name__} has no setting {key!r}. {nearest(key, known)}")
+    return channels_last(kind(**settings))
 
 
 def channels_last(net: Net) -> Net:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from veridical.models import weights
 from veridical.models.adaptation import adapt
-from veridical.models.base import MRIModel, Trainable, channels_last, pick_device
+from veridical.models.base import MRIModel, Trainable, make, pick_device
 from veridical.models.prepared_scan import Scan
 from veridical.nets.unrolled import UnrolledNet
 
@@ -42,7 +42,7 @@ class Unrolled(MRIModel, Trainable):
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        return channels_last(UnrolledNet(**settings))
+        return make(UnrolledNet, settings)
 
     @classmethod
     def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
@@ -65,6 +65,4 @@ def _run(net: nn.Module, scan: Scan) -> list[Tensor]:
 
 @cache
 def _net(name: str, device: torch.device) -> nn.Module:
-    net = Unrolled.build(weights.card(name)["net"])
-    net.load_state_dict(weights.load(name))
-    return net.to(device).eval()
+    return weights.network(Unrolled.name, Unrolled.build, name).to(device).eval()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veridical.errors import FormatError, InputError
 
@@ -43,7 +44,11 @@ def load(name_or_path: str) -> dict[str, Tensor]:
 
 
 def card(name_or_path: str) -> dict[str, Any]:
-    """Read the card: net settings, what it was trained on, calibration, scope, scores and limits."""
+    """Read the card: model, net settings, what it was trained on, calibration, scope and scores.
+
+    Raises:
+        FormatError: there is none, it is no JSON, or it does not say which model and net the weights belong to.
+    """
     path = find(name_or_path).with_suffix(".json")
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +56,36 @@ def card(name_or_path: str) -> dict[str, Any]:
         raise FormatError(
             f"The card {path.name} beside the weights cannot be read ({error}). Restore it or train again."
         ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("model"), str) or not isinstance(found.get("net"), dict):
+        raise FormatError(
+            f"The card {path.name} does not say which 'model' and 'net' the weights belong to. Restore it or train again."
+        )
     return found
+
+
+def network(model: str, build: Callable[[Mapping[str, Any]], nn.Module], name_or_path: str) -> nn.Module:
+    """Build the net that the card describes and fill it with the weights.
+
+    Args:
+        model: the name that the card must have.
+        build: makes the untrained net from the settings of the card.
+        name_or_path: as `find` takes it.
+
+    Raises:
+        FormatError: the weights belong to another model, or do not fit their card.
+    """
+    described = card(name_or_path)
+    if described["model"] != model:
+        raise FormatError(f"{name_or_path!r} holds weights of {described['model']}; expected weights of {model}.")
+    net = build(described["net"])
+    try:
+        net.load_state_dict(load(name_or_path))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise FormatError(
+            f"The weights {name_or_path!r} do not fit the net of their card ({first}). Restore both, or train again."
+        ) from error
+    return net
 
 
 @cache
