@@ -13,7 +13,7 @@ from veridical.physics.linear import conjugate_gradient
 from veridical.physics.sparse import fista
 
 CG_ITERATIONS = 4
-FISTA_ITERATIONS = 10
+FISTA_ITERATIONS = 30
 THRESHOLD = 0.3
 """Of the wavelet details, in noise standard deviations; tuned on rehearsed scans."""
 LEAST = 0.001

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from veridical.errors import InputError, SettingError
 from veridical.task import Progress, Task
 from veridical.tasks.reconstruct import solver
@@ -53,6 +55,8 @@ class Enhance(Task):
             )
         if subject.units in ("HU", "SUV", "label"):
             raise InputError(f"enhance v1 knows MR slices; this image is in {subject.units}.")
+        if not np.isfinite(subject.data).all():
+            raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
         model, total = self.build(), subject.geometry.shape[2]
         solved = []
         for index in range(total):
@@ -68,7 +72,6 @@ class Enhance(Task):
 
     def scan(self, image: Array) -> Scan:
         """Turn one slice `(y, x)` into a prepared scan: fully sampled, or the centre of a k-space twice as large."""
-        import numpy as np
         import torch
 
         from veridical.models.prepared_scan import prepare
@@ -97,10 +100,12 @@ class Enhance(Task):
 
 
 def finer(geometry: Geometry) -> Geometry:
-    """Return the grid with twice the voxels in plane, first voxel centres in common (as k-space padding places them)."""
-    import numpy as np
+    """Return the grid with twice the voxels in plane, as k-space padding places them.
 
+    The voxels of index n // 2 keep their place, so the first ones do where n is even and move out by half a voxel where it is odd.
+    """
     affine = np.array(geometry.affine)
-    affine[:, :2] /= 2
     x, y, z = geometry.shape
+    affine[:3, 3] -= 0.5 * (affine[:3, 0] * (x % 2) + affine[:3, 1] * (y % 2))
+    affine[:, :2] /= 2
     return Geometry((2 * x, 2 * y, z), affine, geometry.frame)

@@ -55,6 +55,10 @@ class Reconstruct(Task):
                 f"k-space of shape {subject.data.shape} and a mask {shape}; expected (slice, coil, ky, kx) and "
                 "(slice, ky, kx). For one slice add the first axis: data[None]."
             )
+        if subject.geometry.shape != shape[::-1]:
+            raise GeometryError(
+                f"The matrix of k-space is {shape[1:]} in {shape[0]} slices, the grid is {subject.geometry.shape}; expected (kx, ky, slices)."
+            )
         if not np.isfinite(subject.data).all():
             raise InputError("The k-space holds NaN or infinite values; repair the file or leave those samples out as zeros.")
         solver, contrast = self.build(), str(subject.header.get("contrast") or "other")

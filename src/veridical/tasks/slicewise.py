@@ -134,7 +134,9 @@ def assemble(
     absent: dict[str, str] = {}
     if every is None:
         absent["interval"] = absent["draws"] = (
-            f"{model.name} gives one estimate; ask a sampler (brain-prior) for 2 or more draws."
+            "One draw has no spread; ask for 2 or more draws."
+            if model.stochastic
+            else f"{model.name} gives one estimate; ask a sampler (brain-prior) for 2 or more draws."
         )
     band = _interval(slices, image, volume(lambda s: s.spread), card, task, absent)
     if found is None:
@@ -146,7 +148,7 @@ def assemble(
         "" if found is None else ABOUT,
     )
     findings = (_worst([s.consistency for s in slices]), _scope(slices, card, task))
-    kind = "posterior mean" if every is not None else "point estimate"
+    kind = "posterior mean" if every is not None else "one draw" if model.stochastic else "point estimate"
     return Derived(image, kind, every, band, parts, findings, (), absent)
 
 
