@@ -82,7 +82,7 @@ class Enhance(Task):
             raise InputError("A slice of the image is all zero. Crop the volume to the slices that show something.")
         kspace = fft(torch.from_numpy(np.array(image, dtype=np.complex64)))[None]
         mask = torch.ones(image.shape)
-        sigma = self.noise or estimate_sigma(kspace, mask)
+        sigma = self.noise or estimate_sigma(kspace, mask) * (1 if np.iscomplexobj(image) else 2**0.5)
         if self.job == "super-resolve":
             size = (2 * image.shape[0], 2 * image.shape[1])
             kspace, mask = 2 * centre(kspace, size), centre(mask, size)
@@ -102,7 +102,8 @@ class Enhance(Task):
 def finer(geometry: Geometry) -> Geometry:
     """Return the grid with twice the voxels in plane, as k-space padding places them.
 
-    The voxels of index n // 2 keep their place, so the first ones do where n is even and move out by half a voxel where it is odd.
+    The voxels of index n // 2 keep their place; so do the first ones where n is even, and where it is odd they move out by
+    half a voxel.
     """
     affine = np.array(geometry.affine)
     x, y, z = geometry.shape

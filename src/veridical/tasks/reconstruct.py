@@ -57,7 +57,8 @@ class Reconstruct(Task):
             )
         if subject.geometry.shape != shape[::-1]:
             raise GeometryError(
-                f"The matrix of k-space is {shape[1:]} in {shape[0]} slices, the grid is {subject.geometry.shape}; expected (kx, ky, slices)."
+                f"k-space has {shape[0]} slices of (ky, kx) = {shape[1:]}, the grid is {subject.geometry.shape}; "
+                "expected (kx, ky, slice). Give the geometry of the whole matrix."
             )
         if not np.isfinite(subject.data).all():
             raise InputError("The k-space holds NaN or infinite values; repair the file or leave those samples out as zeros.")

@@ -1,0 +1,91 @@
+"""Laws of the brain prior: seeded draws that do not see each other, a prior that does not see the data, a training loss."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import toys
+from veridical.errors import SettingError
+from veridical.models.brain_prior import BrainPrior
+from veridical.models.prepared_scan import Scan
+
+
+def model(steps: int = 4) -> BrainPrior:
+    return BrainPrior(steps, str(toys.weights("brain-prior")), "cpu")
+
+
+def scan() -> Scan:
+    return next(toys.scans())
+
+
+def test_draws_follow_from_the_seed_alone() -> None:
+    first, again, other = (model().solve(scan(), 3, seed, "T1w") for seed in (5, 5, 6))
+    assert first.shape == (3, 2, *toys.SIZE)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_the_number_of_draws_does_not_change_the_first_ones() -> None:
+    few, many = (model().solve(scan(), draws, 0, "T1w") for draws in (2, 5))
+    torch.testing.assert_close(many[:2], few, atol=1e-5, rtol=0)
+
+
+def test_draws_spread_less_than_the_prior_alone() -> None:
+    posterior, prior = model().solve(scan(), 6, 0, "T1w"), model().imagine(scan(), 6, 0, "T1w")
+    assert float(posterior.std(0).mean()) < 0.5 * float(prior.std(0).mean())
+
+
+def test_the_prior_knows_nothing_of_the_data() -> None:
+    plain = scan()
+    other = dataclasses.replace(plain, kspace=2 * plain.kspace, start=0 * plain.start, sigma=7 * plain.sigma)
+    assert torch.equal(model().imagine(plain, 2, 0, "T1w"), model().imagine(other, 2, 0, "T1w"))
+    assert not torch.equal(model().solve(plain, 2, 0, "T1w"), model().solve(other, 2, 0, "T1w"))
+
+
+def test_an_unknown_contrast_is_taken_as_other() -> None:
+    named, unknown, other = (model().solve(scan(), 1, 0, contrast) for contrast in ("T1w", "ultrasound", "other"))
+    assert torch.equal(unknown, other)
+    assert not torch.equal(unknown, named)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1000.0])
+def test_draws_are_the_same_in_any_units_of_the_data(factor: float) -> None:
+    plain, scaled = model().solve(scan(), 2, 0, "T1w"), model().solve(next(toys.scans(factor)), 2, 0, "T1w")
+    torch.testing.assert_close(scaled, plain, atol=5e-3, rtol=0)
+
+
+def test_one_step_is_the_prediction_for_pure_noise() -> None:
+    one = model(1).solve(scan(), 1, 0, "T1w")[0]
+    assert one.shape == (2, *toys.SIZE)
+    assert torch.isfinite(torch.view_as_real(one)).all()
+
+
+def test_the_training_loss_follows_its_generator_and_has_a_gradient() -> None:
+    net, of = BrainPrior.build({"widths": [4, 6], "anchor": str(toys.weights("unrolled"))}), scan()
+    truth = of.operator.combine(toys.sensitivities() * toys.picture()) / of.scale
+
+    def loss(seed: int) -> torch.Tensor:
+        return BrainPrior.objective(net, of, truth, "T1w", torch.Generator().manual_seed(seed))
+
+    values = [float(loss(seed).detach()) for seed in range(12)]
+    assert all(value > 0 for value in values)
+    assert len(set(values)) == 12
+    assert float(loss(3).detach()) == values[3]
+    torch.autograd.backward(loss(0))
+    gradients = [p.grad for p in net.net.leave.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() and g.any() for g in gradients)
+
+
+def test_numbers_of_steps_out_of_range_are_refused() -> None:
+    for steps in (0, 1001):
+        with pytest.raises(SettingError, match="1 to 1000"):
+            BrainPrior(steps)
+
+
+def test_an_unknown_setting_of_the_net_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingError, match="'anchor'"):
+        BrainPrior.build({"ancor": "unrolled"})
