@@ -7,8 +7,9 @@ never trained anything. The results are written into the card beside the weights
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +109,8 @@ def fit_scope(source: Source, count: int, progress: Progress = silent) -> Scope:
 def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress: Progress = silent) -> Path:
     """Write calibration and scope into the card of `brain-prior` weights, and the scope into that of `unrolled`.
 
+    A model anchored in another one that was trained on the same data shares its scope.
+
     Args:
         name: shipped weights or a path.
         patients: calibration patients per job; a 90 % interval needs at least 9.
@@ -128,11 +131,22 @@ def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress:
     where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient, five contrasts"
     found: dict[str, Calibration] = {job: calibrate(cases(), LEVEL, FLOOR, where) for job, cases in jobs.items()}
     card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
-    source = Source(Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
-    card["scope"] = fit_scope(source, scans, progress).to_dict()
+    card["scope"] = _known_scope(card) or fit_scope(_source(card), scans, progress).to_dict()
     path = weights.find(name).with_suffix(".json")
     write_text(path, json.dumps(card, indent=2) + "\n")
     return path
+
+
+def _known_scope(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the scope of the model that this one is anchored in, where both were trained on the same data."""
+    if "anchor" not in card["net"]:
+        return None
+    anchor = weights.card(card["net"]["anchor"])
+    return anchor.get("scope") if anchor["data"] == card["data"] else None
+
+
+def _source(card: Mapping[str, Any]) -> Source:
+    return Source(Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
 
 
 def _case(solved: slicewise.Solved, truth: Array, exam: Examination) -> Case:
