@@ -76,6 +76,7 @@ def recipe(path: Path, model: str, **training: int | float | str) -> Path:
     settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": '"cpu"'} | training
     lines = [f"{key} = {value}" for key, value in settings.items()]
     text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', "[training]", *lines, ""]
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(text), encoding="utf-8")
     return path
 

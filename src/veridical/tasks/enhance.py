@@ -46,6 +46,7 @@ class Enhance(Task):
             )
 
     def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+        from veridical.models import weights
         from veridical.tasks import slicewise
 
         if not isinstance(subject, Image) or len(subject.channels) != 1:
@@ -58,17 +59,17 @@ class Enhance(Task):
         if not np.isfinite(subject.data).all():
             raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
         model, total = self.build(), subject.geometry.shape[2]
+        name = getattr(model, "weights", "")
+        card = weights.card(name) if name else {}
+        job = f"{self.name}-{self.job}"
         solved = []
         for index in range(total):
             scan = self.scan(subject.data[0, :, :, index].T)
-            solved.append(slicewise.solve(model, scan, self.draws, seed + index, subject.channels[0]))
+            wider = slicewise.widening(card, job)
+            solved.append(slicewise.solve(model, scan, self.draws, seed + index, subject.channels[0], wider))
             progress("enhancing slices", index + 1, total)
-        from veridical.models import weights
-
-        name = getattr(model, "weights", "")
-        card = weights.card(name) if name else {}
         grid = subject.geometry if self.job == "denoise" else finer(subject.geometry)
-        return slicewise.assemble(solved, model, card, grid, f"{self.name}-{self.job}", subject.channels[0], subject.units)
+        return slicewise.assemble(solved, model, card, grid, job, subject.channels[0], subject.units)
 
     def scan(self, image: Array) -> Scan:
         """Turn one slice `(y, x)` into a prepared scan: fully sampled, or the centre of a k-space twice as large."""

@@ -63,12 +63,12 @@ class Reconstruct(Task):
         if not np.isfinite(subject.data).all():
             raise InputError("The k-space holds NaN or infinite values; repair the file or leave those samples out as zeros.")
         solver, contrast = self.build(), str(subject.header.get("contrast") or "other")
-        total = subject.data.shape[0]
+        total, card = subject.data.shape[0], self.card()
+        wider = slicewise.widening(card, self.name)
         solved = []
         for index, scan in enumerate(self.scans(subject)):
-            solved.append(slicewise.solve(solver, scan, self.draws, seed + index, contrast))
+            solved.append(slicewise.solve(solver, scan, self.draws, seed + index, contrast, wider))
             progress("reconstructing slices", index + 1, total)
-        card = self.card()
         return slicewise.assemble(solved, solver, card, subject.geometry, self.name, contrast, "a.u.")
 
     def scans(self, measurement: Measurement) -> Iterator[Scan]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from veridical.audit.consistency import consistency
@@ -16,21 +17,21 @@ from veridical.audit.evidence import evidence, local_variance, split
 from veridical.audit.interval import Calibration, interval
 from veridical.audit.scope import Scope
 from veridical.models.base import MRIModel
-from veridical.models.brain_prior import BrainPrior
 from veridical.models.prepared_scan import Scan, root_sum_of_squares
 from veridical.physics.fourier import fft, ifft
 from veridical.physics.masks import fully_sampled_centre
 from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Verdict
 
-PRIOR_DRAWS = 8
-PRIOR_STEPS = 4
 MAP_ERROR = 0.05
 """Share of the signal by which estimated coil maps may be wrong; without it a clean scan would never be consistent."""
 SMOOTHING = 2.0
 """Gaussian width in voxels over which variances of few draws are averaged."""
 DETAIL = 0.25
 """Evidence is about what lies beyond the fully sampled centre, or beyond this share of it where all was sampled."""
-ABOUT = "detail finer than the fully sampled centre of k-space, which is measured in every voxel"
+ABOUT = (
+    "detail finer than the fully sampled centre of k-space, which is measured in every voxel; what could have been "
+    "otherwise is taken from the energy of such detail in this image"
+)
 WORST: tuple[Verdict, ...] = ("not_run", "pass", "warn", "fail")
 
 
@@ -49,7 +50,7 @@ class Solved:
     descriptors: Mapping[str, float]
 
 
-def solve(model: MRIModel, scan: Scan, draws: int, seed: int, contrast: str) -> Solved:
+def solve(model: MRIModel, scan: Scan, draws: int, seed: int, contrast: str, widening: float = 1.0) -> Solved:
     """Solve one slice and compute what can be said about it.
 
     Args:
@@ -58,6 +59,7 @@ def solve(model: MRIModel, scan: Scan, draws: int, seed: int, contrast: str) -> 
         draws: how many; a model without randomness gives one, and then there is no spread and no evidence.
         seed: of the draws.
         contrast: name for the condition.
+        widening: by which the spread of the draws must grow to be calibrated; from `widening`.
     """
     images = model.solve(scan, draws, seed, contrast)
     mean = images.mean(0)
@@ -76,22 +78,38 @@ def solve(model: MRIModel, scan: Scan, draws: int, seed: int, contrast: str) -> 
         magnitude(unmeasured),
         every,
         spread,
-        _evidence(model, scan, images, seed, contrast) if many else None,
+        _evidence(scan, images, widening) if many else None,
         scan.scale,
         residual,
         describe_scan(scan.kspace.numpy(), scan.operator.mask.numpy(), scan.start[0].numpy(), scan.sigma),
     )
 
 
-def _evidence(model: MRIModel, scan: Scan, images: Tensor, seed: int, contrast: str) -> Array | None:
-    """Return the evidence `(y, x)` for detail beyond the fully sampled centre, or None when the model is no prior."""
-    if not isinstance(model, BrainPrior):
-        return None
-    prior = BrainPrior(PRIOR_STEPS, model.weights, model.device).imagine(scan, PRIOR_DRAWS, seed + 1, contrast)
-    mask = scan.operator.mask.numpy() > 0
-    posterior, imagined = (detail(group.sum(1), mask).numpy()[:, None] for group in (images, prior))
-    before = local_variance(imagined, 2 * SMOOTHING)
-    return np.asarray(evidence(posterior, np.maximum(before, 1e-6), SMOOTHING)[0])
+def _evidence(scan: Scan, images: Tensor, widening: float) -> Array:
+    """Return the evidence `(y, x)` for detail beyond the fully sampled centre.
+
+    The variance before the measurement is that of the detail of an image like this one: by the law of total variance the
+    mean energy of the posterior mean's detail over the object, plus the mean posterior variance.
+
+    Args:
+        scan: the slice.
+        images: draws `(draw, set, y, x)`.
+        widening: by which the spread of the draws must grow to be calibrated.
+    """
+    draws = detail(images.sum(1), scan.operator.mask.numpy() > 0).numpy()[:, None] * widening
+    inside = np.clip(scan.support[0].numpy(), 1e-6, None)
+    within = local_variance(draws)[0]
+    energy = np.abs(draws.mean(0)[0] / widening) ** 2
+    before = float(np.average(energy + within, weights=inside))
+    return np.asarray(evidence(draws, max(before, 1e-12), SMOOTHING)[0])
+
+
+def widening(card: Mapping[str, Any], task: str) -> float:
+    """Return how much wider than the draws a calibrated normal distribution is; 1 where there is no calibration."""
+    if task not in card.get("calibration", {}):
+        return 1.0
+    calibration = Calibration.from_dict(card["calibration"][task])
+    return float(calibration.multiplier / stats.norm.ppf(0.5 + calibration.level / 2))
 
 
 def detail(image: Tensor, mask: Array) -> Tensor:

@@ -18,7 +18,7 @@ from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Derived, Score
 from veridical.workflow.train import write_text
 
-PATIENT = 1
+PATIENT = 2
 COHORT_SEED = 424_242
 """A seed that no recipe trains on."""
 METHODS = ("zero-filled", "wavelet", "unrolled", "brain-prior")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,11 +26,13 @@ from veridical.datasets.mri_rehearsal import Rehearsal, rehearse
 from veridical.datasets.rendering import render
 from veridical.datasets.scanners import CONTRASTS
 from veridical.errors import FormatError, SettingError, nearest
+from veridical.io.guards import replacing
 from veridical.models.base import Trainable, pick_device
 from veridical.models.prepared_scan import Scan, prepare, root_sum_of_squares
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.task import Progress, silent
 
+SOURCES = ("cohort", "openms", "ixi", "sarcoma")
 STRIP = 96
 VALIDATION_COHORT = 1_000_000
 T = TypeVar("T")
@@ -66,6 +67,13 @@ class Training:
     workers: int = 1
     """Processes that prepare scans; 0 prepares them in the loop. Does not change the result."""
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.checkpoint, self.validate) < 1 or self.workers < 0:
+            raise SettingError(
+                f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = {self.validate}, workers = {self.workers}; "
+                "expected at least 1 of the first three, and 0 or more workers."
+            )
+
 
 @dataclass(frozen=True)
 class Data:
@@ -89,7 +97,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """Read a recipe; unknown tables and keys are refused."""
+        """Read a recipe; unknown tables and keys, and values of another type, are refused."""
         try:
             tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError) as error:
@@ -147,6 +155,7 @@ class Run:
 
     def loop(self, progress: Progress) -> None:
         """Train up to the recipe's number of steps."""
+        self.forget()
         settings, losses, since = self.plan.training, [], time.perf_counter()
         for pieces in self.source.loader(range(self.step, settings.steps), settings.workers):
             for group in self.optimizer.param_groups:
@@ -188,6 +197,14 @@ class Run:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def forget(self) -> None:
+        """Drop the lines of the log that lie beyond the step at which training goes on."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+        if len(kept) < len(lines):
+            write_text(path, "".join(f"{line}\n" for line in kept))
+
     def save(self) -> None:
         """Write a checkpoint: a temporary name first, then renamed."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
@@ -198,16 +215,26 @@ class Run:
         write_tensors(self.folder / "checkpoint.safetensors", tensors, meta)
 
     def restore(self) -> None:
-        """Go back to the last checkpoint, if there is one."""
-        from safetensors import safe_open
+        """Go back to the last checkpoint, if there is one.
+
+        Raises:
+            FormatError: it is damaged, or of another net.
+        """
+        from safetensors import SafetensorError, safe_open
 
         path = self.folder / "checkpoint.safetensors"
         if not path.is_file():
             return
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        self.net.load_state_dict(_under(tensors, "net."))
+        try:
+            with safe_open(path, "pt") as file:
+                meta = file.metadata()
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            self.net.load_state_dict(_under(tensors, "net."))
+        except (SafetensorError, RuntimeError) as error:
+            raise FormatError(
+                f"The checkpoint {path} is damaged or of another net than the recipe's ({str(error).splitlines()[-1].strip()}). "
+                "Train without --resume, or into another folder."
+            ) from error
         self.average = {key: value.to(self.device) for key, value in _under(tensors, "average.").items()}
         state = self.optimizer.state_dict()
         slots: dict[int, dict[str, Tensor]] = {}
@@ -241,6 +268,12 @@ class Source(torch.utils.data.Dataset[list[Piece]]):
     def __init__(self, data: Data, seed: int, validation: bool = False) -> None:
         self.seed, self.validation = seed, validation
         self.cohort = refuse_testing_only(Cohort(seed + VALIDATION_COHORT * validation))
+        for name, weight in data.sources.items():
+            if name not in SOURCES or not weight > 0:
+                raise SettingError(
+                    f"The recipe trains on {name!r} with weight {weight}; expected a known source and a weight above 0. "
+                    f"{nearest(name, SOURCES)}"
+                )
         real = [name for name in sorted(data.sources) if name != "cohort"]
         self.pools = {name: pool.load(name, data.held_out, validation) for name in real}
         self.names = [name for name in sorted(data.sources) if name == "cohort" or self.pools[name]]
@@ -326,24 +359,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     from safetensors.torch import save_file
 
     whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(whole, temporary, metadata=dict(meta))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata=dict(meta))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _table(cls: type[T], values: Mapping[str, Any]) -> T:
+    name, usual = cls.__name__.lower(), cls()
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    for key in values:
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key, value in given.items():
         if key not in known:
-            raise SettingError(f"The recipe's [{cls.__name__.lower()}] table has no key {key!r}. {nearest(key, known)}")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            raise SettingError(f"The recipe's [{name}] table has no key {key!r}. {nearest(key, known)}")
+        kind = type(getattr(usual, key))
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise SettingError(
+                f"The recipe's [{name}] {key} = {value!r}; expected {kind.__name__}, such as {getattr(usual, key)!r}."
+            )
+    return cls(**given)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,0 +1,276 @@
+"""Laws of training: a killed run goes on to the same weights, the step decides the data, recipes are read strictly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import toys
+from veridical.datasets import pool
+from veridical.datasets.cohort import Cohort
+from veridical.datasets.cohort_b import CohortB
+from veridical.datasets.mri_rehearsal import Rehearsal
+from veridical.errors import FormatError, SettingError
+from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.workflow import train as training
+from veridical.workflow.train import Data, Recipe, Source, Training, cut, rate, refuse_testing_only, train
+
+STEPS = 5
+FILES = {"checkpoint.safetensors", "log.jsonl", "toy.safetensors", "toy.json"}
+
+
+class Killed(Exception):
+    """Stands for a power cut."""
+
+
+def stop_at(step: int) -> training.Progress:
+    def progress(what: str, done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path) -> Path:
+    return toys.recipe(folder / "toy.toml", "unrolled", steps=STEPS, checkpoint=2)
+
+
+@pytest.fixture(scope="module")
+def whole(plan: Path, folder: Path) -> Path:
+    """An uninterrupted run: its folder."""
+    return train(plan, folder / "whole").parent
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs ended in the same weights and in the same state to go on from, to the bit."""
+    mine, theirs = (load_file(path / "checkpoint.safetensors") for path in (one, other))
+    alike = mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
+    return alike and (one / "toy.safetensors").read_bytes() == (other / "toy.safetensors").read_bytes()
+
+
+def steps(run: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("killed", [3, 4])
+def test_a_killed_run_goes_on_to_the_same_weights(plan: Path, whole: Path, tmp_path: Path, killed: int) -> None:
+    """Killed between checkpoints (steps are lost) and right after one."""
+    with pytest.raises(Killed):
+        train(plan, tmp_path, progress=stop_at(killed))
+    assert not (tmp_path / "toy.safetensors").exists()
+    train(plan, tmp_path, resume=True)
+    assert same(tmp_path, whole)
+    assert steps(tmp_path) == steps(whole) == [2, 4, 5]
+
+
+def test_processes_that_prepare_scans_do_not_change_the_result(folder: Path, whole: Path) -> None:
+    several = toys.recipe(folder / "several" / "toy.toml", "unrolled", steps=STEPS, checkpoint=2, workers=1)
+    assert same(train(several, folder / "workers").parent, whole)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(plan: Path, whole: Path) -> None:
+    before = (whole / "toy.safetensors").read_bytes()
+    train(plan, whole, resume=True)
+    assert (whole / "toy.safetensors").read_bytes() == before
+    assert steps(whole) == [2, 4, 5]
+
+
+def test_starting_anew_forgets_the_log_of_the_run_before(plan: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(plan, tmp_path, progress=stop_at(2))
+        assert steps(tmp_path) == [2]
+
+
+def test_nothing_half_written_is_left(whole: Path) -> None:
+    assert {path.name for path in whole.iterdir()} == FILES
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    training.write_tensors(path, {"a": torch.ones(2)}, {})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        training.write_tensors(path, {"a": torch.zeros(2)}, {"step": 3})  # type: ignore[dict-item]
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_the_weights_are_the_moving_average_in_half_precision(whole: Path) -> None:
+    kept, state = load_file(whole / "toy.safetensors"), load_file(whole / "checkpoint.safetensors")
+    for key, value in kept.items():
+        assert value.dtype == torch.float16
+        assert torch.equal(value, state[f"average.{key}"].half())
+    assert any(not torch.equal(state[f"average.{key}"], state[f"net.{key}"]) for key in kept)
+
+
+def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None:
+    card = json.loads((whole / "toy.json").read_text(encoding="utf-8"))
+    recipe = Recipe.read(plan)
+    assert card["model"] == "unrolled"
+    assert card["net"] == {"widths": [8, 8], "cascades": 2}
+    assert card["data"] == {"sources": {"cohort": 1.0}, "held_out": []}
+    assert Training(**card["training"]) == recipe.training
+    assert card["validation"]["step"] == STEPS
+    assert np.isfinite(card["validation"]["net_db"])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other net"])
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused(plan: Path, whole: Path, tmp_path: Path, damage: str) -> None:
+    content = (whole / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "checkpoint.safetensors").write_bytes(content[:-100] if damage == "truncated" else content)
+    other = tmp_path / "toy.toml"
+    other.write_text(plan.read_text(encoding="utf-8").replace("[8, 8]", "[8, 12]"), encoding="utf-8")
+    with pytest.raises(FormatError, match="without --resume"):
+        train(plan if damage == "truncated" else other, tmp_path, resume=True)
+
+
+def test_the_second_simulator_never_trains() -> None:
+    assert refuse_testing_only(Cohort(1)) == Cohort(1)
+    with pytest.raises(SettingError, match="CohortB is for testing only"):
+        refuse_testing_only(CohortB(1))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="cohort-b"):
+        Source(Data({"cohort-b": 1.0}), 0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "word"), [({"cohrt": 1.0}, "'cohort'"), ({"cohort": 0.0}, "above 0"), ({"ixi": -1.0}, "0")]
+)
+def test_unknown_sources_and_weights_that_are_none_are_refused(sources: dict[str, float], word: str) -> None:
+    with pytest.raises(SettingError, match=word):
+        Source(Data(sources), 0)
+
+
+MODEL = '[model]\nname = "unrolled"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (MODEL + "[trainig]\nsteps = 3", "'training'"),
+        (MODEL + "[training]\nstep = 3", "'steps'"),
+        (MODEL + "[data]\nheldout = []", "'held_out'"),
+        (MODEL + "[training]\nsteps = 0", "steps = 0"),
+        (MODEL + "[training]\ncheckpoint = 0", "checkpoint = 0"),
+        (MODEL + '[training]\nsteps = "many"', "expected int"),
+        (MODEL + "[training]\nsteps = 2.5", "expected int"),
+        (MODEL + '[data]\nsources = "cohort"', "expected dict"),
+        ("[model]\ncascades = 3", "needs a name"),
+    ],
+)
+def test_a_recipe_is_read_strictly(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingError, match=word):
+        Recipe.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('[model]\nname = "unroled"', "'unrolled'"),
+        ('[model]\nname = "wavelet"', "nothing to train"),
+        ('[model]\nname = "unrolled"\nwidhts = [8]', "'widths'"),
+    ],
+)
+def test_models_that_cannot_train_and_unknown_net_settings_are_refused(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingError, match=word):
+        train(path, tmp_path / "out")
+
+
+def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="cannot be read"):
+        Recipe.read(tmp_path / "none.toml")
+    (tmp_path / "r.toml").write_text("[model", encoding="utf-8")
+    with pytest.raises(FormatError, match="cannot be read"):
+        Recipe.read(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_the_shipped_recipes_are_read(recipe: Path) -> None:
+    plan = Recipe.read(recipe)
+    assert plan.name == plan.model == recipe.stem
+    assert set(plan.data.sources) <= set(training.SOURCES)
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> None:
+    settings = Training(steps=1000, warmup=100, decay_from=0.6)
+    rates = np.array([rate(step, settings) for step in range(1001)])
+    np.testing.assert_allclose(rates[:100], np.arange(1, 101) / 100)
+    np.testing.assert_array_equal(rates[100:600], 1.0)
+    assert rates[800] == pytest.approx(0.5)
+    assert rates[700] == pytest.approx(0.5 * (1 + 2**-0.5))
+    assert (np.diff(rates[600:]) <= 0).all()
+    assert rates[1000] == pytest.approx(0, abs=1e-12)
+    assert rate(0, replace(settings, warmup=0)) == 1
+
+
+@cache
+def drawn(seed: int, step: int, validation: bool = False) -> Rehearsal:
+    return Source(Data(), seed, validation).draw(step)[0]
+
+
+def test_step_and_seed_decide_the_scan() -> None:
+    again = Source(Data(), 3).draw(7)[0]
+    assert torch.equal(drawn(3, 7).kspace, again.kspace)
+    others = [drawn(3, 8), drawn(4, 7), drawn(3, 7, True)]
+    assert all(other.kspace.shape != again.kspace.shape or not torch.equal(other.kspace, again.kspace) for other in others)
+
+
+def test_real_sets_are_drawn_from_by_their_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = toys.magnitude((180, 150)).astype(np.float16)
+    asked: list[tuple[str, tuple[str, ...], bool]] = []
+
+    def load(name: str, held_out: tuple[str, ...], validation: bool) -> list[pool.PoolSlice]:
+        asked.append((name, held_out, validation))
+        return [] if validation else [pool.PoolSlice(picture, "FLAIR", "one")]
+
+    monkeypatch.setattr(pool, "load", load)
+    data = Data({"cohort": 1.0, "ixi": 3.0}, ("IXI049",))
+    source, unseen = Source(data, 0), Source(data, 0, validation=True)
+    assert asked == [("ixi", ("IXI049",), False), ("ixi", ("IXI049",), True)]
+    assert source.names == ["cohort", "ixi"]
+    np.testing.assert_allclose(source.weights, [0.25, 0.75])
+    assert unseen.names == ["cohort"], "a set without held-out patients is not validated on"
+
+
+def test_line_wise_scans_are_cut_into_strips_that_are_the_same_problem() -> None:
+    found = next(scan for scan in (drawn(0, step) for step in range(20)) if scan.linewise and scan.kspace.shape[0] > 1)
+    pieces = cut(found, np.random.default_rng(0))
+    assert len(pieces) == 2
+    full = CartesianMRI(found.mask, found.maps)
+    for scan, truth, contrast in pieces:
+        assert truth.shape[-2:] == scan.kspace.shape[-2:] == (training.STRIP, found.mask.shape[1])
+        assert contrast == found.contrast
+        row = next(
+            r
+            for r in range(found.mask.shape[0] - training.STRIP + 1)
+            if torch.equal(found.maps[..., r : r + training.STRIP, :], scan.operator.maps)
+        )
+        torch.testing.assert_close(truth * scan.scale, found.truth[..., row : row + training.STRIP, :])
+        misfit = scan.operator.forward(truth) - scan.kspace
+        whole = Rehearsal(
+            full.forward(found.truth) - found.kspace, found.mask, found.maps, found.truth, found.sigma, contrast
+        ).strip(row, training.STRIP)
+        torch.testing.assert_close(misfit * scan.scale, whole.kspace, atol=1e-4, rtol=0)
+
+
+def test_scans_that_are_not_line_wise_stay_whole() -> None:
+    found = next(scan for scan in (drawn(0, step) for step in range(40)) if not scan.linewise)
+    (piece,) = cut(found, np.random.default_rng(0))
+    assert piece[0].kspace.shape == found.kspace.shape
