@@ -15,10 +15,10 @@ def main() -> None:
     print(f"## cohort-b, {patients} test patients, one axial slice each\n")
     print(trial.summary(trial.trial(patients)))
     print("\n## Evidence where a small lesion would hide\n")
-    for name, value in trial.hidden_detail(min(20, patients)).items():
+    for name, value in trial.hidden_detail(min(12, patients)).items():
         print(f"- {name}: {value:.3f}")
     print("\n## Shifts, brain-prior\n")
-    for outcomes in trial.shifts(min(20, patients)).values():
+    for outcomes in trial.shifts(min(12, patients)).values():
         print(trial.summary(outcomes), "\n")
 
 
