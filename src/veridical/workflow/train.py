@@ -231,8 +231,9 @@ class Run:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             self.net.load_state_dict(_under(tensors, "net."))
         except (SafetensorError, RuntimeError) as error:
+            last = str(error).splitlines()[-1].strip()
             raise FormatError(
-                f"The checkpoint {path} is damaged or of another net than the recipe's ({str(error).splitlines()[-1].strip()}). "
+                f"The checkpoint {path} is damaged or of another net than the recipe's ({last}). "
                 "Train without --resume, or into another folder."
             ) from error
         self.average = {key: value.to(self.device) for key, value in _under(tensors, "average.").items()}
