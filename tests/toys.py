@@ -6,6 +6,7 @@ import atexit
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from veridical.audit.interval import Calibration
+from veridical.models import brain_prior, unrolled
+from veridical.models import weights as shipped_weights
 from veridical.models.prepared_scan import Scan
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
@@ -99,6 +102,26 @@ def calibrated() -> Path:
     card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8")) | {"calibration": dict.fromkeys(jobs, band)}
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return path
+
+
+@contextmanager
+def shipped() -> Iterator[Path]:
+    """Let the toys take the place of the shipped weights: gives their folder, and afterwards the shipped ones are back."""
+    folder, before = Path(_folder()) / "shipped", shipped_weights.FOLDER
+    folder.mkdir(exist_ok=True)
+    for name, source in (("unrolled", weights("unrolled")), ("brain-prior", calibrated())):
+        for suffix in (".safetensors", ".json"):
+            (folder / name).with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
+    shipped_weights.FOLDER = folder
+    kept = (unrolled._net, brain_prior._net, shipped_weights.fingerprint)
+    for memory in kept:
+        memory.cache_clear()
+    try:
+        yield folder
+    finally:
+        shipped_weights.FOLDER = before
+        for memory in kept:
+            memory.cache_clear()
 
 
 @cache

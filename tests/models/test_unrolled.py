@@ -1,4 +1,4 @@
-"""Laws of the unrolled model: its training loss, its estimate, and adaptation to the scan itself."""
+"""Laws of the unrolled model: its training loss and its estimate."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from torch import Tensor
 
 import toys
 from veridical.errors import SettingError
-from veridical.models.adaptation import withhold
 from veridical.models.base import channels_last, pick_device
 from veridical.models.prepared_scan import Scan
 from veridical.models.unrolled import Unrolled
 from veridical.nets.unrolled import UnrolledNet
-from veridical.physics.masks import fully_sampled_centre
 
 SETTINGS = {"cascades": 2, "widths": (4, 6)}
 
@@ -77,29 +75,6 @@ def test_the_estimate_grows_with_the_data() -> None:
     found = model().solve(scan(), 1, 0, "T1w")
     larger = model().solve(next(toys.scans(1000.0)), 1, 0, "T1w")
     torch.testing.assert_close(larger, found, atol=2e-3, rtol=0)
-
-
-def test_adaptation_changes_the_estimate_but_not_the_weights() -> None:
-    of = scan()
-    plain = model().solve(of, 1, 0, "T1w")
-    adapted = model(adapt=10).solve(of, 1, 0, "T1w")
-    assert torch.equal(adapted, model(adapt=10).solve(of, 1, 0, "T1w"))
-    assert torch.equal(plain, model().solve(of, 1, 0, "T1w"))
-    assert float((adapted - plain).abs().max()) < 0.5
-
-
-@pytest.mark.parametrize("whole_lines", [True, False])
-def test_samples_are_withheld_outside_the_centre_by_lines_where_lines_were_taken(whole_lines: bool) -> None:
-    mask = scan().operator.mask.clone()
-    if not whole_lines:
-        mask[5, ::4] = 0
-    hidden = withhold(mask, 0.4, torch.Generator().manual_seed(0))
-    assert not (hidden & (mask == 0)).any()
-    assert not hidden[fully_sampled_centre(mask.numpy() > 0)].any()
-    assert bool((hidden == hidden[:1]).all()) == whole_lines
-    outside = mask > 0
-    outside[fully_sampled_centre(mask.numpy() > 0)] = False
-    assert 0.15 < float(hidden.sum() / outside.sum()) < 0.7
 
 
 def test_an_unknown_setting_of_the_net_is_refused_with_the_nearest() -> None:

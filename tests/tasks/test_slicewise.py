@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 
@@ -69,6 +70,24 @@ def test_the_estimate_of_a_sampler_is_the_mean_of_its_complex_draws_and_the_spre
     np.testing.assert_allclose((found.spread**2).mean(), found.draws.var(0, ddof=1).mean(), rtol=0.1)
     assert found.evidence is not None
     assert 0 <= found.evidence.min() <= found.evidence.max() <= 1
+
+
+def test_draws_are_widened_to_the_calibrated_width() -> None:
+    """A multiplier of 1.645 at 90 % is that of a normal distribution as wide as the draws."""
+    card = json.loads(toys.calibrated().with_suffix(".json").read_text(encoding="utf-8"))
+    assert slicewise.widening(card, "reconstruct") == pytest.approx(2.0 / 1.6449, rel=1e-3)
+    assert slicewise.widening(card, "unknown") == slicewise.widening({}, "reconstruct") == 1.0
+
+
+def test_evidence_falls_as_the_draws_are_widened() -> None:
+    scan = next(toys.scans())
+    model = BrainPrior(2, str(toys.weights("brain-prior")), "cpu")
+    means = []
+    for wider in (1.0, 4.0, 16.0):
+        found = slicewise.solve(model, scan, 4, 7, "T1w", wider).evidence
+        assert found is not None
+        means.append(float(found.mean()))
+    assert means[0] > means[1] > means[2]
 
 
 def test_slices_lie_along_z_with_x_first() -> None:

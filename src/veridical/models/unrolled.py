@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from veridical.models import weights
-from veridical.models.adaptation import adapt
 from veridical.models.base import MRIModel, Trainable, make, pick_device
 from veridical.models.prepared_scan import Scan
 from veridical.nets.unrolled import UnrolledNet
@@ -26,8 +25,6 @@ class Unrolled(MRIModel, Trainable):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
-    adapt: int = 0
-    """Corrections by withheld samples of the scan itself before it is reconstructed; 0 for none. Some 0.5 s each."""
 
     @property
     def weights_hash(self) -> str:
@@ -36,8 +33,6 @@ class Unrolled(MRIModel, Trainable):
     def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
         device = pick_device(self.device)
         net, here = _net(self.weights, device), scan.to(device)
-        if self.adapt:
-            net = adapt(net, lambda chosen, part: _run(chosen, part)[-1][0], here, self.adapt, seed)
         return self.predict(net, here, contrast)[None].cpu()
 
     @classmethod

@@ -33,8 +33,6 @@ class Reconstruct(Task):
     """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    adapt: int = 0
-    """For unrolled: corrections by withheld samples of the scan itself, at most; 0 for none. Some 0.5 s a slice each."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.sets not in (1, 2):
@@ -109,7 +107,7 @@ class Reconstruct(Task):
 
     def build(self) -> MRIModel:
         """Return the solver with these settings."""
-        return solver(self.model, self.weights, steps=self.steps, device=self.device, adapt=self.adapt)
+        return solver(self.model, self.weights, steps=self.steps, device=self.device)
 
 
 MOST_COILS = 12

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from veridical.errors import InputError
+from veridical.errors import InputError, SettingError
 from veridical.metrics.nmse import nmse
 from veridical.metrics.psnr import psnr
 from veridical.metrics.ssim import ssim
@@ -76,10 +76,7 @@ def retrospective(
     jobs = [(kind, factor, seed) for kind, factor in patterns for seed in range(seeds)]
     rows = []
     for number, (kind, factor, seed) in enumerate(jobs):
-        if kind == "uniform":
-            mask = masks.uniform(kspace.shape[1:], factor, CENTRE, seed, acquired)
-        else:
-            mask = masks.variable_density(kspace.shape[1:], factor, CENTRE, seed, acquired=acquired)
+        mask = _pattern(kind, kspace.shape[1:], factor, seed, acquired)
         for method in methods:
             start = time.perf_counter()
             images = [np.sqrt((np.abs(c) ** 2).sum(0)) for c in solve(method)(kspace * mask, mask)]
@@ -96,14 +93,19 @@ def withheld(kspace: Array, methods: Sequence[str] = (*OURS, *PEERS), seeds: int
 
     Returns:
         Rows with `error`: the norm of predicted minus measured over the norm of the measured withheld samples, all coils.
+
+    Raises:
+        InputError: nothing was sampled outside the fully sampled centre.
     """
     sampled = np.abs(kspace).sum(0) > 0
     centre = masks.fully_sampled_centre(sampled)
     outside = sampled.copy()
     outside[centre] = False
+    candidates = np.flatnonzero(outside)
+    if len(candidates) == 0:
+        raise InputError("Nothing was sampled outside the fully sampled centre of k-space, so nothing can be withheld.")
     rows = []
     for seed in range(seeds):
-        candidates = np.flatnonzero(outside)
         chosen = np.random.default_rng(seed).choice(candidates, round(WITHHELD * len(candidates)), replace=False)
         hidden = np.zeros(sampled.size, dtype=bool)
         hidden[chosen] = True
@@ -143,7 +145,7 @@ def measurement(kspace: Array, mask: Array, contrast: str = "other") -> Measurem
 
 def rss(kspace: Array) -> Array:
     """Return the root-sum-of-squares image `(y, x)` of k-space `(coil, ky, kx)`."""
-    return np.asarray(root_sum_of_squares(ifft(torch.from_numpy(kspace))).numpy())
+    return np.asarray(root_sum_of_squares(ifft(torch.from_numpy(np.array(kspace)))).numpy())
 
 
 def head_mask(image: Array) -> Array:
@@ -184,6 +186,15 @@ def bench(kspace: Array, seeds: int = 5, methods: Sequence[str] = (), progress: 
 def _contiguous(columns: Array) -> bool:
     where = np.flatnonzero(columns)
     return len(where) > 0 and bool(columns[where[0] : where[-1] + 1].all())
+
+
+def _pattern(kind: str, shape: tuple[int, ...], factor: int, seed: int, acquired: slice) -> Array:
+    size = (shape[0], shape[1])
+    if kind == "uniform":
+        return masks.uniform(size, factor, CENTRE, seed, acquired)
+    if kind == "variable":
+        return masks.variable_density(size, factor, CENTRE, seed, acquired=acquired)
+    raise SettingError(f"There is no pattern {kind!r}; expected uniform or variable.")
 
 
 def _scores(image: Array, reference: Array, head: Array, peak: float) -> dict[str, float]:
