@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from veridical.errors import MissingExtra, VeridicalError
+from veridical.physics.fourier import fft
 from veridical.types import Array
 
 WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01)
@@ -43,8 +45,15 @@ def bart(kspace: Array, maps: int, regularizer: str, weights: tuple[float, ...] 
         for weight in weights:
             seconds = calibration + _run(at, "pics", "-S", "-R", f"{regularizer}:{weight}", "-i60", "kspace", "maps", "image")
             image = _read(at / "image").reshape(rows, columns, 1, maps)
-            found.append((weight, np.moveaxis((sensitivity * image).sum(-1), -1, 0), seconds))
+            found.append((weight, _turned(np.moveaxis((sensitivity * image).sum(-1), -1, 0), kspace), seconds))
         return found
+
+
+def _turned(images: Array, kspace: Array) -> Array:
+    """Undo the constant phase by which BART's centred transform differs (a sign where half the matrix is odd)."""
+    predicted = fft(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+    product = np.vdot(predicted[kspace != 0], kspace[kspace != 0])
+    return np.asarray(images * (product / max(abs(product), 1e-30))).astype(np.complex64)
 
 
 def _run(folder: Path, *words: str) -> float:
