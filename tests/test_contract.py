@@ -68,7 +68,8 @@ def image() -> Image:
 def scan(measurement: Measurement) -> Scan:
     """The measurement made ready for a model."""
     mask = torch.from_numpy(measurement.operator.mask[0].astype(np.float32))
-    return prepare(torch.from_numpy(measurement.data[0].copy()), mask, torch.from_numpy(coils(SIZE))[None], 0.005)
+    maps = torch.from_numpy(coils(SIZE))[None]
+    return prepare(torch.from_numpy(measurement.data[0].copy()), mask, torch.cat([maps, torch.zeros_like(maps)]), 0.005)
 
 
 @pytest.fixture(scope="module", params=[(name, by) for name in TASKS for by in ("", "wavelet")], ids=lambda p: " by ".join(p))

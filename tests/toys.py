@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from veridical.audit.interval import Calibration
+from veridical.datasets.examination import Examination
 from veridical.models import brain_prior, unrolled
 from veridical.models import weights as shipped_weights
 from veridical.models.prepared_scan import Scan
@@ -23,7 +24,7 @@ from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft
 from veridical.tasks.reconstruct import Reconstruct
-from veridical.types import Array, Geometry, Measurement, Noise
+from veridical.types import Array, Geometry, Image, Measurement, Noise
 from veridical.workflow.train import train
 
 SIZE = (48, 40)
@@ -66,6 +67,14 @@ def scans(factor: float = 1.0) -> Iterator[Scan]:
     scanned = measurement()
     noise = replace(scanned.noise, level=factor * SIGMA)
     return Reconstruct(model="zero-filled").scans(replace(scanned, data=factor * scanned.data, noise=noise))
+
+
+def examination() -> Examination:
+    """The measurement with its truth and a brain; the bright hole is a lesion."""
+    scanned, y_x = measurement(), magnitude()
+    truth = Image(y_x.T[None, :, :, None], scanned.geometry, "a.u.", ("T2w",))
+    brain, lesions = (y_x > 0.1).T[..., None], (y_x > 0.8).T[..., None]
+    return Examination(scanned, truth, brain, lesions, "toy")
 
 
 def magnitude(size: tuple[int, int] = SIZE) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,18 @@ from veridical.io.files import read
 from veridical.types import Measurement
 from veridical.workflow import demo as module
 from veridical.workflow.demo import METHODS, demo
-
-toy = toys
+from veridical.workflow.train import VALIDATION_COHORT, Recipe
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the demo wrote, with the toys in the place of the shipped weights."""
     seen: list[tuple[str, int, int]] = []
     with toys.shipped():
         report = demo(tmp_path_factory.mktemp("demo") / "out", lambda *step: seen.append(step))
     assert seen[-1] == ("demo", 4, 4)
     assert report.name == "report.html"
-    yield report.parent
+    return report.parent
 
 
 def test_the_scan_is_there_to_be_reconstructed_by_hand(folder: Path) -> None:
@@ -54,8 +52,6 @@ def test_the_report_holds_everything_itself_and_names_all_methods(folder: Path) 
 
 
 def test_the_patient_has_a_lesion_and_is_of_a_cohort_that_no_recipe_trains_on(folder: Path) -> None:
-    from veridical.workflow.train import VALIDATION_COHORT, Recipe
-
     recipes = (Path(__file__).parents[2] / "recipes").glob("*.toml")
     seeds = {Recipe.read(path).training.seed for path in recipes}
     assert module.COHORT_SEED not in seeds | {seed + VALIDATION_COHORT for seed in seeds}

@@ -47,5 +47,5 @@ def test_the_bench_takes_the_best_of_five_weights(monkeypatch: pytest.MonkeyPatc
 
 @installed
 def test_what_bart_says_when_it_fails_is_passed_on() -> None:
-    with pytest.raises(VeridicalError, match="bart pics .* failed"):
+    with pytest.raises(VeridicalError, match=r"bart pics .* failed"):
         peers.bart(toys.kspace(SIZE).numpy(), 1, "Q:nonsense", weights=(1e-3,))

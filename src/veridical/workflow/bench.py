@@ -1,7 +1,8 @@
 """Compare reconstructions of a real scan: retrospective undersampling against the full scan, or withheld samples.
 
 The reference of a fully sampled scan is its root-sum-of-squares image; scores are taken inside the head. A scan that was
-undersampled when it was made has no reference: a fifth of its samples outside the fully sampled centre is withheld and predicted.
+undersampled when it was made has no reference: a fifth of its samples outside the fully sampled centre is withheld and
+predicted.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Solve = Callable[[Array, Array], list[Array]]
 
 @dataclass(frozen=True)
 class Row:
-    """One method under one pattern and seed. `best_of` counts the settings the best was chosen from, by the reference itself."""
+    """One method under one pattern and seed. `best_of`: the settings that the best was chosen from, by the reference itself."""
 
     pattern: str
     seed: int
