@@ -14,7 +14,13 @@ from torch import Tensor
 
 
 def fista(
-    normal: Callable[[Tensor], Tensor], adjoint: Tensor, start: Tensor, threshold: float, iterations: int, levels: int, seed: int
+    normal: Callable[[Tensor], Tensor],
+    adjoint: Tensor,
+    start: Tensor,
+    threshold: float,
+    iterations: int,
+    levels: int,
+    seed: int,
 ) -> Tensor:
     """Return an approximate minimizer of `1/2 ||A x - y||^2 + threshold ||Haar details of x||_1`.
 
