@@ -235,8 +235,8 @@ class Evidence:
     """How much of each voxel is owed to the measurement.
 
     Args:
-        map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0 imagined. None where the model gives
-            no draws; `Derived.absent` then says so.
+        map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0 imagined. None where the model
+            gives no draws; `Derived.absent` then says so.
         measured: `A^+ A x`, the part of the estimate that the measurement fixes (linear A), or None.
         unmeasured: `(I - A^+ A) x`, the part that the prior filled in, or None.
         about: what of `x` the map is about where it is not the voxel as it is, in words; empty otherwise.

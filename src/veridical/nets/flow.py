@@ -1,7 +1,7 @@
 """The denoiser of the flow: predicts the clean residual image from the noisy one, an anchor and the measurement.
 
-x-prediction for rectified flow (Liu et al. 2022, arXiv 2209.03003; Lipman et al. 2022, arXiv 2210.02747), started at an estimate of
-the posterior mean as in posterior-mean rectified flow (Ohayon et al. 2024, arXiv 2410.00418): what flows is
+x-prediction for rectified flow (Liu et al. 2022, arXiv 2209.03003; Lipman et al. 2022, arXiv 2210.02747), started at an
+estimate of the posterior mean as in posterior-mean rectified flow (Ohayon et al. 2024, arXiv 2410.00418): what flows is
 `u = (x - anchor) / scale`, so that the noise has the size of what is not known yet, and few steps suffice. It ends in one
 data-consistency step of learned length, so that what was measured is not left to the network alone.
 """
@@ -61,7 +61,8 @@ class FlowNet(nn.Module):
             anchor: the estimate that u is measured from, same shape; zero when nothing was measured.
             hint: what the unrolled model changed, in units of the scale, same shape: large where it is less sure.
             support: `(batch, 1, y, x)`: where the object is.
-            condition: `(batch, 4 + contrasts)`: t, log noise, log sampled fraction, 1 if anything was measured, contrast one-hot.
+            condition: `(batch, 4 + contrasts)`: t, log noise, log sampled fraction, 1 if anything was measured, and the
+                contrast one-hot.
             gradient: maps a u to the gradient of the data's misfit, in units of the scale; None when nothing was measured.
         """
         inputs = torch.cat([to_channels(state), to_channels(anchor), to_channels(hint), support], 1)

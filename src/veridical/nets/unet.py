@@ -6,6 +6,8 @@ which quarters the cost of the widest layers.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,8 +55,8 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
         self.enter = nn.Conv2d(4 * inputs, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths[:-1])
         self.leave = nn.Conv2d(widths[0], 4 * outputs, 3, padding=1)
         nn.init.zeros_(self.leave.weight)

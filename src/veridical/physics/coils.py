@@ -46,8 +46,8 @@ def espirit(
     centre = calibration_region(kspace, mask, calibration)
     if min(centre.shape[-2:]) < kernel + 2:
         raise InputError(
-            f"The fully sampled centre is {tuple(centre.shape[-2:])}; coil maps need at least {kernel + 2} x {kernel + 2} samples. "
-            "Give the maps, or measure more central lines."
+            f"The fully sampled centre is {tuple(centre.shape[-2:])}; coil maps need at least {kernel + 2} x {kernel + 2} "
+            "samples. Give the maps, or measure more central lines."
         )
     kernels, main = _kernels(centre, kernel, threshold)
     field = _autocorrelation(kernels, (rows, columns))

@@ -1,4 +1,4 @@
-"""The main job on the embedded data: a digital patient with a lesion is scanned, reconstructed four ways, compared with the truth."""
+"""The main job on the embedded data: a digital patient is scanned, reconstructed four ways, and compared with the truth."""
 
 from __future__ import annotations
 
