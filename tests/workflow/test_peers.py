@@ -24,15 +24,15 @@ def test_without_bart_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
 
 
 @installed
-@pytest.mark.parametrize("maps", [1, 2])
-def test_coil_images_come_back_in_the_units_and_axes_of_the_data(maps: int) -> None:
-    kspace = toys.kspace(SIZE).numpy()
+@pytest.mark.parametrize(("maps", "size"), [(1, SIZE), (2, SIZE), (1, (64, 62))])
+def test_coil_images_come_back_in_the_units_axes_and_phase_of_the_data(maps: int, size: tuple[int, int]) -> None:
+    kspace = toys.kspace(size).numpy()
     reference = ifft(torch.from_numpy(kspace)).numpy()
     ((weight, images, seconds),) = peers.bart(kspace, maps, "W:3:0", weights=(1e-4,))
     assert weight == 1e-4
     assert seconds > 0
     assert images.shape == kspace.shape
-    inside = toys.magnitude(SIZE) > 0.1
+    inside = toys.magnitude(size) > 0.1
     assert np.linalg.norm((images - reference)[:, inside]) < 0.1 * np.linalg.norm(reference[:, inside])
     scale = np.vdot(reference[:, inside], images[:, inside]) / np.vdot(reference[:, inside], reference[:, inside])
     assert scale == pytest.approx(1, abs=0.05)

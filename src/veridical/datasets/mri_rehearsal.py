@@ -1,8 +1,8 @@
 """Rehearsed scans: any magnitude slice becomes a raw multi-coil MR scan with known truth, to train on.
 
-A slice is warped, given another contrast, a smooth phase and coils, placed in a field of view that may be too small for it
-(then it wraps around), sampled, and disturbed by noise. Coil maps are estimated from the rehearsed data as they would be on a real scan,
-so that training sees their errors too.
+A slice is warped, given another contrast, a smooth phase and coils, placed in a field of view that may be too small for
+it (then it wraps around), sampled, and disturbed by noise. Coil maps are estimated from the rehearsed data as they would
+be on a real scan, so that training sees their errors too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """An unrolled proximal gradient: data-consistency steps and one shared U-Net in turn.
 
 After Hammernik et al. 2018 (variational network, 10.1002/mrm.26977) and Sriram et al. 2020 (end-to-end VarNet, arXiv
-2004.06688); it starts from a short L1-wavelet reconstruction, works on one image per map set (soft SENSE), and shares one network over all cascades, told which it is in.
+2004.06688); it starts from a short L1-wavelet reconstruction, works on one image per map set (soft SENSE), and shares one
+network over all cascades, told which it is in.
 """
 
 from __future__ import annotations
