@@ -33,9 +33,8 @@ def main() -> None:
         rows.append(error_features(scan, image - scan.start))
     fit, *_ = np.linalg.lstsq(np.array(rows), np.array(levels), rcond=None)
     left = np.array(levels) - np.array(rows) @ fit
-    print(
-        f"error = {[round(float(c), 3) for c in fit]}  # residual of the log: {left.std():.2f}; without a model {np.std(levels):.2f}"
-    )
+    print(f"error = {[round(float(c), 3) for c in fit]}")
+    print(f"# standard deviation of the log that is left: {left.std():.2f}; without a model {np.std(levels):.2f}")
 
 
 if __name__ == "__main__":
