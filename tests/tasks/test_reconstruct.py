@@ -215,3 +215,11 @@ def test_the_prepared_scan_explains_the_data() -> None:
     image = scan.operator.combine(truth)
     fitted = root_sum_of_squares(scan.operator.coil_images(image))
     torch.testing.assert_close(fitted, toys.picture().abs(), atol=0.05, rtol=0.05)
+
+
+def test_a_band_calibrated_at_other_steps_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Reconstruct.card
+    monkeypatch.setattr(Reconstruct, "card", lambda self: {**told(self), "calibration_steps": 99})
+    found = task()(toys.measurement())
+    assert found.interval is None
+    assert "calibrated for 99 sampler steps" in found.absent["interval"]

@@ -16,6 +16,12 @@ import numpy as np
 from veridical.errors import InputError, SettingError, nearest
 from veridical.types import Array
 
+LICENCES = {
+    "cohort": "made by this package from the MNI152 template",
+    "openms": "CC BY (Lesjak et al. 2016)",
+    "ixi": "CC BY-SA 3.0",
+    "sarcoma": "CC BY 3.0",
+}
 CONTRASTS = {"T1W": "T1w", "T2W": "T2w", "FLAIR": "FLAIR"}
 
 

@@ -156,7 +156,7 @@ def assemble(
             if model.stochastic
             else f"{model.name} gives one estimate; ask a sampler (brain-prior) for 2 or more draws."
         )
-    band = _interval(slices, image, volume(lambda s: s.spread), card, task, absent)
+    band = _interval(slices, image, volume(lambda s: s.spread), model, card, task, absent)
     if found is None:
         absent["evidence"] = f"{model.name} was not asked for several draws of a prior, so no variances can be compared."
     parts = Evidence(
@@ -171,12 +171,23 @@ def assemble(
 
 
 def _interval(
-    slices: Sequence[Solved], image: Image, spread: Array | None, card: Mapping[str, Any], task: str, absent: dict[str, str]
+    slices: Sequence[Solved],
+    image: Image,
+    spread: Array | None,
+    model: MRIModel,
+    card: Mapping[str, Any],
+    task: str,
+    absent: dict[str, str],
 ) -> Interval | None:
     if spread is None:
         return None
     if task not in card.get("calibration", {}):
         absent["interval"] = f"These weights are not calibrated for {task}: `veridical calibrate` needs patients with a truth."
+        return None
+    steps = getattr(model, "steps", None)
+    calibrated = card.get("calibration_steps", steps)
+    if steps != calibrated:  # the spread of the draws changes with the steps, so the band would not hold
+        absent["interval"] = f"The interval is calibrated for {calibrated} sampler steps; this result took {steps}."
         return None
     calibration = Calibration.from_dict(card["calibration"][task])
     scale = float(np.median([s.scale for s in slices]))

@@ -130,6 +130,8 @@ def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress:
         }
     where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient, five contrasts"
     found: dict[str, Calibration] = {job: calibrate(cases(), LEVEL, FLOOR, where) for job, cases in jobs.items()}
+    if jobs:
+        card["calibration_steps"] = Reconstruct().steps
     card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
     card["scope"] = _known_scope(card) or fit_scope(_source(card), scans, progress).to_dict()
     path = weights.find(name).with_suffix(".json")

@@ -34,6 +34,10 @@ from veridical.task import Progress, silent
 
 SOURCES = ("cohort", "openms", "ixi", "sarcoma")
 STRIP = 96
+LIMITS = (
+    "Cartesian MR slices of heads, and a few of limbs; not for diagnosis. Other anatomy, contrasts, patterns and noise levels "
+    "than those rehearsed are outside of what it knows, and the scope check does not find all of them."
+)
 VALIDATION_COHORT = 1_000_000
 T = TypeVar("T")
 Piece = tuple[Scan, Tensor, str]
@@ -255,6 +259,8 @@ class Run:
             "model": self.plan.model,
             "net": dict(self.plan.net),
             "data": {"sources": dict(self.plan.data.sources), "held_out": list(self.plan.data.held_out)},
+            "licences": {name: pool.LICENCES[name] for name in self.plan.data.sources},
+            "limits": LIMITS,
             "training": asdict(self.plan.training),
             "seconds": round(self.seconds),
             "validation": json.loads(lines[-1]),
