@@ -26,7 +26,8 @@ from veridical.types import Derived, Geometry, Image, Interval, Measurement, Noi
 
 TASKS = list(registry.entries("task"))
 MODELS = list(registry.entries("model"))
-METRICS = list(registry.entries("metric"))
+METRICS = [n for n in registry.entries("metric") if "reference" in inspect.signature(registry.get("metric", n)).parameters]
+OTHERS = [name for name in registry.entries("metric") if name not in METRICS]
 SIZE = (48, 40)
 
 
@@ -225,10 +226,56 @@ def compared() -> tuple[Derived, Image, np.ndarray]:
     band = 1.5 * np.abs(error).mean() * rng.uniform(0.5, 1.5, truth.shape).astype(np.float32)
     estimate = truth + error
     interval = Interval(estimate - band, estimate + band, 0.9, 20, "given", "nothing")
+    draws = estimate + rng.normal(0, 0.1, (5, *truth.shape)).astype(np.float32)
     mask = np.zeros(truth.shape[1:], bool)
     mask[2:-2, 2:-2, 2:-2] = True
-    result = Derived(Image(estimate, grid, "a.u.", ("T1w",)), "point estimate", interval=interval)
+    result = Derived(Image(estimate, grid, "a.u.", ("T1w",)), "posterior mean", draws, interval)
     return result, Image(truth, grid, "a.u.", ("T1w",)), mask
+
+
+def needed(metric: Any) -> dict[str, Any]:
+    """Arguments by the names that metrics without images take; see `metrics/about.py`."""
+    rng = np.random.default_rng(0)
+    x, y, z = np.mgrid[:24, :20, :16]
+    ball = (x - 12) ** 2 + (y - 10) ** 2 + (z - 8) ** 2 < 36
+    truth = np.arange(40) % 2 == 0
+    dose = 60 * np.exp(-((x - 12) ** 2 + (y - 10) ** 2 + (z - 8) ** 2) / 60)
+    known = {
+        "candidate_structure": np.roll(ball, 1, 0), "reference_structure": ball, "spacing": (1.0, 1.5, 2.0), "seed": 0,
+        "candidate_features": rng.normal(0.2, 1, (40, 6)), "reference_features": rng.normal(0, 1, (50, 6)),
+        "candidate_dose": 1.01 * dose, "reference_dose": dose, "predicted": truth + rng.normal(0, 0.7, 40), "truth": truth,
+        "mask": ball,
+    }  # fmt: skip
+    wanted = inspect.signature(metric).parameters
+    return {key: value for key, value in known.items() if key in wanted}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_metric_without_images_says_what_it_is_gives_one_number_and_leaves_its_input(name: str) -> None:
+    about, metric = facts(name), registry.get("metric", name)
+    assert about.label
+    assert about.units
+    given = needed(metric)
+    before = {key: np.array(value).tobytes() for key, value in given.items()}
+    value = metric(**given)
+    assert isinstance(value, float)
+    assert np.isfinite(value)
+    assert value == metric(**given)
+    assert before == {key: np.array(value).tobytes() for key, value in given.items()}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_metric_without_images_refuses_other_shapes_and_nan(name: str) -> None:
+    metric = registry.get("metric", name)
+    given = needed(metric)
+    array = next(key for key in given if isinstance(given[key], np.ndarray))
+    with pytest.raises(InputError):
+        metric(**{**given, array: given[array][..., :-1]})
+    if given[array].dtype != bool:
+        broken = given[array].copy()
+        broken.flat[3] = np.nan
+        with pytest.raises(InputError):
+            metric(**{**given, array: broken})
 
 
 def scored(name: str, candidate: Derived, reference: Image, mask: np.ndarray) -> float:

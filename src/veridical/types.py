@@ -16,7 +16,7 @@ from veridical.errors import GeometryError, InputError, UnitsError
 
 Array = NDArray[Any]
 Verdict = Literal["pass", "warn", "fail", "not_run"]
-Level = Literal["pixel", "feature", "task", "trust"]
+Level = Literal["integrity", "pixel", "feature", "task", "trust"]
 
 
 def readonly(array: Array) -> Array:

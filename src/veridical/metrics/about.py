@@ -1,4 +1,22 @@
-"""What every metric says of itself, and the checks that all share."""
+"""What every metric says of itself, and the checks that all share.
+
+A metric is one function that returns one float. Its parameters say what it needs and are filled by name:
+
+| parameter | what it gets |
+|---|---|
+| `candidate`, `reference` | two real images, `(x, y)`, `(x, y, z)` or `(channel, x, y, z)` |
+| `mask` | bool, the voxels that count |
+| `data_range` | peak to peak of the signal, in the images' unit |
+| `spacing` | voxel size in mm, one number an axis of the arrays |
+| `interval`, `draws` | an `Interval`; `(draw, *image)` posterior draws |
+| `candidate_structure`, `reference_structure` | bool `(x, y, z)`, one structure as segmented and as it is |
+| `candidate_features`, `reference_features` | `(n, d)` and `(m, d)`, one row an image |
+| `candidate_dose`, `reference_dose` | `(x, y, z)` in Gy |
+| `seed` | of what is random in it |
+| `predicted`, `truth` | `(n,)` numbers or scores for n cases and what they should be (bool for classes) |
+
+Everything else is a setting with a default.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +39,11 @@ class Facts:
         better: which way is better.
         level: what it judges.
         target: in words, what to aim at where neither more nor less is simply better; empty otherwise.
+        ideal: the perfect value where deviation to both sides is worse (a bias: 0); results are then judged by their
+            distance from it, whatever `better` says. None otherwise.
+        worst: what a failed case counts as; None where the metric has no bound (the worst value seen in the comparison
+            then counts).
+        cites: the source, as it is printed in a methods paragraph.
     """
 
     label: str
@@ -28,6 +51,9 @@ class Facts:
     better: Literal["higher", "lower"]
     level: Level
     target: str = ""
+    ideal: float | None = None
+    worst: float | None = None
+    cites: str = ""
 
 
 def region(mask: Array | None, *arrays: Array) -> Array:

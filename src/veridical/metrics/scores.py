@@ -71,14 +71,17 @@ def score(
         if data_range is None:
             raise UnitsError(f"{name} needs a data range: data_range=..., in {image.units}, one for all cases compared.")
         given["data_range"] = data_range
-    if "interval" in wanted:
-        given["interval"] = _interval(name, candidate)
+    given["spacing"] = (*[1.0] * (image.data.ndim - 3), *image.geometry.spacing)
+    for companion in ("interval", "draws"):
+        if companion in wanted:
+            given[companion] = _companion(name, companion, candidate)
     value = metric(**{key: item for key, item in given.items() if key in wanted}, **settings)
     return Score(name, about.level, value, about.units, about.better, region=region, case=case)
 
 
-def _interval(name: str, candidate: Derived | Image) -> Any:
-    if isinstance(candidate, Derived) and candidate.interval is not None:
-        return candidate.interval
-    why = candidate.absent.get("interval", "none was computed") if isinstance(candidate, Derived) else "an image has none"
-    raise InputError(f"{name} needs an interval, and there is none: {why}. Score a result that has one.")
+def _companion(name: str, companion: str, candidate: Derived | Image) -> Any:
+    found = getattr(candidate, companion, None)
+    if found is not None:
+        return found
+    why = candidate.absent.get(companion, "none was computed") if isinstance(candidate, Derived) else "an image has none"
+    raise InputError(f"{name} needs {companion}, and there is none: {why}. Score a result that has it.")
