@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from veridical.evaluation.regions import Region
 from veridical.metrics.scores import score
-from veridical.report.numbers import Region
 from veridical.report.page import Story
 from veridical.report.words import Lesion
 from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Score, Step

@@ -15,7 +15,7 @@ from page_example import case, phantom
 from PIL import Image as Drawing
 
 from veridical.errors import GeometryError, InputError
-from veridical.report.numbers import Region
+from veridical.evaluation.regions import Region
 from veridical.report.page import Story, render, write
 from veridical.report.words import Lesion
 from veridical.types import Derived, Evidence, Finding, Geometry, Image, Interval, Score

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from veridical.evaluation import regions
+from veridical.evaluation.regions import Region
 from veridical.report import numbers, words
-from veridical.report.numbers import Region
 from veridical.report.words import Lesion
 from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval
 
@@ -202,7 +203,7 @@ def test_the_summary_says_verdict_shares_interval_absence_and_the_rule_of_the_fo
     ]
     assert "of the brain is measured" in words.summary(derived, WHOLE)
     assert "Foreground:" not in words.summary(derived, WHOLE)
-    assert numbers.foreground(derived.image).mask.sum() == 800
+    assert regions.foreground(derived.image).mask.sum() == 800
 
 
 def test_an_image_without_contrast_counts_as_a_whole_and_says_so() -> None:

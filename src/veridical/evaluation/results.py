@@ -28,6 +28,8 @@ class Endpoint:
         analysed, total: cases with a value of their own, and all; the rest failed and count as the worst value.
         floor: what real against real scores, or None; `floor_is` says what it was.
         bad: what a simple baseline scores, or None; `bad_is` says what it was.
+        ideal: the perfect value where deviation either way is worse; `floor`, `bad` and a limit of `value` are then distances
+            from it. None otherwise.
         score: `(bad - value) / (bad - floor)`: 1 is as good as real, 0 as bad as the baseline; None without both.
         score_interval: of the score, from the interval of the value.
         limit: what the interval must clear, on the scale `limit_of`; None for exploratory endpoints.
@@ -55,6 +57,7 @@ class Endpoint:
     floor_is: str = ""
     bad: float | None = None
     bad_is: str = ""
+    ideal: float | None = None
     score: float | None = None
     score_interval: tuple[float, float] | None = None
     limit: float | None = None

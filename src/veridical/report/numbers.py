@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from veridical.errors import GeometryError
+from veridical.evaluation.regions import magnitude
 from veridical.types import Array, Derived, Geometry, Image
 
 MEASURED, IMAGINED = 0.9, 0.5
@@ -18,24 +18,6 @@ RING = (1.0, 5.0)
 """A lesion's surroundings: further than the first and at most the second from it, in voxels of the smallest size."""
 FAINT = 0.02
 """A lesion whose contrast is below this share of its surroundings has none that could be kept."""
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A named part of the grid, `mask` bool `(x, y, z)`; `said` is how it was found, empty when it was given."""
-
-    name: str
-    mask: Array
-    said: str = ""
-
-    def checked(self, geometry: Geometry) -> Region:
-        """Return the region, or refuse one that is empty or on another grid."""
-        if self.mask.shape != geometry.shape or not self.mask.any():
-            raise GeometryError(
-                f"The mask of the {self.name} has shape {self.mask.shape} and {int(self.mask.sum())} voxels; expected at least "
-                f"one voxel on the grid {geometry.shape} of the images."
-            )
-        return self
 
 
 @dataclass(frozen=True)
@@ -61,21 +43,6 @@ class Place:
     bound: float
     edges: float
     rim: float
-
-
-def magnitude(data: Array) -> Array:
-    """Return the array as a reader sees it: magnitudes of complex values, real ones as they are, float64."""
-    return np.asarray(np.abs(data) if np.iscomplexobj(data) else data, dtype=np.float64)
-
-
-def foreground(image: Image) -> Region:
-    """Return the voxels that stand out from the air, by a rule that the sentence states."""
-    data = magnitude(image.data)
-    low, high = np.percentile(data, (1, 99))
-    mask = (data > low + 0.1 * (high - low)).any(axis=0)
-    if not mask.any():
-        return Region("image", np.ones_like(mask), "all voxels, since none stands out")
-    return Region("foreground", mask, "voxels above a tenth of the way from the 1st to the 99th percentile of the image")
 
 
 def evidence(derived: Derived) -> Array | None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import GeometryError, InputError, nearest
+from veridical.evaluation import regions
+from veridical.evaluation.regions import Region
 from veridical.report import numbers, pictures, table, words
-from veridical.report.numbers import Region
 from veridical.report.panels import Panels, Scale
 from veridical.report.pictures import View
 from veridical.report.words import Lesion
@@ -120,7 +121,7 @@ def _content(
     _one_grid(truth, results, story)
     chosen = results[main]
     known = numbers.evidence(chosen)
-    region = story.region or numbers.foreground(truth or chosen.image)
+    region = story.region or regions.foreground(truth or chosen.image)
     index = _slice(story, region)
     channels = chosen.image.channels
     if story.channel and story.channel not in channels:

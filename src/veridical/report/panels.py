@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from veridical.evaluation.regions import Region, magnitude
 from veridical.report import numbers, pictures
-from veridical.report.numbers import Region, magnitude
 from veridical.report.pictures import Picture, View
 from veridical.report.words import Lesion, amount, percent
 from veridical.types import Array, Derived, Image

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from veridical.errors import InputError
-from veridical.report.numbers import magnitude
+from veridical.evaluation.regions import magnitude
 from veridical.types import Array, Geometry
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from veridical.evaluation.regions import Region, foreground, magnitude
 from veridical.metrics.coverage import coverage
 from veridical.report import numbers
-from veridical.report.numbers import IMAGINED, LEAST, MEASURED, Region
+from veridical.report.numbers import IMAGINED, LEAST, MEASURED
 from veridical.types import Array, Derived, Finding, Image, Interval, Verdict
 
 KEPT = (0.8, 1.2)
@@ -129,7 +130,7 @@ def interval(derived: Derived, region: Region, truth: Image | None = None) -> li
 
 def held(band: Interval, truth: Image, mask: Array) -> float:
     """Return the share of a mask `(x, y, z)` in which the interval holds the truth."""
-    return coverage(band, numbers.magnitude(truth.data), mask=mask)
+    return coverage(band, magnitude(truth.data), mask=mask)
 
 
 def against_truth(derived: Derived, region: Region, truth: Image) -> list[str]:
@@ -174,7 +175,7 @@ def recoveries(results: Mapping[str, Derived], region: Region, found: Lesion, tr
     """Return the lesion contrast of every result over the true one; None where the truth shows none."""
     first = next(iter(results.values()))
     ring = numbers.surroundings(found.mask, region.mask, first.image.geometry)
-    images = np.stack([numbers.magnitude(result.image.data) for result in results.values()])
+    images = np.stack([magnitude(result.image.data) for result in results.values()])
     kept = numbers.recovery(truth, images, found.mask, ring) if ring.any() else None
     return None if kept is None else dict(zip(results, kept, strict=True))
 
@@ -195,7 +196,7 @@ def summary(derived: Derived, region: Region | None = None) -> str:
     Returns:
         One line each for the verdict, what was measured, the interval, and what else is absent.
     """
-    counted = numbers.foreground(derived.image) if region is None else region.checked(derived.image.geometry)
+    counted = foreground(derived.image) if region is None else region.checked(derived.image.geometry)
     found = headline(derived.findings)
     parts = [f"{found.title} {found.text}", " ".join(measured(derived, counted)), " ".join(interval(derived, counted))]
     others = {name: reason for name, reason in derived.absent.items() if name not in ("evidence", "interval")}

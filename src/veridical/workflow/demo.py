@@ -8,9 +8,9 @@ import numpy as np
 
 from veridical.datasets.cohort import Cohort
 from veridical.datasets.examination import examine
+from veridical.evaluation.regions import Region
 from veridical.io import bids
 from veridical.metrics.scores import score
-from veridical.report.numbers import Region
 from veridical.report.page import Story, write
 from veridical.report.words import Lesion
 from veridical.task import Progress, silent

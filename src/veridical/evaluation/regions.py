@@ -1,0 +1,64 @@
+"""Named parts of the grid that are counted: the foreground by one stated rule, structures by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from veridical.errors import GeometryError, InputError
+from veridical.types import Array, Geometry, Image
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A named part of the grid, `mask` bool `(x, y, z)`; `said` is how it was found, empty when it was given."""
+
+    name: str
+    mask: Array
+    said: str = ""
+
+    def checked(self, geometry: Geometry) -> Region:
+        """Return the region, or refuse one that is empty or on another grid."""
+        if self.mask.shape != geometry.shape or not self.mask.any():
+            raise GeometryError(
+                f"The mask of the {self.name} has shape {self.mask.shape} and {int(self.mask.sum())} voxels; expected at least "
+                f"one voxel on the grid {geometry.shape} of the images."
+            )
+        return self
+
+
+def magnitude(data: Array) -> Array:
+    """Return the array as a reader sees it: magnitudes of complex values, real ones as they are, float64."""
+    return np.asarray(np.abs(data) if np.iscomplexobj(data) else data, dtype=np.float64)
+
+
+def foreground(image: Image) -> Region:
+    """Return the voxels that stand out from the air, by a rule that the sentence states."""
+    data = magnitude(image.data)
+    low, high = np.percentile(data, (1, 99))
+    mask = (data > low + 0.1 * (high - low)).any(axis=0)
+    if not mask.any():
+        return Region("image", np.ones_like(mask), "all voxels, since none stands out")
+    return Region("foreground", mask, "voxels above a tenth of the way from the 1st to the 99th percentile of the image")
+
+
+def structures(labels: Image, names: Mapping[int, str]) -> dict[str, Array]:
+    """Return every structure of a label map as bool `(x, y, z)`, by name; background is 0.
+
+    Args:
+        labels: one channel of whole numbers; a mask counts as the structure 1.
+        names: label -> name; other labels are called `label-N`.
+
+    Raises:
+        InputError: several channels, or values that are no whole numbers.
+    """
+    if len(labels.data) != 1 or not np.array_equal(labels.data, np.round(labels.data)):
+        raise InputError(
+            f"Labels must be one channel of whole numbers; got {len(labels.data)} channels with values from "
+            f"{labels.data.min():g} to {labels.data.max():g}. Threshold a probability map first."
+        )
+    data = labels.data[0]
+    found = {int(value): data == value for value in np.unique(data) if value != 0}
+    return {names.get(value, f"label-{value}"): mask for value, mask in found.items()}
