@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from veridical.errors import GeometryError, InputError
 from veridical.types import Array, Geometry, Image
@@ -62,3 +63,9 @@ def structures(labels: Image, names: Mapping[int, str]) -> dict[str, Array]:
     data = labels.data[0]
     found = {int(value): data == value for value in np.unique(data) if value != 0}
     return {names.get(value, f"label-{value}"): mask for value, mask in found.items()}
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    """Return the image smoothed by a Gaussian of `sigma` voxels standard deviation along every axis that has some."""
+    widths = [0.0] + [sigma if n > 1 else 0.0 for n in image.data.shape[1:]]
+    return replace(image, data=ndimage.gaussian_filter(image.data.astype(np.float32), widths))

@@ -75,11 +75,12 @@ class CaseRow:
 
     Args:
         case, patient: names.
-        values: `metric/region` -> value of the candidate.
+        values: endpoint key -> value of the candidate.
         baseline, retest: the same of the simple baseline and of the second real image, where there is one.
         failed: why the case failed; empty when it did not.
         groups: subgroup columns, e.g. `{"site": "CS", "sex": "F"}`.
         labelled: structures found in the labels -> volume in ml in the candidate and in the reference.
+        notes: endpoint key -> why this metric could not be computed on this case.
     """
 
     case: str
@@ -90,6 +91,7 @@ class CaseRow:
     failed: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
     labelled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
