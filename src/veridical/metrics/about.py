@@ -85,7 +85,7 @@ def region(mask: Array | None, *arrays: Array) -> Array:
     if not counted.any():
         raise InputError("No voxel counts: the mask (or the image) is empty. Give a mask with at least one voxel.")
     for array in arrays:
-        bad = int((~np.isfinite(array[counted])).sum())
+        bad = int(np.count_nonzero(counted & ~np.isfinite(array)))
         if bad:
             raise InputError(f"{bad} voxels that count are NaN or infinite; a metric over the rest would hide them. Mend them.")
     return counted
