@@ -14,10 +14,8 @@ from veridical.evaluation.statistics import bca, bootstrap, p_value
 from veridical.metrics.about import Facts
 from veridical.types import Array, Level
 
-BASELINES: Mapping[str, str] = {
-    "pixel": "one number everywhere, the mean of the reference in the foreground",
-    "task": "nothing found",
-}
+MOST_GROUPS = 12
+"""Values of a column beyond which it is no grouping (an age in years)."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,11 @@ class Setting:
         protocol: with limits and resamples.
         strata: column of the groups by which patients are resampled; empty: all together.
         baseline_is: level -> what the simple baseline was, in words.
-        floor_is: level -> what the floor was, in words.
     """
 
     protocol: Protocol
-    strata: str = ""
-    baseline_is: Mapping[str, str] = BASELINES
-    floor_is: Mapping[str, str] = "" and {} or {}
+    strata: str
+    baseline_is: Mapping[str, str]
 
 
 def endpoints(rows: Sequence[CaseRow], setting: Setting) -> tuple[Endpoint, ...]:
@@ -79,3 +75,29 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Endpoint:
         note=_note(concerned, counted, own, key),
     )
     return _with_interval(found, values, counted, setting)
+
+
+def facts(metric: str, protocol: Protocol) -> Facts:
+    """Return what a metric says of itself; coverage is ideal at the level that the intervals were made for."""
+    about = catalogue.about(metric)
+    return replace(about, ideal=protocol.level) if metric == "coverage" else about
+
+
+def subgroups(rows: Sequence[CaseRow], keys: Sequence[str], setting: Setting) -> tuple[Endpoint, ...]:
+    """Return the chosen endpoints within every subgroup that has at least two patients; `region` is `region, column=value`."""
+    found = []
+    columns = sorted({column for row in rows for column in row.groups})
+    for column in columns:
+        values = sorted({row.groups[column] for row in rows if column in row.groups})
+        if not 2 <= len(values) <= MOST_GROUPS:
+            continue
+        for value in values:
+            chosen = [row for row in rows if row.groups.get(column) == value]
+            if len({row.patient for row in chosen}) < 2:
+                continue
+            for key in keys:
+                one = endpoint(key, chosen, setting)
+                if one.value is not None:
+                    region = f"{one.region}, {column}={value}"
+                    found.append(replace(one, key=f"{key}, {column}={value}", region=region, limit=None, primary=False))
+    return tuple(found)

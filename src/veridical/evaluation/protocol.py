@@ -7,6 +7,7 @@ p-values are made. Whoever changes it after seeing the results has another proto
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,10 @@ class Protocol:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return dataclasses.asdict(self)
+
+    def sha256(self) -> str:
+        """Return the hash of all that it says; what one registers before the evaluation."""
+        return hashlib.sha256(dump(self).encode()).hexdigest()
 
 
 def load(path: str | Path) -> Protocol:

@@ -7,34 +7,37 @@ evaluation that was interrupted goes on where it was.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from veridical import registry
-from veridical.errors import InputError, SettingError, VeridicalError, nearest
+from veridical.errors import SettingError, nearest
 from veridical.evaluation import protocol as protocols
-from veridical.evaluation import store
+from veridical.evaluation import segmenter
 from veridical.evaluation.cases import Case, Cases, collect
-from veridical.evaluation.conclude import conclude
+from veridical.evaluation.conclude import Known, conclude, refuse
 from veridical.evaluation.integrity import check
-from veridical.evaluation.measure import Measured, Probe, Rules, embed, measure
+from veridical.evaluation.measure import Probe, Rules
 from veridical.evaluation.protocol import LEVELS, Protocol
-from veridical.evaluation.results import CaseRow, Evaluation
-from veridical.evaluation.sources import Source
+from veridical.evaluation.results import Evaluation
+from veridical.evaluation.sources import Source, find
+from veridical.evaluation.stream import Running, embed_all, measure_all, with_range
+from veridical.provenance import versions
 from veridical.task import Progress, silent
-from veridical.types import Array
 
-RANGE_CASES = 16
-"""Reference images, evenly spread over the cases, from which the range of the signal is found."""
 RESUME = ".resume"
-ROLES = ("masks", "labels", "candidate_labels", "draws", "lower", "upper", "retest", "baseline", "dose", "candidate_dose")
+"""Folder for measured cases inside the report's; gone when the report stands."""
+ROLES = {
+    "masks": "mask", "labels": "labels", "candidate_labels": "candidate_labels", "draws": "draws", "lower": "lower",
+    "upper": "upper", "retest": "retest", "baseline": "baseline", "dose": "dose", "candidate_dose": "candidate_dose",
+}  # fmt: skip
+"""Setting -> role of a case."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +47,32 @@ class Evaluate:
     Paths are folders or files of NIfTI, DICOM or arrays, or BIDS trees; in Python also arrays, tensors and images.
     """
 
-    masks: Any = None
+    masks: Path | None = None
     """Where it counts, one mask a case. Without: the voxels of the reference above a tenth of the way from its 1st to its 99th
     percentile."""
-    labels: Any = None
+    labels: Path | None = None
     """Label maps or lesion masks of the reference cases: regions for all metrics, and the truth of the task level."""
-    candidate_labels: Any = None
+    candidate_labels: Path | None = None
     """The same structures as found in the candidate images."""
-    draws: Any = None
+    draws: Path | None = None
     """Several draws a case, as a folder a case, as files CASE_draw-N or as the fourth axis."""
-    lower: Any = None
+    lower: Path | None = None
     """Lower ends of the candidate's intervals."""
-    upper: Any = None
+    upper: Path | None = None
     """Upper ends of the candidate's intervals."""
-    retest: Any = None
+    retest: Path | None = None
     """A second real image of the same cases: the floor of pixel and task level. Without: a perfect match."""
-    baseline: Any = None
+    baseline: Path | None = None
     """A simple method's images of the same cases. Without: one number everywhere (pixels), a blurred reference (features)."""
-    dose: Any = None
+    dose: Path | None = None
     """Doses in Gy on the reference images, for gamma and dose-volume points."""
-    candidate_dose: Any = None
+    candidate_dose: Path | None = None
     """Doses in Gy on the candidate images."""
-    training: Any = None
+    training: Path | None = None
     """The real images that the generator was trained on: checked for leakage, and what the segmenter is trained on."""
-    training_labels: Any = None
+    training_labels: Path | None = None
     """Their label maps: a small segmenter is then trained and tried on candidate and reference images (needs labels)."""
-    second: Any = None
+    second: Path | None = None
     """Another set of real images, e.g. of another site: the floor of feature level. Without: halves of the reference set."""
     table: Path | None = None
     """CSV with a column case or patient; other columns (site, scanner, sex, age, class) are subgroups."""
@@ -93,6 +96,11 @@ class Evaluate:
     """Units of the images where the files do not say them: HU, SUV, a.u."""
     contrast: str | None = None
     """Contrast of the images where the files do not say it: T1w, FLAIR, CT."""
+    classes: str = "class"
+    """Column of the table with a yes/no class of every case: a classifier is then trained on the candidates and tried on real
+    images, beside one trained on as many real ones."""
+    segmenter_steps: int = 1500
+    """Training steps of the segmenter, about 12 a second on two processor cores."""
     workers: int = 0
     """Cases measured at a time. 0: one a processor, at most 4."""
 
@@ -125,41 +133,66 @@ class Evaluate:
             InputError: nothing to compare, or settings that do not fit the data. What is wrong with the images themselves
                 does not raise: it fails the integrity gate, and the result says so.
         """
-        from veridical.workflow import judgement
-
         target = None if out is None else Path(out)
+        running = Running(None if target is None else target / RESUME, self._workers(), progress)
+        protocol = Protocol() if self.protocol is None else protocols.load(self.protocol)
         cases = self._cases(candidate, reference)
-        judged, exhibits = self._judge(cases, target, progress)
+        integrity, failed = check(cases, progress=progress)
+        known = Known(
+            title=f"{_called(candidate, 'candidate')} against {_called(reference, 'reference')}",
+            settings=self._settings(candidate, reference, target),
+            inputs=_hashes(cases, target),
+            integrity=integrity,
+            versions=versions(),
+            strata=self.strata,
+            classes=self.classes,
+            levels=self.levels or LEVELS,
+        )
+        if any(finding.verdict == "fail" for finding in integrity):
+            judged, measured = refuse(known, cases, protocol), []
+        else:
+            protocol = with_range(protocol, cases, failed)
+            probes, trained = self._probes(cases, protocol, running)
+            rules = Rules(protocol, self._extractors(), _structures(self.structures), probes)
+            running = dataclasses.replace(running, extra=trained)
+            measured = measure_all(cases, rules, failed, running)
+            further = {name: embed_all(found, rules, running, f"reading the {name} set") for name, found in _further(cases)}
+            judged = conclude(known, cases, rules, measured, further)
         if target is not None:
-            judgement.write(judged, exhibits, target)
+            from veridical.workflow.judgement import write
+
+            write(judged, cases, target)
             shutil.rmtree(target / RESUME, ignore_errors=True)
         return judged
 
     def _cases(self, candidate: Any, reference: Any) -> Cases:
-        roles = {ROLES_OF.get(name, name): getattr(self, name) for name in ROLES if getattr(self, name) is not None}
         options = {"axes": self.axes, "units": self.units, "contrast": self.contrast}
         return collect(
             candidate,
             reference,
             paired={"auto": None, "yes": True, "no": False}[self.paired],
-            roles=roles,
+            roles={role: getattr(self, name) for name, role in ROLES.items() if getattr(self, name) is not None},
             training=self.training,
             second=self.second,
             table=self.table,
             options={key: value for key, value in options.items() if value is not None},
         )
 
-    def _judge(self, cases: Cases, out: Path | None, progress: Progress) -> tuple[Evaluation, Sequence[Any]]:
-        protocol = Protocol() if self.protocol is None else protocols.load(self.protocol)
-        findings, failed = check(cases, progress)
-        context = Context(self, cases, findings, failed, out)
-        if any(finding.verdict == "fail" for finding in findings):
-            return context.refused(protocol), ()
-        protocol = with_range(protocol, cases, failed)
-        probes = self._probes(cases, protocol, out, progress)
-        rules = Rules(protocol, self._extractors(), _structures(self.structures), probes)
-        measured = list(measure_all(cases, rules, failed, out, self._workers(), progress))
-        return context.concluded(rules, measured, progress)
+    def _probes(self, cases: Cases, protocol: Protocol, running: Running) -> tuple[dict[str, Probe], str]:
+        """Return the user's tasks, and the segmenter trained on the training set where it has labels, with its hash."""
+        probes = {spec.partition(":")[2]: _function(spec) for spec in self.tasks}
+        if self.training_labels is None or "task" not in (self.levels or LEVELS):
+            return probes, ""
+        labels = find(self.training_labels, {"units": "label"} | ({"axes": self.axes} if self.axes else {}))
+        name = "-".join([segmenter.identity(cases.training, labels, self.segmenter_steps, protocol.seed)[:16], "segmenter"])
+        kept = None if running.folder is None else running.folder / f"{name}.safetensors"
+        if kept is not None and kept.exists():
+            trained = segmenter.load(kept)
+        else:
+            trained = segmenter.train(cases.training, labels, self.segmenter_steps, protocol.seed, running.progress)
+            if kept is not None:
+                segmenter.save(trained, kept)
+        return {**probes, "segmenter": trained}, trained.sha256()
 
     def _extractors(self) -> tuple[str, ...]:
         if self.levels and "feature" not in self.levels:
@@ -168,3 +201,97 @@ class Evaluate:
 
     def _workers(self) -> int:
         return self.workers or min(4, os.cpu_count() or 1)
+
+    def _settings(self, candidate: Any, reference: Any, out: Path | None) -> dict[str, Any]:
+        """Return what was set away from its default, with paths as seen from the report."""
+        given = {"candidate": candidate, "reference": reference}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "workers" and value is not field.default and value != ():
+                given[field.name] = value
+        return {name: _plain(value, out) for name, value in given.items()}
+
+
+def evaluate(
+    candidate: Any, reference: Any, out: str | Path | None = None, progress: Progress = silent, **settings: Any
+) -> Evaluation:
+    """Judge generated images against real ones; see `Evaluate` for the settings.
+
+    Args:
+        candidate, reference: folders or files; or in memory an array or tensor `(case, x, y)`, `(case, channel, x, y)` or
+            `(case, channel, x, y, z)`, a list of images, or case -> image. In a training loop, `levels=("pixel",)` is fastest.
+        out: folder for the report; nothing is written when None.
+        progress: called as work goes on.
+        settings: fields of `Evaluate`; in memory as candidate and reference are.
+
+    Raises:
+        SettingError: an unknown setting, with the nearest known one.
+        InputError: as `Evaluate` says.
+    """
+    known = {field.name for field in dataclasses.fields(Evaluate)}
+    for name in settings:
+        if name not in known:
+            raise SettingError(f"evaluate has no setting {name!r}. {nearest(name, known)}")
+    return Evaluate(**settings)(candidate, reference, out, progress)
+
+
+def _further(cases: Cases) -> list[tuple[str, Mapping[str, Source]]]:
+    return [(name, found) for name, found in (("second", cases.second), ("training", cases.training)) if found]
+
+
+def _hashes(cases: Cases, out: Path | None) -> dict[str, str]:
+    """Return every input file, as seen from the report, with its SHA-256; what is in memory under its name."""
+    found: dict[str, str] = {}
+
+    def add(side: str, source: Source | tuple[Source, ...] | None) -> None:
+        for one in source if isinstance(source, tuple) else (source,):
+            if one is not None:
+                found[f"memory:{side}/{one.name}" if one.path is None else _plain(one.path, out)] = one.sha256()
+
+    for case in cases.cases:
+        for side, source in {"candidate": case.candidate, "reference": case.reference, **case.roles}.items():
+            add(side, source)
+    for name, sources in _further(cases):
+        for source in sources.values():
+            add(name, source)
+    return dict(sorted(found.items()))
+
+
+def _plain(value: Any, out: Path | None) -> Any:
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Path):
+        return str(value) if out is None else os.path.relpath(value, out).replace(os.sep, "/")
+    if isinstance(value, tuple):
+        return [_plain(item, out) for item in value]
+    return "in memory"
+
+
+def _called(what: Any, otherwise: str) -> str:
+    return Path(what).name or str(what) if isinstance(what, str | Path) else otherwise
+
+
+def _structures(given: tuple[str, ...]) -> dict[int, str]:
+    """Read `1=lesion`."""
+    found = {}
+    for entry in given:
+        label, _, name = entry.partition("=")
+        if not label.isdigit() or not name:
+            raise SettingError(f"{entry!r} names no structure; expected LABEL=NAME, for instance 1=lesion.")
+        found[int(label)] = name
+    return found
+
+
+def _function(spec: str) -> Probe:
+    """Import a user's task, `module:function`."""
+    module, _, name = spec.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingError(
+            f"The task {spec!r} cannot be imported ({error}). Expected module:function, the module on the Python path."
+        ) from error
+    if not callable(found):
+        raise SettingError(f"The task {spec!r} is a {type(found).__name__}; expected a function from an Image to a number or a map.")
+    probe: Probe = found
+    return probe

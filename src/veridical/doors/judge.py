@@ -1,0 +1,115 @@
+"""The commands that judge: evaluate, protocol, compare, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from veridical.doors import show
+from veridical.errors import InputError
+from veridical.workflow.evaluate import Evaluate
+
+SETTINGS = Group("Settings", sort_key=1)
+RUNNING = Group("Running", sort_key=2)
+Switch = Annotated[bool, Parameter(negative=(), group=RUNNING)]
+Settings = Annotated[Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)]
+Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
+
+
+def evaluate(
+    candidate: Path,
+    /,
+    *,
+    reference: Path,
+    out: Out = Path("report"),
+    settings: Settings = Evaluate(),  # noqa: B008
+    overwrite: Switch = False,
+    json: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Judge generated images against real ones, and write one HTML report and its JSON.
+
+    Two folders are enough: veridical evaluate FAKE --reference REAL. Images of the same name are a pair. Layouts: NIfTI or
+    DICOM, flat or one folder a case, BIDS trees, arrays, results of Veridical. An evaluation that was interrupted goes on
+    where it was when it is called again.
+
+    Args:
+        candidate: folder or file of the generated images.
+        reference: folder or file of the real ones.
+        out: folder for report.html and report.json; made when missing.
+        overwrite: replace an earlier report in that folder.
+        json: print the verdicts as one JSON object.
+        quiet: draw no progress bar.
+    """
+    if (out / "report.json").exists() and not overwrite:
+        raise InputError(f"{out} already holds a report. Give another folder with --out, or --overwrite.")
+    with show.only_result(json), show.progress(quiet) as progress:
+        judged = settings(candidate, reference, out, progress)
+    show.judgement(judged, out, as_json=json)
+
+
+def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:
+    """Write a protocol file to edit: primary endpoints, limits, rules, decided before results are seen.
+
+    Args:
+        path: of the file.
+        check: read it instead, and print what it declares and its hash.
+        overwrite: replace a file that is there.
+    """
+    from veridical.evaluation import protocol as protocols
+
+    if check:
+        found = protocols.load(path)
+        print(protocols.dump(found))
+        print(f"# SHA-256 {found.sha256()}")
+        return
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already. Give another name, --overwrite, or --check to read it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(protocols.dump(protocols.Protocol()), encoding="utf-8")
+    print(path)
+
+
+def compare(
+    *candidates: Path,
+    reference: Path,
+    out: Out = Path("comparison"),
+    settings: Settings = Evaluate(),  # noqa: B008
+    quiet: Switch = False,
+) -> None:
+    """Rank several generators on the same real images: paired differences with intervals, ranks with their uncertainty.
+
+    Args:
+        candidates: two or more folders of generated images.
+        reference: folder or file of the real ones.
+        out: folder; every candidate's report goes into a folder of its own below it.
+        quiet: draw no progress bar.
+    """
+    from veridical.workflow.compare import compare as rank
+    from veridical.workflow.compare import table
+
+    with show.progress(quiet) as progress:
+        print(table(rank(candidates, reference, out, settings, progress)))
+
+
+def verify(report: Path, /, *, head: str | None = None, inputs: bool = True) -> None:
+    """Check that a report, its page and its inputs are as they were signed.
+
+    Args:
+        report: a report.json, or the folder with it.
+        head: the last hash of the chain as it was printed when the report was made; keep it elsewhere, since whoever changes
+            everything can also sign everything again.
+        inputs: also hash the input files that can be found.
+    """
+    from veridical.evaluation.signature import verify as checked
+
+    path = report / "report.json" if report.is_dir() else report
+    wrong = checked(path, head, inputs)
+    if wrong:
+        raise InputError(f"{path} is not as it was signed: {'; '.join(wrong)}.")
+    print(f"intact: {path}")
+
+
+ALL: tuple[Any, ...] = (evaluate, protocol, compare, verify)
