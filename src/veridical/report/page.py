@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,7 @@ import numpy as np
 from veridical.errors import GeometryError, InputError, nearest
 from veridical.evaluation import regions
 from veridical.evaluation.regions import Region
-from veridical.report import numbers, pictures, table, words
+from veridical.report import numbers, paper, pictures, table, words
 from veridical.report.panels import Panels, Scale
 from veridical.report.pictures import View
 from veridical.report.words import Lesion
@@ -74,18 +69,7 @@ def write(
         InputError: no result, or a name that is no result's.
         GeometryError: images, region or lesion on different grids.
     """
-    html = render(title, truth, results, scores, story)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return target
+    return paper.write(path, render(title, truth, results, scores, story))
 
 
 def render(
@@ -96,18 +80,8 @@ def render(
     story: Story,
 ) -> str:
     """Return the page as a string; arguments and errors as in `write`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("veridical", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["digest"] = lambda text: text[:12] if len(text) == 64 else text
-    style = resources.files("veridical.report").joinpath("page.css").read_text(encoding="utf-8")
-    sha = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     content = _content(title, truth, results, scores, story)
-    return environment.get_template("page.html.j2").render(**content, style=Markup(style), style_sha=sha)
+    return paper.render("page.html.j2", ("page.css",), content)
 
 
 def _content(
