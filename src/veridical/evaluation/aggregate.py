@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from veridical.evaluation import catalogue, verdicts
+from veridical.evaluation import catalogue
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.results import CaseRow, Endpoint
-from veridical.evaluation.statistics import bca, bootstrap, p_value
+from veridical.evaluation.statistics import Resamples, bca, bootstrap, p_value
+from veridical.evaluation.verdicts import normalised
 from veridical.metrics.about import Facts
 from veridical.types import Array, Level
 
 MOST_GROUPS = 12
 """Values of a column beyond which it is no grouping (an age in years)."""
+FEWEST = 5
+"""Patients below which no interval is given: a bootstrap of four says nothing."""
+Against = tuple[float, float]
+"""One-sided p-values of "no better than the limit" and "no worse than the limit"."""
+Outcome = tuple[Endpoint, Against | None]
+Statistic = Callable[[Array], float]
+"""From positions of cases to a number."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,16 @@ class Setting:
         protocol: with limits and resamples.
         strata: column of the groups by which patients are resampled; empty: all together.
         baseline_is: level -> what the simple baseline was, in words.
+        floor_is: what the floor was, in words.
     """
 
     protocol: Protocol
     strata: str
     baseline_is: Mapping[str, str]
+    floor_is: str
 
 
-def endpoints(rows: Sequence[CaseRow], setting: Setting) -> tuple[Endpoint, ...]:
+def endpoints(rows: Sequence[CaseRow], setting: Setting) -> list[Outcome]:
     """Return one endpoint for every number that a case has, in the order of their keys.
 
     Args:
@@ -41,10 +52,10 @@ def endpoints(rows: Sequence[CaseRow], setting: Setting) -> tuple[Endpoint, ...]
         setting: rules of the aggregation.
     """
     keys = sorted({key for row in rows for key in row.values} | {key for row in rows for key in row.notes})
-    return tuple(endpoint(key, rows, setting) for key in keys)
+    return [endpoint(key, rows, setting) for key in keys]
 
 
-def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Endpoint:
+def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
     """Return one endpoint. Cases that failed count as the worst value; those that a metric does not apply to do not count."""
     level, metric, region = key.split("/", 2)
     about = facts(metric, setting.protocol)
@@ -52,29 +63,114 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Endpoint:
     counted = [row for row in concerned if row.failed or key in row.values]
     own = [row.values[key] for row in counted if not row.failed]
     empty = Endpoint(
-        key, _level(level), metric, about.label, about.units, about.better, region, None, total=len(concerned), ideal=about.ideal
+        key,
+        cast(Level, level),
+        metric,
+        about.label,
+        about.units,
+        about.better,
+        region,
+        None,
+        total=len(concerned),
+        ideal=about.ideal,
     )
     if not own:
         reasons = [row.notes[key] for row in concerned if key in row.notes]
-        return replace(empty, verdict="not_run", note=reasons[0] if reasons else "Every case failed.")
-    bad = _mean(row.baseline.get(key) for row in rows)
-    worst = _worst(about, own, [row.baseline[key] for row in rows if key in row.baseline])
+        return replace(empty, verdict="not_run", note=reasons[0] if reasons else "Every case failed."), None
+    base = [row.baseline[key] for row in rows if key in row.baseline]
+    worst = _worst(about, own + base)
     values = np.array([worst if row.failed else row.values[key] for row in counted])
-    floor = _mean(row.retest.get(key) for row in rows)
+    bad, floor = _mean(base), _mean([row.retest[key] for row in rows if key in row.retest])
     if about.ideal is not None:
         bad, floor = (None if x is None else abs(x - about.ideal) for x in (bad, floor))
     found = replace(
         empty,
-        value=float(values.mean()),
-        n=len({row.patient for row in counted}),
         analysed=len(own),
         floor=floor,
-        floor_is=setting.floor_is.get(level, "") if floor is not None else "",
+        floor_is="" if floor is None else "the same task on the real image" if ":" in region else setting.floor_is,
         bad=bad,
         bad_is=setting.baseline_is.get(level, "") if bad is not None else "",
-        note=_note(concerned, counted, own, key),
+        note=_note(concerned, key, len(counted) - len(own), worst),
     )
-    return _with_interval(found, values, counted, setting)
+    return with_interval(found, lambda index: values[index].mean(axis=-1), counted, setting)
+
+
+def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
+    """Return the endpoint with value, interval, score and limit.
+
+    Args:
+        known: all that does not depend on the value.
+        statistic: from positions of `rows` to the value; may work on the last axis of many at a time.
+        rows: the cases behind it.
+        setting: rules.
+    """
+    protocol = setting.protocol
+    positions = np.arange(len(rows))
+    resamples = bootstrap(
+        positions,
+        [row.patient for row in rows],
+        [row.groups.get(setting.strata, "") for row in rows] if setting.strata else None,
+        statistic=lambda index: _along(statistic, index),
+        resamples=protocol.resamples,
+        seed=protocol.seed,
+    )
+    patients = len({row.patient for row in rows})
+    interval = bca(resamples) if patients >= FEWEST else None
+    few = "" if interval else f"{patients} patients: too few for an interval."
+    found = replace(known, value=resamples.observed, interval=interval, n=patients, note=f"{known.note} {few}".strip())
+    found = normalised(found)
+    declared = protocol.limit(found.key)
+    if declared is None:
+        return found, None
+    found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
+    return found, _against(found, resamples) if interval else None
+
+
+def _along(statistic: Statistic, index: Array) -> Array:
+    """Apply a statistic along the last axis, at once where it can."""
+    if index.ndim == 1:
+        return np.asarray(statistic(index))
+    found = np.asarray(statistic(index)) if index.size else np.zeros(0)
+    return found if found.shape == index.shape[:-1] else np.array([statistic(row) for row in index])
+
+
+def _against(e: Endpoint, resamples: Resamples) -> Against | None:
+    """Return the p-values of an endpoint against its limit, which is brought to the scale of the value."""
+    limit = e.limit
+    if limit is None or (e.limit_of == "score" and e.score is None):
+        return None
+    if e.limit_of == "score":
+        limit = cast(float, e.bad) - limit * (cast(float, e.bad) - cast(float, e.floor))
+    if e.ideal is None:
+        better, worse = p_value(resamples, limit, "higher"), p_value(resamples, limit, "lower")
+        return (better, worse) if e.better == "higher" else (worse, better)
+    above = p_value(resamples, e.ideal + limit, "lower"), p_value(resamples, e.ideal + limit, "higher")
+    below = p_value(resamples, e.ideal - limit, "higher"), p_value(resamples, e.ideal - limit, "lower")
+    return max(above[0], below[0]), min(above[1], below[1])
+
+
+def _worst(about: Facts, seen: Sequence[float]) -> float:
+    """Return what a failed case counts as."""
+    if about.worst is not None:
+        return about.worst
+    if about.ideal is not None:
+        return max(seen, key=lambda value: abs(value - (about.ideal or 0.0)))
+    return max(seen) if about.better == "lower" else min(seen)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return float(np.mean(listed)) if listed else None
+
+
+def _note(concerned: Sequence[CaseRow], key: str, failed: int, worst: float) -> str:
+    parts = []
+    if failed:
+        parts.append(f"{failed} failed cases count as {worst:.4g}.")
+    reasons = [row.notes[key] for row in concerned if key in row.notes]
+    if reasons:
+        parts.append(f"Not computed on {len(reasons)} cases, for example: {reasons[0]}")
+    return " ".join(parts)
 
 
 def facts(metric: str, protocol: Protocol) -> Facts:
@@ -96,7 +192,7 @@ def subgroups(rows: Sequence[CaseRow], keys: Sequence[str], setting: Setting) ->
             if len({row.patient for row in chosen}) < 2:
                 continue
             for key in keys:
-                one = endpoint(key, chosen, setting)
+                one, _ = endpoint(key, chosen, setting)
                 if one.value is not None:
                     region = f"{one.region}, {column}={value}"
                     found.append(replace(one, key=f"{key}, {column}={value}", region=region, limit=None, primary=False))

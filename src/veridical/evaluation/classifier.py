@@ -6,7 +6,7 @@ real patients. Features of an extractor go through a ridge-regularized logistic 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +75,15 @@ def _folds(real: Labelled, folds: int, rng: np.random.Generator) -> dict[str, in
     return found
 
 
-def _fit(features: Array, truth: Array):  # type: ignore[no-untyped-def]
+def _fit(features: Array, truth: Array) -> Callable[[Array], Array]:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if truth.all() or not truth.any():
-        raise InputError(f"All {len(truth)} training cases are of one class; a classifier needs both. Give more cases of the other.")
+        raise InputError(f"All {len(truth)} training cases are of one class; a classifier needs both. Give more cases.")
     size = max(1, min(COMPONENTS, len(features) // 4, features.shape[1]))
     model = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"), LogisticRegression(C=0.1, max_iter=1000))
-    return model.fit(features, truth).decision_function
+    found: Callable[[Array], Array] = model.fit(features, truth).decision_function
+    return found

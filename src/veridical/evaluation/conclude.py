@@ -70,11 +70,13 @@ def conclude(
         further: features of the `second` real set and of the `training` set, where there are any.
     """
     rows = [one.row for one in measured]
-    setting = Setting(rules.protocol, known.strata if any(known.strata in row.groups for row in rows) else "", _words(cases))
-    found = [e for e in endpoints(rows, setting) if e.level in known.levels]
-    found += realism(measured, rules, further, setting) if "feature" in known.levels else ()
-    found += usefulness(measured, rules, further, setting, known.classes) if "task" in known.levels else ()
-    judged = verdicts.judge(_ordered(found, rules.protocol))
+    strata = known.strata if any(known.strata in row.groups for row in rows) else ""
+    setting = Setting(rules.protocol, strata, _words(cases), _floor(cases))
+    found = [outcome for outcome in endpoints(rows, setting) if outcome[0].level in known.levels]
+    found += realism(measured, rules, further, setting) if "feature" in known.levels else []
+    found += usefulness(measured, rules, setting, known.classes) if "task" in known.levels else []
+    against = {endpoint.key: p for endpoint, p in found if p is not None}
+    judged = verdicts.judge(_ordered([endpoint for endpoint, _ in found]), against)
     primary = [e.key for e in judged if e.primary and any(e.key in row.values for row in rows)]
     return known.evaluation(
         rules.protocol,
@@ -89,7 +91,7 @@ def conclude(
     )
 
 
-def _ordered(found: Sequence[Endpoint], protocol: Protocol) -> list[Endpoint]:
+def _ordered(found: Sequence[Endpoint]) -> list[Endpoint]:
     """Return the primary endpoints first, then by level and key."""
     order = {level: place for place, level in enumerate(LEVELS)}
     return sorted(found, key=lambda e: (not e.primary, order.get(e.level, 9), e.key))
@@ -102,14 +104,21 @@ def _words(cases: Cases) -> dict[str, str]:
     return {"pixel": pixel, "task": "nothing found"}
 
 
+def _floor(cases: Cases) -> str:
+    """Return what the floor of pixel and task level was."""
+    if any("retest" in case.roles for case in cases.cases):
+        return "the second real images given"
+    return "the reference itself: a perfect match, since no second real image was given"
+
+
 def _absent(known: Known, cases: Cases) -> dict[Level, str]:
     """Return why a level may have no primary endpoint."""
     roles = {role for case in cases.cases for role in case.roles}
     why: dict[Level, str] = {
-        "pixel": "" if cases.paired else "Candidate and reference do not show the same cases, so there is no pixel to compare.",
+        "pixel": "" if cases.paired else "Candidate and reference do not show the same cases.",
         "feature": "",
-        "task": "" if roles & {"labels", "dose"} else "No labels, doses, classes or tasks were given. Give --labels or --tasks.",
-        "trust": "" if roles & {"draws", "lower"} else "No intervals or draws were given. Give --draws, or --lower and --upper.",
+        "task": "" if roles & {"labels", "dose"} else "No labels, doses, classes or tasks were given.",
+        "trust": "" if roles & {"draws", "lower"} else "No intervals or draws were given.",
     }
     for level in why:
         if level not in known.levels:

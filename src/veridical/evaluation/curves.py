@@ -65,13 +65,13 @@ def _volumes(rows: Sequence[CaseRow]) -> list[Curve]:
             continue
         table = bland_altman(pairs[:, 0], pairs[:, 1])
         marks = {"bias": table.bias, "lower limit": table.lower, "upper limit": table.upper}
-        found.append(
-            Curve(
-                f"task/volume/{name}", "task", "points", f"Volume of {name}", "mean of both, ml", "candidate - reference, ml",
-                _plain(pairs.mean(axis=1)), {"cases": _plain(pairs[:, 0] - pairs[:, 1])}, marks,
-                "Each point is a case. Between the limits lie 95 % of the differences (Bland and Altman).",
-            )  # fmt: skip
+        title, said = (
+            f"Volume of {name}",
+            "Each point is a case. Between the limits lie 95 % of the differences (Bland and Altman).",
         )
+        x, y = _plain(pairs.mean(axis=1)), {"cases": _plain(pairs[:, 0] - pairs[:, 1])}
+        labels = ("mean of both, ml", "candidate - reference, ml")
+        found.append(Curve(f"task/volume/{name}", "task", "points", title, *labels, x, y, marks, said))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The audits' part of an evaluation: what results of Veridical say of themselves, and every audit that takes sets of features."""
+"""The audits' part of an evaluation: what results of Veridical say of themselves, and every audit over sets of features."""
 
 from __future__ import annotations
 
@@ -54,7 +54,14 @@ def _said(cases: Cases) -> list[Finding]:
         worst = next(verdict for verdict in ORDER if counts[verdict])
         example = next(finding.reason for finding in each if finding.verdict == worst)
         shares = ", ".join(f"{counts[verdict]} {verdict.replace('_', ' ')}" for verdict in ORDER if counts[verdict])
-        found.append(Finding(check, worst, f"Of {len(each)} results: {shares}. For example: {example}", dict(counts)))
+        found.append(
+            Finding(
+                check,
+                worst,
+                f"Of {len(each)} results: {shares}. For example: {example}",
+                {str(verdict): count for verdict, count in counts.items()},
+            )
+        )
     return found
 
 

@@ -187,7 +187,7 @@ def _constant(reference: Image, counted: Array) -> Image:
 def _task(
     case: Case, rules: Rules, candidate: Image, reference: Image, labels: Mapping[str, Array]
 ) -> tuple[tuple[Scores, Scores, Scores], dict[str, tuple[float, float]]]:
-    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real image, and the volumes in ml."""
+    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real image; volumes in ml."""
     scores = (Scores(), Scores(), Scores())
     volumes: dict[str, tuple[float, float]] = {}
     given = _labels(case, "candidate_labels", candidate, rules)
@@ -297,7 +297,9 @@ def _curves(candidate: Image, reference: Image, counted: Array) -> dict[str, dic
             for side, image in {"candidate": one, "reference": other}.items()
         }
         found["noise-power"] = power
-        found["fourier-correlation"] = {"candidate": np.stack(fourier_correlation_curve(one, other, spacing=spacing, mask=counted))}
+        found["fourier-correlation"] = {
+            "candidate": np.stack(fourier_correlation_curve(one, other, spacing=spacing, mask=counted))
+        }
     except VeridicalError:
         return found
     return found

@@ -97,7 +97,7 @@ def train(images: Mapping[str, Source], labels: Mapping[str, Source], steps: int
         where = torch.tensor([[heights[i]] for i in picked], dtype=torch.float32)
         loss = _loss(net(torch.from_numpy(np.stack(x)), where), torch.from_numpy(np.stack(y)))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -57,7 +57,7 @@ def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> P
     ends = np.array([np.percentile(source.load().data, PERCENTILES) for source in chosen])
     low, high = (float(np.format_float_positional(end, 6, fractional=False)) for end in ends.mean(axis=0))
     if high <= low:
-        raise InputError(f"The reference images range from {low:g} to {high:g}, which is no range. Give data_range in a protocol.")
+        raise InputError(f"The reference images range from {low:g} to {high:g}, no range. Set data_range in a protocol.")
     return replace(
         protocol,
         data_range=protocol.data_range or high - low,
@@ -89,6 +89,7 @@ def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: 
 
 def embed_all(sources: Mapping[str, Source], rules: Rules, running: Running, what: str) -> dict[str, dict[str, Array]]:
     """Return extractor -> case -> rows of features for further real images, e.g. a second site."""
+
     def one(case: Case) -> Measured:
         return one_side(case, rules)
 

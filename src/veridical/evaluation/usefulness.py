@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from veridical.errors import InputError
 from veridical.evaluation import catalogue
-from veridical.evaluation.aggregate import Setting, with_interval
+from veridical.evaluation.aggregate import Outcome, Setting, with_interval
 from veridical.evaluation.classifier import Labelled, transfer
 from veridical.evaluation.measure import Measured, Rules
 from veridical.evaluation.results import CaseRow, Endpoint
 from veridical.metrics.auc import auc
 from veridical.metrics.concordance import concordance
-from veridical.types import Array
 
 FOLDS = 5
 FEWEST = 20
@@ -23,9 +22,7 @@ FEWEST = 20
 YES, NO = {"1", "yes", "true", "y"}, {"0", "no", "false", "n"}
 
 
-def usefulness(
-    measured: Sequence[Measured], rules: Rules, setting: Setting, column: str
-) -> list[Endpoint]:
+def usefulness(measured: Sequence[Measured], rules: Rules, setting: Setting, column: str) -> list[Outcome]:
     """Return the endpoints of task level that need all cases at once.
 
     Args:
@@ -39,28 +36,30 @@ def usefulness(
     return [*found, *(_transfer(name, measured, setting, column) for name in rules.extractors if _classes(rows, column))]
 
 
-def _volumes(name: str, rows: Sequence[CaseRow], setting: Setting) -> Endpoint:
+def _volumes(name: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
     """Return Lin's concordance of a structure's volumes."""
     having = [row for row in rows if name in row.labelled]
     pairs = np.array([row.labelled[name] for row in having])
     empty = _endpoint("concordance", name, len(having), len(having) + sum(bool(row.failed) for row in rows))
     if len(having) < 3:
-        return replace(empty, verdict="not_run", note=f"{len(having)} cases with this structure; at least 3 are needed.")
+        return replace(empty, verdict="not_run", note=f"{len(having)} cases with this structure; at least 3 are needed."), None
     return with_interval(empty, lambda i: concordance(pairs[i, 0], pairs[i, 1]), having, setting)
 
 
-def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, column: str) -> Endpoint:
+def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, column: str) -> Outcome:
     """Return the AUC on real cases of a classifier trained on generated ones; the floor is one trained on real ones."""
     sides = {side: _labelled(measured, extractor, side, column) for side in ("candidate", "reference")}
     generated, real = sides["candidate"][0], sides["reference"][0]
     empty = _endpoint("auc", f"{column} by {extractor}", len(real.truth), len(real.truth))
     try:
         if min(len(generated.truth), len(real.truth)) < FEWEST:
-            raise InputError(f"{len(generated.truth)} generated and {len(real.truth)} real cases have a class; {FEWEST} are needed.")
+            raise InputError(
+                f"{len(generated.truth)} generated and {len(real.truth)} real cases have a class; expected {FEWEST}."
+            )
         synthetic, control = transfer(generated, real, FOLDS, setting.protocol.seed)
         floor = auc(control, real.truth)
     except InputError as error:
-        return replace(empty, verdict="not_run", note=str(error))
+        return replace(empty, verdict="not_run", note=str(error)), None
     known = replace(empty, bad=0.5, bad_is="chance", floor=floor, floor_is="the same classifier, trained on as many real cases")
     return with_interval(known, lambda i: auc(synthetic[i], real.truth[i]), sides["reference"][1], setting)
 
@@ -68,7 +67,9 @@ def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, co
 def _labelled(measured: Sequence[Measured], extractor: str, side: str, column: str) -> tuple[Labelled, list[CaseRow]]:
     """Return the cases of one side that have a class; rows of features of a case are averaged."""
     chosen = [
-        one for one in measured if side in one.features.get(extractor, {}) and one.row.groups.get(column, "").lower() in YES | NO
+        one
+        for one in measured
+        if side in one.features.get(extractor, {}) and one.row.groups.get(column, "").lower() in YES | NO
     ]
     features = np.array([one.features[extractor][side].mean(axis=0) for one in chosen])
     truth = np.array([one.row.groups[column].lower() in YES for one in chosen], dtype=bool)

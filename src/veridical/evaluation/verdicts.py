@@ -82,7 +82,7 @@ def _judged(
     if not e.primary:
         return replace(e, verdict="exploratory", p_adjusted=found.get(e.key))
     if e.key not in better:
-        return replace(e, verdict="not_run", note=e.note or "No interval: too few patients, or no score to hold against the limit.")
+        return replace(e, verdict="not_run", note=e.note or "Too few patients, or no score to hold against the limit.")
     verdict: Judgement = "pass" if better[e.key] <= ALPHA else "fail" if worse[e.key] <= ALPHA else "inconclusive"
     return replace(e, verdict=verdict, p=wrong[e.key][0], p_adjusted=better[e.key])
 
@@ -126,7 +126,7 @@ def conflicts(endpoints: Sequence[Endpoint]) -> tuple[Conflict, ...]:
     pixels, features = keys(("pixel/*",), "pass"), keys(APPEARANCE, "pass")
     tasks, untrue, unreal = keys(("task/*",), "fail"), keys(TRUTHFUL, "fail"), keys(APPEARANCE, "fail")
     if pixels and tasks:
-        reason = "Pixels are close to the reference while the task fails: the images may be over-smoothed, or a finding is lost."
+        reason = "Pixels are close to the reference while the task fails: over-smoothing, or a finding is lost."
         found.append(Conflict("over-smoothing", reason, pixels + tasks))
     if pixels and unreal:
         reason = "Pixels are close to the reference while the texture is not that of real images: over-smoothing is likely."

@@ -20,7 +20,7 @@ from veridical import registry
 from veridical.errors import SettingError, nearest
 from veridical.evaluation import protocol as protocols
 from veridical.evaluation import segmenter
-from veridical.evaluation.cases import Case, Cases, collect
+from veridical.evaluation.cases import Cases, collect
 from veridical.evaluation.conclude import Known, conclude, refuse
 from veridical.evaluation.integrity import check
 from veridical.evaluation.measure import Probe, Rules
@@ -292,6 +292,6 @@ def _function(spec: str) -> Probe:
             f"The task {spec!r} cannot be imported ({error}). Expected module:function, the module on the Python path."
         ) from error
     if not callable(found):
-        raise SettingError(f"The task {spec!r} is a {type(found).__name__}; expected a function from an Image to a number or a map.")
+        raise SettingError(f"The task {spec!r} is a {type(found).__name__}; expected a function of an Image.")
     probe: Probe = found
     return probe
