@@ -167,6 +167,4 @@ def _drawn_single(groups: list[list[Array]], resamples: int, seed: int) -> Array
 def _drawn_clusters(groups: list[list[Array]], resamples: int, seed: int) -> list[Array]:
     rng = np.random.default_rng(seed)
     drawn = [[rng.integers(0, len(stratum), len(stratum)) for stratum in groups] for _ in range(resamples)]
-    return [
-        np.concatenate([stratum[k] for stratum, picks in zip(groups, each, strict=True) for k in picks]) for each in drawn
-    ]
+    return [np.concatenate([stratum[k] for stratum, picks in zip(groups, each, strict=True) for k in picks]) for each in drawn]

@@ -1,0 +1,126 @@
+"""The signature of a report: a chain of hashes over what went in, what was declared, what was found and the page.
+
+Each link holds the hash of all before it, so that nothing can be changed, left out or put in afterwards without breaking it.
+The chain cannot stop one who changes the report and signs it again: keep its head, the last hash, somewhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import InputError, ProvenanceError
+
+FORMAT = "veridical-report-1"
+PAGE = "report.html"
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "inputs": ("title", "settings", "inputs", "versions"),
+    "protocol": ("protocol",),
+    "cases": ("integrity", "cases", "about"),
+    "results": ("levels", "endpoints", "curves", "conflicts", "findings", "subgroups", "checklists"),
+}
+"""Link of the chain -> entries of the report that it covers, in order; the page is the last link."""
+
+
+def canonical(value: Any) -> bytes:
+    """Return a value as JSON in its one canonical form: keys sorted, no number that JSON does not know, a newline at the end."""
+    return (json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[str, str]]:
+    """Return the chain over a report's parts, and over its page where it is given.
+
+    Raises:
+        ProvenanceError: an entry that no part covers, since it could be changed unseen.
+    """
+    covered = {entry for entries in PARTS.values() for entry in entries}
+    loose = set(document) - covered - {"format", "signature"}
+    if loose:
+        raise ProvenanceError(f"The report holds {', '.join(sorted(loose))}, which no link of the chain covers.")
+    contents = {part: canonical({entry: document.get(entry) for entry in entries}) for part, entries in PARTS.items()}
+    contents |= {} if page is None else {"page": page}
+    head = hashlib.sha256(FORMAT.encode()).hexdigest()
+    chain = []
+    for part, content in contents.items():
+        own = hashlib.sha256(content).hexdigest()
+        head = hashlib.sha256(f"{head}{own}".encode()).hexdigest()
+        chain.append({"part": part, "sha256": own, "head": head})
+    return chain
+
+
+def sign(document: Mapping[str, Any], page: bytes) -> bytes:
+    """Return the bytes of the signed report.json."""
+    return canonical({**document, "format": FORMAT, "signature": links(document, page)})
+
+
+def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[str, ...]:
+    """Return what does not match; empty when a report is as it was signed.
+
+    Args:
+        path: of the report.json, its page beside it.
+        head: the last hash of the chain, kept elsewhere; None: the chain is checked against itself only.
+        inputs: also hash the input files; one that is gone is said to be.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Give the report.json of an evaluation.") from error
+    try:
+        document = json.loads(raw)
+        signed = document["signature"]
+        if document["format"] != FORMAT or canonical(document) != raw:
+            return ("report.json was changed: it is not in the form in which it was written",)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ("report.json was changed: it is no signed report",)
+    page = path.with_name(PAGE)
+    wrong = [] if page.exists() else [f"{PAGE} is not there"]
+    found = links({k: v for k, v in document.items() if k != "signature"}, page.read_bytes() if page.exists() else b"")
+    if not isinstance(signed, list) or len(signed) != len(found):
+        return (*wrong, "the signature was changed: its chain has another length")
+    wrong += [
+        f"{now['part']} was changed" for now, then in zip(found, signed, strict=True) if now["sha256"] != then.get("sha256")
+    ]
+    if not wrong and found != signed:
+        wrong.append("the signature was changed")
+    if head is not None and head != found[-1]["head"]:
+        wrong.append(f"the head of the chain is {found[-1]['head']}, not {head}")
+    return (*wrong, *(_inputs(document["inputs"], path.parent) if inputs else ()))
+
+
+def _inputs(recorded: Mapping[str, str], folder: Path) -> list[str]:
+    """Hash every input file again; what was in memory cannot be."""
+    from veridical.evaluation.sources import Source
+
+    wrong = []
+    for name, digest in recorded.items():
+        if name.startswith("memory:"):
+            continue
+        place, _, index = name.partition("#")
+        path = folder / place
+        if not path.exists():
+            wrong.append(f"the input {place} is not there")
+        elif Source("", path, {}, int(index) if index else None).sha256() != digest:
+            wrong.append(f"the input {place} was changed")
+    return wrong
+
+
+def _plain(value: Any) -> Any:
+    """Return plain values: tuples as lists, what is not finite as null, floats to 12 digits."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.12g}") if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,55 @@
+"""Rank of the truth among the draws (Talagrand 1997; Hamill 2001): uniform where the draws are calibrated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from veridical.errors import GeometryError, InputError
+from veridical.metrics.about import Facts, region
+from veridical.types import Array
+
+ABOUT = Facts(
+    "rank non-uniformity", "1", "lower", "trust", target="near 0", worst=1.0,
+    cites="Hamill, Monthly Weather Review 2001; reliability index of Delle Monache et al., JGR 2006",
+)  # fmt: skip
+
+
+def rank_uniformity(draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0) -> float:
+    """Return half the summed distance of the rank histogram from the flat one: the share of voxels in the wrong rank.
+
+    Voxels of one image are not independent, so no p-value is given.
+
+    Args:
+        draws: `(draw, *shape of the reference)`, real.
+        reference: the truth.
+        mask: bool, of the reference's shape or without the channel axis. Give the foreground.
+        seed: of the ranks of ties.
+
+    Returns:
+        In [0, 1): 0 flat; 0.5 and more with the truth mostly outside of all draws.
+
+    Raises:
+        GeometryError: shapes differ.
+        InputError: fewer than two draws, NaN, infinity or complex values, or an empty mask.
+    """
+    counts = rank_histogram(draws, reference, mask=mask, seed=seed)
+    return float(np.abs(counts / counts.sum() - 1 / len(counts)).sum() / 2)
+
+
+def rank_histogram(draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0) -> Array:
+    """Return how many voxels have each rank, `(draws + 1,)`; ties are broken by chance. Arguments as in `rank_uniformity`."""
+    if draws.shape[1:] != reference.shape:
+        raise GeometryError(
+            f"Draws of shape {draws.shape} and a truth of {reference.shape} were given; expected (draw, *shape)."
+        )
+    if len(draws) < 2:
+        raise InputError(f"{len(draws)} draw was given; a rank needs at least two.")
+    counted = region(mask, reference, *draws)
+    truth = reference[counted]
+    below, ties = np.zeros(len(truth), dtype=np.int64), np.zeros(len(truth), dtype=np.int64)
+    for draw in draws:
+        values = draw[counted]
+        below += values < truth
+        ties += values == truth
+    ranks = below + np.random.default_rng(seed).integers(0, ties + 1)
+    return np.bincount(ranks, minlength=len(draws) + 1)
