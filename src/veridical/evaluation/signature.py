@@ -27,7 +27,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 def canonical(value: Any) -> bytes:
-    """Return a value as JSON in its one canonical form: keys sorted, no number that JSON does not know, a newline at the end."""
+    """Return a value as JSON in its one canonical form: keys sorted, finite numbers only, a newline at the end."""
     return (json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -102,12 +102,11 @@ def _inputs(recorded: Mapping[str, str], folder: Path) -> list[str]:
     for name, digest in recorded.items():
         if name.startswith("memory:"):
             continue
-        place, _, index = name.partition("#")
-        path = folder / place
+        path = folder / name
         if not path.exists():
-            wrong.append(f"the input {place} is not there")
-        elif Source("", path, {}, int(index) if index else None).sha256() != digest:
-            wrong.append(f"the input {place} was changed")
+            wrong.append(f"the input {name} is not there")
+        elif Source(name, path).sha256() != digest:
+            wrong.append(f"the input {name} was changed")
     return wrong
 
 

@@ -246,7 +246,10 @@ def _hashes(cases: Cases, out: Path | None) -> dict[str, str]:
     def add(side: str, source: Source | tuple[Source, ...] | None) -> None:
         for one in source if isinstance(source, tuple) else (source,):
             if one is not None:
-                found[f"memory:{side}/{one.name}" if one.path is None else _plain(one.path, out)] = one.sha256()
+                if one.path is None:
+                    found[f"memory:{side}/{one.name}"] = one.sha256()
+                elif (place := _plain(one.path, out)) not in found:
+                    found[place] = Source(one.name, one.path).sha256()
 
     for case in cases.cases:
         for side, source in {"candidate": case.candidate, "reference": case.reference, **case.roles}.items():
