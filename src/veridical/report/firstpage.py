@@ -1,0 +1,219 @@
+"""The first screen of an evaluation's report in plain words: what was judged, what it says, and what it does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from veridical.evaluation.results import Endpoint, Evaluation, Judgement, LevelVerdict
+from veridical.report import rows
+from veridical.report.words import capital, listed
+from veridical.types import Level
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+NAMES: dict[Level, str] = {
+    "integrity": "integrity", "pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust",
+}  # fmt: skip
+QUESTIONS: dict[Level, str] = {
+    "pixel": "Does every pixel show what the real image shows?",
+    "feature": "Taken together, do the images look like real ones?",
+    "task": "Are the answers read off them the same?",
+    "trust": "Do the images know where they may be wrong?",
+}
+WORST: tuple[Judgement, ...] = ("fail", "inconclusive", "pass")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One level on the first screen.
+
+    Args:
+        level, name, question: which one, and what it asks.
+        verdict: of the level.
+        sentence: why, in plain words.
+        decided: the endpoint that decided, in words; empty where none did.
+        strip: that endpoint on its scale, or None.
+    """
+
+    level: Level
+    name: str
+    question: str
+    verdict: Judgement
+    sentence: str
+    decided: str = ""
+    strip: Markup | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The headline: the worst verdict, a title, and what was judged on how many."""
+
+    verdict: Judgement
+    title: str
+    judged: str
+
+
+def opening(evaluation: Evaluation) -> Opening:
+    """Return the headline over the levels: fail before inconclusive before pass; what was not run is said and is no pass."""
+    named = {v: [NAMES[one.level] for one in evaluation.levels if one.verdict == v] for v in (*WORST, "not_run")}
+    failed, open_, passed, absent = (listed(named[v]) for v in (*WORST, "not_run"))
+    if refused(evaluation):
+        return Opening("not_run", "No score was given.", judged(evaluation))
+    if failed:
+        also = f" Not decided: {open_}." if open_ else ""
+        return Opening("fail", f"Falls short in {failed}.{also}", judged(evaluation))
+    if open_:
+        passes = f" {capital(passed)} {'passes' if len(named['pass']) == 1 else 'pass'}." if passed else ""
+        return Opening("inconclusive", f"Not decided in {open_}.{passes}", judged(evaluation))
+    if not passed:
+        return Opening("not_run", "Nothing was decided.", judged(evaluation))
+    return Opening("pass", f"Good enough in {passed}{f'; {absent} not judged' if absent else ''}.", judged(evaluation))
+
+
+def refused(evaluation: Evaluation) -> bool:
+    """Say whether the integrity gate stopped the evaluation."""
+    return any(finding.verdict == "fail" for finding in evaluation.integrity)
+
+
+def judged(evaluation: Evaluation) -> str:
+    """Return what was judged against what, on how many patients and cases."""
+    about = evaluation.about
+    if not evaluation.cases:
+        return (
+            f"{capital(evaluation.title)}: {about.get('patients', 0)} patients, {about.get('cases', 0)} cases, none analysed."
+        )
+    patients, done = rows.patients(evaluation)
+    failed = [row for row in evaluation.cases if row.failed]
+    cases = len(evaluation.cases)
+    counted = f"{cases - len(failed)} of {cases} cases" if cases != patients else ""
+    said = f"{capital(evaluation.title)}, on {done} of {patients} patients{f' ({counted})' if counted else ''}."
+    if failed:
+        said += f" {_count(len(failed), 'case')} could not be analysed and {'counts' if len(failed) == 1 else 'count'} as the worst value."
+    paired = about.get("paired")
+    if paired is not None:
+        said += " Both sides show the same patients." if paired else " The two sides show different patients."
+    return said
+
+
+def gate(evaluation: Evaluation) -> tuple[Judgement | str, str]:
+    """Return the verdict of the integrity gate and one line about it."""
+    found = evaluation.integrity
+    if not found:
+        return "not_run", "No integrity check was recorded."
+    count = {v: [f for f in found if f.verdict == v] for v in ("fail", "warn", "pass")}
+    if count["fail"]:
+        return "fail", f"{_count(len(count['fail']), 'check')} of {len(found)} failed."
+    said = f"The data are in order: {len(count['pass'])} of {_count(len(found), 'check')} passed"
+    warned = "; ".join(f"{f.check}: {f.reason.rstrip('.')}" for f in count["warn"])
+    return ("warn", f"{said}. To bear in mind: {warned}.") if warned else ("pass", f"{said}.")
+
+
+def tiles(evaluation: Evaluation) -> tuple[Tile, ...]:
+    """Return one tile a level."""
+    return tuple(_tile(evaluation, one) for one in evaluation.levels)
+
+
+def deciding(evaluation: Evaluation, one: LevelVerdict) -> Endpoint | None:
+    """Return the primary endpoint that decided a level: of those with its verdict the one with the lowest score."""
+    ours = [e for e in evaluation.endpoints if e.primary and e.level == one.level and e.verdict == one.verdict]
+    ours = [e for e in ours if e.value is not None and e.verdict in WORST]
+    return min(ours, key=lambda e: 0.0 if e.score is None else e.score, default=None)
+
+
+def uncovered(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return what this evaluation does not say."""
+    about, said = evaluation.about, []
+    roles = set(about.get("roles", ()))
+    for one in evaluation.levels:
+        if one.verdict == "not_run":
+            said.append(f"{capital(NAMES[one.level])}: {one.reason}")
+    for e in evaluation.endpoints:
+        if e.primary and e.verdict == "not_run":
+            said.append(f"{rows.named(e)} was declared and could not be judged: {e.note or 'no reason was given'}")
+    floors = {e.floor_is for e in evaluation.endpoints if e.primary and e.level in ("pixel", "task") and e.floor_is}
+    if floors and not roles & {"retest"}:
+        said.append(
+            f"How much two real scans of one patient differ: no second scan was given; real was taken as {listed(sorted(floors))}."
+        )
+    if not evaluation.subgroups:
+        said.append("Fairness: no subgroups were compared. Give --table with columns such as site, sex, age.")
+    if not about.get("training"):
+        said.append("Copies of training images and leakage between training and test: no training set was given.")
+    if _one_site(evaluation):
+        said.append("Other sites and scanners: the cases are not known to come from more than one.")
+    said.append(
+        "Clinical use: no reader looked at the images here, and the limits are those of the protocol, not clinical thresholds."
+    )
+    return tuple(text if text.endswith((".", "!", "?")) else f"{text}." for text in said)
+
+
+def plain(e: Endpoint) -> str:
+    """Return the result of a primary endpoint in plain words."""
+    if e.limit is None:
+        return ""
+    if e.limit_of == "score":
+        if e.score is None:
+            return e.note
+        low, high = e.score_interval or (e.score, e.score)
+        asked = f"{_percent(e.limit)} was asked for"
+        where = (
+            "Worse than the simple baseline"
+            if e.score < 0
+            else f"{_percent(e.score)} of the way from a simple baseline to real images"
+        )
+        return f"{where} (likely {_percent(low)} to {_percent(high)}); {asked}. {_consequence(e, e.score_interval)}"
+    value = rows.number(e.value, e.units, e.interval)
+    between = (
+        ""
+        if e.interval is None
+        else f" (likely {rows.number(e.interval[0], '1', e.interval)} to {rows.number(e.interval[1], '1', e.interval)})"
+    )
+    if e.ideal is not None:
+        asked = f"{e.ideal:g} ± {e.limit:g} was asked for"
+    else:
+        asked = f"{'at most' if e.better == 'lower' else 'at least'} {rows.number(e.limit, e.units)} was asked for"
+    return f"{capital(e.label)} is {value}{between}; {asked}. {_consequence(e, e.interval)}"
+
+
+def _tile(evaluation: Evaluation, one: LevelVerdict) -> Tile:
+    e = deciding(evaluation, one)
+    name, question = capital(NAMES[one.level]), QUESTIONS.get(one.level, "")
+    if e is None or e.value is None:
+        return Tile(one.level, name, question, one.verdict, one.reason)
+    count = sum(other.primary and other.level == one.level for other in evaluation.endpoints)
+    decided = f"Decided by {rows.named(e)}{f', the weakest of {count}' if count > 1 else ''}, {e.analysed} of {e.total} cases."
+    return Tile(one.level, name, question, one.verdict, plain(e), decided, rows.strip(e, "large"))
+
+
+def _consequence(e: Endpoint, interval: tuple[float, float] | None) -> str:
+    if e.verdict == "pass":
+        return "Even the low end of what is likely is enough." if e.ideal is None and interval else "That is enough."
+    if e.verdict == "fail":
+        return "Even the high end of what is likely is not enough." if e.ideal is None and interval else "That is not enough."
+    ruler = rows.ruler(e)
+    good = ruler.good
+    if interval is not None and good is not None and good[0] <= interval[0] and interval[1] <= good[1]:
+        return "That alone would be enough, but not after correction for the number of endpoints."
+    return "What is likely reaches to both sides of it: more patients are needed to tell."
+
+
+def _one_site(evaluation: Evaluation) -> bool:
+    return all(
+        len({row.groups[c] for row in evaluation.cases if c in row.groups}) < 2 for c in ("site", "scanner", "center", "centre")
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def contents(levels: Sequence[LevelVerdict]) -> list[tuple[str, str]]:
+    """Return the anchors of the page with their names."""
+    return [(one.level, capital(NAMES[one.level])) for one in levels]
