@@ -94,10 +94,10 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
         InputError: an image cannot be read, or label map and image lie on different grids.
     """
     candidate, reference = _image(case.candidate), _image(case.reference)
-    counted = _counted(case, reference)
+    counted = region(case, reference)
     labels = _labels(case, "labels", reference, rules)
     found = pixels(candidate, reference, counted, labels, rules.protocol)
-    flat = _constant(reference, counted)
+    flat = constant(reference, counted)
     baseline = _optional(case, "baseline")
     bad = pixels(baseline or flat, reference, counted, labels, rules.protocol)
     retest = _optional(case, "retest")
@@ -111,8 +111,8 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
         case.name,
         case.patient,
         found.values | task[0].values | trust.values | doses.values,
-        bad.values | task[1].values,
-        again.values | task[2].values,
+        _bounded(bad.values) | task[1].values,
+        _bounded(again.values) | task[2].values,
         groups=case.groups,
         labelled=volumes,
         notes=found.notes | task[0].notes | trust.notes | doses.notes,
@@ -152,6 +152,11 @@ def pixels(candidate: Image, reference: Image, counted: Array, labels: Mapping[s
     return scores
 
 
+def _bounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what was infinite: a baseline or floor at infinity gives no scale."""
+    return {key: value for key, value in values.items() if abs(value) < catalogue.CEILING}
+
+
 def _image(source: Source | None) -> Image:
     if source is None:
         raise InputError("One side of the pair is missing.")
@@ -163,7 +168,7 @@ def _optional(case: Case, role: str) -> Image | None:
     return source.load() if isinstance(source, Source) else None
 
 
-def _counted(case: Case, reference: Image) -> Array:
+def region(case: Case, reference: Image) -> Array:
     """Return the voxels that count: the given mask's, else the foreground of the reference."""
     given = _optional(case, "mask")
     return foreground(reference).mask if given is None else np.asarray(given.data.any(axis=0))
@@ -178,7 +183,7 @@ def _labels(case: Case, role: str, image: Image, rules: Rules) -> dict[str, Arra
     return structures(given, rules.names)
 
 
-def _constant(reference: Image, counted: Array) -> Image:
+def constant(reference: Image, counted: Array) -> Image:
     """Return pixel level's simple baseline: one number everywhere, the mean of the reference where it counts."""
     means = reference.data[:, counted].mean(axis=1)
     return replace(reference, data=np.broadcast_to(means[:, None, None, None], reference.data.shape).astype(np.float32))

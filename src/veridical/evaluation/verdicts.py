@@ -18,6 +18,8 @@ ALPHA = 0.025
 """One-sided; the two-sided interval is of 95 %."""
 WORST: tuple[Judgement, ...] = ("fail", "inconclusive", "pass")
 LEVELS: tuple[Level, ...] = ("pixel", "feature", "task", "trust")
+MEANING = 0.01
+"""A scale from baseline to floor that is shorter than this share of the value's own distance from the floor is no scale."""
 APPEARANCE = ("feature/*",)
 TRUTHFUL = ("task/dice/*", "task/surface-dice/*", "task/hausdorff95/*", "task/lesion-f1/*", "trust/coverage/*")
 
@@ -45,7 +47,8 @@ def normalised(endpoint: Endpoint) -> Endpoint:
         return endpoint
     width = endpoint.bad - endpoint.floor
     lower = endpoint.better == "lower" or endpoint.ideal is not None
-    if width <= 0 if lower else width >= 0:
+    away = abs(distance(endpoint.value, endpoint.ideal) - endpoint.floor)
+    if (width <= 0 if lower else width >= 0) or abs(width) < MEANING * away:
         note = "No score: the simple baseline is no worse than the floor here."
         return replace(endpoint, note=f"{endpoint.note} {note}".strip())
     score = (endpoint.bad - distance(endpoint.value, endpoint.ideal)) / width
