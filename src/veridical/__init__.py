@@ -25,6 +25,9 @@ _HOME = {
     "write": "io.files",
     "Reconstruct": "tasks.reconstruct",
     "Enhance": "tasks.enhance",
+    "Evaluate": "workflow.evaluate",
+    "evaluate": "workflow.evaluate",
+    "compare": "workflow.compare",
     "rerun": "workflow.rerun",
     "train": "workflow.train",
 }

@@ -20,7 +20,15 @@ from veridical.doors import commands
 from veridical.errors import VeridicalError
 
 TASKS = Group("Tasks", sort_key=0)
-COMMANDS = Group("Around them", sort_key=1)
+JUDGES = Group("Judging", sort_key=1)
+COMMANDS = Group("Around them", sort_key=2)
+JUDGING = {
+    "evaluate": "Judge generated images against real ones at three levels and on trust; write one report.",
+    "protocol": "Write or check a protocol: primary endpoints, limits and rules, decided before results are seen.",
+    "compare": "Rank several generators on the same real images, with the uncertainty of the ranks.",
+    "verify": "Check that a report, its page and its inputs are as they were signed.",
+}
+"""Commands of `doors/judge.py`, loaded when called."""
 
 
 def build() -> App:
@@ -41,6 +49,8 @@ def build() -> App:
         app.command(f"veridical.doors.run:{entry.name}", name=entry.name, help=entry.summary, group=TASKS)
     for command in commands.ALL:
         app.command(command, name=command.__name__.rstrip("_"))
+    for name, summary in JUDGING.items():
+        app.command(f"veridical.doors.judge:{name}", name=name, help=summary, group=JUDGES)
     app.command("veridical.workflow.phantom:phantom", name="phantom", help="Scan a digital patient, to have a scan to try.")
     return app
 

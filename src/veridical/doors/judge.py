@@ -47,7 +47,9 @@ def evaluate(
         raise InputError(f"{out} already holds a report. Give another folder with --out, or --overwrite.")
     with show.only_result(json), show.progress(quiet) as progress:
         judged = settings(candidate, reference, out, progress)
-    show.judgement(judged, out, as_json=json)
+    from veridical.evaluation.signature import head
+
+    show.judgement(judged, out, head(out / "report.json"), as_json=json)
 
 
 def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from veridical.task import Progress, silent
 
 if TYPE_CHECKING:
+    from veridical.evaluation.results import Evaluation
     from veridical.types import Derived
 
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
-COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim", "absent": "dim"}
+LEVELS = {"pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust"}
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim", "absent": "dim", "inconclusive": "yellow"}
 
 
 @contextmanager
@@ -78,6 +80,34 @@ def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None
         console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
     for role, path in written.items():
         console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
+
+
+def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> None:
+    """Print the verdicts of an evaluation, what failed, and where the report is."""
+    if as_json:
+        levels = {one.level: {"verdict": one.verdict, "reason": one.reason} for one in judged.levels}
+        gate = [asdict(finding) for finding in judged.integrity if finding.verdict in ("fail", "warn")]
+        failed = {row.case: row.failed for row in judged.cases if row.failed}
+        paths = {"page": str(written / "report.html"), "report": str(written / "report.json")}
+        found = {"title": judged.title, "levels": levels, "integrity": gate, "failed": failed, "head": head, **paths}
+        print(json.dumps(plain(found), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    analysed = sum(not row.failed for row in judged.cases)
+    console.print(Text(f"{judged.title}: {analysed} of {judged.about.get('cases', 0)} cases analysed"))
+    for finding in judged.integrity:
+        if finding.verdict in ("fail", "warn"):
+            console.print(Text(f"{finding.verdict:<13}", COLOURS[finding.verdict]), Text(f"{finding.check}: {finding.reason}"))
+    if judged.cases:
+        for one in judged.levels:
+            words = Text(f"{one.verdict.replace('_', ' '):<13}", COLOURS[one.verdict])
+            console.print(words, Text(f"{LEVELS[one.level]}: {one.reason}"))
+    for conflict in judged.conflicts:
+        console.print(Text(f"{'conflict':<13}", "yellow"), Text(f"{conflict.name}: {conflict.reason}"))
+    console.print(Text(f"{written / 'report.html'}\n{written / 'report.json'}\nhead {head}"))
 
 
 def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:

@@ -43,18 +43,23 @@ def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[s
         raise ProvenanceError(f"The report holds {', '.join(sorted(loose))}, which no link of the chain covers.")
     contents = {part: canonical({entry: document.get(entry) for entry in entries}) for part, entries in PARTS.items()}
     contents |= {} if page is None else {"page": page}
-    head = hashlib.sha256(FORMAT.encode()).hexdigest()
+    last = hashlib.sha256(FORMAT.encode()).hexdigest()
     chain = []
     for part, content in contents.items():
         own = hashlib.sha256(content).hexdigest()
-        head = hashlib.sha256(f"{head}{own}".encode()).hexdigest()
-        chain.append({"part": part, "sha256": own, "head": head})
+        last = hashlib.sha256(f"{last}{own}".encode()).hexdigest()
+        chain.append({"part": part, "sha256": own, "head": last})
     return chain
 
 
 def sign(document: Mapping[str, Any], page: bytes) -> bytes:
     """Return the bytes of the signed report.json."""
     return canonical({**document, "format": FORMAT, "signature": links(document, page)})
+
+
+def head(path: Path) -> str:
+    """Return the last hash of a report's chain, as it was signed."""
+    return str(json.loads(path.read_bytes())["signature"][-1]["head"])
 
 
 def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[str, ...]:

@@ -98,8 +98,9 @@ def _exhibit(role: Role, row: CaseRow, case: Case, evaluation: Evaluation) -> Ex
     slices = [np.asarray(image.data[0, :, :, z], dtype=np.float32) for image in (reference, candidate, baseline)]
     similarity = _similarity(candidate, reference, z, evaluation.protocol["data_range"])
     words = ", ".join(f"{evaluation[k].label} {row.values[k]:.4g}" for k in RANKED if k in row.values)
-    error = np.abs(slices[1] - slices[0])
-    return Exhibit(role, row.case, words, *slices, error, similarity, (float(low), float(high)), reference.geometry)
+    real, made, simple = slices
+    window = (float(low), float(high))
+    return Exhibit(role, row.case, words, real, made, simple, np.abs(made - real), similarity, window, reference.geometry)
 
 
 def _similarity(candidate: Image, reference: Image, z: int, data_range: float) -> Array | None:

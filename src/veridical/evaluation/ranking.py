@@ -1,0 +1,125 @@
+"""Several candidates on the same cases: paired differences with intervals, ranks with their uncertainty.
+
+Ranks from one test set are as uncertain as the set is small: each resample of patients is ranked anew (Wiesenfarth et al.,
+Scientific Reports 2021, 10.1038/s41598-021-82017-6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from veridical.errors import InputError
+from veridical.evaluation.statistics import bca, bootstrap, holm, p_value
+from veridical.types import Array
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`first - second` on one endpoint, over the same cases.
+
+    Args:
+        first, second: candidates.
+        value: mean difference, positive where the first has the larger value.
+        interval: 95 %, BCa over patients, or None.
+        p, p_adjusted: two-sided against no difference; by Holm over all pairs.
+    """
+
+    first: str
+    second: str
+    value: float
+    interval: tuple[float, float] | None
+    p: float
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The candidates in order on one endpoint.
+
+    Args:
+        key: the endpoint.
+        order: from the best.
+        means: candidate -> mean.
+        first: candidate -> share of resamples in which it is the best.
+        ranks: candidate -> 95 % interval of its rank.
+        differences: of every pair.
+        n: patients.
+    """
+
+    key: str
+    order: tuple[str, ...]
+    means: Mapping[str, float]
+    first: Mapping[str, float]
+    ranks: Mapping[str, tuple[int, int]]
+    differences: tuple[Difference, ...]
+    n: int
+
+
+def rank(
+    key: str,
+    values: Mapping[str, Array],
+    patients: Sequence[str],
+    better: Literal["higher", "lower"],
+    *,
+    strata: Sequence[str] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Ranking:
+    """Rank candidates.
+
+    Args:
+        key: the endpoint.
+        values: candidate -> `(n,)`, on the same cases in the same order.
+        patients: `(n,)`.
+        better: which way is better.
+        strata: `(n,)`, a patient's group.
+        resamples, seed: of the bootstrap; all candidates share the resamples.
+
+    Raises:
+        InputError: fewer than two candidates, or lengths differ.
+    """
+    names = sorted(values)
+    if len(names) < 2 or len({len(values[name]) for name in names}) > 1:
+        counts = [len(each) for each in values.values()]
+        raise InputError(f"{len(names)} candidates with {counts} cases; expected two or more on the same cases.")
+    drawn = {name: bootstrap(np.asarray(values[name]), patients, strata, resamples=resamples, seed=seed) for name in names}
+    sign = -1.0 if better == "higher" else 1.0
+    means = {name: drawn[name].observed for name in names}
+    ranked = stats.rankdata(sign * np.stack([drawn[name].values for name in names]), axis=0, method="min")
+    order = sorted(names, key=lambda name: (sign * means[name], name))
+    ends = np.quantile(ranked, (0.025, 0.975), axis=1, method="nearest").astype(int)
+    return Ranking(
+        key,
+        tuple(order),
+        means,
+        {name: float((row == 1).mean()) for name, row in zip(names, ranked, strict=True)},
+        {name: (int(ends[0, i]), int(ends[1, i])) for i, name in enumerate(names)},
+        _differences(order, values, patients, strata, resamples, seed),
+        len(set(patients)),
+    )
+
+
+def _differences(
+    order: Sequence[str],
+    values: Mapping[str, Array],
+    patients: Sequence[str],
+    strata: Sequence[str] | None,
+    resamples: int,
+    seed: int,
+) -> tuple[Difference, ...]:
+    pairs = list(combinations(order, 2))
+    found = [
+        bootstrap(np.asarray(values[a]) - np.asarray(values[b]), patients, strata, resamples=resamples, seed=seed)
+        for a, b in pairs
+    ]
+    raw = [min(1.0, 2 * min(p_value(one, 0.0, "higher"), p_value(one, 0.0, "lower"))) for one in found]
+    return tuple(
+        Difference(a, b, one.observed, bca(one), p, adjusted)
+        for (a, b), one, p, adjusted in zip(pairs, found, raw, holm(raw), strict=True)
+    )

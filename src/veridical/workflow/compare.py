@@ -1,0 +1,116 @@
+"""Rank several generators on the same real images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import InputError
+from veridical.evaluation.ranking import Ranking, rank
+from veridical.evaluation.results import CaseRow, Evaluation
+from veridical.evaluation.signature import canonical
+from veridical.task import Progress, silent
+from veridical.workflow.evaluate import Evaluate
+
+RANKED = ("pixel/ssim/foreground", "pixel/mae/foreground", "pixel/psnr/foreground")
+"""Endpoints of single cases that are ranked beside the primary ones."""
+RANKING = "ranking.json"
+
+
+def compare(
+    candidates: Mapping[str, Any] | Sequence[str | Path],
+    reference: Any,
+    out: str | Path | None = None,
+    settings: Evaluate | None = None,
+    progress: Progress = silent,
+) -> tuple[Ranking, ...]:
+    """Evaluate every candidate by one protocol, and rank them on every endpoint that cases have a value of.
+
+    Args:
+        candidates: name -> images, or folders, which then give the names.
+        reference: the real images.
+        out: folder; each candidate's report goes into one of its own, the ranks into ranking.json. None writes nothing.
+        settings: of every evaluation; the defaults when None.
+        progress: called as work goes on.
+
+    Returns:
+        One ranking an endpoint; empty where none is shared. Sets without pairs have no endpoint of single cases.
+
+    Raises:
+        InputError: fewer than two candidates, two of one name, or one that did not pass the integrity gate.
+    """
+    named = dict(candidates) if isinstance(candidates, Mapping) else {Path(each).name: each for each in candidates}
+    if len(named) < 2 or len(named) < len(candidates):
+        raise InputError(f"{len(candidates)} candidates, called {', '.join(named)}; expected two or more, no two of one name.")
+    judged: dict[str, Evaluation] = {}
+    for name, images in named.items():
+        folder = None if out is None else Path(out) / name
+        judged[name] = (settings or Evaluate())(images, reference, folder, _said(name, progress))
+        if not judged[name].cases:
+            raise InputError(f"{name} did not pass the integrity gate: {judged[name].levels[0].reason}")
+    rankings = tuple(_ranking(key, judged) for key in _keys(judged))
+    if out is not None:
+        path = Path(out) / RANKING
+        temporary = path.with_suffix(".part")
+        temporary.write_bytes(canonical([asdict(ranking) for ranking in rankings]))
+        os.replace(temporary, path)
+    return rankings
+
+
+def table(rankings: Sequence[Ranking]) -> str:
+    """Return the rankings as a Markdown table: mean, rank with its interval, how often first, who cannot be told apart."""
+    lines = ["| endpoint | candidate | mean | rank (95 %) | first in | not told apart from |", "|---|---|---|---|---|---|"]
+    for ranking in rankings:
+        for place, name in enumerate(ranking.order, 1):
+            low, high = ranking.ranks[name]
+            pairs = [d for d in ranking.differences if name in (d.first, d.second) and d.p_adjusted > 0.05]
+            alike = [d.second if d.first == name else d.first for d in pairs]
+            lines.append(
+                f"| {ranking.key} | {name} | {ranking.means[name]:.4g} | {place} ({low} to {high}) | {ranking.first[name]:.0%} | "
+                f"{', '.join(alike) or 'none'} |"
+            )
+    return "\n".join(lines)
+
+
+def _keys(judged: Mapping[str, Evaluation]) -> list[str]:
+    """Return the endpoints of single cases that all candidates have: primary ones first."""
+    shared = set.intersection(*({key for row in e.cases for key in row.values} for e in judged.values()))
+    primary = [e.key for e in next(iter(judged.values())).endpoints if e.primary and e.key in shared]
+    return list(dict.fromkeys([*primary, *(key for key in RANKED if key in shared)]))
+
+
+def _ranking(key: str, judged: Mapping[str, Evaluation]) -> Ranking:
+    """Rank on the cases that every candidate was asked for; one that failed there counts as its endpoint's worst value."""
+    rows = {name: {row.case: row for row in e.cases} for name, e in judged.items()}
+    endpoint = next(iter(judged.values()))[key]
+    shared = sorted(set.intersection(*({case for case, row in each.items() if _counts(row, key)} for each in rows.values())))
+    seen = [row.values[key] for each in rows.values() for row in each.values() if key in row.values]
+    ideal = endpoint.ideal
+    distance = [abs(value - ideal) for value in seen] if ideal is not None else seen
+    better = "lower" if ideal is not None else endpoint.better
+    worst = min(distance) if better == "higher" else max(distance)
+
+    def value(row: CaseRow) -> float:
+        if row.failed:
+            return worst
+        return row.values[key] if ideal is None else abs(row.values[key] - ideal)
+
+    first = next(iter(rows.values()))
+    values = {name: np.array([value(each[case]) for case in shared]) for name, each in rows.items()}
+    protocol = next(iter(judged.values())).protocol
+    return rank(
+        key, values, [first[case].patient for case in shared], better, resamples=protocol["resamples"], seed=protocol["seed"]
+    )
+
+
+def _counts(row: CaseRow, key: str) -> bool:
+    return bool(row.failed) or key in row.values
+
+
+def _said(name: str, progress: Progress) -> Progress:
+    return lambda what, done, total: progress(f"{name}: {what}", done, total)
