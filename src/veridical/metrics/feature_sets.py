@@ -68,7 +68,7 @@ def checked(candidate_features: Array, reference_features: Array, fewest: int = 
             raise InputError(f"The {name} set has {len(rows)} rows; expected at least {fewest}. Add images.")
         if np.iscomplexobj(rows) or not np.isfinite(rows).all():
             raise InputError(f"The {name} features hold NaN, infinity or complex values. Leave those images out, or mend them.")
-    return sets[0].astype(np.float64), sets[1].astype(np.float64)
+    return sets[0].astype(np.float64, copy=False), sets[1].astype(np.float64, copy=False)
 
 
 def resampled(
@@ -108,7 +108,7 @@ def resampled(
         raise InputError(
             f"An interval needs {FEWEST} patients in each set, there are fewer. Add patients, or give no interval."
         )
-    value, rng = _prepared(metric, pool), np.random.default_rng(seed)
+    value, rng = prepared(metric, pool), np.random.default_rng(seed)
     return np.array([value(*_of(pool, sides, _halves(strata, rng))) for _ in range(resamples)])
 
 
@@ -121,7 +121,7 @@ def jackknife(
 ) -> Array:
     """Return the metric's value with each patient left out in turn, `(patients,)`. Arguments and errors as in `resampled`."""
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
-    value, everyone = _prepared(metric, pool), np.unique(pool.patients)
+    value, everyone = prepared(metric, pool), np.unique(pool.patients)
     return np.array([value(*_of(pool, sides, everyone[everyone != one])) for one in everyone])
 
 
@@ -143,7 +143,7 @@ def split_values(
         InputError: not so many patients, or as `resampled`.
     """
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
-    value, rng = _prepared(metric, pool), np.random.default_rng(seed)
+    value, rng = prepared(metric, pool), np.random.default_rng(seed)
     return np.array([value(*rows) for rows in _apart(pool, sides, size, repeats, rng)])
 
 
@@ -202,7 +202,7 @@ def permutation_p(
     if permutations < 1:
         raise SettingError(f"{permutations} permutations were asked for; expected at least 1, 1000 to publish.")
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
-    value = _prepared(metric, replace(pool, scale=np.arange(len(pool.patients))))
+    value = prepared(metric, replace(pool, scale=np.arange(len(pool.patients))))
     rng = np.random.default_rng(seed)
     sign = 1.0 if _facts(metric).better == "lower" else -1.0
     observed = sign * value(*sides)
@@ -218,7 +218,7 @@ def _facts(metric: str) -> Facts:
     return about
 
 
-def _prepared(metric: str, pool: Pool) -> Value:
+def prepared(metric: str, pool: Pool) -> Value:
     function = registry.get("metric", metric)
     made = getattr(sys.modules[function.__module__], "prepared", None)
     if made is not None:

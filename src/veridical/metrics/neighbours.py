@@ -46,13 +46,14 @@ def counted(candidate_features: Array, reference_features: Array, nearest: int, 
     squared = _squared_radii(fast_y, nearest).double()
     exact = torch.zeros(len(y), dtype=torch.bool)
     slack = 1e-6 + ROUNDING * x.shape[1] ** 0.5
-    reach = slack * (4 * y.square().sum(1) + 2 * squared)
-    of_point, of_ball = torch.zeros(len(x), dtype=torch.int64), torch.zeros(len(y), dtype=torch.int64)
+    norms = _norms(fast_y)
+    reach = (slack * (4 * norms + 2 * squared)).float()
+    of_point, of_ball = np.zeros(len(x), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
     for start in range(0, len(x), BLOCK):
         block = slice(start, start + BLOCK)
-        gap = squared_distances(fast_x[block], fast_y).sub_(squared.float())
+        gap = squared_distances(fast_x[block], fast_y, norms).sub_(squared.float())
         inside = gap < 0
-        doubt = gap.abs_() <= (slack * x[block].square().sum(1)[:, None] + reach).float()
+        doubt = gap.abs_() <= torch.addcmul(reach[None], _norms(fast_x[block])[:, None], torch.tensor(slack))
         columns = doubt.any(0) & ~exact
         if columns.any():
             squared[columns] = _exact_radii(y, columns, nearest)
@@ -60,9 +61,9 @@ def counted(candidate_features: Array, reference_features: Array, nearest: int, 
         rows = doubt.any(1)
         if rows.any():
             inside[rows] = torch.from_numpy(within(squared_distances(x[block][rows], y).numpy(), squared.numpy()))
-        of_point[block] = inside.sum(1)
-        of_ball += inside.sum(0)
-    return of_point.numpy(), of_ball.numpy()
+        of_point[block] = np.count_nonzero(inside.numpy(), axis=1)
+        of_ball += np.count_nonzero(inside.numpy(), axis=0)
+    return of_point, of_ball
 
 
 def chosen(pool: Pool, value_of: Counted, swapped: bool = False) -> Value:
@@ -86,10 +87,15 @@ def chosen(pool: Pool, value_of: Counted, swapped: bool = False) -> Value:
     return value
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Return `|x - y|^2` of all pairs, `(n, m)`; rows should be centred, since digits are lost to their norm."""
-    products = torch.addmm(y.square().sum(1)[None], x, y.T, alpha=-2)
-    return products.add_(x.square().sum(1)[:, None]).clamp_min_(0)
+def squared_distances(x: Tensor, y: Tensor, norms: Tensor | None = None) -> Tensor:
+    """Return `|x - y|^2` of all pairs, `(n, m)`; rows should be centred, since digits are lost to their norm.
+
+    Args:
+        x, y: `(n, d)` and `(m, d)`.
+        norms: `|y|^2`, `(m,)`, where they are known.
+    """
+    known = _norms(y) if norms is None else norms
+    return torch.addmm(known[None], x, y.T, alpha=-2).add_(_norms(x)[:, None]).clamp_min_(0)
 
 
 def within(distances: Array, radii: Array) -> Array:
@@ -101,8 +107,10 @@ def _unit(points: Array, centres: Array) -> tuple[Tensor, Tensor]:
     """Return both sets about the mean of the centres, in a unit in which no number is above 1."""
     middle = centres.mean(0)
     sets = points - middle, centres - middle
-    largest = max(float(np.abs(rows).max()) for rows in sets) or 1.0
-    return torch.from_numpy(sets[0] / largest), torch.from_numpy(sets[1] / largest)
+    largest = max(float(np.abs((rows.min(), rows.max())).max()) for rows in sets) or 1.0
+    for rows in sets:
+        rows /= largest
+    return torch.from_numpy(sets[0]), torch.from_numpy(sets[1])
 
 
 def _squared_radii(centres: Tensor, nearest: int) -> Tensor:
@@ -118,6 +126,10 @@ def _squared_radii(centres: Tensor, nearest: int) -> Tensor:
                 best[j] = _smallest(torch.cat([best[j], _smallest(found.T, nearest)], 1), nearest)
             best[i] = _smallest(torch.cat([best[i], _smallest(found, nearest)], 1), nearest)
     return torch.cat([found.amax(1) for found in best])
+
+
+def _norms(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).square()
 
 
 def _smallest(rows: Tensor, count: int) -> Tensor:
