@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Literal
 
 from veridical.errors import FormatError, nearest
+from veridical.evaluation.protocol import LEVELS
 from veridical.evaluation.results import Evaluation
 from veridical.report import firstpage, methods, rows
 from veridical.report.words import capital, listed
@@ -87,7 +88,7 @@ def _excluded(evaluation: Evaluation) -> str:
     dropped = len(evaluation.about.get("dropped", {}))
     if not evaluation.cases:
         return ""
-    return f"{dropped} images had no counterpart; {failed} of {len(evaluation.cases)} cases failed and are listed with reasons."
+    return f"{dropped} left out and {failed} of {len(evaluation.cases)} cases failed, each listed with its reason."
 
 
 def _preparation(evaluation: Evaluation) -> str:
@@ -124,7 +125,8 @@ def _leakage(evaluation: Evaluation) -> str:
     checks = [f for f in evaluation.integrity if "leak" in f.check.lower() and f.verdict != "not_run"]
     if not training or not checks:
         return ""
-    return f"{training} training images were compared with the test cases, by patient and by bytes. {' '.join(f.reason for f in checks)}"
+    reasons = " ".join(finding.reason for finding in checks)
+    return f"{training} training images were compared with the test cases, by patient and by bytes. {reasons}"
 
 
 def _patients(evaluation: Evaluation) -> str:
@@ -139,7 +141,7 @@ def _software(evaluation: Evaluation) -> str:
 
 def _metrics(evaluation: Evaluation) -> str:
     said = []
-    for level in ("pixel", "feature", "task", "trust"):
+    for level in LEVELS:
         labels = list(dict.fromkeys(e.label for e in evaluation.endpoints if e.level == level and e.value is not None))
         if labels:
             said.append(f"{level}: {listed(labels)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 NAMES: dict[Level, str] = {
-    "integrity": "integrity", "pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust",
-}  # fmt: skip
+    "integrity": "integrity",
+    "pixel": "pixel fidelity",
+    "feature": "feature realism",
+    "task": "task relevance",
+    "trust": "trust",
+}
 QUESTIONS: dict[Level, str] = {
     "pixel": "Does every pixel show what the real image shows?",
     "feature": "Taken together, do the images look like real ones?",
@@ -33,6 +36,7 @@ class Tile:
     Args:
         level, name, question: which one, and what it asks.
         verdict: of the level.
+        result, scale: the number that decided and what it is, in words; empty where none did.
         sentence: why, in plain words.
         decided: the endpoint that decided, in words; empty where none did.
         strip: that endpoint on its scale, or None.
@@ -43,6 +47,8 @@ class Tile:
     question: str
     verdict: Judgement
     sentence: str
+    result: str = ""
+    scale: str = ""
     decided: str = ""
     strip: Markup | None = None
 
@@ -82,16 +88,16 @@ def judged(evaluation: Evaluation) -> str:
     """Return what was judged against what, on how many patients and cases."""
     about = evaluation.about
     if not evaluation.cases:
-        return (
-            f"{capital(evaluation.title)}: {about.get('patients', 0)} patients, {about.get('cases', 0)} cases, none analysed."
-        )
-    patients, done = rows.patients(evaluation)
+        patients, cases = _count(about.get("patients", 0), "patient"), _count(about.get("cases", 0), "case")
+        return f"To be judged: {evaluation.title}; {patients}, {cases}, none analysed."
+    total, done = rows.patients(evaluation)
     failed = [row for row in evaluation.cases if row.failed]
-    cases = len(evaluation.cases)
-    counted = f"{cases - len(failed)} of {cases} cases" if cases != patients else ""
-    said = f"{capital(evaluation.title)}, on {done} of {patients} patients{f' ({counted})' if counted else ''}."
+    every = len(evaluation.cases)
+    counted = f" ({every - len(failed)} of {every} cases)" if every != total else ""
+    said = f"Judged: {evaluation.title}, on {done} of {total} patients{counted}."
     if failed:
-        said += f" {_count(len(failed), 'case')} could not be analysed and {'counts' if len(failed) == 1 else 'count'} as the worst value."
+        count = "counts" if len(failed) == 1 else "count"
+        said += f" {_count(len(failed), 'case')} could not be analysed and {count} as the worst value."
     paired = about.get("paired")
     if paired is not None:
         said += " Both sides show the same patients." if paired else " The two sides show different patients."
@@ -108,7 +114,9 @@ def gate(evaluation: Evaluation) -> tuple[Judgement | str, str]:
         return "fail", f"{_count(len(count['fail']), 'check')} of {len(found)} failed."
     said = f"The data are in order: {len(count['pass'])} of {_count(len(found), 'check')} passed"
     warned = "; ".join(f"{f.check}: {f.reason.rstrip('.')}" for f in count["warn"])
-    return ("warn", f"{said}. To bear in mind: {warned}.") if warned else ("pass", f"{said}.")
+    if warned:
+        return "warn", f"{said}. To bear in mind: {warned}."
+    return "pass", f"{said}."
 
 
 def tiles(evaluation: Evaluation) -> tuple[Tile, ...]:
@@ -136,12 +144,14 @@ def uncovered(evaluation: Evaluation) -> tuple[str, ...]:
     floors = {e.floor_is for e in evaluation.endpoints if e.primary and e.level in ("pixel", "task") and e.floor_is}
     if floors and not roles & {"retest"}:
         said.append(
-            f"How much two real scans of one patient differ: no second scan was given; real was taken as {listed(sorted(floors))}."
+            "How much two real scans of one patient differ: no second scan was given; real was taken as "
+            f"{listed(sorted(floors))}."
         )
     if not evaluation.subgroups:
         said.append("Fairness: no subgroups were compared. Give --table with columns such as site, sex, age.")
     if not about.get("training"):
         said.append("Copies of training images and leakage between training and test: no training set was given.")
+    said += [f"{capital(f.check)}: {f.reason}" for f in evaluation.findings if f.verdict == "not_run"]
     if _one_site(evaluation):
         said.append("Other sites and scanners: the cases are not known to come from more than one.")
     said.append(
@@ -150,32 +160,24 @@ def uncovered(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(text if text.endswith((".", "!", "?")) else f"{text}." for text in said)
 
 
-def plain(e: Endpoint) -> str:
-    """Return the result of a primary endpoint in plain words."""
+def result(e: Endpoint) -> tuple[str, str]:
+    """Return the number of a primary endpoint and, in plain words, what it is, what is likely and what was asked for."""
     if e.limit is None:
-        return ""
+        return rows.number(e.value, e.units, e.interval), e.label
     if e.limit_of == "score":
         if e.score is None:
-            return e.note
-        low, high = e.score_interval or (e.score, e.score)
-        asked = f"{_percent(e.limit)} was asked for"
-        where = (
-            "Worse than the simple baseline"
-            if e.score < 0
-            else f"{_percent(e.score)} of the way from a simple baseline to real images"
+            return rows.number(e.value, e.units, e.interval), e.note
+        likely = (
+            "" if e.score_interval is None else f"likely {_percent(e.score_interval[0])} to {_percent(e.score_interval[1])}; "
         )
-        return f"{where} (likely {_percent(low)} to {_percent(high)}); {asked}. {_consequence(e, e.score_interval)}"
-    value = rows.number(e.value, e.units, e.interval)
-    between = (
-        ""
-        if e.interval is None
-        else f" (likely {rows.number(e.interval[0], '1', e.interval)} to {rows.number(e.interval[1], '1', e.interval)})"
+        return _percent(e.score), f"of the way from a simple baseline to real images; {likely}asked for: {_percent(e.limit)}"
+    likely = f"likely {rows.between(e.interval)}; " if e.interval else ""
+    way = (
+        f"{e.ideal:g} ± {e.limit:g}"
+        if e.ideal is not None
+        else f"at {'most' if e.better == 'lower' else 'least'} {rows.number(e.limit, e.units)}"
     )
-    if e.ideal is not None:
-        asked = f"{e.ideal:g} ± {e.limit:g} was asked for"
-    else:
-        asked = f"{'at most' if e.better == 'lower' else 'at least'} {rows.number(e.limit, e.units)} was asked for"
-    return f"{capital(e.label)} is {value}{between}; {asked}. {_consequence(e, e.interval)}"
+    return rows.number(e.value, e.units, e.interval), f"{e.label}; {likely}asked for: {way}"
 
 
 def _tile(evaluation: Evaluation, one: LevelVerdict) -> Tile:
@@ -185,19 +187,21 @@ def _tile(evaluation: Evaluation, one: LevelVerdict) -> Tile:
         return Tile(one.level, name, question, one.verdict, one.reason)
     count = sum(other.primary and other.level == one.level for other in evaluation.endpoints)
     decided = f"Decided by {rows.named(e)}{f', the weakest of {count}' if count > 1 else ''}, {e.analysed} of {e.total} cases."
-    return Tile(one.level, name, question, one.verdict, plain(e), decided, rows.strip(e, "large"))
+    number, scale = result(e)
+    return Tile(one.level, name, question, one.verdict, _consequence(e), number, scale, decided, rows.strip(e, "large"))
 
 
-def _consequence(e: Endpoint, interval: tuple[float, float] | None) -> str:
+def _consequence(e: Endpoint) -> str:
+    """Return what the verdict of a primary endpoint rests on."""
+    good = rows.ruler(e).good
+    interval = e.score_interval if e.limit_of == "score" else e.interval
     if e.verdict == "pass":
-        return "Even the low end of what is likely is enough." if e.ideal is None and interval else "That is enough."
+        return "Enough: even the unfavourable end of what is likely meets what was asked for."
     if e.verdict == "fail":
-        return "Even the high end of what is likely is not enough." if e.ideal is None and interval else "That is not enough."
-    ruler = rows.ruler(e)
-    good = ruler.good
+        return "Not enough: even the favourable end of what is likely misses what was asked for."
     if interval is not None and good is not None and good[0] <= interval[0] and interval[1] <= good[1]:
-        return "That alone would be enough, but not after correction for the number of endpoints."
-    return "What is likely reaches to both sides of it: more patients are needed to tell."
+        return "Enough by itself, but not after the correction for the number of endpoints."
+    return "It cannot be told: what is likely reaches to both sides of what was asked for. More patients would narrow it."
 
 
 def _one_site(evaluation: Evaluation) -> bool:
@@ -212,8 +216,3 @@ def _percent(share: float) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def contents(levels: Sequence[LevelVerdict]) -> list[tuple[str, str]]:
-    """Return the anchors of the page with their names."""
-    return [(one.level, capital(NAMES[one.level])) for one in levels]

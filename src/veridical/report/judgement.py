@@ -103,7 +103,7 @@ def render(evaluation: Evaluation, exhibits: Sequence[Exhibit], head: str) -> st
         "methods": methods(evaluation),
         "checklists": () if refused else crosswalk(evaluation),
         "records": _records(evaluation),
-        "plain": _plain,
+        "entries": _entries,
     }
     return paper.render("judgement.html.j2", ("page.css", "judgement.css"), content)
 
@@ -131,7 +131,9 @@ def _levels(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _drawn(curve: Curve) -> dict[str, Any]:
-    return {"curve": curve, "svg": plots.curve(curve), "legend": list(curve.lines) if len(curve.lines) > 1 else []}
+    named = [(f"series-{n}", name) for n, name in enumerate(curve.lines, 1)]
+    marks = [("mark", f"{name} {value:.3g}") for name, value in curve.marks.items()] if curve.kind == "bars" else []
+    return {"curve": curve, "svg": plots.curve(curve), "legend": named + marks if len(named + marks) > 1 else []}
 
 
 def _shown(exhibits: Sequence[Exhibit]) -> list[Shown]:
@@ -172,7 +174,11 @@ def _records(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]]]]:
         f"{len(evaluation.inputs)} input files with their SHA-256": evaluation.inputs,
         "Versions": evaluation.versions,
     }
-    return [(name, [(key, _plain(value)) for key, value in entries.items()]) for name, entries in parts.items()]
+    return [(name, _entries(entries)) for name, entries in parts.items()]
+
+
+def _entries(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key, _plain(value)) for key, value in found.items()]
 
 
 def _plain(value: Any) -> str:

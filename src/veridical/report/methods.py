@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from veridical import registry
+from veridical.evaluation.protocol import LEVELS
 from veridical.evaluation.results import Endpoint, Evaluation
+from veridical.evaluation.verdicts import ALPHA
 from veridical.metrics.scores import facts
 from veridical.report import rows
 from veridical.report.firstpage import NAMES, refused
@@ -75,7 +77,8 @@ def _data(evaluation: Evaluation) -> str:
     total, done = rows.patients(evaluation)
     patients = total or about.get("patients", 0)
     said = [
-        f"Generated images were compared with real ones ({evaluation.title}): {patients} patients, {about.get('cases', 0)} cases"
+        f"Generated images were compared with real ones ({evaluation.title}): {patients} patients, "
+        f"{about.get('cases', len(evaluation.cases))} cases"
     ]
     if about.get("paired") is not None:
         said[0] += ", paired by name" if about["paired"] else ", unpaired"
@@ -87,11 +90,11 @@ def _data(evaluation: Evaluation) -> str:
     failed = sum(bool(row.failed) for row in evaluation.cases)
     if evaluation.cases:
         said.append(
-            f"{failed or 'No'} case{'' if failed == 1 else 's'} failed ({done} of {total} patients have an analysed case); a failed "
-            "case counts as the worst value of a metric and is not left out of its mean."
+            f"{failed or 'No'} case{'' if failed == 1 else 's'} failed ({done} of {total} patients have an analysed case); a "
+            "failed case counts as the worst value of a metric and is not left out of its mean."
         )
     if about.get("dropped"):
-        said.append(f"{len(about['dropped'])} images without a counterpart were left out and are listed.")
+        said.append(f"Left out, as listed: {len(about['dropped'])}.")
     return " ".join(said)
 
 
@@ -101,16 +104,14 @@ def _regions(evaluation: Evaluation) -> str:
         said = ["Voxels inside the masks given count as foreground."]
     else:
         said = [
-            "Voxels of the reference above a tenth of the way from its 1st to its 99th percentile count as foreground, the same "
-            "for candidate and reference."
+            "Voxels of the reference above a tenth of the way from its 1st to its 99th percentile count as foreground, the "
+            "same for candidate and reference."
         ]
     data_range = about.get("data_range") or protocol.get("data_range")
     if data_range:
         found = "found as the mean over reference images of their 0.5th to 99.5th percentile"
         how = f"as the protocol says or, where it leaves it open, {found}" if "protocol" in evaluation.settings else found
-        said.append(
-            f"One data range of {float(data_range):g}, {how}, holds for all cases and candidates; it never comes from a candidate."
-        )
+        said.append(f"One data range of {float(data_range):g}, {how}, holds for all cases; it never comes from a candidate.")
     window = about.get("window") or protocol.get("window")
     if window and window[1] > window[0] and any(e.level == "feature" for e in evaluation.endpoints):
         said.append(f"Feature extractors saw intensities from {window[0]:g} to {window[1]:g}.")
@@ -119,7 +120,7 @@ def _regions(evaluation: Evaluation) -> str:
 
 def _metrics(evaluation: Evaluation, references: References) -> str:
     said = []
-    for level in ("pixel", "feature", "task", "trust"):
+    for level in LEVELS:
         ours = [e for e in evaluation.endpoints if e.level == level and e.value is not None]
         if not ours:
             continue
@@ -130,7 +131,7 @@ def _metrics(evaluation: Evaluation, references: References) -> str:
             where = where or list(dict.fromkeys(e.region for e in ours))
         else:
             where = list(dict.fromkeys(e.region for e in ours))
-        said.append(f"{capital(NAMES[level])} ({'on' if level == 'feature' else 'in'} {listed(where)}): {cited}.")  # type: ignore[index]
+        said.append(f"{capital(NAMES[level])} ({'on' if level == 'feature' else 'in'} {listed(where)}): {cited}.")
     return " ".join(said)
 
 
@@ -162,10 +163,16 @@ def _statistics(evaluation: Evaluation, references: References) -> str:
         return ""
     within = f" within each {strata}" if strata else ""
     said = (
-        f"Intervals are of 95 %, by the bias-corrected and accelerated bootstrap{references.cite(EFRON)} over patients, drawn with "
-        f"replacement{within} ({protocol.get('resamples', 'unknown')} resamples, seed {protocol.get('seed', 'unknown')})."
+        f"Intervals are of 95 %, by the bias-corrected and accelerated bootstrap{references.cite(EFRON)} over patients, drawn "
+        f"with replacement{within} ({protocol.get('resamples', 'unknown')} resamples, seed {protocol.get('seed', 'unknown')})."
     )
-    if any(e.level == "feature" and e.p is not None for e in evaluation.endpoints):
+    feature = [e for e in evaluation.endpoints if e.level == "feature"]
+    if any(e.interval is not None for e in feature):
+        said += (
+            " Metrics between sets depend on the sizes of the sets, so their intervals come from half-samples of patients, and "
+            "their scores compare the candidates of one half of the patients with the real images of the other half."
+        )
+    if any(e.p is not None for e in feature):
         said += f" P-values of two-sample tests come from {protocol.get('permutations', 'unknown')} permutations of patients."
     return said
 
@@ -176,9 +183,10 @@ def _decisions(evaluation: Evaluation, references: References) -> str:
         return "No endpoint was declared as primary, so nothing was decided; all numbers are exploratory."
     limits = listed(f"{rows.named(e)} ({rows.row(e).limit})" for e in primary)
     said = (
-        f"Primary endpoints, declared in the protocol '{evaluation.protocol.get('name', 'unnamed')}': {limits}. An endpoint passes "
-        "if its interval clears the limit, fails if it lies wholly on the wrong side, and is inconclusive otherwise, with p-values "
-        f"adjusted by Holm's method{references.cite(HOLM)} over the primary endpoints; a level is its worst primary endpoint."
+        f"Primary endpoints, declared in the protocol '{evaluation.protocol.get('name', 'unnamed')}': {limits}. An endpoint "
+        f"passes if it is better than its limit at a one-sided level of {ALPHA:g} after Holm's correction"
+        f"{references.cite(HOLM)} over the primary endpoints, fails if it is worse than it at the same level, and is "
+        "inconclusive otherwise; a level is its worst primary endpoint."
     )
     if any(not e.primary and e.p_adjusted is not None for e in evaluation.endpoints):
         said += f" Exploratory p-values are adjusted for the false discovery rate{references.cite(BENJAMINI)}."

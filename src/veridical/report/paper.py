@@ -1,4 +1,4 @@
-"""What every report is printed on: one template environment, one strict content policy, files that appear whole or not at all."""
+"""What every report is printed on: one template environment, one content policy, files that appear whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Plots as SVG inside the page: curves, and strips with a dot and its interval; no colour or size that the page does not set."""
+"""Plots as SVG inside the page: curves, and strips with a dot and its interval; the page's style gives all colours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from veridical.evaluation.results import Curve, Endpoint
@@ -15,10 +14,22 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 12.0, 40.0
-DECADES = 100.0
-"""Positive values that span more than this are drawn on a logarithmic axis."""
 STRIP = {"large": (240.0, 50.0), "small": (130.0, 20.0)}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def label(value: float) -> str:
+    """Return a tick's label: powers of ten as such, other numbers plain where they are short, with a true minus."""
+    size = abs(value)
+    power = math.floor(math.log10(size) + 1e-9) if size else 0
+    factor = value / 10.0**power
+    if size and abs(abs(factor) - 1) < 1e-9 and not -3 < power < 4:
+        text = f"{'-' if value < 0 else ''}10{str(power).translate(SUPERSCRIPT)}"
+    elif -5 < power < 6:
+        text = f"{value:.6g}"
+    else:
+        text = f"{factor:.3g}·10{str(power).translate(SUPERSCRIPT)}"
+    return text.replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -43,17 +54,18 @@ class Axis:
         return self.start + (min(at, high) - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return three to six round values with their labels."""
+        """Return a few round values with their labels."""
         if self.log:
-            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            step = max(1, math.ceil((last - first) / 5))
-            return [(10.0**n, f"10{str(n).translate(SUPERSCRIPT)}") for n in range(first, last + 1, step)]
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            factors = (1, 2, 5) if last - first <= 3 else (1,)
+            step = max(1, math.ceil((last - first) / 6))
+            values = [m * 10.0**n for n in range(first, last + 1, step) for m in factors]
+            return [(v, label(v)) for v in values if self.low * 0.999 <= v <= self.high * 1.001]
         rough = (self.high - self.low) / 4
         size = 10.0 ** math.floor(math.log10(rough))
-        step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= rough * 0.999)
-        count = math.floor(self.high / step + 1e-9) - math.ceil(self.low / step - 1e-9) + 1
-        values = [(math.ceil(self.low / step - 1e-9) + n) * step for n in range(count)]
-        return [(value, f"{value + 0.0:.10g}") for value in (round(value, 12) for value in values)]
+        each = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= rough * 0.999)
+        first, last = math.ceil(self.low / each - 1e-9), math.floor(self.high / each + 1e-9)
+        return [(n * each, label(round(n * each, 12))) for n in range(first, last + 1)]
 
 
 @dataclass(frozen=True)
@@ -138,64 +150,64 @@ def strip(
 def curve(plot: Curve) -> Markup:
     """Return a plot of an evaluation, with its title and its sentence for who cannot see it.
 
-    Lines have a colour and a dash each, `series-1`, `series-2` and so on in their order; positive values over more than two
-    decades get a logarithmic axis. What is not finite is left out.
+    Lines have a colour and a dash each, `series-1`, `series-2` and so on in their order. The vertical axis is logarithmic where
+    its label says so and all values are positive, the horizontal one where the positions grow as a power does (false
+    positives of a FROC). What is not finite is left out.
     """
-    bars = plot.kind == "bars"
     xs = [v for v in plot.x if math.isfinite(v)]
     ys = [v for line in plot.lines.values() for v in line if math.isfinite(v)]
     if not xs or not ys:
         return _svg("plot", WIDTH, HEIGHT, f"{plot.title}. No finite value to draw.", [])
-    half = (min((b - a for a, b in pairwise(sorted(xs)) if b > a), default=1.0) / 2) if bars else 0.0
-    x = _axis(
-        [min(xs) - half, max(xs) + half], LEFT, WIDTH - RIGHT, log=False if bars else None, tight=plot.kind != "points", seen=xs
-    )
-    levels = [*ys, *plot.marks.values(), *([0.0] if bars else [])]
-    y = _axis(levels, HEIGHT - BOTTOM, TOP, log=None if plot.kind == "line" and not plot.marks else False, tight=False, seen=ys)
+    x, y = _across(plot, xs), _up(plot, ys)
     parts = _frame(x, y, plot)
-    for number, (name, values) in enumerate(plot.lines.items(), 1):
-        pairs = [(x(a), y(b)) if math.isfinite(a) and math.isfinite(b) else None for a, b in zip(plot.x, values, strict=False)]
-        if bars:
-            parts += _bars(pairs, y, number, len(plot.lines), abs(x(half) - x(0.0)) * 1.7)
+    for number, values in enumerate(plot.lines.values(), 1):
+        finite = [math.isfinite(a) and math.isfinite(b) for a, b in zip(plot.x, values, strict=False)]
+        places = [(x(a), y(b)) if ok else None for a, b, ok in zip(plot.x, values, finite, strict=False)]
+        if plot.kind == "bars":
+            parts += _bars(places, y, number, len(plot.lines), 0.85 * (x.end - x.start) / max(1, len(xs)))
         elif plot.kind == "points":
-            parts += [f'<circle class="series-{number}" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="3"/>' for p in pairs if p]
+            parts += [f'<circle class="series-{number}" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="3"/>' for p in places if p]
         else:
-            parts.append(f'<path class="line series-{number}" d="{_path(pairs)}"/>')
+            parts.append(f'<path class="line series-{number}" d="{_path(places)}"/>')
     for name, at in plot.marks.items():
-        parts += [
-            _line("mark", LEFT, y(at), WIDTH - RIGHT, y(at)),
-            _text(WIDTH - RIGHT - 3, y(at) - 4, f"{name} {at:.3g}", "end", "halo"),
-        ]
+        parts.append(_line("mark", LEFT, y(at), WIDTH - RIGHT, y(at)))
+        if plot.kind != "bars":
+            parts.append(_text(WIDTH - RIGHT - 3, y(at) - 4, f"{name} {label(float(f'{at:.3g}'))}", "end", "halo"))
     return _svg(f"plot {plot.kind}", WIDTH, HEIGHT, plot.title, parts, f"{plot.said} {_summary(plot)}")
 
 
-def _axis(values: Sequence[float], start: float, end: float, log: bool | None, tight: bool, seen: Sequence[float]) -> Axis:
-    """Return an axis that holds all values; `log` None decides by what is `seen`."""
-    low, high = min(values), max(values)
-    logarithmic = (low > 0 and max(seen) / min(seen) > DECADES) if log is None else log
+def _across(plot: Curve, xs: Sequence[float]) -> Axis:
+    low, high = min(xs), max(xs)
+    if plot.kind == "bars":
+        half = 0.5 * (high - low) / (len(xs) - 1) if len(xs) > 1 and high > low else 0.5
+        return Axis(low - half, high + half, LEFT, WIDTH - RIGHT)
     if high <= low:
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
-        logarithmic = False
-    if not tight:
-        if logarithmic:
-            low, high = low / 1.3, high * 1.3
-        else:
-            pad = 0.06 * (high - low)
-            low, high = (low if low == 0 else low - pad), high + pad
-    return Axis(low, high, start, end, logarithmic)
+        return Axis(low - 0.5, high + 0.5, LEFT, WIDTH - RIGHT)
+    geometric = plot.kind == "line" and len(xs) > 3 and low > 0 and xs[-1] - xs[-2] > 10 * (xs[1] - xs[0]) > 0
+    pad = 0.04 * (high - low) if plot.kind == "points" else 0.0
+    return Axis(low - pad, high + pad, LEFT, WIDTH - RIGHT, geometric)
+
+
+def _up(plot: Curve, ys: Sequence[float]) -> Axis:
+    seen = [*ys, *plot.marks.values(), *([0.0] if plot.kind == "bars" else [])]
+    low, high = min(seen), max(seen)
+    if "log" in plot.y_label.lower().split() and low > 0:
+        return Axis(low / 1.3, high * 1.3, HEIGHT - BOTTOM, TOP, log=True)
+    pad = 0.06 * (high - low) or 0.5 * (abs(high) or 1.0)
+    return Axis(low if low == 0 < high else low - pad, high + pad, HEIGHT - BOTTOM, TOP)
 
 
 def _frame(x: Axis, y: Axis, plot: Curve) -> list[str]:
     parts = []
-    for value, label in y.ticks():
-        parts += [_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)), _text(LEFT - 6, y(value) + 4, label, "end")]
-    for value, label in x.ticks():
-        parts += [
-            _line("tick", x(value), HEIGHT - BOTTOM, x(value), HEIGHT - BOTTOM + 4),
-            _text(x(value), HEIGHT - BOTTOM + 17, label, "middle"),
-        ]
-    parts.append(_line("rule", LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, plot.x_label, "middle", "label"))
+    for value, said in y.ticks():
+        parts += [_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)), _text(LEFT - 6, y(value) + 4, said, "end")]
+    below = HEIGHT - BOTTOM
+    every = max(1, math.ceil(len(plot.x) / 12))
+    ticks = [(v, label(v)) for v in plot.x[::every]] if plot.kind == "bars" else x.ticks()
+    for value, said in ticks:
+        parts += [_line("tick", x(value), below, x(value), below + 4), _text(x(value), below + 17, said, "middle")]
+    parts.append(_line("rule", LEFT, below, WIDTH - RIGHT, below))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, plot.x_label, "middle"))
     return parts
 
 

@@ -26,6 +26,7 @@ class Row:
     value: str
     interval: str
     n: str
+    cases: str
     real: str
     real_is: str
     baseline: str
@@ -96,8 +97,7 @@ def strip(e: Endpoint, size: str = "small") -> Markup | None:
 
 def row(e: Endpoint) -> Row:
     """Return an endpoint as a table shows it."""
-    counts = f"{e.n}" if e.analysed == e.total == e.n else f"{e.n} ({e.analysed} of {e.total} cases)"
-    limit = "" if e.limit is None else f"{e.limit:g} of score" if e.limit_of == "score" else number(e.limit, e.units)
+    limit = "" if e.limit is None else f"score ≥ {e.limit:g}" if e.limit_of == "score" else number(e.limit, e.units)
     if e.limit is not None and e.limit_of == "value":
         limit = f"{e.ideal:g} ± {e.limit:g}" if e.ideal is not None else f"{'≤' if e.better == 'lower' else '≥'} {limit}"
     direction = (
@@ -109,7 +109,8 @@ def row(e: Endpoint) -> Row:
         f"{e.region}; {direction}",
         number(e.value, e.units, e.interval),
         between(e.interval),
-        counts,
+        f"{e.n}",
+        f"{e.analysed} of {e.total} cases",
         f"{number(e.floor, e.units)}{away}" if e.floor is not None else "",
         e.floor_is,
         f"{number(e.bad, e.units)}{away}" if e.bad is not None else "",
@@ -121,6 +122,14 @@ def row(e: Endpoint) -> Row:
         e.verdict,
         e.note,
     )
+
+
+def common(found: Sequence[Row]) -> tuple[str, str]:
+    """Return what real against real and the baseline were, each where it is one for all rows and else empty."""
+    floors, bads = (
+        {text for text in texts if text} for texts in zip(*((r.real_is, r.baseline_is) for r in found), strict=True)
+    )
+    return (floors.pop() if len(floors) == 1 else "", bads.pop() if len(bads) == 1 else "")
 
 
 def between(interval: tuple[float, float] | None) -> str:
