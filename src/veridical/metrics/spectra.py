@@ -23,8 +23,8 @@ def band_spectra(
 
     The images are cut to the bounding box of the mask; the mean is taken away and a Hann window put on (slice by slice in two
     dimensions), so that borders make no frequencies of their own. Bands are rings (shells in three dimensions) as wide as
-    the coarsest frequency step of the axes; the first is centred on one step, the zero frequency is left out, and the last
-    ends at the lowest Nyquist frequency of the axes.
+    the coarsest frequency step of the axes; the first is centred on one step, the zero frequency is left out, and the centre
+    of the last is not above the lowest Nyquist frequency of the axes.
 
     Args:
         images: real, of one shape `(x, y)`, `(x, y, z)` or `(channel, x, y, z)`.
@@ -98,8 +98,8 @@ def _bands(extent: Sequence[int], sizes: Sequence[float]) -> tuple[float, Array]
     for axis, (n, size) in enumerate(zip(extent, sizes, strict=True)):
         along = fft.rfftfreq(n, size) if axis == len(extent) - 1 else fft.fftfreq(n, size)
         squared = np.add.outer(squared, along**2)
-    frequency = np.sqrt(squared)
-    return step, np.where(frequency <= nyquist * (1 + 1e-9), np.rint(frequency / step).astype(np.intp), 0)
+    bands = np.rint(np.sqrt(squared) / step).astype(np.intp)
+    return step, np.where(bands * step <= nyquist * (1 + 1e-9), bands, 0)
 
 
 def _products(images: Sequence[Array], slices: Sequence[int | slice], taper: Array) -> Iterator[tuple[tuple[int, int], Array]]:
