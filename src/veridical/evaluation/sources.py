@@ -41,7 +41,8 @@ class Source:
         options: for `veridical.read`; `axes` is kept for bare arrays only.
         index: position in a stacked array file or an array in memory.
         image: what is in memory already.
-        draws: the fourth axis of a NIfTI file holds draws (channels fastest), which then need no names.
+        channels: for a file whose fourth axis holds draws, channels fastest: how many belong to one draw; `index` is then the
+            number of the draw. 0 for all other files.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Source:
     options: Mapping[str, Any] = field(default_factory=dict)
     index: int | None = None
     image: Image | None = None
-    draws: bool = False
+    channels: int = 0
 
     def load(self) -> Image:
         """Return the image.
@@ -67,12 +68,14 @@ class Source:
         found = read(path, **options)
         if isinstance(found, Measurement):
             raise InputError(f"{path} holds raw data, not an image. Reconstruct it first: veridical reconstruct {path} -o out.")
-        return _named(found, path, self.draws)
+        if self.channels:
+            return _one_draw(found, self.index or 0, self.channels)
+        return _named(found, path)
 
     def sha256(self) -> str:
         """Return the hash of the file's bytes; of all files of a DICOM folder by name; of index and array for a stack."""
         found = hashlib.sha256()
-        if self.index is not None or self.path is None:
+        if self.path is None or (self.index is not None and not self.channels):
             image = self.load()
             found.update(f"{self.index}{image.data.dtype.str}{image.data.shape}".encode())
             found.update(np.ascontiguousarray(image.data).data)
@@ -81,9 +84,9 @@ class Source:
         for file in files:
             with existing(file).open("rb") as stream:
                 part = hashlib.file_digest(stream, "sha256")
-            if len(files) == 1 and not self.path.is_dir():
+            if not self.path.is_dir() and not self.channels:
                 return part.hexdigest()
-            found.update(f"{file.name}\0{part.hexdigest()}\n".encode())
+            found.update(f"{file.name}\0{self.index}\0{part.hexdigest()}\n".encode())
         return found.hexdigest()
 
 
@@ -127,7 +130,7 @@ def results(where: Path, role: str, options: Mapping[str, Any]) -> dict[str, Sou
     if not where.is_dir():
         return {}
     files = [file for folder in sorted({p.parent for p in where.rglob(PROVENANCE)}) for file in _of_result(folder, role)]
-    return _sources(files, where, options)
+    return as_cases(files, where, options)
 
 
 def _on_disk(where: Path, options: dict[str, Any]) -> dict[str, Source]:
@@ -137,15 +140,15 @@ def _on_disk(where: Path, options: dict[str, Any]) -> dict[str, Source]:
         if where.suffix in ARRAYS and "case" in str(options.get("axes", "")).split(","):
             return _stack_file(where, options)
         return {stem(where): Source(stem(where), where, options)}
-    files = _right_kind(list(_walk(where, where)), options)
+    files = _right_kind(list(walk(where, where)), options)
     if not files:
         raise InputError(f"{where} holds no image: {_listing(where)}. Expected .nii.gz, .nii, .npy, .npz or DICOM series.")
-    found = _sources(files, where, options)
+    found = as_cases(files, where, options)
     _one_dimensionality(_depths(found), str(where))
     return found
 
 
-def _walk(folder: Path, root: Path) -> Iterator[Path]:
+def walk(folder: Path, root: Path) -> Iterator[Path]:
     """Yield image files and folders of DICOM series below a folder, in the order of their names."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     files = [entry for entry in entries if entry.is_file()]
@@ -159,7 +162,7 @@ def _walk(folder: Path, root: Path) -> Iterator[Path]:
     bids = folder == root and ((folder / DESCRIPTION) in files or any(entry.name.startswith("sub-") for entry in entries))
     for entry in entries:
         if entry.is_dir() and not (entry.name in NOT_IN and (bids or entry.name == "__MACOSX")):
-            yield from _walk(entry, root)
+            yield from walk(entry, root)
 
 
 def _of_result(folder: Path, role: str) -> list[Path]:
@@ -192,7 +195,7 @@ def _right_kind(files: list[Path], options: Mapping[str, Any]) -> list[Path]:
     return same if wanted is not None and same and all(suffixes[f] for f in kept) else kept
 
 
-def _sources(files: Sequence[Path], root: Path, options: Mapping[str, Any]) -> dict[str, Source]:
+def as_cases(files: Sequence[Path], root: Path, options: Mapping[str, Any]) -> dict[str, Source]:
     """Name the files as cases.
 
     Raises:
@@ -247,19 +250,24 @@ def _one_dimensionality(deep: Mapping[str, bool], where: str) -> None:
     volumes = [name for name, volume in deep.items() if volume]
     if flat and volumes:
         raise InputError(
-            f"{where} holds {len(flat)} two-dimensional images ({', '.join(flat[:3])}) and {len(volumes)} "
-            f"three-dimensional ones ({', '.join(volumes[:3])}); scores of the two cannot be averaged. Put them into folders of their own."
+            f"{where} holds {len(flat)} two-dimensional images ({', '.join(flat[:3])}) and {len(volumes)} three-dimensional "
+            f"ones ({', '.join(volumes[:3])}); scores of the two cannot be averaged. Put them into folders of their own."
         )
 
 
-def _named(image: Image, path: Path, draws: bool) -> Image:
+def _one_draw(image: Image, index: int, channels: int) -> Image:
+    data = image.data[index * channels : (index + 1) * channels]
+    names = tuple(name.split(":draw-")[0] for name in image.channels[index * channels : (index + 1) * channels])
+    return replace(image, data=data, channels=names)
+
+
+def _named(image: Image, path: Path) -> Image:
     """Refuse a fourth axis that nothing names; a single channel that nothing names is `image`, whatever the file is called."""
     source, count = str(image.header.get("contrast_source", "")), image.data.shape[0]
-    if count > 1 and not draws and source not in ("given", "file header"):
+    if count > 1 and source not in ("given", "file header"):
         raise InputError(
-            f"{path} holds {count} volumes along a fourth axis, and nothing says what they are; expected (x, y, z). If they "
-            "are contrasts, name them in their order: --contrast T1w,T2w,... If they are a time series or draws, split them into "
-            "one file each."
+            f"{path} holds {count} volumes along a fourth axis, and nothing says what they are; expected (x, y, z). "
+            "Contrasts: name them in their order, --contrast T1w,T2w,... A time series or draws: split it into one file each."
         )
     return replace(image, channels=("image",)) if count == 1 and source.endswith("not stated") else image
 
@@ -304,10 +312,10 @@ def _bare(path: Path, options: Mapping[str, Any], index: int | None) -> Image:
         place = axes.index("case")
         array, axes = np.take(array, index, axis=place), tuple(name for name in axes if name != "case")
     within(array.nbytes, budget, path)
-    return _image(array, axes, options, path)
+    return as_image(array, axes, options, path)
 
 
-def _image(array: Array, axes: tuple[str, ...], options: Mapping[str, Any], what: Path) -> Image:
+def as_image(array: Array, axes: tuple[str, ...], options: Mapping[str, Any], what: Path) -> Image:
     """Return an array as an image on a grid of unknown spacing."""
     if array.dtype.kind == "c":
         raise InputError(
@@ -341,21 +349,26 @@ def _stack_file(path: Path, options: Mapping[str, Any]) -> dict[str, Source]:
         return found
     rest = tuple(name for name in axes if name != "case")
     return {
-        name: replace(source, image=_image(np.take(array, source.index, axis=place), rest, options, path))
-        for name, source in found.items()
+        name: replace(source, image=as_image(np.take(array, number, axis=place), rest, options, path))
+        for number, (name, source) in enumerate(found.items())
     }
 
 
 def _stacked(where: Any, options: Mapping[str, Any]) -> dict[str, Image]:
     """Return the cases of an array or tensor in memory."""
-    if hasattr(where, "detach"):
-        where = where.detach().cpu()
-        where = where.float() if str(where.dtype) == "torch.bfloat16" else where
-    array = np.asarray(where)
+    array = as_array(where)
     axes = {3: ("x", "y"), 4: ("channel", "x", "y"), 5: ("channel", "x", "y", "z")}.get(array.ndim)
     if axes is None or 0 in array.shape:
         raise InputError(
             f"An array of shape {array.shape} was given; expected (case, x, y), (case, channel, x, y) or "
             "(case, channel, x, y, z)."
         )
-    return {f"{n:04d}": _image(one, axes, options, Path("image")) for n, one in enumerate(array)}
+    return {f"{n:04d}": as_image(one, axes, options, Path("image")) for n, one in enumerate(array)}
+
+
+def as_array(where: Any) -> Array:
+    """Return an array or a tensor, of any device and of any precision, as an array."""
+    if hasattr(where, "detach"):
+        where = where.detach().cpu()
+        where = where.float() if str(where.dtype) == "torch.bfloat16" else where
+    return np.asarray(where)
