@@ -29,14 +29,14 @@ def discrepancy(kernel: Kernel, candidate: Array, reference: Array) -> float:
     """
     x, y = torch.from_numpy(candidate), torch.from_numpy(reference)
     n, m = len(x), len(y)
-    across = sum(float(kernel(a, b).sum()) for a in x.split(BLOCK) for b in y.split(BLOCK))
+    across = sum((float(kernel(a, b).sum()) for a in torch.split(x, BLOCK) for b in torch.split(y, BLOCK)), 0.0)
     return _within(kernel, x) / (n * (n - 1)) + _within(kernel, y) / (m * (m - 1)) - 2 * across / (n * m)
 
 
 def chosen(kernel: Kernel, rows: Array) -> Value:
     """Return positions of candidate and reference rows -> their discrepancy, from the kernel of all pairs, computed once."""
     x = torch.from_numpy(rows)
-    table = torch.cat([kernel(a, x) for a in x.split(BLOCK)]).fill_diagonal_(0).numpy()
+    table = torch.cat([kernel(a, x) for a in torch.split(x, BLOCK)]).fill_diagonal_(0).numpy()
 
     def value(candidate: Array, reference: Array) -> float:
         n, m = len(candidate), len(reference)
@@ -48,7 +48,7 @@ def chosen(kernel: Kernel, rows: Array) -> Value:
 
 def _within(kernel: Kernel, x: Tensor) -> float:
     """Return the sum over all pairs of different rows; each block above the diagonal counts twice."""
-    blocks, total = x.split(BLOCK), 0.0
+    blocks, total = torch.split(x, BLOCK), 0.0
     for i, a in enumerate(blocks):
         own = kernel(a, a)
         total += float(own.sum() - own.diagonal().sum())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.errors import SettingError
+from veridical.errors import InputError, SettingError
 from veridical.metrics.feature_sets import Pool, Value, checked
 from veridical.types import Array
 
@@ -75,10 +75,12 @@ def chosen(pool: Pool, value_of: Counted, swapped: bool = False) -> Value:
         swapped: points are the reference rows, and centres the candidate's.
     """
     x = torch.from_numpy(pool.features - pool.features.mean(0))
-    table = torch.cat([squared_distances(rows, x) for rows in x.split(BLOCK)]).fill_diagonal_(0).numpy()
+    table = torch.cat([squared_distances(rows, x) for rows in torch.split(x, BLOCK)]).fill_diagonal_(0).numpy()
 
     def value(candidate: Array, reference: Array) -> float:
         points, centres = (reference, candidate) if swapped else (candidate, reference)
+        if len(centres) <= NEAREST:
+            raise InputError(f"{len(centres)} rows have no {NEAREST}th neighbour; expected more than {NEAREST}. Add images.")
         among = table[np.ix_(centres, centres)]
         radii = np.partition(among, NEAREST, axis=1)[:, NEAREST]
         inside = within(table[np.ix_(points, centres)], radii)
@@ -115,7 +117,7 @@ def _unit(points: Array, centres: Array) -> tuple[Tensor, Tensor]:
 
 def _squared_radii(centres: Tensor, nearest: int) -> Tensor:
     """Return the squared distance to the nearest-th other row; each pair of blocks is computed once."""
-    blocks = centres.split(BLOCK)
+    blocks = torch.split(centres, BLOCK)
     best = [torch.full((len(b), nearest), torch.inf) for b in blocks]
     for i, a in enumerate(blocks):
         for j, b in enumerate(blocks[i:], i):
@@ -129,7 +131,8 @@ def _squared_radii(centres: Tensor, nearest: int) -> Tensor:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1).square()
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms.square()
 
 
 def _smallest(rows: Tensor, count: int) -> Tensor:
@@ -138,6 +141,6 @@ def _smallest(rows: Tensor, count: int) -> Tensor:
 
 def _exact_radii(centres: Tensor, which: Tensor, nearest: int) -> Tensor:
     """Return the squared radii of the balls around some centres in double precision."""
-    found = [squared_distances(centres[index], centres) for index in which.nonzero()[:, 0].split(BLOCK)]
+    found = [squared_distances(centres[index], centres) for index in torch.split(which.nonzero()[:, 0], BLOCK)]
     # The smallest is the centre itself.
     return torch.cat([_smallest(rows, nearest + 1).amax(1) for rows in found])
