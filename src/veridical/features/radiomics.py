@@ -14,43 +14,43 @@ from veridical.features.texture_features import Dimensions, texture
 from veridical.features.texture_matrices import discretise
 from veridical.types import Array
 
-NAMES = (
+PLAIN = (
     "stat_mean",
-    "stat_variance",
     "stat_skewness",
     "stat_excess_kurtosis",
     "stat_median",
     "stat_10th_percentile",
     "stat_90th_percentile",
+    "ih_entropy",
+    "glcm_joint_entropy",
+    "glcm_difference_entropy",
+    "glcm_sum_entropy",
+    "glcm_correlation",
+    "glcm_first_measure_of_information_correlation",
+    "glcm_second_measure_of_information_correlation",
+    "glrlm_run_entropy",
+    "glszm_zone_size_entropy",
+    "ngldm_dependence_count_entropy",
+)
+"""What a row holds as it is: locations within the window, shape of the histogram, correlations, entropies."""
+
+LOGGED = (
+    "stat_variance",
     "stat_interquartile_range",
     "stat_mean_absolute_deviation",
     "stat_robust_mean_absolute_deviation",
-    "stat_median_absolute_deviation",
-    "stat_root_mean_square",
-    "ih_entropy",
     "ih_uniformity",
     "glcm_joint_maximum",
-    "glcm_joint_average",
     "glcm_joint_variance",
-    "glcm_joint_entropy",
     "glcm_difference_average",
     "glcm_difference_variance",
-    "glcm_difference_entropy",
     "glcm_sum_variance",
-    "glcm_sum_entropy",
     "glcm_angular_second_moment",
     "glcm_contrast",
     "glcm_inverse_difference",
-    "glcm_normalised_inverse_difference",
-    "glcm_inverse_difference_moment",
-    "glcm_normalised_inverse_difference_moment",
     "glcm_inverse_variance",
-    "glcm_correlation",
     "glcm_autocorrelation",
-    "glcm_cluster_shade",
     "glcm_cluster_prominence",
-    "glcm_first_measure_of_information_correlation",
-    "glcm_second_measure_of_information_correlation",
     "glrlm_short_runs_emphasis",
     "glrlm_long_runs_emphasis",
     "glrlm_low_grey_level_run_emphasis",
@@ -60,11 +60,9 @@ NAMES = (
     "glrlm_long_run_low_grey_level_emphasis",
     "glrlm_long_run_high_grey_level_emphasis",
     "glrlm_normalised_grey_level_non_uniformity",
-    "glrlm_normalised_run_length_non_uniformity",
     "glrlm_run_percentage",
     "glrlm_grey_level_variance",
     "glrlm_run_length_variance",
-    "glrlm_run_entropy",
     "glszm_small_zone_emphasis",
     "glszm_large_zone_emphasis",
     "glszm_low_grey_level_zone_emphasis",
@@ -74,11 +72,8 @@ NAMES = (
     "glszm_large_zone_low_grey_level_emphasis",
     "glszm_large_zone_high_grey_level_emphasis",
     "glszm_normalised_grey_level_non_uniformity",
-    "glszm_normalised_zone_size_non_uniformity",
     "glszm_zone_percentage",
     "glszm_grey_level_variance",
-    "glszm_zone_size_variance",
-    "glszm_zone_size_entropy",
     "ngtdm_coarseness",
     "ngtdm_contrast",
     "ngtdm_busyness",
@@ -87,19 +82,22 @@ NAMES = (
     "ngldm_low_dependence_emphasis",
     "ngldm_high_dependence_emphasis",
     "ngldm_low_grey_level_count_emphasis",
-    "ngldm_high_grey_level_count_emphasis",
     "ngldm_low_dependence_low_grey_level_emphasis",
     "ngldm_low_dependence_high_grey_level_emphasis",
     "ngldm_high_dependence_low_grey_level_emphasis",
     "ngldm_high_dependence_high_grey_level_emphasis",
     "ngldm_normalised_dependence_count_non_uniformity",
-    "ngldm_grey_level_variance",
     "ngldm_dependence_count_variance",
-    "ngldm_dependence_count_entropy",
     "ngldm_dependence_count_energy",
 )
-"""What a row holds. Left out: what only counts voxels (energy, non-uniformities), what the window cuts off (minimum, maximum),
-what divides by a mean intensity that may be 0, and what another feature equals."""
+"""What a row holds as a decimal logarithm: sizes from millionths to millions, whose ratios matter.
+
+Left out: what only counts voxels (energy, non-uniformities), what the window cuts off (minimum, maximum), what is divided by a
+mean intensity that may be 0, and what another feature follows closely."""
+
+NAMES = (*PLAIN, *(f"log10_{name}" for name in LOGGED))
+LEAST = 1e-9
+"""What is smaller counts as this, so that a variance of 0 has a logarithm."""
 
 ABOUT = Extractor(
     "IBSI radiomics",
@@ -110,7 +108,7 @@ ABOUT = Extractor(
 
 
 def radiomics(image: Array, *, mask: Array | None, spacing: tuple[float, float, float], window: tuple[float, float]) -> Array:
-    """Return one row of radiomics: intensities cut to the window, 32 grey levels over it, matrices 3D and merged.
+    """Return one row of radiomics: intensities as shares of the window, cut to it, 32 grey levels, matrices 3D and merged.
 
     Args:
         image: real, `(x, y, z)`; z may be 1.
@@ -119,14 +117,18 @@ def radiomics(image: Array, *, mask: Array | None, spacing: tuple[float, float, 
         window: lowest and highest intensity, one for all images of a comparison.
 
     Returns:
-        `(1, 82)` float64, in the order of `NAMES`, in units as different as the features': standardize by the reference images
-        before distances are taken. All are finite; a constant region has the values that `features` states.
+        `(1, 70)` float64, in the order of `NAMES`. Between images of one kind most columns vary by some hundredths to some
+        tenths, so that the distance of two rows is not that of a few columns. All are finite; what a constant region has,
+        `features` says.
 
     Raises:
         As `features`.
     """
-    found = features(image, mask=mask, window=window)
-    return np.array([[found[name] for name in NAMES]])
+    _check(image, mask, window)
+    share = (np.asarray(image, dtype=np.float64) - window[0]) / (window[1] - window[0])
+    found = features(share, mask=mask, window=(0.0, 1.0))
+    logarithms = np.log10(np.maximum([found[name] for name in LOGGED], LEAST))
+    return np.concatenate([[found[name] for name in PLAIN], logarithms])[None]
 
 
 def features(
@@ -145,7 +147,8 @@ def features(
         image, mask, window: as in `radiomics`. Intensities outside of the window count as its ends.
         levels: grey levels of equal width over the window (fixed bin number).
         width: width of a grey level in the image's unit, from the window's lower end (fixed bin size); replaces `levels`.
-        dimensions: 2D averages features of slices (x-y planes), 2.5D sums their matrices, 3D takes the volume as one.
+        dimensions: 2D averages features of slices (x-y planes), 2.5D sums their matrices, 3D takes the volume as one. An
+            image of one slice has no third dimension and is 2D.
         merged: sum GLCM and GLRLM over directions; else their features are averaged over directions.
 
     Returns:
@@ -159,23 +162,27 @@ def features(
         UnitsError: the window is not low < high.
         SettingError: fewer than 1 or more than 255 grey levels.
     """
-    counted = _counted(image, mask, window)
+    _check(image, mask, window)
+    counted = np.ones(image.shape, dtype=bool) if mask is None else mask
     values = np.clip(image[counted], *window)
     region = discretise(image, counted, window, levels, width)
     grey = region.block[region.block > 0]
-    return intensity_statistics(values) | intensity_histogram(grey, region.number) | texture(region, dimensions, merged)
+    within = "2D" if image.shape[2] == 1 else dimensions
+    return intensity_statistics(values) | intensity_histogram(grey, region.number) | texture(region, within, merged)
 
 
-def _counted(image: Array, mask: Array | None, window: tuple[float, float]) -> Array:
+def _check(image: Array, mask: Array | None, window: tuple[float, float]) -> None:
     if image.ndim != 3 or (mask is not None and mask.shape != image.shape):
         raise GeometryError(
             f"An image of shape {image.shape} with a mask of shape {None if mask is None else mask.shape} was given; expected "
             "(x, y, z) for both. Take one channel: image[0]."
         )
-    counted = np.ones(image.shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-    if np.iscomplexobj(image) or not counted.any() or not np.isfinite(image[counted]).all():
+    if mask is not None and mask.dtype != np.bool_:
+        raise InputError(f"A mask of type {mask.dtype} was given; expected bool. Pick one label: labels == 2.")
+    values = image.ravel() if mask is None else image[mask]
+    if np.iscomplexobj(image) or not values.size or not np.isfinite(values).all():
         raise InputError(
-            f"A {image.dtype} image with {int(counted.sum())} voxels that count was given; expected at least one, all real and "
+            f"A {image.dtype} image with {values.size} voxels that count was given; expected at least one, all real and "
             "finite. Take the magnitude, mend NaN, or give another mask."
         )
     if not (np.isfinite(window).all() and window[0] < window[1]):
@@ -183,4 +190,3 @@ def _counted(image: Array, mask: Array | None, window: tuple[float, float]) -> A
             f"A window of {tuple(window)} was given; expected (low, high) in the image's unit, one for all images compared: "
             "percentiles 0.5 and 99.5 of the reference images."
         )
-    return counted

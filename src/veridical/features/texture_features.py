@@ -24,8 +24,9 @@ def texture(levels: Levels, dimensions: Dimensions = "3D", merged: bool = True) 
     """Return all texture features of a discretised region.
 
     Args:
-        levels: the region; in one slice, 3D and 2.5D are the same and 3D needs no third dimension.
-        dimensions: 2D averages the features of slices, 2.5D sums the matrices of slices, 3D takes the volume as one.
+        levels: the region.
+        dimensions: 2D averages the features of slices, 2.5D sums the matrices of slices, 3D takes the volume as one, in
+            which a region of one slice has directions and a border across it.
         merged: sum the matrices of all directions (GLCM, GLRLM); else their features are averaged.
 
     Returns:

@@ -9,10 +9,10 @@ from veridical.metrics.about import Facts
 from veridical.types import Array
 
 ABOUT = Facts(
-    "concordance",
+    "concordance (CCC)",
     "1",
     "higher",
-    "feature",
+    "task",
     worst=-1.0,
     cites="Lin LI. A concordance correlation coefficient to evaluate reproducibility. Biometrics 1989;45:255-268",
 )
