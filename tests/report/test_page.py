@@ -6,11 +6,11 @@ import io
 import itertools
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from outline import Outline
 from page_example import case, phantom
 from PIL import Image as Drawing
 
@@ -22,31 +22,6 @@ from veridical.types import Derived, Evidence, Finding, Geometry, Image, Interva
 
 Case = tuple[Image, dict[str, Derived], dict[str, list[Score]], Story]
 EVIL = '<script>alert("1")</script>'
-
-
-class Outline(HTMLParser):
-    """What a browser would load or run, and what a screen reader needs."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.images: list[dict[str, str]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag == "img":
-            self.images.append({name: value or "" for name, value in attrs})
-
-    def handle_data(self, data: str) -> None:
-        self.text += " ".join(data.split()) + " " if data.strip() else ""
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, key, value in self.attributes if key == name]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from veridical.evaluation.results import Endpoint, Evaluation, Judgement, LevelVerdict
 from veridical.report import rows
 from veridical.report.words import capital, listed
-from veridical.types import Level
+from veridical.types import Level, Verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -104,19 +104,21 @@ def judged(evaluation: Evaluation) -> str:
     return said
 
 
-def gate(evaluation: Evaluation) -> tuple[Judgement | str, str]:
+def gate(evaluation: Evaluation) -> tuple[Verdict, str]:
     """Return the verdict of the integrity gate and one line about it."""
     found = evaluation.integrity
     if not found:
         return "not_run", "No integrity check was recorded."
-    count = {v: [f for f in found if f.verdict == v] for v in ("fail", "warn", "pass")}
-    if count["fail"]:
-        return "fail", f"{_count(len(count['fail']), 'check')} of {len(found)} failed."
-    said = f"The data are in order: {len(count['pass'])} of {_count(len(found), 'check')} passed"
-    warned = "; ".join(f"{f.check}: {f.reason.rstrip('.')}" for f in count["warn"])
-    if warned:
-        return "warn", f"{said}. To bear in mind: {warned}."
-    return "pass", f"{said}."
+    said = {v: [f for f in found if f.verdict == v] for v in ("fail", "warn", "pass", "not_run")}
+    if said["fail"]:
+        return "fail", f"{len(said['fail'])} of {_count(len(found), 'check')} failed."
+    line = f"The data can be compared: {len(said['pass'])} of {_count(len(found), 'check')} passed"
+    if said["not_run"]:
+        line += f", not run: {listed(f.check for f in said['not_run'])}"
+    if said["warn"]:
+        warned = "; ".join(f"{f.check}: {f.reason.rstrip('.')}" for f in said["warn"])
+        return "warn", f"{line}. To bear in mind: {warned}."
+    return "pass", f"{line}."
 
 
 def tiles(evaluation: Evaluation) -> tuple[Tile, ...]:

@@ -162,7 +162,8 @@ def _pictures(e: Exhibit, top: float) -> Shown:
 
 
 def _window(window: tuple[float, float]) -> str:
-    return f"Black is {window[0]:.4g}, white is {window[1]:.4g} in every picture."
+    low, high = (f"{end:.4g}".replace("-", "−") for end in window)
+    return f"Black is {low}, white is {high} in every picture."
 
 
 def _records(evaluation: Evaluation) -> list[tuple[str, list[tuple[str, str]]]]:

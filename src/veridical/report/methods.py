@@ -124,13 +124,11 @@ def _metrics(evaluation: Evaluation, references: References) -> str:
         ours = [e for e in evaluation.endpoints if e.level == level and e.value is not None]
         if not ours:
             continue
+        where = list(dict.fromkeys(e.region for e in ours))
+        if level == "feature":
+            where = [f"{label}{references.cite(cites)}" for label, cites in extractors(evaluation).values()] or where
         names = {e.metric: e.label for e in ours}
         cited = listed(f"{label}{references.cite(source(metric))}" for metric, label in names.items())
-        if level == "feature":
-            where = [f"{label}{references.cite(cites)}" for label, cites in extractors(evaluation).values()]
-            where = where or list(dict.fromkeys(e.region for e in ours))
-        else:
-            where = list(dict.fromkeys(e.region for e in ours))
         said.append(f"{capital(NAMES[level])} ({'on' if level == 'feature' else 'in'} {listed(where)}): {cited}.")
     return " ".join(said)
 

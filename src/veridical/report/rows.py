@@ -13,6 +13,8 @@ from veridical.report import plots
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+SHORT = 6
+"""Letters of a unit that stands behind every number; a longer one is said once, in words."""
 MOST_COLUMNS = 6
 """Metrics in the table of cases where no primary endpoint is known case by case."""
 
@@ -70,7 +72,7 @@ def number(value: float | None, units: str, interval: tuple[float, float] | None
     else:
         text = f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
     text = text.replace("-", "−")
-    return text if units == "1" else f"{text} {units}"
+    return text if units == "1" or len(units) > SHORT else f"{text} {units}"
 
 
 def ruler(e: Endpoint) -> plots.Ruler:
@@ -103,6 +105,7 @@ def row(e: Endpoint) -> Row:
     direction = (
         f"ideal {e.ideal:g}" if e.ideal is not None else "higher is better" if e.better == "higher" else "lower is better"
     )
+    direction += f"; {e.units}" if len(e.units) > SHORT else ""
     away = "" if e.ideal is None else " away"
     return Row(
         e.label,
