@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -11,7 +11,7 @@ import numpy as np
 from veridical.evaluation import catalogue
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.results import CaseRow, Endpoint
-from veridical.evaluation.statistics import Resamples, bca, bootstrap, p_value
+from veridical.evaluation.statistics import Resamples, Statistic, bca, bootstrap, p_value
 from veridical.evaluation.verdicts import normalised
 from veridical.metrics.about import Facts
 from veridical.types import Array, Level
@@ -23,8 +23,6 @@ FEWEST = 5
 Against = tuple[float, float]
 """One-sided p-values of "no better than the limit" and "no worse than the limit"."""
 Outcome = tuple[Endpoint, Against | None]
-Statistic = Callable[[Array], float]
-"""From positions of cases to a number."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow]
 
     Args:
         known: all that does not depend on the value.
-        statistic: from positions of `rows` to the value; may work on the last axis of many at a time.
+        statistic: from positions of `rows`, `(..., n)`, to the value, along the last axis.
         rows: the cases behind it.
         setting: rules.
     """
@@ -110,7 +108,7 @@ def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow]
         positions,
         [row.patient for row in rows],
         [row.groups.get(setting.strata, "") for row in rows] if setting.strata else None,
-        statistic=lambda index: _along(statistic, index),
+        statistic=statistic,
         resamples=protocol.resamples,
         seed=protocol.seed,
     )
@@ -124,14 +122,6 @@ def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow]
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
     return found, _against(found, resamples) if interval else None
-
-
-def _along(statistic: Statistic, index: Array) -> Array:
-    """Apply a statistic along the last axis, at once where it can."""
-    if index.ndim == 1:
-        return np.asarray(statistic(index))
-    found = np.asarray(statistic(index)) if index.size else np.zeros(0)
-    return found if found.shape == index.shape[:-1] else np.array([statistic(row) for row in index])
 
 
 def _against(e: Endpoint, resamples: Resamples) -> Against | None:

@@ -20,6 +20,9 @@ from veridical.task import Progress, silent
 from veridical.types import Array, Finding, Image, Verdict
 
 SHOWN = 3
+FEWEST = 5
+PAIRS = 40
+"""Pairs that are held against each other to see whether they are pairs."""
 SAMPLE = 32
 """Voxels along an axis at which images are looked at for orientation and range."""
 
@@ -48,7 +51,7 @@ class Look:
     failed: dict[str, str] = field(default_factory=dict)
     defects: dict[str, dict[str, str]] = field(default_factory=dict)
     digests: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    looked: int = 0
+    pairs: list[tuple[str, Array, Array]] = field(default_factory=list)
 
     def note(self, check: str, case: str, said: str, failed: bool) -> None:
         """Note a defect; `failed`: the case cannot be scored."""
@@ -75,6 +78,7 @@ def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> 
     total = len(cases.cases)
     findings = [_pairing(cases, look)]
     findings += [_defect(name, said, look, total, rules) for name, said in CHECKS.items()]
+    findings += [_correspondence(look)] if cases.paired else []
     findings += [_duplicates(look), _identical(look, total), *_leakage(cases, look, progress)]
     return tuple(findings), look.failed
 
@@ -112,7 +116,6 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
         else:
             images[side] = image
     if len(images) == 2:
-        look.looked += 1
         _compare(case.name, images["candidate"], images["reference"], rules, look)
 
 
@@ -128,6 +131,8 @@ def _compare(name: str, candidate: Image, reference: Image, rules: Rules, look: 
         look.note("units", name, f"They differ: {said}. Convert one, or say --units and --contrast.", True)
         return
     x, y = (_sampled(image.data) for image in (candidate, reference))
+    if len(look.pairs) < PAIRS:
+        look.pairs.append((name, x.astype(np.float32), y.astype(np.float32)))
     turned = _turned(x, y, rules.turned)
     if turned:
         look.note("orientation", name, f"The candidate fits far better {turned}. Turn it back.", True)
@@ -204,6 +209,24 @@ def _pairing(cases: Cases, look: Look) -> Finding:
     verdict: Verdict = "fail" if len(missing) > len(cases.cases) / 2 else "warn"
     reason = f"Of {len(cases.cases)} cases {' and '.join(parts)}; they count as the worst value. {notes}".strip()
     return Finding("pairing", verdict, reason, {"cases": sorted(missing)})
+
+
+def _correspondence(look: Look) -> Finding:
+    """Say whether pairs are more alike than a candidate and the reference of another case."""
+    pairs = look.pairs
+    own = [_correlation(x, y) for _, x, y in pairs]
+    others = [
+        _correlation(x, pairs[(i + 1) % len(pairs)][2]) for i, (_, x, _) in enumerate(pairs)
+        if len(pairs) > 2 and x.shape == pairs[(i + 1) % len(pairs)][2].shape
+    ]  # fmt: skip
+    if len(others) < FEWEST:
+        return Finding("correspondence", "not_run", f"{len(others)} pairs of one shape: too few to see whether they are pairs.")
+    alike, apart = float(np.median(own)), float(np.median(others))
+    said = f"Median correlation of pairs {alike:.2f}, of a candidate and another case's reference {apart:.2f}"
+    if alike > apart + 0.1 * (1 - apart):
+        return Finding("correspondence", "pass", f"{said}: the pairs show the same cases.", {"pairs": alike, "others": apart})
+    reason = f"{said}: the pairs do not show the same cases. Check the names, or say that they are no pairs: --paired no."
+    return Finding("correspondence", "fail", reason, {"pairs": alike, "others": apart})
 
 
 def _duplicates(look: Look) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from veridical.evaluation.aggregate import Outcome, Setting, with_interval
 from veridical.evaluation.classifier import Labelled, transfer
 from veridical.evaluation.measure import Measured, Rules
 from veridical.evaluation.results import CaseRow, Endpoint
+from veridical.evaluation.statistics import Statistic
 from veridical.metrics.auc import auc
 from veridical.metrics.concordance import concordance
 
@@ -43,7 +44,7 @@ def _volumes(name: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
     empty = _endpoint("concordance", name, len(having), len(having) + sum(bool(row.failed) for row in rows))
     if len(having) < 3:
         return replace(empty, verdict="not_run", note=f"{len(having)} cases with this structure; at least 3 are needed."), None
-    return with_interval(empty, lambda i: concordance(pairs[i, 0], pairs[i, 1]), having, setting)
+    return with_interval(empty, _along(lambda i: concordance(pairs[i, 0], pairs[i, 1])), having, setting)
 
 
 def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, column: str) -> Outcome:
@@ -61,7 +62,12 @@ def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, co
     except InputError as error:
         return replace(empty, verdict="not_run", note=str(error)), None
     known = replace(empty, bad=0.5, bad_is="chance", floor=floor, floor_is="the same classifier, trained on as many real cases")
-    return with_interval(known, lambda i: auc(synthetic[i], real.truth[i]), sides["reference"][1], setting)
+    return with_interval(known, _along(lambda i: auc(synthetic[i], real.truth[i])), sides["reference"][1], setting)
+
+
+def _along(function: Callable[[Array], float]) -> Statistic:
+    """Return a function of positions `(n,)` as one along the last axis of many."""
+    return lambda index: np.apply_along_axis(function, -1, index)
 
 
 def _labelled(measured: Sequence[Measured], extractor: str, side: str, column: str) -> tuple[Labelled, list[CaseRow]]:

@@ -207,7 +207,7 @@ class Evaluate:
         given = {"candidate": candidate, "reference": reference}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "workers" and value is not field.default and value != ():
+            if field.name != "workers" and value is not field.default and not (isinstance(value, tuple) and not value):
                 given[field.name] = value
         return {name: _plain(value, out) for name, value in given.items()}
 
