@@ -9,9 +9,11 @@ from pathlib import Path
 
 from veridical.errors import InputError, nearest
 from veridical.evaluation.names import match, patient_of
+from veridical.io.contrast import stem
 
 CASE = ("case", "case_id")
 PATIENT = ("patient", "patient_id", "participant_id", "subject")
+FILES = (".nii", ".nii.gz", ".npy", ".npz")
 ABSENT = frozenset({"", "n/a", "na", "nan"})
 
 
@@ -69,7 +71,9 @@ class Table:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a table: CSV, or TSV by its suffix, with a column `case` or `patient` (`participant_id` as in BIDS).
+    """Read a table with commas, semicolons or tabs, and a column `case` or `patient` (`participant_id` as in BIDS).
+
+    The rows may be called by file names, `001.nii.gz` for the case 001.
 
     Raises:
         InputError: no such file, no such column, an empty table, or two rows of one name.
@@ -77,21 +81,23 @@ def read_table(path: str | Path) -> Table:
     file = Path(path)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t" if file.suffix == ".tsv" else ","))
+            head = stream.readline()
+            stream.seek(0)
+            rows = list(csv.DictReader(stream, delimiter=max(",;\t", key=head.count)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} cannot be read as a table ({error}). Give a CSV file in UTF-8.") from error
     if not rows:
         raise InputError(f"{file} has no rows; expected one a case below a line of column names.")
     plain = [{str(key).strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str)} for row in rows]
-    case = next((name for name in CASE if name in plain[0]), None)
-    patient = next((name for name in PATIENT if name in plain[0]), None)
+    case = next((name for name in plain[0] if name.lower() in CASE), None)
+    patient = next((name for name in plain[0] if name.lower() in PATIENT), None)
     column = case or patient
     if column is None:
         raise InputError(f"{file} has the columns {', '.join(plain[0])}; expected one called 'case' or 'patient'. Rename one.")
     found: dict[str, dict[str, str]] = {}
     patients: dict[str, str] = {}
     for row in plain:
-        name = row[column]
+        name = stem(Path(row[column])) if row[column].endswith(FILES) else row[column]
         if name in found:
             raise InputError(f"{file} has two rows of {name!r} in the column {column!r}; expected one each. Remove one.")
         found[name] = {k: v for k, v in row.items() if k not in (case, patient) and v.lower() not in ABSENT}

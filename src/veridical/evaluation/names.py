@@ -167,5 +167,5 @@ def _strip(forms: Forms, start: str, end: str) -> dict[str, str]:
 
 
 def _said(start: str, end: str) -> str:
-    parts = [f"{text!r} {where}" for text, where in ((start, "before"), (end, "after")) if text]
+    parts = [f"{text!r} at the {where}" for text, where in ((start, "start"), (end, "end")) if text]
     return " and ".join(parts) or "nothing"
