@@ -1,7 +1,11 @@
-"""The commands that judge: evaluate, protocol, compare, verify."""
+"""The commands that judge: evaluate, protocol, compare, verify.
+
+`evaluate` and `compare` take the settings of an evaluation as flags and are made on demand, since those load torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,22 +13,36 @@ from cyclopts import Group, Parameter
 
 from veridical.doors import show
 from veridical.errors import InputError
-from veridical.workflow.evaluate import Evaluate
 
 SETTINGS = Group("Settings", sort_key=1)
 RUNNING = Group("Running", sort_key=2)
 Switch = Annotated[bool, Parameter(negative=(), group=RUNNING)]
-Settings = Annotated[Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)]
 Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
 
 
-def evaluate(
+def __getattr__(name: str) -> Callable[..., None]:
+    made = {"evaluate": _evaluate, "compare": _compare}.get(name)
+    if made is None:
+        raise AttributeError(name)
+    return with_settings(made)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the settings of an evaluation as flags."""
+    from veridical.workflow.evaluate import Evaluate
+
+    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": Evaluate()}
+    command.__annotations__["settings"] = Annotated[Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)]
+    return command
+
+
+def _evaluate(
     candidate: Path,
     /,
     *,
     reference: Path,
     out: Out = Path("report"),
-    settings: Settings = Evaluate(),  # noqa: B008
+    settings: Any,
     overwrite: Switch = False,
     json: Switch = False,
     quiet: Switch = False,
@@ -52,6 +70,28 @@ def evaluate(
     show.judgement(judged, out, head(out / "report.json"), as_json=json)
 
 
+def _compare(
+    *candidates: Path,
+    reference: Path,
+    out: Out = Path("comparison"),
+    settings: Any,
+    quiet: Switch = False,
+) -> None:
+    """Rank several generators on the same real images: paired differences with intervals, ranks with their uncertainty.
+
+    Args:
+        candidates: two or more folders of generated images.
+        reference: folder or file of the real ones.
+        out: folder; every candidate's report goes into a folder of its own below it.
+        quiet: draw no progress bar.
+    """
+    from veridical.workflow.compare import compare as rank
+    from veridical.workflow.compare import table
+
+    with show.progress(quiet) as progress:
+        print(table(rank(candidates, reference, out, settings, progress)))
+
+
 def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:
     """Write a protocol file to edit: primary endpoints, limits, rules, decided before results are seen.
 
@@ -74,28 +114,6 @@ def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False)
     print(path)
 
 
-def compare(
-    *candidates: Path,
-    reference: Path,
-    out: Out = Path("comparison"),
-    settings: Settings = Evaluate(),  # noqa: B008
-    quiet: Switch = False,
-) -> None:
-    """Rank several generators on the same real images: paired differences with intervals, ranks with their uncertainty.
-
-    Args:
-        candidates: two or more folders of generated images.
-        reference: folder or file of the real ones.
-        out: folder; every candidate's report goes into a folder of its own below it.
-        quiet: draw no progress bar.
-    """
-    from veridical.workflow.compare import compare as rank
-    from veridical.workflow.compare import table
-
-    with show.progress(quiet) as progress:
-        print(table(rank(candidates, reference, out, settings, progress)))
-
-
 def verify(report: Path, /, *, head: str | None = None, inputs: bool = True) -> None:
     """Check that a report, its page and its inputs are as they were signed.
 
@@ -112,6 +130,3 @@ def verify(report: Path, /, *, head: str | None = None, inputs: bool = True) -> 
     if wrong:
         raise InputError(f"{path} is not as it was signed: {'; '.join(wrong)}.")
     print(f"intact: {path}")
-
-
-ALL: tuple[Any, ...] = (evaluate, protocol, compare, verify)

@@ -14,7 +14,7 @@ from veridical.evaluation.results import CaseRow, Endpoint
 from veridical.evaluation.statistics import Resamples, Statistic, bca, bootstrap, p_value
 from veridical.evaluation.verdicts import normalised
 from veridical.metrics.about import Facts
-from veridical.types import Array, Level
+from veridical.types import Level
 
 MOST_GROUPS = 12
 """Values of a column beyond which it is no grouping (an age in years)."""
@@ -34,12 +34,14 @@ class Setting:
         strata: column of the groups by which patients are resampled; empty: all together.
         baseline_is: level -> what the simple baseline was, in words.
         floor_is: what the floor was, in words.
+        units: of the images.
     """
 
     protocol: Protocol
     strata: str
     baseline_is: Mapping[str, str]
     floor_is: str
+    units: str
 
 
 def endpoints(rows: Sequence[CaseRow], setting: Setting) -> list[Outcome]:
@@ -65,7 +67,7 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
         cast(Level, level),
         metric,
         about.label,
-        about.units,
+        units(about, setting),
         about.better,
         region,
         None,
@@ -161,6 +163,11 @@ def _note(concerned: Sequence[CaseRow], key: str, failed: int, worst: float) -> 
     if reasons:
         parts.append(f"Not computed on {len(reasons)} cases, for example: {reasons[0]}")
     return " ".join(parts)
+
+
+def units(about: Facts, setting: Setting) -> str:
+    """Return a metric's units, the images' own where it has those."""
+    return setting.units if about.units.endswith(("of the image", "of the images")) else about.units
 
 
 def facts(metric: str, protocol: Protocol) -> Facts:

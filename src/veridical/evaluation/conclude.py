@@ -71,7 +71,7 @@ def conclude(
     """
     rows = [one.row for one in measured]
     strata = known.strata if any(known.strata in row.groups for row in rows) else ""
-    setting = Setting(rules.protocol, strata, _words(cases), _floor(cases))
+    setting = Setting(rules.protocol, strata, _words(cases), _floor(cases), rules.units)
     found = [outcome for outcome in endpoints(rows, setting) if outcome[0].level in known.levels]
     found += realism(measured, rules, further, setting) if "feature" in known.levels else []
     found += usefulness(measured, rules, setting, known.classes) if "task" in known.levels else []
@@ -87,7 +87,7 @@ def conclude(
         conflicts=verdicts.conflicts(judged),
         findings=findings(measured, cases, further, rules.protocol.seed),
         subgroups=subgroups(rows, list(dict.fromkeys([*primary, *GROUPED])), setting),
-        about=_about(cases, rules.protocol, known) | {"strata": setting.strata},
+        about=_about(cases, rules.protocol, known) | {"strata": strata, "units": rules.units},
     )
 
 

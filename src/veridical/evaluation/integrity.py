@@ -13,7 +13,7 @@ import numpy as np
 
 from veridical.errors import VeridicalError
 from veridical.evaluation.cases import Case, Cases
-from veridical.evaluation.names import base_of, patient_of
+from veridical.evaluation.likeness import correlation, other_grid, rescaled, sampled, turned
 from veridical.evaluation.sources import Source
 from veridical.provenance import digest
 from veridical.task import Progress, silent
@@ -23,8 +23,10 @@ SHOWN = 3
 FEWEST = 5
 PAIRS = 40
 """Pairs that are held against each other to see whether they are pairs."""
-SAMPLE = 32
-"""Voxels along an axis at which images are looked at for orientation and range."""
+KEPT = 2048
+"""Voxels of an image that are kept to compare the ranges of whole sets."""
+ON_GRID = ("mask", "labels", "candidate_labels", "lower", "upper", "retest", "baseline")
+"""Roles whose images lie on the grid of the case."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,56 @@ class Rules:
     Args:
         most: share of cases with a defect beyond which it is systematic.
         ratio: of the candidate's to the reference's intensity range.
-        offset: of the candidate's from the reference's middle, in ranges of the reference.
-        turned: gain of correlation by turning the candidate from which it counts as turned.
+        offset: of the candidate's percentiles from the reference's, in ranges of the reference.
+        turned: gain of correlation (Fisher's z) by turning the candidate from which it counts as turned.
     """
 
     most: float = 0.5
     ratio: float = 3.0
-    offset: float = 1.0
-    turned: float = 0.2
+    offset: float = 0.25
+    turned: float = 0.5
+
+
+@dataclass
+class Kind:
+    """What the images of one set are like.
+
+    Args:
+        dimensions: number of axes longer than one voxel and number of channels, in words.
+        units: as the images say.
+        voxels: a few of each image.
+    """
+
+    dimensions: set[str] = field(default_factory=set)
+    units: set[str] = field(default_factory=set)
+    voxels: list[Array] = field(default_factory=list)
+
+    def add(self, image: Image) -> None:
+        """Take note of one image."""
+        shape = image.geometry.shape
+        channels = f"{len(image.data)} channel{'s' if len(image.data) > 1 else ''}"
+        self.dimensions.add(f"{'3D' if shape[2] > 1 else '2D'}, {channels}")
+        self.units.add(image.units)
+        flat = sampled(image.data).ravel()
+        self.voxels.append(flat[:: max(1, flat.size // KEPT)].astype(np.float32))
 
 
 @dataclass
 class Look:
-    """What one pass over the images saw; case names by defect."""
+    """What one pass over the images saw.
+
+    Args:
+        failed: case -> why it cannot be scored.
+        defects: check -> case -> what is wrong.
+        digests: side -> hash of the voxels -> cases; images without content are left out.
+        kinds: side or set -> what its images are like.
+        pairs: name, candidate and reference of some pairs at a few voxels.
+    """
 
     failed: dict[str, str] = field(default_factory=dict)
     defects: dict[str, dict[str, str]] = field(default_factory=dict)
     digests: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     pairs: list[tuple[str, Array, Array]] = field(default_factory=list)
 
     def note(self, check: str, case: str, said: str, failed: bool) -> None:
@@ -79,7 +114,8 @@ def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> 
     findings = [_pairing(cases, look)]
     findings += [_defect(name, said, look, total, rules) for name, said in CHECKS.items()]
     findings += [_correspondence(look)] if cases.paired else []
-    findings += [_duplicates(look), _identical(look, total), *_leakage(cases, look, progress)]
+    unread = [*_further(cases.second, "second", look, progress), *_further(cases.training, "training", look, progress)]
+    findings += [_dimensions(look, cases.paired, rules), _duplicates(look), _identical(look), _leakage(cases, look, unread)]
     return tuple(findings), look.failed
 
 
@@ -91,6 +127,7 @@ CHECKS: Mapping[str, str] = {
     "units": "have the units and channels of their reference",
     "orientation": "are oriented as their reference",
     "range": "have the intensity range of their reference",
+    "companions": "have masks, labels and intervals that can be read and lie on their grid",
 }
 
 
@@ -106,7 +143,6 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
         except VeridicalError as error:
             look.note("finite" if "NaN" in str(error) else "readable", case.name, f"{side}: {error}", True)
             continue
-        look.digests.setdefault(side, {}).setdefault(digest(image.data), []).append(case.name)
         if not np.isfinite(image.data).all():
             look.note(
                 "finite", case.name, f"The {side} holds {int((~np.isfinite(image.data)).sum())} NaN or infinite voxels.", True
@@ -115,70 +151,63 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
             look.note("constant", case.name, f"Every voxel of the {side} is {float(image.data.flat[0]):g}.", True)
         else:
             images[side] = image
+            look.digests.setdefault(side, {}).setdefault(_content(image), []).append(case.name)
+            look.kinds.setdefault(side, Kind()).add(image)
+    if images:
+        _companions(case, images.get("reference") or images["candidate"], look)
     if len(images) == 2:
         _compare(case.name, images["candidate"], images["reference"], rules, look)
 
 
 def _compare(name: str, candidate: Image, reference: Image, rules: Rules, look: Look) -> None:
-    one, other = candidate.geometry, reference.geometry
-    if one.shape != other.shape or ("index" not in (one.frame, other.frame) and not one.matches(other, 0.01)):
-        look.note(
-            "geometry", name, f"The candidate is {one}, the reference {other}{_elsewhere(one, other)}. Resample one.", True
-        )
+    grids = other_grid(candidate.geometry, reference.geometry)
+    if grids:
+        look.note("geometry", name, f"Candidate and reference lie on different grids: {grids}. Resample one.", True)
         return
-    if candidate.units != reference.units or candidate.channels != reference.channels:
+    if candidate.units != reference.units or not _same_channels(candidate, reference):
         said = f"candidate {candidate.units} {candidate.channels}, reference {reference.units} {reference.channels}"
         look.note("units", name, f"They differ: {said}. Convert one, or say --units and --contrast.", True)
         return
-    x, y = (_sampled(image.data) for image in (candidate, reference))
-    if len(look.pairs) < PAIRS:
+    x, y = (sampled(image.data) for image in (candidate, reference))
+    turn = turned(x, y, candidate.geometry.shape, rules.turned)
+    if turn:
+        look.note("orientation", name, f"The candidate fits far better {turn}. Turn it back.", True)
+    scale = rescaled(x, y, rules.ratio, rules.offset)
+    if scale:
+        look.note("range", name, f"{scale[0].upper()}{scale[1:]}. Bring both to one scale first.", False)
+    if not turn and not scale and len(look.pairs) < PAIRS:
         look.pairs.append((name, x.astype(np.float32), y.astype(np.float32)))
-    turned = _turned(x, y, rules.turned)
-    if turned:
-        look.note("orientation", name, f"The candidate fits far better {turned}. Turn it back.", True)
-    ends = [np.percentile(image, (1, 99)) for image in (x, y)]
-    (low, high), (floor, ceiling) = ends
-    width = max(float(ceiling - floor), 1e-12)
-    ratio, offset = float(high - low) / width, abs(float(high + low - ceiling - floor)) / 2 / width
-    if not 1 / rules.ratio <= ratio <= rules.ratio or offset > rules.offset:
-        said = f"the candidate goes from {low:.4g} to {high:.4g}, the reference from {floor:.4g} to {ceiling:.4g}"
-        look.note("range", name, f"{said.capitalize()}. Bring both to one scale first.", False)
 
 
-def _elsewhere(one: object, other: object) -> str:
-    return ", at another place or turned" if str(one) == str(other) else ""
+def _same_channels(one: Image, other: Image) -> bool:
+    """Say whether the channels may be the same: a name that no file states fits every other."""
+    if len(one.channels) != len(other.channels):
+        return False
+    stated = [not str(image.header.get("contrast_source", "given")).endswith("not stated") for image in (one, other)]
+    return one.channels == other.channels or not all(stated)
 
 
-def _sampled(data: Array) -> Array:
-    """Return an image at evenly spread voxels, at most 32 along each axis, float64."""
-    places = [np.unique(np.linspace(0, n - 1, SAMPLE).round().astype(int)) for n in data.shape[1:]]
-    return np.asarray(data[np.ix_(np.arange(len(data)), *places)], dtype=np.float64)
+def _companions(case: Case, image: Image, look: Look) -> None:
+    """Note masks, labels, intervals and further images of a case that cannot be used."""
+    for role in ON_GRID:
+        source = case.roles.get(role)
+        if not isinstance(source, Source):
+            continue
+        try:
+            companion = source.load()
+        except VeridicalError as error:
+            look.note("companions", case.name, f"{role}: {error}", True)
+            continue
+        grids = other_grid(companion.geometry, image.geometry)
+        if grids:
+            look.note("companions", case.name, f"The {role} lies on another grid: {grids}. Resample it.", True)
+        elif role == "mask" and not companion.data.any():
+            look.note("companions", case.name, "The mask is empty, so no voxel would count. Draw it, or leave it out.", True)
 
 
-def _turned(candidate: Array, reference: Array, gain: float) -> str:
-    """Return how the candidate would have to be turned to fit much better, or nothing."""
-    as_is = _correlation(candidate, reference)
-    best, said = as_is + gain, ""
-    for image, what in _turns(candidate):
-        if image.shape == reference.shape and (found := _correlation(image, reference)) > max(best, 0.5):
-            best, said = found, f"{what} (correlation {found:.2f} instead of {as_is:.2f})"
-    return said
-
-
-def _turns(data: Array) -> Iterator[tuple[Array, str]]:
-    for axis, name in ((1, "x"), (2, "y"), (3, "z")):
-        if data.shape[axis] > 1:
-            yield np.flip(data, axis), f"flipped along {name}"
-    yield np.flip(data, (1, 2)), "flipped along x and y"
-    yield data.swapaxes(1, 2), "with x and y exchanged"
-    yield np.rot90(data, 1, (1, 2)), "turned by 90 degrees in the x-y plane"
-    yield np.rot90(data, -1, (1, 2)), "turned by -90 degrees in the x-y plane"
-
-
-def _correlation(one: Array, other: Array) -> float:
-    x, y = one.ravel() - one.mean(), other.ravel() - other.mean()
-    below = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / below if below > 0 else 0.0
+def _content(image: Image) -> str:
+    """Return the hash of the voxels, whatever the file's type and packing."""
+    return digest(image.data.astype(np.float32) + np.float32(0))
 
 
 def _defect(check: str, said: str, look: Look, total: int, rules: Rules) -> Finding:
@@ -214,9 +243,9 @@ def _pairing(cases: Cases, look: Look) -> Finding:
 def _correspondence(look: Look) -> Finding:
     """Say whether pairs are more alike than a candidate and the reference of another case."""
     pairs = look.pairs
-    own = [_correlation(x, y) for _, x, y in pairs]
+    own = [correlation(x, y) for _, x, y in pairs]
     others = [
-        _correlation(x, pairs[(i + 1) % len(pairs)][2]) for i, (_, x, _) in enumerate(pairs)
+        correlation(x, pairs[(i + 1) % len(pairs)][2]) for i, (_, x, _) in enumerate(pairs)
         if len(pairs) > 2 and x.shape == pairs[(i + 1) % len(pairs)][2].shape
     ]  # fmt: skip
     if len(others) < FEWEST:
@@ -241,45 +270,87 @@ def _duplicates(look: Look) -> Finding:
     return Finding("duplicates", "fail", reason, {"groups": [names for _, names in groups[:20]]})
 
 
-def _identical(look: Look, total: int) -> Finding:
-    """Say whether candidates are the references themselves."""
+def _identical(look: Look) -> Finding:
+    """Say whether candidates, or images of the second set, are the references themselves."""
     real = look.digests.get("reference", {})
-    copies = [(name, real[key][0]) for key, names in look.digests.get("candidate", {}).items() if key in real for name in names]
-    if not copies:
-        return Finding("copies", "pass", "No candidate is a reference image.")
-    reason = (
-        f"{len(copies)} candidates are reference images, voxel for voxel, for example {copies[0][0]}: they were "
-        "not generated. Check that the right folder was given."
-    )
-    return Finding("copies", "fail", reason, {"cases": [name for name, _ in copies]})
+    for side, what in (("candidate", "candidates"), ("second", "images of the second set")):
+        copies = [(name, real[key][0]) for key, names in look.digests.get(side, {}).items() if key in real for name in names]
+        if copies:
+            reason = (
+                f"{len(copies)} {what} are reference images, voxel for voxel, for example {copies[0][0]}. "
+                "Check that the right folder was given."
+            )
+            return Finding("copies", "fail", reason, {"cases": [name for name, _ in copies]})
+    return Finding("copies", "pass", "No candidate is a reference image.")
 
 
-def _leakage(cases: Cases, look: Look, progress: Progress) -> Iterator[Finding]:
-    """Say whether training images or patients are among the candidates or the references."""
+def _further(sources: Mapping[str, Source], what: str, look: Look, progress: Progress) -> Iterator[str]:
+    """Look at the images of another set; yield those that cannot be read."""
+    for done, (name, source) in enumerate(sorted(sources.items()), 1):
+        try:
+            image = source.load()
+        except VeridicalError as error:
+            yield f"{name} ({error})"
+        else:
+            look.digests.setdefault(what, {}).setdefault(_content(image), []).append(name)
+            look.kinds.setdefault(what, Kind()).add(image)
+        progress(f"checking the {what} set", done, len(sources))
+
+
+def _dimensions(look: Look, paired: bool, rules: Rules) -> Finding:
+    """Say whether the sets that are compared as sets are of one kind: dimensions, units and, without pairs, range."""
+    real = look.kinds.get("reference")
+    for name, kind in look.kinds.items():
+        if real is None or name == "reference" or (paired and name == "candidate"):
+            continue
+        for what, ours, theirs in (("dimensions", kind.dimensions, real.dimensions), ("units", kind.units, real.units)):
+            if ours != theirs:
+                said = f"{', '.join(sorted(ours))} in the {name} set, {', '.join(sorted(theirs))} in the reference set"
+                return Finding("dimensions", "fail", f"The sets differ in {what}: {said}. Convert one.", {name: sorted(ours)})
+        scale = rescaled(np.concatenate(kind.voxels), np.concatenate(real.voxels), rules.ratio, rules.offset, paired=False)
+        if scale and name == "candidate":
+            return Finding("dimensions", "fail", f"The sets differ in range: {scale}. Bring both to one scale first.")
+    mixed = [
+        f"the {name} set holds {' and '.join(sorted(k.dimensions))}" for name, k in look.kinds.items() if len(k.dimensions) > 1
+    ]
+    if mixed:
+        return Finding("dimensions", "fail", f"Scores of different kinds cannot be averaged: {'; '.join(mixed)}. Part them.")
+    return Finding("dimensions", "pass", "All sets are of one kind.")
+
+
+def _leakage(cases: Cases, look: Look, unread: list[str]) -> Finding:
+    """Say whether images or patients that a model was trained on are among the candidates or the references."""
+    split = _split(cases)
+    if split:
+        reason = f"{len(split)} patients are in more than one split of the table, for example {split[0]}. Split by patient."
+        return Finding("leakage", "fail", reason, {"patients": split})
     if not cases.training:
-        yield Finding("leakage", "not_run", "No training set was given, so that leakage cannot be seen. Give --training.")
-        return
-    ours = {key: name for side in look.digests.values() for key, names in side.items() for name in names}
-    same: list[tuple[str, str]] = []
-    for done, (name, source) in enumerate(sorted(cases.training.items()), 1):
-        key = _digest(source)
-        if key in ours:
-            same.append((name, ours[key]))
-        progress("checking leakage", done, len(cases.training))
-    patients = {base_of(patient_of(name)) for name in cases.training}
-    whose = [case.name for case in cases.cases if case.reference is not None and case.patient in patients]
+        return Finding("leakage", "not_run", "No training set was given, so that leakage cannot be seen. Give --training.")
+    ours = {key: names[0] for side in ("reference", "candidate") for key, names in look.digests.get(side, {}).items()}
+    trained = look.digests.get("training", {})
+    same = [(name, ours[key]) for key, names in trained.items() if key in ours for name in names]
     if same:
         reason = f"{len(same)} training images are among the images judged, voxel for voxel: {same[0][0]} is {same[0][1]}."
-        yield Finding("leakage", "fail", f"{reason} Remove them from one side.", {"cases": [name for _, name in same]})
-    elif whose:
-        reason = f"{len(whose)} test cases are of patients in the training set, for example {whose[0]}. Split by patient."
-        yield Finding("leakage", "fail", reason, {"cases": whose})
-    else:
-        yield Finding("leakage", "pass", f"None of {len(cases.training)} training images or their patients is among the cases.")
+        return Finding("leakage", "fail", f"{reason} Remove them from one side.", {"cases": sorted(case for _, case in same)})
+    numbered = [name for name, source in cases.training.items() if source.index is not None]
+    patients = {cases.patients.get(name, name) for name in cases.training} - set(numbered)
+    whose = [case.name for case in cases.cases if case.reference is not None and case.patient in patients]
+    if whose:
+        reason = (
+            f"{len(whose)} test cases are of patients in the training set, for example {whose[0]}. Split by patient; where the "
+            "names only look the same, give a table with the column patient."
+        )
+        return Finding("leakage", "fail", reason, {"cases": whose})
+    said = f"None of {len(cases.training)} training images or their patients is among the cases."
+    if unread:
+        return Finding("leakage", "warn", f"{said} {len(unread)} images could not be read, the first is {unread[0]}")
+    return Finding("leakage", "pass", said)
 
 
-def _digest(source: Source) -> str:
-    try:
-        return digest(source.load().data)
-    except VeridicalError:
-        return ""
+def _split(cases: Cases) -> list[str]:
+    """Return the patients that the table's column `split` has in several parts."""
+    parts: dict[str, set[str]] = {}
+    for case in cases.cases:
+        if "split" in case.groups:
+            parts.setdefault(case.patient, set()).add(case.groups["split"])
+    return sorted(patient for patient, several in parts.items() if len(several) > 1)

@@ -41,12 +41,14 @@ class Rules:
         extractors: names of the feature extractors.
         names: label -> structure.
         probes: name -> a user's task, and `segmenter` when one was trained.
+        units: of the images.
     """
 
     protocol: Protocol
     extractors: tuple[str, ...]
     names: Mapping[int, str] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    units: str = "a.u."
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,7 @@ def realism(
         second = further.get("second", {}).get(extractor)
         if second:
             sides["second"] = _thinned([(rows, name) for name, rows in sorted(second.items())])
+        sides = _standardised(sides)
         for handle in catalogue.taking("candidate_features", "reference_features"):
             found.append(_between(handle, extractor, sides, setting))
         if extractor == "radiomics":
@@ -130,6 +131,18 @@ def _apart(handle: Handle, sides: Mapping[str, Set], side: str, size: int, seed:
     """Return the mean value between `size` patients of a side and `size` other patients of the reference."""
     (rows, patients), (real, owners) = sides[side], sides["reference"]
     return float(np.mean(split_values(handle.name, rows, real, patients, owners, size=size, repeats=SPLITS, seed=seed)))
+
+
+def _standardised(sides: Mapping[str, Set]) -> dict[str, Set]:
+    """Bring every feature to mean 0 and standard deviation 1 of the reference set, so that no feature counts for its unit.
+
+    As the Frechet radiomics distance does (Konz et al. 2024, arXiv 2412.01496). A feature that hardly varies among real images
+    is divided by a hundredth of its size, so that it cannot outweigh all others.
+    """
+    real, _ = sides["reference"]
+    middle, spread = real.mean(axis=0), real.std(axis=0)
+    scale = np.maximum(spread, 0.01 * np.abs(middle)) + 1e-9
+    return {side: ((rows - middle) / scale if len(patients) else rows, patients) for side, (rows, patients) in sides.items()}
 
 
 def _gathered(measured: Sequence[Measured], extractor: str, side: str) -> Set:

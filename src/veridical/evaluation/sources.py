@@ -120,7 +120,11 @@ def find(where: Any, options: Mapping[str, Any]) -> dict[str, Source]:
         raise InputError(
             f"Expected images by case, got {got}. Give Image objects, one array (case, channel, x, y, z), or a folder."
         )
-    found = {str(name): Source(str(name), None, {}, number, image) for number, (name, image) in enumerate(images.items())}
+    named = isinstance(where, Mapping)
+    found = {
+        str(name): Source(str(name), None, {}, None if named else number, image)
+        for number, (name, image) in enumerate(images.items())
+    }
     _one_dimensionality({name: (image.geometry.shape[2] > 1) for name, image in images.items()}, "What was given")
     return found
 

@@ -44,8 +44,9 @@ class Running:
     extra: str = ""
 
 
-def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> Protocol:
-    """Return the protocol with its data range and window filled in from the reference images where it leaves them open.
+def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> tuple[Protocol, str]:
+    """Return the protocol with its data range and window filled in from the reference images where it leaves them open, and
+    the images' units.
 
     Raises:
         InputError: no reference image can be read.
@@ -54,15 +55,14 @@ def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> P
     if not usable:
         raise InputError("No reference image can be used, so there is nothing to compare with. See the integrity findings.")
     chosen = [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, RANGE_CASES).round().astype(int))]
-    ends = np.array([np.percentile(source.load().data, PERCENTILES) for source in chosen])
+    images = (source.load() for source in chosen)
+    found = [(np.percentile(image.data, PERCENTILES), image.units) for image in images]
+    ends = np.array([percentiles for percentiles, _ in found])
     low, high = (float(np.format_float_positional(end, 6, fractional=False)) for end in ends.mean(axis=0))
     if high <= low:
         raise InputError(f"The reference images range from {low:g} to {high:g}, no range. Set data_range in a protocol.")
-    return replace(
-        protocol,
-        data_range=protocol.data_range or high - low,
-        window=protocol.window if protocol.window[1] > protocol.window[0] else (low, high),
-    )
+    window = protocol.window if protocol.window[1] > protocol.window[0] else (low, high)
+    return replace(protocol, data_range=protocol.data_range or high - low, window=window), found[0][1]
 
 
 def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: Running) -> list[Measured]:

@@ -16,6 +16,7 @@ from veridical.evaluation.results import CaseRow, Endpoint
 from veridical.evaluation.statistics import Statistic
 from veridical.metrics.auc import auc
 from veridical.metrics.concordance import concordance
+from veridical.types import Array
 
 FOLDS = 5
 FEWEST = 20

@@ -151,9 +151,9 @@ class Evaluate:
         if any(finding.verdict == "fail" for finding in integrity):
             judged, measured = refuse(known, cases, protocol), []
         else:
-            protocol = with_range(protocol, cases, failed)
+            protocol, units = with_range(protocol, cases, failed)
             probes, trained = self._probes(cases, protocol, running)
-            rules = Rules(protocol, self._extractors(), _structures(self.structures), probes)
+            rules = Rules(protocol, self._extractors(), _structures(self.structures), probes, units)
             running = dataclasses.replace(running, extra=trained)
             measured = measure_all(cases, rules, failed, running)
             further = {name: embed_all(found, rules, running, f"reading the {name} set") for name, found in _further(cases)}
