@@ -21,10 +21,10 @@ Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
 
 
 def __getattr__(name: str) -> Callable[..., None]:
-    made = {"evaluate": _evaluate, "compare": _compare}.get(name)
-    if made is None:
+    made: dict[str, Callable[..., None]] = {"evaluate": _evaluate, "compare": _compare}
+    if name not in made:
         raise AttributeError(name)
-    return with_settings(made)
+    return with_settings(made[name])
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

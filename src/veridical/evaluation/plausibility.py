@@ -1,6 +1,7 @@
 """Anatomical plausibility of label maps: sizes, symmetry and topology of structures, and which lie outside of the real ones'.
 
-Tolerance intervals: Howe, JASA 1969 (10.1080/01621459.1969.10500999).
+Tolerance intervals: of normal values Howe, JASA 1969 (10.1080/01621459.1969.10500999); of counts Hahn and Chandra, Journal of
+Quality Technology 1981 (10.1080/00224065.1981.11978733).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from veridical.types import Array
 
 FEWEST = 3
 """Real cases without which a value cannot be judged."""
+COUNTS = ("components", "tunnels", "cavities")
 TOUCHING = ndimage.generate_binary_structure(3, 3)
 """Voxels of a structure are connected by corners (26 neighbours); then those of its background are by faces (6)."""
 
@@ -88,9 +90,10 @@ def outside(
 ) -> list[Outside]:
     """Return the values of candidates that real cases do not have, the farthest first.
 
-    A value is outside when it is beyond all those of real cases and beyond their tolerance interval: mean and standard
-    deviation times a factor, which a share `content` of normally distributed real cases lie inside with a probability of
-    `confidence`, however few were seen (Howe 1969; the factor is 13 for 3 cases, 3.9 for 15, 2.9 for 100).
+    A value is outside when it is beyond those of all real cases and beyond their tolerance interval, inside which lies a share
+    `content` of real cases with a probability of `confidence`, however few were seen. That is the mean with a multiple of the
+    standard deviation on both sides, for normal values (13 times for 3 cases, 3.9 for 15, 2.9 for 100); for counts, where all
+    real ones are often equal, not less than what Poisson counts above the smallest one allow.
 
     Args:
         candidates: case -> values by `plausibility`.
@@ -109,7 +112,7 @@ def outside(
     for measure in sorted({measure for values in candidates.values() for measure in values}):
         real = np.array([values[measure] for values in references if measure in values])
         if len(real) >= FEWEST:
-            ranges[measure] = _range(real, content, confidence)
+            ranges[measure] = _range(real, measure.endswith(COUNTS), content, confidence)
     found = [
         (max(low - value, value - high) / (high - low or 1.0), Outside(case, measure, value, low, high))
         for case, values in candidates.items()
@@ -119,11 +122,15 @@ def outside(
     return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _range(real: Array, content: float, confidence: float) -> tuple[float, float]:
-    n = len(real)
-    chi = stats.chi2.ppf(1 - confidence, n - 1)
-    away = stats.norm.ppf((1 + content) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / chi) * real.std(ddof=1)
-    return float(min(real.min(), real.mean() - away)), float(max(real.max(), real.mean() + away))
+def _range(real: Array, counts: bool, content: float, confidence: float) -> tuple[float, float]:
+    n, least = len(real), real.min()
+    spread = np.sqrt((n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - confidence, n - 1)) * real.std(ddof=1)
+    away = stats.norm.ppf((1 + content) / 2) * spread
+    low, high = min(least, real.mean() - away), max(real.max(), real.mean() + away)
+    if counts:
+        rate = stats.chi2.ppf(confidence, 2 * ((real - least).sum() + 1)) / (2 * n)
+        high = max(high, least + stats.poisson.ppf(content, rate))
+    return float(low), float(high)
 
 
 def _betti(mask: Array) -> dict[str, int]:

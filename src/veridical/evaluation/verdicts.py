@@ -111,13 +111,11 @@ def levels(endpoints: Sequence[Endpoint], absent: Mapping[Level, str]) -> tuple[
 def _reason(e: Endpoint, count: int) -> str:
     of_score = e.limit_of == "score" and e.score is not None
     value, interval = (e.score, e.score_interval) if of_score else (e.value, e.interval)
-    scale = (
-        "on the scale from the simple baseline (0) to real against real (1)" if of_score else "" if e.units == "1" else e.units
-    )
+    scale = " on the scale from the simple baseline (0) to real against real (1)" if of_score else f" {e.units}"
     between = "" if interval is None else f", 95 % interval {interval[0]:.3g} to {interval[1]:.3g}"
     limit = f"at most {e.limit:g} away from {e.ideal:g}" if e.ideal is not None and not of_score else f"limit {e.limit:g}"
     which = "the only primary endpoint" if count == 1 else f"the worst of {count} primary endpoints"
-    return f"{e.label} in {e.region} is {f'{value:.3g} {scale}'.strip()}{between}; {limit}. It is {which}."
+    return f"{e.label} in {e.region} is {value:.3g}{'' if scale == ' 1' else scale}{between}; {limit}. It is {which}."
 
 
 def conflicts(endpoints: Sequence[Endpoint]) -> tuple[Conflict, ...]:

@@ -1,4 +1,4 @@
-"""Interval score of Gneiting and Raftery, JASA 2007 (10.1198/016214506000001437), after Winkler 1972: width and misses in one."""
+"""Interval score, width and misses in one: Gneiting and Raftery, JASA 2007 (10.1198/016214506000001437)."""
 
 from __future__ import annotations
 

@@ -70,10 +70,8 @@ def table(rankings: Sequence[Ranking]) -> str:
             low, high = ranking.ranks[name]
             pairs = [d for d in ranking.differences if name in (d.first, d.second) and d.p_adjusted > 0.05]
             alike = [d.second if d.first == name else d.first for d in pairs]
-            lines.append(
-                f"| {ranking.key} | {name} | {ranking.means[name]:.4g} | {place} ({low} to {high}) | {ranking.first[name]:.0%} | "
-                f"{', '.join(alike) or 'none'} |"
-            )
+            row = [ranking.key, name, f"{ranking.means[name]:.4g}", f"{place} ({low} to {high})", f"{ranking.first[name]:.0%}"]
+            lines.append(f"| {' | '.join([*row, ', '.join(alike) or 'none'])} |")
     return "\n".join(lines)
 
 

@@ -40,6 +40,10 @@ ROLES = {
 """Setting -> role of a case."""
 
 
+TRAINED: dict[str, segmenter.Segmenter] = {}
+"""Segmenters of this process by what they were trained on, so that several candidates are tried by one and the same."""
+
+
 @dataclass(frozen=True)
 class Evaluate:
     """Judge generated images against real ones: pixel fidelity, feature realism, task relevance, trust.
@@ -184,14 +188,17 @@ class Evaluate:
         if self.training_labels is None or "task" not in (self.levels or LEVELS):
             return probes, ""
         labels = find(self.training_labels, {"units": "label"} | ({"axes": self.axes} if self.axes else {}))
-        name = "-".join([segmenter.identity(cases.training, labels, self.segmenter_steps, protocol.seed)[:16], "segmenter"])
-        kept = None if running.folder is None else running.folder / f"{name}.safetensors"
-        if kept is not None and kept.exists():
-            trained = segmenter.load(kept)
-        else:
-            trained = segmenter.train(cases.training, labels, self.segmenter_steps, protocol.seed, running.progress)
-            if kept is not None:
-                segmenter.save(trained, kept)
+        identity = segmenter.identity(cases.training, labels, self.segmenter_steps, protocol.seed)
+        kept = None if running.folder is None else running.folder / f"{identity[:16]}.safetensors"
+        if identity not in TRAINED:
+            if kept is not None and kept.exists():
+                TRAINED[identity] = segmenter.load(kept)
+            else:
+                found = segmenter.train(cases.training, labels, self.segmenter_steps, protocol.seed, running.progress)
+                TRAINED[identity] = found
+        trained = TRAINED[identity]
+        if kept is not None and not kept.exists():
+            segmenter.save(trained, kept)
         return {**probes, "segmenter": trained}, trained.sha256()
 
     def _extractors(self) -> tuple[str, ...]:
