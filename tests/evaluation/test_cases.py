@@ -185,3 +185,10 @@ def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     images = {"a": image(scene(0)), "b": image(scene(1))}
     with pytest.raises(InputError, match="cannot be read as a table"):
         collect(images, images, table=tmp_path / "nowhere.csv")
+
+
+def test_named_images_in_memory_are_paired_by_name_however_many_there_are() -> None:
+    images = {name: image(scene(n)) for n, name in enumerate("abc")}
+    found = collect({"b": images["b"]}, images)
+    assert found.paired
+    assert pairs(found) == {"a": None, "b": "b", "c": None}
