@@ -1,7 +1,7 @@
 """Anatomical plausibility of label maps: sizes, symmetry and topology of structures, and which lie outside of the real ones'.
 
 Tolerance intervals: of normal values Howe, JASA 1969 (10.1080/01621459.1969.10500999); of counts Hahn and Chandra, Journal of
-Quality Technology 1981 (10.1080/00224065.1981.11978733).
+Quality Technology 1981;13:100.
 """
 
 from __future__ import annotations
@@ -57,15 +57,12 @@ def plausibility(labels: Array, spacing: tuple[float, float, float], structures:
 
     Raises:
         GeometryError: not three axes.
-        InputError: labels that are no whole numbers, or none above 0.
+        InputError: labels that are not of an integer type.
     """
     if labels.ndim != 3:
         raise GeometryError(f"Labels of shape {labels.shape} were given; expected (x, y, z). Take one channel: labels[0].")
-    if not np.issubdtype(labels.dtype, np.integer) or not (labels > 0).any():
-        raise InputError(
-            f"{labels.dtype} labels up to {labels.max():g} were given; expected whole numbers, some above 0. Round them: "
-            "labels.astype(int), or leave empty cases out."
-        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"Labels of type {labels.dtype} were given; expected whole numbers. Round them: labels.astype(int).")
     whole = (labels > 0).sum(axis=(1, 2), dtype=np.float64)
     side = np.sign(np.argmax(np.convolve(whole, whole)) / 2 - np.arange(len(whole)))
     boxes = dict(enumerate(ndimage.find_objects(labels), start=1))
@@ -88,11 +85,11 @@ def outside(
     content: float = 0.99,
     confidence: float = 0.95,
 ) -> list[Outside]:
-    """Return the values of candidates that real cases do not have, the farthest first.
+    """Return the values of candidates that real cases do not have, case by case.
 
     A value is outside when it is beyond those of all real cases and beyond their tolerance interval, inside which lies a share
     `content` of real cases with a probability of `confidence`, however few were seen. That is the mean with a multiple of the
-    standard deviation on both sides, for normal values (13 times for 3 cases, 3.9 for 15, 2.9 for 100); for counts, where all
+    standard deviation on both sides for normal values (13 times for 3 cases, 3.9 for 15, 2.9 for 100); for counts, where all
     real ones are often equal, not less than what Poisson counts above the smallest one allow.
 
     Args:
@@ -109,17 +106,16 @@ def outside(
     if not (0 < content < 1 and 0 < confidence < 1):
         raise SettingError(f"Content {content} and confidence {confidence} were given; expected shares between 0 and 1.")
     ranges = {}
-    for measure in sorted({measure for values in candidates.values() for measure in values}):
+    for measure in {measure for values in references for measure in values}:
         real = np.array([values[measure] for values in references if measure in values])
         if len(real) >= FEWEST:
             ranges[measure] = _range(real, measure.endswith(COUNTS), content, confidence)
-    found = [
-        (max(low - value, value - high) / (high - low or 1.0), Outside(case, measure, value, low, high))
+    return [
+        Outside(case, measure, value, *ranges[measure])
         for case, values in candidates.items()
-        for measure, (low, high) in ranges.items()
-        if not low <= (value := values.get(measure, low)) <= high
+        for measure, value in values.items()
+        if measure in ranges and not ranges[measure][0] <= value <= ranges[measure][1]
     ]
-    return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _range(real: Array, counts: bool, content: float, confidence: float) -> tuple[float, float]:
