@@ -15,13 +15,16 @@ from veridical.errors import GeometryError, InputError, SettingError, UnitsError
 from veridical.metrics.auc import auc, auc_covariance
 from veridical.metrics.dice import dice
 from veridical.metrics.hausdorff95 import hausdorff95
+from veridical.metrics.invented import invented
 from veridical.metrics.lesion_f1 import Detections, detections, froc, lesion_f1
+from veridical.metrics.missed import missed
 from veridical.metrics.surface_dice import surface_dice
-from veridical.metrics.surfaces import RINGS, diagonal, missed, surface_distances
+from veridical.metrics.surfaces import RINGS, diagonal, surface_distances
 from veridical.metrics.volume_difference import volume_difference
 
 SHAPE, SPACING = (30, 34, 26), (1.0, 1.5, 2.5)
 STRUCTURE = (dice, surface_dice, hausdorff95, volume_difference, lesion_f1)
+MM = (1.0, 1.0, 1.0)
 EMPTY = np.zeros(SHAPE, dtype=bool)
 
 
@@ -134,11 +137,18 @@ def test_two_empty_structures_agree_and_one_is_the_worst_there_is(metric: Any, b
     assert metric(BOX, EMPTY, SPACING) == pytest.approx(one, abs=0.01)
 
 
+def test_a_finding_that_nothing_supports_is_invented_and_a_speck_is_not() -> None:
+    other = BOX | box((0, 4), (0, 4), (0, 4))
+    assert invented(other, BOX, MM) == 1
+    assert invented(BOX, BOX, MM) == invented(EMPTY, BOX, MM) == 0
+    assert invented(BOX | box((0, 1), (0, 1), (0, 1)), BOX, MM) == 0
+
+
 def test_a_structure_is_missed_when_not_one_voxel_of_it_is_found() -> None:
-    assert missed(EMPTY, BOX)
-    assert missed(box((0, 4), (0, 4), (0, 4)), BOX)
-    assert not missed(box((8, 9), (10, 11), (6, 7)), BOX)
-    assert not missed(BOX, EMPTY)
+    assert missed(EMPTY, BOX, MM)
+    assert missed(box((0, 4), (0, 4), (0, 4)), BOX, MM)
+    assert not missed(box((8, 9), (10, 11), (6, 7)), BOX, MM)
+    assert not missed(BOX, EMPTY, MM)
 
 
 @pytest.mark.parametrize("metric", STRUCTURE)

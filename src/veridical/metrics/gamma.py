@@ -8,7 +8,7 @@ from typing import Literal
 import numba
 import numpy as np
 
-from veridical.errors import InputError, SettingError
+from veridical.errors import GeometryError, InputError, SettingError
 from veridical.metrics.about import Facts, region
 from veridical.metrics.surfaces import check_spacing
 from veridical.types import Array
@@ -24,6 +24,8 @@ ABOUT = Facts(
 )
 
 Normalization = Literal["global", "local"]
+PASSED = 1 + 1e-9
+"""Squared gamma that passes, rounding forgiven."""
 STEPS = 10
 """Points of a ray within the distance criterion."""
 PER_EDGE = 4
@@ -61,12 +63,9 @@ def gamma(
         UnitsError: spacing is not three numbers above 0.
         SettingError: a criterion of 0 or less, a cutoff outside (0, 100), or an unknown normalization.
     """
-    found = gamma_map(
-        candidate_dose, reference_dose, spacing,
-        mask=mask, difference=difference, distance=distance, cutoff=cutoff, normalization=normalization,
-    )  # fmt: skip
-    counted = found[~np.isnan(found)]
-    return 100.0 * float(np.count_nonzero(counted <= 1)) / counted.size
+    criteria = difference, distance, cutoff, normalization
+    squared, _ = _search(candidate_dose, reference_dose, spacing, mask, criteria, PASSED)
+    return 100.0 * float(np.count_nonzero(squared <= PASSED)) / squared.size
 
 
 def gamma_map(
@@ -92,29 +91,47 @@ def gamma_map(
     Returns:
         `(x, y, z)`; NaN where a voxel does not count.
     """
-    counted = region(mask, candidate_dose, reference_dose)
-    region(None, candidate_dose, reference_dose)
+    criteria = difference, distance, cutoff, normalization
+    squared, counted = _search(candidate_dose, reference_dose, spacing, mask, criteria, 0.0)
+    found = np.full(reference_dose.shape, np.nan)
+    found[counted] = np.sqrt(squared)
+    return found
+
+
+def _search(
+    candidate: Array,
+    reference: Array,
+    spacing: Sequence[float],
+    mask: Array | None,
+    criteria: tuple[float, float, float, str],
+    enough: float,
+) -> tuple[Array, Array]:
+    """Return the squared gammas of the voxels that count, each no longer lessened when at most `enough`, and these voxels."""
+    difference, distance, cutoff, normalization = criteria
+    region(None, candidate, reference)
+    counted = region(mask, candidate, reference)
+    if reference.ndim != 3:
+        raise GeometryError(
+            f"Doses of shape {reference.shape} were given; expected (x, y, z). For one slice: dose[:, :, None]."
+        )
     check_spacing(spacing)
     if not (difference > 0 and distance > 0 and 0 < cutoff < 100) or normalization not in ("global", "local"):
         raise SettingError(
             f"difference={difference} %, distance={distance} mm, cutoff={cutoff} %, normalization={normalization!r} were "
             "given; expected criteria above 0, a cutoff in (0, 100), and 'global' or 'local'."
         )
-    peak = float(reference_dose.max())
-    counted = counted & (reference_dose >= cutoff / 100 * peak)
+    peak = float(reference.max())
+    counted = counted & (reference >= cutoff / 100 * peak)
     if peak <= 0 or not counted.any():
         raise InputError(
             f"No voxel that counts has {cutoff:g} % of the reference's highest dose, {peak:g} Gy. Give the reference dose "
             "in Gy, with a mask that the beams reach."
         )
-    reference = np.asarray(reference_dose, dtype=np.float64)[counted]
-    allowed = difference / 100 * (reference if normalization == "local" else np.full_like(reference, peak))
-    shifts, fractions = _rays(np.asarray(spacing, dtype=np.float64), distance)
-    places = np.argwhere(counted)
-    found = np.full(reference_dose.shape, np.nan)
-    candidate = np.ascontiguousarray(candidate_dose, dtype=np.float64)
-    found[counted] = np.sqrt(_least(candidate, reference, allowed, places, shifts, fractions))
-    return found
+    doses = np.asarray(reference, dtype=np.float64)[counted]
+    allowed = difference / 100 * (doses if normalization == "local" else np.full_like(doses, peak))
+    rays = _rays(np.asarray(spacing, dtype=np.float64), distance)
+    searched = np.array(candidate, dtype=np.float64, order="C")
+    return _least(searched, doses, allowed, np.argwhere(counted), *rays, enough), counted
 
 
 def _rays(spacing: Array, distance: float) -> tuple[Array, Array]:
@@ -143,8 +160,10 @@ def _dose(dose: Array, x: int, y: int, z: int, fx: float, fy: float, fz: float) 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _least(dose: Array, reference: Array, allowed: Array, places: Array, shifts: Array, fractions: Array) -> Array:
-    """Return the least squared gamma of each place."""
+def _least(
+    dose: Array, reference: Array, allowed: Array, places: Array, shifts: Array, fractions: Array, enough: float
+) -> Array:
+    """Return the least squared gamma of each place, or the first one found that is at most `enough`."""
     steps, rays = shifts.shape[:2]
     length = 1.0 / steps
     found, gaps = np.empty(len(reference)), np.empty(rays)
@@ -155,7 +174,7 @@ def _least(dose: Array, reference: Array, allowed: Array, places: Array, shifts:
         best = gaps[0] ** 2
         for step in range(steps):
             near = step * length
-            if near * near >= best:
+            if best <= max(enough, near * near):
                 break
             for ray in range(rays):
                 i, f = shifts[step, ray], fractions[step, ray]
@@ -168,5 +187,7 @@ def _least(dose: Array, reference: Array, allowed: Array, places: Array, shifts:
                 squared = (near + part * length) ** 2 + (start + part * change) ** 2
                 if squared < best:
                     best = squared
+                    if best <= enough:
+                        break
         found[index] = best
     return found

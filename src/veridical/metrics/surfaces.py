@@ -6,7 +6,7 @@ is), as in MONAI and in Metrics Reloaded. Distances are between voxel centres.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numba
 import numpy as np
@@ -49,19 +49,6 @@ def check_spacing(spacing: Sequence[float]) -> None:
         raise UnitsError(f"A spacing of {tuple(spacing)} was given; expected three voxel sizes above 0, in mm.")
 
 
-def missed(candidate_structure: Array, reference_structure: Array) -> bool:
-    """Say whether the reference has a structure of which the candidate holds not one voxel.
-
-    Args:
-        candidate_structure, reference_structure: bool, of one shape.
-
-    Raises:
-        GeometryError, InputError: as `check_structures`.
-    """
-    check_structures(candidate_structure, reference_structure, (1.0, 1.0, 1.0))
-    return bool(reference_structure.any() and not (candidate_structure & reference_structure).any())
-
-
 def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
     """Return the diagonal of an image in mm: no distance within it is longer."""
     return float(np.linalg.norm(np.multiply(shape, spacing)))
@@ -84,7 +71,7 @@ def surface_distances(candidate: Array, reference: Array, spacing: Sequence[floa
     """
     either = candidate | reference
     box = tuple(_extent(np.asarray(either.any(axis=axes))) for axes in ((1, 2), (0, 2), (0, 1)))
-    a, b = (_surface(np.ascontiguousarray(structure[box])) for structure in (candidate, reference))
+    a, b = (_surface(np.array(structure[box], order="C")) for structure in (candidate, reference))
     size = np.asarray(spacing, dtype=np.float64)
     return np.sqrt(_squared(a, b, size, np.count_nonzero(a))), np.sqrt(_squared(b, a, size, np.count_nonzero(b)))
 
@@ -188,16 +175,6 @@ def _nearby(steps: Array, y: int, z: int, spacing: Array) -> tuple[float, bool]:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _outward(start: int, count: int) -> Iterator[int]:
-    """Yield the places 0 to count - 1, nearest to `start` first."""
-    for step in range(count):
-        if start >= step:
-            yield start - step
-        if 0 < step < count - start:
-            yield start + step
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _squared(asking: Array, surface: Array, spacing: Array, count: int) -> Array:
     """Return squared distances from `count` asking voxels to the surface."""
     nx, ny, nz = surface.shape
@@ -211,15 +188,15 @@ def _squared(asking: Array, surface: Array, spacing: Array, count: int) -> Array
                 if not asking[x, y, z]:
                     continue
                 best, least = _nearby(steps[x], y, z, spacing)
-                if not least:
-                    for row in _outward(y, ny):
-                        away = ((row - y) * spacing[1]) ** 2
-                        if away >= best:
-                            break
-                        if not filled[row]:
-                            _line(steps[x, row], spacing[0], spacing[2], work, plane[row])
-                            filled[row] = True
-                        best = min(best, away + plane[row, z])
+                step = 0
+                while not least and step < ny and (step * spacing[1]) ** 2 < best:
+                    for row in (y - step, y + step):
+                        if 0 <= row < ny:
+                            if not filled[row]:
+                                _line(steps[x, row], spacing[0], spacing[2], work, plane[row])
+                                filled[row] = True
+                            best = min(best, (step * spacing[1]) ** 2 + plane[row, z])
+                    step += 1
                 found[position] = best
                 position += 1
     return found
