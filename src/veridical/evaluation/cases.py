@@ -57,6 +57,7 @@ class Cases:
         dropped: case -> why it was left out.
         notes: how names were made to fit, and what is missing, in sentences.
         patients: of each case in `training` and `second`, by name.
+        insisted: the user said that they are pairs, so that images that are no more alike than others are no error.
     """
 
     paired: bool
@@ -66,6 +67,7 @@ class Cases:
     dropped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     patients: Mapping[str, str] = field(default_factory=dict)
+    insisted: bool = False
 
 
 def collect(
@@ -99,6 +101,7 @@ def collect(
             raise SettingError(f"No role is called {role!r}. {nearest(role, ROLES)}")
     ours, theirs = find(candidate, options), find(reference, options)
     ours, theirs, dropped, notes = _common_contrasts(ours, theirs)
+    insisted = paired is True
     pairs, paired, said = _paired(ours, theirs, paired)
     notes += said
     known = read_table(table) if table is not None else Table()
@@ -111,7 +114,7 @@ def collect(
     given = _found_roles(candidate, cases, roles, options)
     cases = _with_roles(cases, given, paired, notes)
     others = {name: known.patient(name, rows) for found in sets.values() for name in found}
-    return Cases(paired, tuple(cases), sets["t"], sets["s"], dropped, tuple(notes), others)
+    return Cases(paired, tuple(cases), sets["t"], sets["s"], dropped, tuple(notes), others, insisted)
 
 
 def _common_contrasts(

@@ -113,7 +113,7 @@ def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> 
     total = len(cases.cases)
     findings = [_pairing(cases, look)]
     findings += [_defect(name, said, look, total, rules) for name, said in CHECKS.items()]
-    findings += [_correspondence(look)] if cases.paired else []
+    findings += [_correspondence(look, cases.insisted)] if cases.paired else []
     unread = [*_further(cases.second, "second", look, progress), *_further(cases.training, "training", look, progress)]
     findings += [_dimensions(look, cases.paired, rules), _duplicates(look), _identical(look), _leakage(cases, look, unread)]
     return tuple(findings), look.failed
@@ -231,16 +231,16 @@ def _pairing(cases: Cases, look: Look) -> Finding:
     if not missing:
         return Finding("pairing", "pass", f"All {len(cases.cases)} cases have both sides. {notes}".strip())
     parts = [
-        f"{len(names)} have no {side} ({', '.join(names[:SHOWN])})"
-        for side, names in (("candidate", without), ("reference", extra))
+        f"{len(names)} have no {side} ({', '.join(names[:SHOWN])}) and {what}"
+        for side, names, what in (("candidate", without, "count as the worst value"), ("reference", extra, "are left out"))
         if names
     ]
     verdict: Verdict = "fail" if len(missing) > len(cases.cases) / 2 else "warn"
-    reason = f"Of {len(cases.cases)} cases {' and '.join(parts)}; they count as the worst value. {notes}".strip()
+    reason = f"Of {len(cases.cases)} cases {', '.join(parts)}. {notes}".strip()
     return Finding("pairing", verdict, reason, {"cases": sorted(missing)})
 
 
-def _correspondence(look: Look) -> Finding:
+def _correspondence(look: Look, insisted: bool) -> Finding:
     """Say whether pairs are more alike than a candidate and the reference of another case."""
     pairs = look.pairs
     own = [correlation(x, y) for _, x, y in pairs]
@@ -254,8 +254,11 @@ def _correspondence(look: Look) -> Finding:
     said = f"Median correlation of pairs {alike:.2f}, of a candidate and another case's reference {apart:.2f}"
     if alike > apart + 0.1 * (1 - apart):
         return Finding("correspondence", "pass", f"{said}: the pairs show the same cases.", {"pairs": alike, "others": apart})
-    reason = f"{said}: the pairs do not show the same cases. Check the names, or say that they are no pairs: --paired no."
-    return Finding("correspondence", "fail", reason, {"pairs": alike, "others": apart})
+    reason = (
+        f"{said}: nothing shows that the pairs are of the same cases. Check the names; say --paired no for two sets "
+        "without pairs, or --paired yes where they are pairs and the candidates are that poor."
+    )
+    return Finding("correspondence", "warn" if insisted else "fail", reason, {"pairs": alike, "others": apart})
 
 
 def _duplicates(look: Look) -> Finding:

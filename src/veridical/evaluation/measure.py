@@ -13,6 +13,7 @@ from veridical.errors import InputError, VeridicalError
 from veridical.evaluation import catalogue
 from veridical.evaluation.cases import Case
 from veridical.evaluation.catalogue import Handle
+from veridical.evaluation.draws import load_draws
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.regions import blurred, foreground, structures
 from veridical.evaluation.results import CaseRow
@@ -262,7 +263,7 @@ def _draws(case: Case) -> Array | None:
     sources = case.roles.get("draws")
     if not sources:
         return None
-    return np.stack([source.load().data for source in (sources if isinstance(sources, tuple) else (sources,))])
+    return load_draws(sources if isinstance(sources, tuple) else (sources,))
 
 
 def _interval(case: Case, level: float, draws: Array | None) -> Interval | None:

@@ -2,7 +2,8 @@
 
 Metrics between sets depend on the size of the sets, and a candidate made from a patient is nearer to that patient than any
 other real one is. Both are taken out of the score: it compares half of the patients' candidates with the other half's real
-images, and holds that against the same comparison of real with real and of a blurred copy with real.
+images, and holds that against the same comparison of real with real and of a blurred copy with real. Where candidates and
+real images are of the same patients, that is the value as well.
 """
 
 from __future__ import annotations
@@ -84,15 +85,13 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], setting: 
         known, floor=floor, floor_is=floor_is, bad=bad,
         bad_is=f"the real images blurred by {protocol.blur:g} voxels" if len(sides["baseline"][0]) else "",
     )  # fmt: skip
-    scored = normalised(replace(known, value=apart, interval=(apart - high, apart - low)))
-    found = replace(
-        known,
-        interval=(value - high, value - low),
-        score=scored.score,
-        score_interval=scored.score_interval,
-        note=f"{scored.note} Score, floor and baseline: {size} patients a side, none on both; the candidates score {apart:.4g} "
-        "there. Interval: half-samples of patients.".strip(),
-    )
+    found = replace(known, value=apart, interval=(apart - high, apart - low))
+    found = normalised(found)
+    how = f"{size} patients a side, none on both; interval from half-samples of patients."
+    if not set(patients) & set(owners):
+        how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}; {how.partition('; ')[2]}"
+        found = replace(found, value=value, interval=(value - high, value - low))
+    found = replace(found, note=f"{found.note} {how}".strip())
     if handle.name in TESTED:
         p = permutation_p(handle.name, rows, real, patients, owners, protocol.permutations, protocol.seed)
         found = replace(found, p=p)

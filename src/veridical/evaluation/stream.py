@@ -66,7 +66,7 @@ def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> t
 
 
 def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: Running) -> list[Measured]:
-    """Measure every case, in the order of the cases.
+    """Measure every case, in the order of the cases; of pairs, one without a reference has nothing to be measured against.
 
     Args:
         cases: all of them.
@@ -84,7 +84,8 @@ def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: 
         except VeridicalError as error:
             return _failure(case, str(error))
 
-    return _run(cases.cases, lambda case: _kept(case, rules, running, one), running, "measuring cases")
+    listed = [case for case in cases.cases if case.reference is not None or not cases.paired]
+    return _run(listed, lambda case: _kept(case, rules, running, one), running, "measuring cases")
 
 
 def embed_all(sources: Mapping[str, Source], rules: Rules, running: Running, what: str) -> dict[str, dict[str, Array]]:
