@@ -71,7 +71,7 @@ def conclude(
     """
     rows = [one.row for one in measured]
     strata = known.strata if any(known.strata in row.groups for row in rows) else ""
-    setting = Setting(rules.protocol, strata, _words(cases), _floor(cases), rules.units)
+    setting = Setting(rules.protocol, strata, _words(cases, rules.protocol.blur), _floor(cases), rules.units)
     found = [outcome for outcome in endpoints(rows, setting) if outcome[0].level in known.levels]
     found += realism(measured, rules, further, setting) if "feature" in known.levels else []
     found += usefulness(measured, rules, setting, known.classes) if "task" in known.levels else []
@@ -97,11 +97,12 @@ def _ordered(found: Sequence[Endpoint]) -> list[Endpoint]:
     return sorted(found, key=lambda e: (not e.primary, order.get(e.level, 9), e.key))
 
 
-def _words(cases: Cases) -> dict[str, str]:
+def _words(cases: Cases, blur: float) -> dict[str, str]:
     """Return what the simple baseline of each level was."""
     given = any("baseline" in case.roles for case in cases.cases)
     pixel = "the baseline images given" if given else "one number everywhere, the mean of the reference in the foreground"
-    return {"pixel": pixel, "task": "nothing found"}
+    feature = "the baseline images given" if given else f"the real images blurred by {blur:g} voxels"
+    return {"pixel": pixel, "feature": feature, "task": "nothing found"}
 
 
 def _floor(cases: Cases) -> str:

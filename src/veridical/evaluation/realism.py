@@ -45,6 +45,7 @@ def realism(
         setting: of the aggregation.
     """
     found: list[Outcome] = []
+    failed = len({one.row.patient for one in measured if one.row.failed})
     for extractor in rules.extractors:
         sides = {side: _gathered(measured, extractor, side) for side in ("candidate", "reference", "baseline")}
         second = further.get("second", {}).get(extractor)
@@ -52,20 +53,20 @@ def realism(
             sides["second"] = _thinned([(rows, name) for name, rows in sorted(second.items())])
         sides = _standardised(sides)
         for handle in catalogue.taking("candidate_features", "reference_features"):
-            found.append(_between(handle, extractor, sides, setting))
+            found.append(_between(handle, extractor, sides, failed, setting))
         if extractor == "radiomics":
             found += _agreement(measured, extractor)
     return found
 
 
-def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], setting: Setting) -> Outcome:
+def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: int, setting: Setting) -> Outcome:
     protocol, about = setting.protocol, handle.about
     (rows, patients), (real, owners) = sides["candidate"], sides["reference"]
     key = f"feature/{handle.name}/{extractor}"
     count = len(set(patients))
     known = Endpoint(
         key, "feature", handle.name, about.label, about.units, about.better, extractor, None, n=count, analysed=count,
-        total=count, ideal=about.ideal,
+        total=count + failed, ideal=about.ideal,
     )  # fmt: skip
     try:
         value = handle({"candidate_features": rows, "reference_features": real, "seed": protocol.seed})
@@ -81,17 +82,15 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], setting: 
     low, high = np.quantile(away, (0.025, 0.975))
     if about.ideal is not None:
         floor, bad = abs(floor - about.ideal), abs(bad - about.ideal)
-    known = replace(
-        known, floor=floor, floor_is=floor_is, bad=bad,
-        bad_is=f"the real images blurred by {protocol.blur:g} voxels" if len(sides["baseline"][0]) else "",
-    )  # fmt: skip
+    known = replace(known, floor=floor, floor_is=floor_is, bad=bad, bad_is=setting.baseline_is["feature"])
     found = replace(known, value=apart, interval=(apart - high, apart - low))
     found = normalised(found)
     how = f"{size} patients a side, none on both; interval from half-samples of patients."
     if not set(patients) & set(owners):
-        how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}; {how.partition('; ')[2]}"
+        how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}. Half-sample interval."
         found = replace(found, value=value, interval=(value - high, value - low))
-    found = replace(found, note=f"{found.note} {how}".strip())
+    left = f"{failed} patients with failed cases are not in the set." if failed else ""
+    found = replace(found, note=" ".join(part for part in (found.note, how, left) if part))
     if handle.name in TESTED:
         p = permutation_p(handle.name, rows, real, patients, owners, protocol.permutations, protocol.seed)
         found = replace(found, p=p)
@@ -99,7 +98,7 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], setting: 
     if declared is None:
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
-    return found, _against(found, apart if declared.of == "score" else value, away)
+    return found, _against(found, apart if declared.of == "score" else found.value or 0.0, away)
 
 
 def _against(e: Endpoint, value: float, away: Array) -> Against | None:
