@@ -2,6 +2,7 @@
 
 Real FLAIR images of the low-grade glioma set (site DU), spoilt, are judged against themselves with the lesion masks and a
 segmenter trained on site CS. The first row, real images with a trace of noise, is what a near-perfect generator would get.
+In brackets: the score of primary endpoints, 0 a simple baseline, 1 real against real.
 
 Usage: python benchmarks/sabotage.py [WORK]     (after flair_from_t1.py, whose folders it uses)
 """
@@ -24,7 +25,7 @@ TRACE = 0.5
 SHOWN = (
     "pixel/ssim/foreground", "pixel/mae/foreground", "pixel/bias/foreground", "pixel/sharpness/foreground",
     "pixel/noise-power/foreground", "pixel/fourier-correlation/foreground", "pixel/mae/lesion",
-    "feature/slice-continuity/foreground", "feature/kid/radiomics", "feature/kid/wavelet-pyramid", "feature/kid/efficientnet",
+    "feature/slice-continuity/foreground", "feature/mmd/radiomics", "feature/mmd/wavelet-pyramid", "feature/mmd/efficientnet",
     "feature/concordance/radiomics", "task/dice/segmenter:lesion", "task/lesion-f1/segmenter:lesion",
 )  # fmt: skip
 
@@ -124,7 +125,11 @@ def main() -> None:
         found = judged(work, folder, "copies" if name.startswith("copies") else name)
         gate = ", ".join(f.check for f in found.integrity if f.verdict == "fail") or "pass"
         levels = {one.level: one.verdict for one in found.levels}
-        values = {e.key: f"{e.value:.3g}" for e in found.endpoints if e.value is not None}
+        values = {
+            e.key: f"{e.value:.3g}" + (f" ({e.score:.2f})" if e.primary and e.score is not None else "")
+            for e in found.endpoints
+            if e.value is not None
+        }
         row = [name, gate, *(levels[level].replace("_", " ") for level in ("pixel", "feature", "task"))]
         print("| " + " | ".join([*row, *(values.get(key, "-") for key in SHOWN)]) + " |", flush=True)
 

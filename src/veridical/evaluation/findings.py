@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,19 +11,25 @@ from typing import Any
 import numpy as np
 
 from veridical import registry
-from veridical.errors import InputError, ProvenanceError
+from veridical.errors import InputError, ProvenanceError, VeridicalError
 from veridical.evaluation.cases import Cases
-from veridical.evaluation.measure import Measured
+from veridical.evaluation.measure import Measured, Rules
+from veridical.evaluation.plausibility import outside, plausibility
+from veridical.evaluation.sources import Source
 from veridical.io.bids import PROVENANCE, load_provenance
-from veridical.types import Array, Finding, Verdict
+from veridical.types import Array, Finding, Image, Verdict
 
 SETS = ("candidate_features", "reference_features", "training_features")
 """Parameters by which an audit asks for sets of features; it is called once an extractor and returns a `Finding`."""
+FEWEST = 5
+"""Label maps on each side from which anatomy is compared."""
+EXPECTED = 0.02
+"""Share of values outside the tolerance range that real cases have as well, with room (0.5 % on ten real brains)."""
 ORDER: tuple[Verdict, ...] = ("fail", "warn", "not_run", "pass")
 
 
 def findings(
-    measured: Sequence[Measured], cases: Cases, further: Mapping[str, Mapping[str, Mapping[str, Array]]], seed: int
+    measured: Sequence[Measured], cases: Cases, further: Mapping[str, Mapping[str, Mapping[str, Array]]], rules: Rules
 ) -> tuple[Finding, ...]:
     """Return the findings of all audits.
 
@@ -30,9 +37,10 @@ def findings(
         measured: all cases, with their features.
         cases: the same, with their files.
         further: features of other sets, `training` among them.
-        seed: of what is random in an audit.
+        rules: of the evaluation.
     """
-    return (*_said(cases), *_sets(measured, further.get("training", {}), seed))
+    sets = _sets(measured, further.get("training", {}), rules.protocol.seed)
+    return (*_said(cases), *_anatomy(cases, rules), *sets)
 
 
 def _said(cases: Cases) -> list[Finding]:
@@ -63,6 +71,41 @@ def _said(cases: Cases) -> list[Finding]:
             )
         )
     return found
+
+
+def _anatomy(cases: Cases, rules: Rules) -> list[Finding]:
+    """Say which structures of the candidates lie outside of what real ones are like, where both have label maps."""
+    maps: dict[str, list[tuple[str, Image]]] = {"candidate_labels": [], "labels": []}
+    for case in cases.cases:
+        for role, found in maps.items():
+            source = case.roles.get(role)
+            if isinstance(source, Source):
+                try:
+                    found.append((case.name, source.load()))
+                except VeridicalError:
+                    continue
+    if min(map(len, maps.values())) < FEWEST:
+        return []
+    values = sorted({int(value) for _, image in maps["labels"] for value in np.unique(image.data)} - {0})
+    names = {value: rules.names.get(value, f"label-{value}") for value in values}
+    told = {
+        role: {name: plausibility(image.data[0].astype(np.int64), image.geometry.spacing, names) for name, image in found}
+        for role, found in maps.items()
+    }
+    strange = outside(told["candidate_labels"], list(told["labels"].values()))
+    total = sum(len(measures) for measures in told["candidate_labels"].values())
+    if not strange:
+        return [
+            Finding("plausibility", "pass", f"All {total} values of volume, parts, holes and symmetry are as in real cases.")
+        ]
+    one = strange[0]
+    share = len(strange) / total
+    reason = (
+        f"{len(strange)} of {total} values of volume, parts, holes and symmetry lie outside the range of real cases, for example "
+        f"{one.measure} of {one.case}: {one.value:.4g}, real {one.low:.4g} to {one.high:.4g}."
+    )
+    evidence = {"values": [dataclasses.asdict(each) for each in strange[:50]]}
+    return [Finding("plausibility", "warn" if share > EXPECTED else "pass", reason, evidence)]
 
 
 def _sets(measured: Sequence[Measured], training: Mapping[str, Mapping[str, Array]], seed: int) -> list[Finding]:

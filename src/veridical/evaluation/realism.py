@@ -27,6 +27,8 @@ from veridical.types import Array
 TESTED = ("kid", "mmd")
 """Metrics that are tests of two samples as well."""
 SPLITS = 100
+FARTHEST = 5.0
+"""Standard deviations of the real set beyond which a feature is no farther away."""
 MOST_ROWS = 2500
 """Rows a side; of more, evenly spread ones are taken, so that all pairs fit in memory."""
 Set = tuple[Array, list[str]]
@@ -134,13 +136,17 @@ def _apart(handle: Handle, sides: Mapping[str, Set], side: str, size: int, seed:
 def _standardised(sides: Mapping[str, Set]) -> dict[str, Set]:
     """Bring every feature to mean 0 and standard deviation 1 of the reference set, so that no feature counts for its unit.
 
-    As the Frechet radiomics distance does (Konz et al. 2024, arXiv 2412.01496). A feature that hardly varies among real images
-    is divided by a hundredth of its size, so that it cannot outweigh all others.
+    As the Frechet radiomics distance does (Konz et al. 2024, arXiv 2412.01496). Beyond five standard deviations counts as five:
+    a few features that hardly vary among real images would otherwise outweigh all others in a cubic kernel.
     """
     real, _ = sides["reference"]
     middle, spread = real.mean(axis=0), real.std(axis=0)
-    scale = np.maximum(spread, 0.01 * np.abs(middle)) + 1e-9
-    return {side: ((rows - middle) / scale if len(patients) else rows, patients) for side, (rows, patients) in sides.items()}
+    scale = np.maximum(spread, 1e-3 * np.abs(middle)) + 1e-9
+
+    def brought(rows: Array) -> Array:
+        return np.asarray(np.clip((rows - middle) / scale, -FARTHEST, FARTHEST))
+
+    return {side: (brought(rows) if len(patients) else rows, patients) for side, (rows, patients) in sides.items()}
 
 
 def _gathered(measured: Sequence[Measured], extractor: str, side: str) -> Set:

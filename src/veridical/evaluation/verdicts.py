@@ -7,8 +7,11 @@ for their number by Holm's method, exploratory p-values by Benjamini and Hochber
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+
+import numpy as np
+from scipy.special import ndtri
 
 from veridical.evaluation.results import Conflict, Endpoint, Judgement, LevelVerdict
 from veridical.evaluation.statistics import benjamini_hochberg, holm
@@ -20,8 +23,36 @@ WORST: tuple[Judgement, ...] = ("fail", "inconclusive", "pass")
 LEVELS: tuple[Level, ...] = ("pixel", "feature", "task", "trust")
 MEANING = 0.01
 """A scale from baseline to floor that is shorter than this share of the value's own distance from the floor is no scale."""
-APPEARANCE = ("feature/*",)
-TRUTHFUL = ("task/dice/*", "task/surface-dice/*", "task/hausdorff95/*", "task/lesion-f1/*", "trust/coverage/*")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A conflict: one primary endpoint of the first patterns of keys passes and one of the second fails."""
+
+    name: str
+    passes: tuple[str, ...]
+    fails: tuple[str, ...]
+    reason: str
+
+
+STRUCTURE = (
+    "task/dice/*", "task/surface-dice/*", "task/hausdorff95/*", "task/lesion-f1/*", "task/volume-difference/*",
+    "task/concordance/*",
+)  # fmt: skip
+RULES = (
+    Rule(
+        "over-smoothing", ("pixel/*",), ("task/*",),
+        "Pixels are close to the reference while the task fails: over-smoothing, or a finding is lost.",
+    ),
+    Rule(
+        "smooth", ("pixel/*",), ("feature/*",),
+        "Pixels are close to the reference while the texture is not that of real images: over-smoothing is likely.",
+    ),
+    Rule(
+        "looks real, is not true", ("feature/*",), (*STRUCTURE, "trust/coverage/*"),
+        "The images look real while what they show is not what was there: plausible and wrong.",
+    ),
+)  # fmt: skip
 
 
 def distance(value: float, ideal: float | None) -> float:
@@ -85,7 +116,8 @@ def _judged(
     if not e.primary:
         return replace(e, verdict="exploratory", p_adjusted=found.get(e.key))
     if e.key not in better:
-        return replace(e, verdict="not_run", note=e.note or "Too few patients, or no score to hold against the limit.")
+        note = "Not judged: too few patients, or no score to hold against the limit."
+        return replace(e, verdict="not_run", note=f"{e.note} {note}".strip())
     verdict: Judgement = "pass" if better[e.key] <= ALPHA else "fail" if worse[e.key] <= ALPHA else "inconclusive"
     return replace(e, verdict=verdict, p=wrong[e.key][0], p_adjusted=better[e.key])
 
@@ -104,40 +136,81 @@ def levels(endpoints: Sequence[Endpoint], absent: Mapping[Level, str]) -> tuple[
             found.append(LevelVerdict(level, "not_run", absent.get(level, "No primary endpoint could be computed.")))
             continue
         worst = min(primary, key=lambda e: (WORST.index(e.verdict), e.score if e.score is not None else 0.0))
-        found.append(LevelVerdict(level, worst.verdict, _reason(worst, len(primary))))
+        silent = [e.key for e in endpoints if e.primary and e.level == level and e.verdict == "not_run"]
+        rest = f" Not judged, though primary: {', '.join(silent)}." if silent else ""
+        found.append(LevelVerdict(level, worst.verdict, _reason(worst, len(primary)) + rest))
     return tuple(found)
 
 
 def _reason(e: Endpoint, count: int) -> str:
     of_score = e.limit_of == "score" and e.score is not None
     value, interval = (e.score, e.score_interval) if of_score else (e.value, e.interval)
-    scale = " on the scale from the simple baseline (0) to real against real (1)" if of_score else f" {e.units}"
+    scale = (
+        "on the scale from the simple baseline (0) to real against real (1)" if of_score else "" if e.units == "1" else e.units
+    )
     between = "" if interval is None else f", 95 % interval {interval[0]:.3g} to {interval[1]:.3g}"
     limit = f"at most {e.limit:g} away from {e.ideal:g}" if e.ideal is not None and not of_score else f"limit {e.limit:g}"
     which = "the only primary endpoint" if count == 1 else f"the worst of {count} primary endpoints"
-    return f"{e.label} in {e.region} is {value:.3g}{'' if scale == ' 1' else scale}{between}; {limit}. It is {which}."
+    said = f"{e.label} in {e.region} is {f'{value:.3g} {scale}'.strip()}{between}; {limit}. It is {which}."
+    if e.verdict != "inconclusive" or e.p_adjusted is None or not _clears(e):
+        return said
+    return f"{said} The interval clears the limit, but p is {e.p_adjusted:.2g} over all primary endpoints, above {ALPHA}."
+
+
+def _clears(e: Endpoint) -> bool:
+    of_score = e.limit_of == "score"
+    interval = e.score_interval if of_score else e.interval
+    if interval is None or e.limit is None:
+        return False
+    if of_score or (e.better == "higher" and e.ideal is None):
+        return interval[0] > e.limit
+    return distances(interval, e.ideal)[1] < e.limit
 
 
 def conflicts(endpoints: Sequence[Endpoint]) -> tuple[Conflict, ...]:
-    """Return where levels disagree in a way that has a name."""
-    verdict = {e.key: e.verdict for e in endpoints if e.primary}
+    """Return where levels disagree in a way that has a name: `RULES`, extractors that disagree, intervals that say nothing."""
+    primary = [e for e in endpoints if e.primary]
     found = []
+    for rule in RULES:
+        passed, failed = _keys(primary, rule.passes, "pass"), _keys(primary, rule.fails, "fail")
+        if passed and failed:
+            found.append(Conflict(rule.name, rule.reason, (*passed, *failed)))
+    return (*found, *_disagreeing(primary), *_uninformative(endpoints))
 
-    def keys(patterns: Sequence[str], wanted: Judgement) -> tuple[str, ...]:
-        return tuple(key for key, v in verdict.items() if v == wanted and any(fnmatchcase(key, p) for p in patterns))
 
-    pixels, features = keys(("pixel/*",), "pass"), keys(APPEARANCE, "pass")
-    tasks, untrue, unreal = keys(("task/*",), "fail"), keys(TRUTHFUL, "fail"), keys(APPEARANCE, "fail")
-    if pixels and tasks:
-        reason = "Pixels are close to the reference while the task fails: over-smoothing, or a finding is lost."
-        found.append(Conflict("over-smoothing", reason, pixels + tasks))
-    if pixels and unreal:
-        reason = "Pixels are close to the reference while the texture is not that of real images: over-smoothing is likely."
-        found.append(Conflict("smooth", reason, pixels + unreal))
-    if features and untrue:
-        reason = "The images look real while what they show is not what was there: plausible and wrong."
-        found.append(Conflict("looks real, is not true", reason, features + untrue))
-    if features and unreal:
-        reason = "One feature extractor calls the images real and another does not: neither alone can be believed."
-        found.append(Conflict("extractors disagree", reason, features + unreal))
-    return tuple(found)
+def _keys(endpoints: Sequence[Endpoint], patterns: Sequence[str], verdict: Judgement) -> tuple[str, ...]:
+    matching = (e for e in endpoints if any(fnmatchcase(e.key, pattern) for pattern in patterns))
+    return tuple(e.key for e in matching if e.verdict == verdict)
+
+
+def _disagreeing(primary: Sequence[Endpoint]) -> list[Conflict]:
+    """Return the metrics that pass on one feature extractor and fail on another."""
+    reason = "One feature extractor calls the images real and another does not: neither alone can be believed."
+    found = []
+    for metric in dict.fromkeys(e.metric for e in primary if e.level == "feature"):
+        passed, failed = (_keys(primary, (f"feature/{metric}/*",), verdict) for verdict in ("pass", "fail"))
+        if passed and failed:
+            found.append(Conflict("extractors disagree", reason, (*passed, *failed)))
+    return found
+
+
+def _uninformative(endpoints: Sequence[Endpoint]) -> list[Conflict]:
+    """Return the regions where intervals cover as promised, and are as wide as those around the simple baseline would be.
+
+    Errors of mean size m that are normal have a central interval of width `2 z sqrt(pi / 2) m`.
+    """
+    known = {e.key: e for e in endpoints}
+    found = []
+    for key in _keys([e for e in endpoints if e.primary], ("trust/coverage/*",), "pass"):
+        region, level = known[key].region, known[key].ideal
+        width, error = known.get(f"trust/interval-width/{region}"), known.get(f"pixel/mae/{region}")
+        if width is None or width.value is None or error is None or error.bad is None or level is None:
+            continue
+        blind = 2 * float(ndtri((1 + level) / 2)) * float(np.sqrt(np.pi / 2)) * error.bad
+        if width.value >= blind:
+            reason = (
+                f"The intervals in {region} hold the truth as often as promised, but their mean width is {width.value:.3g} "
+                f"{width.units}; around the simple baseline {blind:.3g} would do. They say nothing."
+            )
+            found.append(Conflict("uninformative intervals", reason, (key, width.key, error.key)))
+    return found
