@@ -1,6 +1,7 @@
 """The signature of a report: a chain of hashes over what went in, what was declared, what was found and the page.
 
-Each link holds the hash of all before it, so that nothing can be changed, left out or put in afterwards without breaking it.
+Link 0 is SHA-256 of the format's name, link k is SHA-256 of link k-1 and the SHA-256 of part k, both in hexadecimal. Each link
+holds the hash of all before it, so that nothing can be changed, left out or put in afterwards without breaking it.
 The chain cannot stop one who changes the report and signs it again: keep its head, the last hash, somewhere else.
 """
 
@@ -17,6 +18,7 @@ from veridical.errors import InputError, ProvenanceError
 
 FORMAT = "veridical-report-1"
 PAGE = "report.html"
+REPORT = "report.json"
 PARTS: Mapping[str, tuple[str, ...]] = {
     "inputs": ("title", "settings", "inputs", "versions"),
     "protocol": ("protocol",),
@@ -41,7 +43,7 @@ def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[s
     loose = set(document) - covered - {"format", "signature"}
     if loose:
         raise ProvenanceError(f"The report holds {', '.join(sorted(loose))}, which no link of the chain covers.")
-    contents = {part: canonical({entry: document.get(entry) for entry in entries}) for part, entries in PARTS.items()}
+    contents = {part: canonical({e: document[e] for e in entries if e in document}) for part, entries in PARTS.items()}
     contents |= {} if page is None else {"page": page}
     last = hashlib.sha256(FORMAT.encode()).hexdigest()
     chain = []
@@ -77,26 +79,42 @@ def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[st
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}). Give the report.json of an evaluation.") from error
-    try:
-        document = json.loads(raw)
-        signed = document["signature"]
-        if document["format"] != FORMAT or canonical(document) != raw:
-            return ("report.json was changed: it is not in the form in which it was written",)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ("report.json was changed: it is no signed report",)
     page = path.with_name(PAGE)
-    wrong = [] if page.exists() else [f"{PAGE} is not there"]
-    found = links({k: v for k, v in document.items() if k != "signature"}, page.read_bytes() if page.exists() else b"")
-    if not isinstance(signed, list) or len(signed) != len(found):
-        return (*wrong, "the signature was changed: its chain has another length")
-    wrong += [
-        f"{now['part']} was changed" for now, then in zip(found, signed, strict=True) if now["sha256"] != then.get("sha256")
-    ]
-    if not wrong and found != signed:
-        wrong.append("the signature was changed")
+    wrong = changes(raw, page.read_bytes() if page.is_file() else None, head)
+    if not inputs or any(REPORT in each for each in wrong):
+        return wrong
+    return (*wrong, *_inputs(json.loads(raw)["inputs"], path.parent))
+
+
+def changes(report: bytes, page: bytes | None, head: str | None = None) -> tuple[str, ...]:
+    """Return what does not match in the bytes of a report.json and of its page, None where that is not there."""
+    try:
+        document = json.loads(report)
+        same_form = document["format"] == FORMAT and isinstance(document["inputs"], dict) and canonical(document) == report
+        if not same_form:
+            return (f"{REPORT} was changed: it is not in the form in which it was written",)
+        signed = document.pop("signature")
+        found = links(document, page or b"")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ProvenanceError):
+        return (f"{REPORT} was changed: it is no signed report",)
+    wrong = _broken(found, signed, page is not None)
     if head is not None and head != found[-1]["head"]:
         wrong.append(f"the head of the chain is {found[-1]['head']}, not {head}")
-    return (*wrong, *(_inputs(document["inputs"], path.parent) if inputs else ()))
+    return tuple(wrong)
+
+
+def _broken(found: list[dict[str, str]], signed: Any, paged: bool) -> list[str]:
+    """Return which links are not those that were signed."""
+    if found == signed:
+        return []
+    if not isinstance(signed, list) or [isinstance(link, dict) and link.get("part") for link in signed] != [*PARTS, "page"]:
+        return ["the signature was changed"]
+    wrong = [now["part"] for now, then in zip(found, signed, strict=True) if now["sha256"] != then.get("sha256")]
+    if not wrong:
+        return ["the signature was changed"]
+    return [
+        f"{part} was changed" if part != "page" else f"{PAGE} {'was changed' if paged else 'is not there'}" for part in wrong
+    ]
 
 
 def _inputs(recorded: Mapping[str, str], folder: Path) -> list[str]:
@@ -110,7 +128,13 @@ def _inputs(recorded: Mapping[str, str], folder: Path) -> list[str]:
         path = folder / name
         if not path.exists():
             wrong.append(f"the input {name} is not there")
-        elif Source(name, path).sha256() != digest:
+            continue
+        try:
+            changed = Source(name, path).sha256() != digest
+        except (OSError, InputError) as error:
+            wrong.append(f"the input {name} cannot be read ({error})")
+            continue
+        if changed:
             wrong.append(f"the input {name} was changed")
     return wrong
 
