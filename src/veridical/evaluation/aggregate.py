@@ -116,14 +116,14 @@ def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow]
     )
     patients = len({row.patient for row in rows})
     interval = bca(resamples) if patients >= FEWEST else None
-    few = "" if interval else f"{patients} patients: too few for an interval."
+    few = f"{patients} patients: too few for an interval." if patients < FEWEST else resamples.absent
     found = replace(known, value=resamples.observed, interval=interval, n=patients, note=f"{known.note} {few}".strip())
     found = normalised(found)
     declared = protocol.limit(found.key)
     if declared is None:
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
-    return found, _against(found, resamples) if interval else None
+    return found, _against(found, resamples) if patients >= FEWEST else None
 
 
 def _against(e: Endpoint, resamples: Resamples) -> Against | None:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from veridical.errors import InputError
-from veridical.evaluation.statistics import bca, bootstrap, holm, p_value
+from veridical.evaluation.statistics import Resamples, bca, bootstrap, holm, p_value, paired_difference
 from veridical.types import Array
 
 
@@ -38,6 +38,10 @@ class Difference:
     p_adjusted: float
 
 
+ALPHA = 0.05
+"""Two-sided."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The candidates in order on one endpoint.
@@ -46,7 +50,7 @@ class Ranking:
         key: the endpoint.
         order: from the best.
         means: candidate -> mean.
-        first: candidate -> share of resamples in which it is the best.
+        first: candidate -> share of resamples in which it is the best; those who are best together share one.
         ranks: candidate -> 95 % interval of its rank.
         differences: of every pair.
         n: patients.
@@ -60,6 +64,11 @@ class Ranking:
     differences: tuple[Difference, ...]
     n: int
 
+    def alike(self, name: str) -> tuple[str, ...]:
+        """Return the candidates that cannot be told apart from this one."""
+        pairs = [d for d in self.differences if name in (d.first, d.second) and d.p_adjusted > ALPHA]
+        return tuple(d.second if d.first == name else d.first for d in pairs)
+
 
 def rank(
     key: str,
@@ -71,7 +80,7 @@ def rank(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Ranking:
-    """Rank candidates.
+    """Rank candidates by their means, and by their means in every resample of patients.
 
     Args:
         key: the endpoint.
@@ -92,32 +101,23 @@ def rank(
     sign = -1.0 if better == "higher" else 1.0
     means = {name: drawn[name].observed for name in names}
     ranked = stats.rankdata(sign * np.stack([drawn[name].values for name in names]), axis=0, method="min")
+    best = ranked == 1
     order = sorted(names, key=lambda name: (sign * means[name], name))
     ends = np.quantile(ranked, (0.025, 0.975), axis=1, method="nearest").astype(int)
     return Ranking(
         key,
         tuple(order),
         means,
-        {name: float((row == 1).mean()) for name, row in zip(names, ranked, strict=True)},
+        {name: float(share) for name, share in zip(names, (best / best.sum(axis=0)).mean(axis=1), strict=True)},
         {name: (int(ends[0, i]), int(ends[1, i])) for i, name in enumerate(names)},
-        _differences(order, values, patients, strata, resamples, seed),
+        _differences(order, drawn),
         len(set(patients)),
     )
 
 
-def _differences(
-    order: Sequence[str],
-    values: Mapping[str, Array],
-    patients: Sequence[str],
-    strata: Sequence[str] | None,
-    resamples: int,
-    seed: int,
-) -> tuple[Difference, ...]:
+def _differences(order: Sequence[str], drawn: Mapping[str, Resamples]) -> tuple[Difference, ...]:
     pairs = list(combinations(order, 2))
-    found = [
-        bootstrap(np.asarray(values[a]) - np.asarray(values[b]), patients, strata, resamples=resamples, seed=seed)
-        for a, b in pairs
-    ]
+    found = [paired_difference(drawn[a], drawn[b]) for a, b in pairs]
     raw = [min(1.0, 2 * min(p_value(one, 0.0, "higher"), p_value(one, 0.0, "lower"))) for one in found]
     return tuple(
         Difference(a, b, one.observed, bca(one), p, adjusted)

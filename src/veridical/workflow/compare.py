@@ -68,10 +68,8 @@ def table(rankings: Sequence[Ranking]) -> str:
     for ranking in rankings:
         for place, name in enumerate(ranking.order, 1):
             low, high = ranking.ranks[name]
-            pairs = [d for d in ranking.differences if name in (d.first, d.second) and d.p_adjusted > 0.05]
-            alike = [d.second if d.first == name else d.first for d in pairs]
             row = [ranking.key, name, f"{ranking.means[name]:.4g}", f"{place} ({low} to {high})", f"{ranking.first[name]:.0%}"]
-            lines.append(f"| {' | '.join([*row, ', '.join(alike) or 'none'])} |")
+            lines.append(f"| {' | '.join([*row, ', '.join(ranking.alike(name)) or 'none'])} |")
     return "\n".join(lines)
 
 
