@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test real bench weights check docs clean
+.PHONY: help demo judge test real bench weights check docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -34,6 +34,9 @@ $(READY): pyproject.toml
 demo: $(READY) ## scan a digital patient, reconstruct it four ways, write one HTML report
 	$(BIN)/veridical demo --out $(DEMO)
 
+judge: $(READY) ## judge reconstructions of digital patients at four levels, write one HTML report
+	$(BIN)/python examples/judge.py judge
+
 test: $(READY) ## the fast tests: no real data, no network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not real"
 
@@ -63,4 +66,4 @@ docs: $(READY) ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(DEMO) site
+	rm -rf $(VENV) $(DEMO) judge site
