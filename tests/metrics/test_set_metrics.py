@@ -267,6 +267,40 @@ def test_halves_spread_as_fresh_sets_do(name: str) -> None:
     assert 0.75 < half / fresh < 1.5
 
 
+@pytest.mark.parametrize("name", ["frechet", "kid", "precision", "density"])
+def test_intervals_hold_the_expected_value_at_this_size(name: str) -> None:
+    metric = registry.get("metric", name)
+    pairs = [(normal(2 * s, 30, 6, 0.4), normal(2 * s + 1, 30, 6)) for s in range(160)]
+    expected = np.mean([metric(*pair) for pair in pairs])
+    found = [feature_sets.interval(name, *pair, resamples=100) for pair in pairs[:60]]
+    assert np.mean([low <= expected <= high for low, high in found]) >= 0.85
+
+
+def test_a_share_of_1_has_an_interval() -> None:
+    x = normal(0, 20, 3)
+    low, high = feature_sets.interval("manifold-coverage", 0.9 * x, x, resamples=50)
+    assert manifold_coverage(0.9 * x, x) == high == 1
+    assert 0.5 < low < 0.9
+
+
+def test_an_interval_grows_with_its_level_and_with_rows_of_the_same_patient() -> None:
+    x, y = normal(0, 30, 4, 0.4), normal(1, 30, 4)
+    names = np.arange(30)
+    wide, narrow = (np.ptp(feature_sets.interval("kid", x, y, level=level)) for level in (0.99, 0.8))
+    assert wide > 1.5 * narrow
+    again = [np.repeat(rows, 4, 0) for rows in (x, y)]
+    patients = [np.repeat(who, 4) for who in (names, names + 30)]
+    assert feature_sets.standard_error("kid", *again) < 0.7 * feature_sets.standard_error("kid", *again, *patients)
+
+
+def test_the_whole_value_is_the_metric_with_patients_held_out_together() -> None:
+    x, y = normal(0, 30, 4, 0.4), normal(1, 30, 4)
+    names = np.repeat(np.arange(10), 3)
+    assert feature_sets.whole("kid", x, y) == pytest.approx(kid(x, y), rel=1e-9)
+    expected = classifier_two_sample(x, y, candidate_groups=names, reference_groups=names + 10)
+    assert feature_sets.whole("classifier-two-sample", x, y, names, names + 10) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_the_same_seed_gives_the_same_values(name: str) -> None:
     x, y = normal(0, 24, 5), normal(1, 20, 5)
@@ -310,6 +344,10 @@ def test_what_cannot_be_done_is_refused() -> None:
         feature_sets.resampled("kid", x, y, np.arange(9), np.arange(10))
     with pytest.raises(InputError):
         feature_sets.resampled("kid", x, y, np.arange(10) % 4, np.arange(10))
+    with pytest.raises(InputError):
+        feature_sets.standard_error("kid", x[:7], y)
+    with pytest.raises(SettingError):
+        feature_sets.interval("kid", x, y, level=1.0)
     with pytest.raises(InputError):
         feature_sets.split_floor("kid", x, size=6)
     with pytest.raises(BudgetError):

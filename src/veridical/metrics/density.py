@@ -16,10 +16,11 @@ ABOUT = Facts(
     worst=0.0,
     cites="Naeem MF, Oh SJ, Uh Y, Choi Y, Yoo J. Reliable fidelity and diversity metrics for generative models. ICML 2020.",
 )
+SPREAD = "jackknife"
 
 
 def density(candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST) -> float:
-    """Return the mean number of reference balls that hold a candidate row, over `nearest`: precision that one outlier cannot lift.
+    """Return the mean number of reference balls that hold a candidate row, over `nearest`: precision that no outlier lifts.
 
     Args:
         candidate_features, reference_features: `(n, d)` and `(m, d)`.

@@ -2,7 +2,8 @@
 
 A metric over sets may have, beside its function, `prepared(pool) -> value(candidate_rows, reference_rows)`: it computes once,
 over all rows, what does not depend on who is in which set (distances, a kernel), so that thousands of values take seconds.
-Without it the metric itself is called on the chosen rows.
+Without it the metric itself is called on the chosen rows. `SPREAD` in its file says how its interval is made: `jackknife` for
+smooth averages; `share` for shares of rows, and `halves`, which is meant where nothing is said, for anything else.
 
 A patient is the unit. One whose rows are in both sets (a prediction and its truth) is drawn, left out or swapped with both.
 """
@@ -15,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from veridical import registry
 from veridical.errors import BudgetError, GeometryError, InputError, SettingError
-from veridical.metrics.about import Facts
 from veridical.types import Array
 
 Groups = Sequence[Any] | Array | None
@@ -104,10 +105,7 @@ def resampled(
         raise SettingError(f"{resamples} resamples were asked for; expected at least 1, 2000 to publish.")
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
     strata = _strata(pool, sides)
-    if min(len(np.unique(pool.patients[side])) for side in sides) < FEWEST:
-        raise InputError(
-            f"An interval needs {FEWEST} patients in each set, there are fewer. Add patients, or give no interval."
-        )
+    _fewer(strata)
     value, rng = prepared(metric, pool), np.random.default_rng(seed)
     return np.array([value(*_of(pool, sides, _halves(strata, rng))) for _ in range(resamples)])
 
@@ -119,10 +117,100 @@ def jackknife(
     candidate_groups: Groups = None,
     reference_groups: Groups = None,
 ) -> Array:
-    """Return the metric's value with each patient left out in turn, `(patients,)`. Arguments and errors as in `resampled`."""
+    """Return the metric's value with each patient left out in turn, `(patients,)`. Arguments and errors as in `resampled`.
+
+    Patients in both sets come first, then those of the candidate set only, then those of the reference set only.
+    """
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
-    value, everyone = prepared(metric, pool), np.unique(pool.patients)
-    return np.array([value(*_of(pool, sides, everyone[everyone != one])) for one in everyone])
+    return np.concatenate(_left_out(metric, pool, sides))
+
+
+def whole(
+    metric: str,
+    candidate_features: Array,
+    reference_features: Array,
+    candidate_groups: Groups = None,
+    reference_groups: Groups = None,
+) -> float:
+    """Return the metric's value on all rows with its usual settings. Arguments and errors as in `resampled`."""
+    pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
+    return prepared(metric, pool)(*sides)
+
+
+def standard_error(
+    metric: str,
+    candidate_features: Array,
+    reference_features: Array,
+    candidate_groups: Groups = None,
+    reference_groups: Groups = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Return the standard deviation of the metric's value over sets of as many other patients: see `interval`.
+
+    Arguments and errors as in `resampled`.
+    """
+    given = candidate_features, reference_features, candidate_groups, reference_groups
+    if _said(metric, "SPREAD") != "jackknife":
+        return float(resampled(metric, *given, resamples, seed).std())
+    pool, sides = pooled(*given)
+    _fewer(_strata(pool, sides))
+    return float(np.sqrt(sum((len(left) - 1) * left.var() for left in _left_out(metric, pool, sides) if len(left))))
+
+
+def interval(
+    metric: str,
+    candidate_features: Array,
+    reference_features: Array,
+    candidate_groups: Groups = None,
+    reference_groups: Groups = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return an interval for the metric's expected value between sets of this many patients.
+
+        It is not for the value between infinite sets: the Frechet distance, precision, recall, density and coverage change with
+        the size of the sets, and are read against `split_floor` at equal size. The value plus and minus Student's t, for one
+        less than the patients of the smaller set, times the standard error; for shares, widened to Wilson's interval of a share
+        of that many patients, since at 0 or 1 no resample varies.
+
+        Half-samples and a jackknife were chosen because they cover: `benchmarks/set_intervals.py` draws 300 pairs of sets of 40
+    patients with 16 and 64 Gaussian features at three distances. A 95 % interval held the expected value in
+
+    | metric | this interval | BCa bootstrap | basic bootstrap |
+    |---|---|---|---|
+    | Frechet distance | 99-100 % | 0 % | 0-11 % |
+    | KID, MMD | 96-100 % | 96-100 % | 96-100 % |
+    | precision, recall, coverage | 94-100 % | 50-100 % | 3-90 % |
+    | density | 96-98 % | 89-95 % | 74-93 % |
+
+    A bootstrap sample holds copies of patients, which raise the Frechet distance and shrink the balls around rows.
+
+        Args:
+            metric: the registry's name.
+            candidate_features, reference_features: `(n, d)` and `(m, d)`.
+            candidate_groups, reference_groups: patient of each row.
+            level: nominal coverage.
+            resamples: half-samples behind the standard error, where it is made of them.
+            seed: of the half-samples.
+
+        Raises:
+            SettingError: the level is not inside (0, 1), or as `resampled`.
+            InputError, BudgetError: as `resampled`.
+    """
+    if not 0 < level < 1:
+        raise SettingError(f"A level of {level} was asked for; expected one inside (0, 1), e.g. 0.95.")
+    given = candidate_features, reference_features, candidate_groups, reference_groups
+    value, error = whole(metric, *given), standard_error(metric, *given, resamples, seed)
+    patients = _fewer(_strata(*pooled(*given)))
+    reach = float(stats.t.ppf((1 + level) / 2, patients - 1)) * error
+    low, high = value - reach, value + reach
+    if _said(metric, "SPREAD") != "share":
+        return low, high
+    z = float(stats.norm.ppf((1 + level) / 2)) ** 2 / patients
+    middle, half = (value + z / 2) / (1 + z), np.sqrt(z * (value * (1 - value) + z / 4)) / (1 + z)
+    return float(max(0.0, min(low, middle - half))), float(min(1.0, max(high, middle + half)))
 
 
 def split_values(
@@ -204,32 +292,51 @@ def permutation_p(
     pool, sides = pooled(candidate_features, reference_features, candidate_groups, reference_groups)
     value = prepared(metric, replace(pool, scale=np.arange(len(pool.patients))))
     rng = np.random.default_rng(seed)
-    sign = 1.0 if _facts(metric).better == "lower" else -1.0
+    about = _said(metric, "ABOUT")
+    if about is None:
+        raise InputError(f"The metric {metric!r} does not say which way is better; its file needs ABOUT = Facts(...).")
+    sign = 1.0 if about.better == "lower" else -1.0
     observed = sign * value(*sides)
     null = np.array([sign * value(*_exchanged(pool, sides, rng)) for _ in range(permutations)])
     tie = 1e-9 * max(1e-12, float(np.abs(null).max()))
     return float((1 + np.count_nonzero(null >= observed - tie)) / (permutations + 1))
 
 
-def _facts(metric: str) -> Facts:
-    about = getattr(sys.modules[registry.get("metric", metric).__module__], "ABOUT", None)
-    if not isinstance(about, Facts):
-        raise InputError(f"The metric {metric!r} does not say which way is better; its file needs ABOUT = Facts(...).")
-    return about
-
-
 def prepared(metric: str, pool: Pool) -> Value:
-    function = registry.get("metric", metric)
-    made = getattr(sys.modules[function.__module__], "prepared", None)
+    """Return rows -> value, by the metric's own `prepared` where its file has one."""
+    made = _said(metric, "prepared")
     if made is not None:
         return made(pool)  # type: ignore[no-any-return]
+    function = registry.get("metric", metric)
     return lambda candidate, reference: float(function(pool.features[candidate], pool.features[reference]))
 
 
+def _said(metric: str, name: str) -> Any:
+    """Return what the metric's file has under this name, or None."""
+    return getattr(sys.modules[registry.get("metric", metric).__module__], name, None)
+
+
+def _left_out(metric: str, pool: Pool, sides: tuple[Array, Array]) -> list[Array]:
+    """Return for each stratum the values with each of its patients left out."""
+    value, everyone = prepared(metric, pool), np.unique(pool.patients)
+    strata = _strata(pool, sides)
+    return [np.array([value(*_of(pool, sides, everyone[everyone != one])) for one in stratum]) for stratum in strata]
+
+
+def _fewer(strata: list[Array]) -> int:
+    """Return the number of patients in the smaller set, or refuse it."""
+    fewer = len(strata[0]) + min(len(strata[1]), len(strata[2]))
+    if fewer < FEWEST:
+        raise InputError(
+            f"An interval needs {FEWEST} patients in each set, one has {fewer}. Add patients, or give no interval."
+        )
+    return fewer
+
+
 def pooled(
-    candidate_features: Array, reference_features: Array, candidate_groups: Groups, reference_groups: Groups
+    candidate_features: Array, reference_features: Array, candidate_groups: Groups = None, reference_groups: Groups = None
 ) -> tuple[Pool, tuple[Array, Array]]:
-    """Return all rows, and the positions of those of each set."""
+    """Return all rows, and the positions of those of each set. Errors as in `resampled`."""
     sets = checked(candidate_features, reference_features)
     sizes = [len(rows) for rows in sets]
     if sum(sizes) > LARGEST:

@@ -20,6 +20,7 @@ ABOUT = Facts(
     cites="Heusel M, Ramsauer H, Unterthiner T, Nessler B, Hochreiter S. GANs trained by a two time-scale update rule converge "
     "to a local Nash equilibrium. NeurIPS 2017.",
 )
+SPREAD = "jackknife"
 DIRECT = 4
 """Resampling works on features where rows are more than this many times the columns, else on products of all pairs."""
 

@@ -18,6 +18,7 @@ ABOUT = Facts(
     target="0, or below by chance: it is unbiased",
     cites="Binkowski M, Sutherland DJ, Arbel M, Gretton A. Demystifying MMD GANs. ICLR 2018.",
 )
+SPREAD = "jackknife"
 
 
 def kid(candidate_features: Array, reference_features: Array) -> float:

@@ -16,6 +16,7 @@ ABOUT = Facts(
     worst=0.0,
     cites="Naeem MF, Oh SJ, Uh Y, Choi Y, Yoo J. Reliable fidelity and diversity metrics for generative models. ICML 2020.",
 )
+SPREAD = "share"
 
 
 def manifold_coverage(candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST) -> float:

@@ -23,6 +23,7 @@ ABOUT = Facts(
     target="0, or below by chance: it is unbiased",
     cites="Gretton A, Borgwardt KM, Rasch MJ, Scholkopf B, Smola A. A kernel two-sample test. JMLR 2012;13:723-773.",
 )
+SPREAD = "jackknife"
 MOST = 2000
 """Rows, evenly spaced, that the median distance is taken from."""
 

@@ -17,6 +17,7 @@ ABOUT = Facts(
     cites="Kynkaanniemi T, Karras T, Laine S, Lehtinen J, Aila T. Improved precision and recall metric for assessing "
     "generative models. NeurIPS 2019.",
 )
+SPREAD = "share"
 
 
 def precision(candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST) -> float:
