@@ -98,8 +98,16 @@ def test_pass_fail_and_inconclusive_follow_the_corrected_p_values() -> None:
     assert [e.p for e in judged] == [0.001, 0.012, 1.0, 0.4]
     assert judged[0].p_adjusted == pytest.approx(0.004)
     assert judged[1].p_adjusted == pytest.approx(0.036)
+    assert judged[0].note == ""
     alone = judge([endpoint(keys[1], primary=True, limit=0.8)], {keys[1]: wrong[keys[1]]})
     assert alone[0].verdict == "pass"
+
+
+def test_the_p_value_of_a_test_of_two_sets_is_kept_in_the_note_where_the_limit_has_its_own() -> None:
+    known = endpoint("feature/mmd/radiomics", primary=True, limit=0.8, p=0.36, note="Interval: halves.")
+    found = judge([known], {known.key: (0.004, 1.0)})[0]
+    assert (found.verdict, found.p) == ("pass", 0.004)
+    assert found.note == "Interval: halves. Permutation test of both sets being alike: p = 0.36."
 
 
 def test_exploratory_p_values_are_corrected_for_false_discoveries_and_have_no_verdict() -> None:

@@ -119,7 +119,8 @@ def _judged(
         note = "Not judged: too few patients, or no score to hold against the limit."
         return replace(e, verdict="not_run", note=f"{e.note} {note}".strip())
     verdict: Judgement = "pass" if better[e.key] <= ALPHA else "fail" if worse[e.key] <= ALPHA else "inconclusive"
-    return replace(e, verdict=verdict, p=wrong[e.key][0], p_adjusted=better[e.key])
+    test = "" if e.p is None else f"Permutation test of both sets being alike: p = {e.p:.2g}."
+    return replace(e, verdict=verdict, p=wrong[e.key][0], p_adjusted=better[e.key], note=f"{e.note} {test}".strip())
 
 
 def levels(endpoints: Sequence[Endpoint], absent: Mapping[Level, str]) -> tuple[LevelVerdict, ...]:
