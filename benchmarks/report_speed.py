@@ -1,7 +1,7 @@
 """Time and memory of a full report on paired 3D cases of 182 x 218 x 182 voxels, for 10, 20 and 40 cases.
 
-The cases are two real patients (T1 and T2, skull-stripped, 1 mm) with another gain, shading and noise each time; the candidates are
-smoothed copies. They stand for size only.
+The cases are two real patients (T1 and T2, skull-stripped, 1 mm) with another gain, shading and noise each time; the candidates
+are smoothed copies. They stand for size only.
 
 Usage: python benchmarks/report_speed.py [WORK]
 """

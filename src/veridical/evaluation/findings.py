@@ -95,9 +95,7 @@ def _anatomy(cases: Cases, rules: Rules) -> list[Finding]:
     strange = outside(told["candidate_labels"], list(told["labels"].values()))
     total = sum(len(measures) for measures in told["candidate_labels"].values())
     if not strange:
-        return [
-            Finding("plausibility", "pass", f"All {total} values of volume, parts, holes and symmetry are as in real cases.")
-        ]
+        return [Finding("plausibility", "pass", f"All {total} volumes, parts, holes and symmetries are as in real cases.")]
     one = strange[0]
     share = len(strange) / total
     reason = (

@@ -10,13 +10,14 @@ import numpy as np
 
 from veridical import registry
 from veridical.errors import InputError, VeridicalError
-from veridical.evaluation import catalogue
+from veridical.evaluation import catalogue, lesions
 from veridical.evaluation.cases import Case
 from veridical.evaluation.catalogue import Handle
 from veridical.evaluation.draws import load_draws
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.regions import blurred, foreground, structures
 from veridical.evaluation.results import CaseRow
+from veridical.evaluation.segmenter import Segmenter
 from veridical.evaluation.sources import Source
 from veridical.metrics.fourier_correlation import fourier_correlation_curve
 from veridical.metrics.noise_power import noise_power_spectrum
@@ -61,12 +62,16 @@ class Measured:
         features: extractor -> side (`candidate`, `reference`, `baseline`) -> `(rows, d)`.
         curves: name -> line -> `(2, n)`, positions and values.
         ranks: histogram of the truth's rank among the draws over the foreground, or None.
+        detections: structure -> `SIDE-found`, `SIDE-imagined` -> scores of lesions found and of false alarms.
+        patches: structure -> `SIDE-present`, `SIDE-absent` -> `(n, x, y)` around lesions and away from them.
     """
 
     row: CaseRow
     features: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     ranks: Array | None = None
+    detections: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    patches: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
 
 class Scores:
@@ -107,7 +112,7 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
     again = Scores()
     if retest is not None or itself:
         again = pixels(retest or reference, reference, counted, labels, rules.protocol)
-    task, volumes = _task(case, rules, candidate, reference, labels)
+    task, volumes, detections = _task(case, rules, candidate, reference, labels)
     trust, ranks = _trust(case, rules.protocol, candidate, reference, counted, labels)
     doses = _dose(case, counted)
     row = CaseRow(
@@ -123,7 +128,9 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
     smooth = baseline or blurred(reference, rules.protocol.blur)
     sides = {"candidate": candidate, "reference": reference, "baseline": smooth}
     features = {name: {side: embed(image, rules, name, counted) for side, image in sides.items()} for name in rules.extractors}
-    return Measured(row, features, _curves(candidate, reference, counted), ranks)
+    both = {"candidate": candidate, "reference": reference}
+    cut = {name: lesions.patches(both, mask, counted, rules.protocol.seed) for name, mask in labels.items()}
+    return Measured(row, features, _curves(candidate, reference, counted), ranks, detections, cut)
 
 
 def embed(image: Image, rules: Rules, extractor: str, mask: Array | None = None) -> Array:
@@ -194,16 +201,23 @@ def constant(reference: Image, counted: Array) -> Image:
 
 def _task(
     case: Case, rules: Rules, candidate: Image, reference: Image, labels: Mapping[str, Array]
-) -> tuple[tuple[Scores, Scores, Scores], dict[str, tuple[float, float]]]:
-    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real image; volumes in ml."""
+) -> tuple[tuple[Scores, Scores, Scores], dict[str, tuple[float, float]], dict[str, dict[str, Array]]]:
+    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real image; volumes in ml; what
+    was detected in both."""
     scores = (Scores(), Scores(), Scores())
     volumes: dict[str, tuple[float, float]] = {}
+    detections: dict[str, dict[str, Array]] = {}
     given = _labels(case, "candidate_labels", candidate, rules)
     if given or "candidate_labels" in case.roles:
         volumes |= agreement(given, labels, "", reference, scores[:2])
         agreement(labels, labels, "", reference, (scores[2],))
     for name, probe in rules.probes.items():
         answers = [probe(image) for image in (candidate, reference)]
+        if isinstance(probe, Segmenter):
+            for structure, mask in labels.items():
+                sides = zip(lesions.SIDES, (candidate, reference), strict=True)
+                both = {side: _detected(probe, image, structure, mask, rules) for side, image in sides}
+                detections[f"{name}:{structure}"] = {f"{side}-{k}": v for side, each in both.items() for k, v in each.items()}
         if all(isinstance(answer, float | int) for answer in answers):
             scores[0].values[f"task/{name}/number"] = float(answers[0]) - float(answers[1])
             continue
@@ -211,7 +225,14 @@ def _task(
         truth = labels or maps[1]
         volumes |= agreement(maps[0], truth, f"{name}:", reference, scores[:2])
         agreement(maps[1], truth, f"{name}:", reference, (scores[2],))
-    return scores, volumes
+    return scores, volumes, detections
+
+
+def _detected(probe: Segmenter, image: Image, structure: str, truth: Array, rules: Rules) -> dict[str, Array]:
+    """Return what a segmenter finds of one structure, by its probability."""
+    place = next((k for k, v in enumerate(probe.labels) if rules.names.get(v, f"label-{v}") == structure), None)
+    probability = np.zeros(truth.shape) if place is None else probe.probabilities(image)[place]
+    return lesions.detected(probability, truth, image)
 
 
 def agreement(

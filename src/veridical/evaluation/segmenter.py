@@ -47,14 +47,17 @@ class Segmenter:
 
     def __call__(self, image: Image) -> Array:
         """Return the label map of an image with the channels that it was trained on."""
+        return np.asarray(np.array(self.labels, dtype=np.int16)[self.probabilities(image).argmax(axis=0)])
+
+    def probabilities(self, image: Image) -> Array:
+        """Return the probability of every label, `(label, x, y, z)`, the background first."""
         slabs = _slabs(scaled(image))
         answers = []
         with torch.inference_mode():
             for z, slab in enumerate(slabs):
                 where = torch.tensor([[_height(z, len(slabs))]], dtype=torch.float32)
-                answers.append(self.net(torch.from_numpy(slab)[None], where)[0].argmax(0))
-        chosen = torch.stack(answers, dim=-1).numpy()
-        return np.asarray(np.array(self.labels, dtype=np.int16)[chosen])
+                answers.append(self.net(torch.from_numpy(slab)[None], where)[0].softmax(0))
+        return np.asarray(torch.stack(answers, dim=-1).numpy())
 
     def sha256(self) -> str:
         """Return the hash of its weights."""

@@ -18,6 +18,9 @@ from veridical.evaluation.measure import Measured, Rules
 from veridical.evaluation.results import CaseRow
 from veridical.evaluation.sources import Source
 
+KINDS = ("features", "curves", "detections", "patches")
+"""Fields of `Measured` that hold arrays by two names."""
+
 
 def key(case: Case, rules: Rules, extra: str = "") -> str:
     """Return what a stored case depends on: every file's bytes, the rules, and the version.
@@ -39,7 +42,7 @@ def key(case: Case, rules: Rules, extra: str = "") -> str:
 def save(measured: Measured, folder: Path, name: str) -> None:
     """Write one measured case as `name.npz`; it appears whole or not at all."""
     arrays: dict[str, Any] = {"row": np.frombuffer(json.dumps(dataclasses.asdict(measured.row)).encode(), dtype=np.uint8)}
-    for kind in ("features", "curves"):
+    for kind in KINDS:
         for outer, inner in getattr(measured, kind).items():
             arrays |= {f"{kind}|{outer}|{side}": values for side, values in inner.items()}
     if measured.ranks is not None:
@@ -66,9 +69,9 @@ def load(folder: Path, name: str) -> Measured | None:
     except (OSError, ValueError, KeyError):
         return None
     said["labelled"] = {name: tuple(pair) for name, pair in said["labelled"].items()}
-    nested: dict[str, dict[str, dict[str, np.ndarray]]] = {"features": {}, "curves": {}}
+    nested: dict[str, dict[str, dict[str, np.ndarray]]] = {kind: {} for kind in KINDS}
     for label, values in arrays.items():
         if "|" in label:
             kind, outer, side = label.split("|")
             nested[kind].setdefault(outer, {})[side] = values
-    return Measured(CaseRow(**said), nested["features"], nested["curves"], arrays.get("ranks"))
+    return Measured(CaseRow(**said), ranks=arrays.get("ranks"), **nested)
