@@ -16,6 +16,10 @@ from veridical.report.firstpage import NAMES, refused
 from veridical.report.words import capital, listed
 
 EFRON = "Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185."
+HESTERBERG = (
+    "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate statistics curriculum. "
+    "Am Stat 2015;69:371-386."
+)
 HOLM = "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70."
 BENJAMINI = (
     "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful approach to multiple testing. "
@@ -161,8 +165,9 @@ def _statistics(evaluation: Evaluation, references: References) -> str:
         return ""
     within = f" within each {strata}" if strata else ""
     said = (
-        f"Intervals are of 95 %, by the bias-corrected and accelerated bootstrap{references.cite(EFRON)} over patients, drawn "
-        f"with replacement{within} ({protocol.get('resamples', 'unknown')} resamples, seed {protocol.get('seed', 'unknown')})."
+        f"Intervals are of 95 %, by the bias-corrected and accelerated bootstrap{references.cite(EFRON)} over patients, "
+        f"widened for few of them{references.cite(HESTERBERG)}, drawn with replacement{within} "
+        f"({protocol.get('resamples', 'unknown')} resamples, seed {protocol.get('seed', 'unknown')})."
     )
     feature = [e for e in evaluation.endpoints if e.level == "feature"]
     if any(e.interval is not None for e in feature):
