@@ -31,7 +31,7 @@ def test_any_change_changes_the_hash() -> None:
 
 def test_a_star_declares_every_region_of_a_metric() -> None:
     protocol = Protocol()
-    assert protocol.limit("feature/kid/radiomics") == Primary("feature/mmd/*", 0.8)
+    assert protocol.limit("feature/mmd/radiomics") == Primary("feature/mmd/*", 0.8)
     assert protocol.limit("pixel/ssim/image") is None
 
 

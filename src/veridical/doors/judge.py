@@ -61,13 +61,17 @@ def _evaluate(
         json: print the verdicts as one JSON object.
         quiet: draw no progress bar.
     """
-    if (out / "report.json").exists() and not overwrite:
+    from veridical.evaluation.signature import head, scored
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out needs a folder. Give another name.")
+    if scored(out / "report.json") and not overwrite:
         raise InputError(f"{out} already holds a report. Give another folder with --out, or --overwrite.")
     with show.only_result(json), show.progress(quiet) as progress:
         judged = settings(candidate, reference, out, progress)
-    from veridical.evaluation.signature import head
-
     show.judgement(judged, out, head(out / "report.json"), as_json=json)
+    if not judged.cases:
+        raise InputError(f"No score was given: the images cannot be compared. {out / 'report.html'} says why.")
 
 
 def _compare(

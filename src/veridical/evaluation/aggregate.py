@@ -14,12 +14,13 @@ from veridical.evaluation.results import CaseRow, Endpoint
 from veridical.evaluation.statistics import Resamples, Statistic, bca, bootstrap, p_value
 from veridical.evaluation.verdicts import normalised
 from veridical.metrics.about import Facts
-from veridical.types import Level
+from veridical.types import Array, Level
 
 MOST_GROUPS = 12
 """Values of a column beyond which it is no grouping (an age in years)."""
 FEWEST = 5
 """Patients below which no interval is given: a bootstrap of four says nothing."""
+TINY = 1e-12
 Against = tuple[float, float]
 """One-sided p-values of "no better than the limit" and "no worse than the limit"."""
 Outcome = tuple[Endpoint, Against | None]
@@ -78,7 +79,7 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
         reasons = [row.notes[key] for row in concerned if key in row.notes]
         return replace(empty, verdict="not_run", note=reasons[0] if reasons else "Every case failed."), None
     base = [row.baseline[key] for row in rows if key in row.baseline]
-    worst = _worst(about, own + base)
+    worst = worst_value(about, own + base)
     values = np.array([worst if row.failed else row.values[key] for row in counted])
     bad, floor = _mean(base), _mean([row.retest[key] for row in rows if key in row.retest])
     if about.ideal is not None:
@@ -87,15 +88,39 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
         empty,
         analysed=len(own),
         floor=floor,
-        floor_is="" if floor is None else "the same task on the real image" if ":" in region else setting.floor_is,
+        floor_is="" if floor is None else _floor_is(region, setting),
         bad=bad,
         bad_is=setting.baseline_is.get(level, "") if bad is not None else "",
         note=_note(concerned, key, len(counted) - len(own), worst),
     )
-    return with_interval(found, lambda index: values[index].mean(axis=-1), counted, setting)
+    scale = _scale(key, values, counted, about)
+    return with_interval(found, lambda index: values[index].mean(axis=-1), counted, setting, scale)
 
 
-def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
+def _scale(key: str, values: Array, rows: Sequence[CaseRow], about: Facts) -> Statistic | None:
+    """Return the score as a function of the cases, where baseline and floor are known of the same cases.
+
+    What the cases share (a hard patient is hard for the real image too) then cancels, and the interval of the score is much
+    narrower than that of the value.
+    """
+    own = [row for row in rows if not row.failed]
+    if not own or not all(key in row.baseline and key in row.retest for row in own):
+        return None
+    bad, floor = (np.array([getattr(row, name).get(key, np.nan) for row in rows]) for name in ("baseline", "retest"))
+    bad, floor = (np.where(np.isnan(x), np.nanmean(x), x) for x in (bad, floor))
+
+    def score(index: Array) -> Array:
+        b, m, f = (x[index].mean(axis=-1) for x in (bad, values, floor))
+        if about.ideal is not None:
+            b, m, f = (np.abs(x - about.ideal) for x in (b, m, f))
+        return np.asarray((b - m) / np.where(np.abs(b - f) > TINY, b - f, np.nan))
+
+    return None if np.isnan(score(np.arange(len(values)))) else score
+
+
+def with_interval(
+    known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow], setting: Setting, scale: Statistic | None = None
+) -> Outcome:
     """Return the endpoint with value, interval, score and limit.
 
     Args:
@@ -103,27 +128,36 @@ def with_interval(known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow]
         statistic: from positions of `rows`, `(..., n)`, to the value, along the last axis.
         rows: the cases behind it.
         setting: rules.
+        scale: the score as such a statistic, where baseline and floor are known case by case.
     """
     protocol = setting.protocol
-    positions = np.arange(len(rows))
-    resamples = bootstrap(
-        positions,
-        [row.patient for row in rows],
-        [row.groups.get(setting.strata, "") for row in rows] if setting.strata else None,
-        statistic=statistic,
-        resamples=protocol.resamples,
-        seed=protocol.seed,
-    )
+    resamples = _resampled(statistic, rows, setting)
     patients = len({row.patient for row in rows})
     interval = bca(resamples) if patients >= FEWEST else None
     few = f"{patients} patients: too few for an interval." if patients < FEWEST else resamples.absent
     found = replace(known, value=resamples.observed, interval=interval, n=patients, note=f"{known.note} {few}".strip())
     found = normalised(found)
+    scored = None if scale is None or found.score is None or not interval else _resampled(scale, rows, setting)
+    if scored is not None:
+        found = replace(found, score_interval=bca(scored) or found.score_interval)
     declared = protocol.limit(found.key)
     if declared is None:
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
+    if scored is not None and declared.of == "score":
+        return found, (p_value(scored, declared.limit, "higher"), p_value(scored, declared.limit, "lower"))
     return found, _against(found, resamples) if patients >= FEWEST else None
+
+
+def _resampled(statistic: Statistic, rows: Sequence[CaseRow], setting: Setting) -> Resamples:
+    return bootstrap(
+        np.arange(len(rows)),
+        [row.patient for row in rows],
+        [row.groups.get(setting.strata, "") for row in rows] if setting.strata else None,
+        statistic=statistic,
+        resamples=setting.protocol.resamples,
+        seed=setting.protocol.seed,
+    )
 
 
 def _against(e: Endpoint, resamples: Resamples) -> Against | None:
@@ -141,7 +175,7 @@ def _against(e: Endpoint, resamples: Resamples) -> Against | None:
     return max(above[0], below[0]), min(above[1], below[1])
 
 
-def _worst(about: Facts, seen: Sequence[float]) -> float:
+def worst_value(about: Facts, seen: Sequence[float]) -> float:
     """Return what a failed case counts as."""
     if about.worst is not None:
         return about.worst
@@ -158,7 +192,7 @@ def _mean(values: Iterable[float]) -> float | None:
 def _note(concerned: Sequence[CaseRow], key: str, failed: int, worst: float) -> str:
     parts = []
     if failed:
-        parts.append(f"{failed} failed cases count as {worst:.4g}.")
+        parts.append(f"{failed} failed case{'s' if failed > 1 else ''} counted as {worst:.4g}.")
     reasons = [row.notes[key] for row in concerned if key in row.notes]
     if reasons:
         parts.append(f"Not computed on {len(reasons)} cases, for example: {reasons[0]}")
@@ -168,6 +202,12 @@ def _note(concerned: Sequence[CaseRow], key: str, failed: int, worst: float) -> 
 def units(about: Facts, setting: Setting) -> str:
     """Return a metric's units, the images' own where it has those."""
     return setting.units if about.units.endswith(("of the image", "of the images")) else about.units
+
+
+def _floor_is(region: str, setting: Setting) -> str:
+    if " in both:" in region:
+        return "the same answer in the real image"
+    return "the same task on the real image" if ":" in region else setting.floor_is
 
 
 def facts(metric: str, protocol: Protocol) -> Facts:

@@ -18,6 +18,10 @@ from veridical.evaluation.results import Endpoint, Evaluation, LevelVerdict
 from veridical.evaluation.usefulness import usefulness
 from veridical.types import Array, Finding, Level
 
+LABELS_ONLY = (
+    "Labels of the real images are there, of the candidates not: give candidate_labels, or training and training_labels."
+)
+DRAWS_ONLY = "Coverage, which decides, needs lower and upper, or draws enough for its level: 10 for 90 %."
 GROUPED = ("pixel/ssim/foreground", "pixel/mae/foreground", "trust/coverage/foreground")
 """Endpoints that are given for every subgroup, beside the primary ones."""
 Features = Mapping[str, Mapping[str, Array]]
@@ -118,13 +122,25 @@ def _absent(known: Known, cases: Cases) -> dict[Level, str]:
     why: dict[Level, str] = {
         "pixel": "" if cases.paired else "Candidate and reference do not show the same cases.",
         "feature": "",
-        "task": "" if roles & {"labels", "dose"} else "No labels, doses, classes or tasks were given.",
-        "trust": "" if roles & {"draws", "lower"} else "No intervals or draws were given.",
+        "task": _task_absent(roles),
+        "trust": _trust_absent(roles),
     }
     for level in why:
         if level not in known.levels:
             why[level] = "It was not asked for."
     return {level: reason or "No primary endpoint of the protocol could be computed." for level, reason in why.items()}
+
+
+def _task_absent(roles: set[str]) -> str:
+    if "labels" in roles and not roles & {"candidate_labels", "dose"}:
+        return LABELS_ONLY
+    return "" if roles & {"labels", "dose"} else "No labels, doses, classes or tasks were given."
+
+
+def _trust_absent(roles: set[str]) -> str:
+    if "lower" in roles:
+        return ""
+    return DRAWS_ONLY if "draws" in roles else "No intervals or draws were given."
 
 
 def _about(cases: Cases, protocol: Protocol, known: Known) -> dict[str, Any]:

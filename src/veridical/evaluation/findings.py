@@ -99,7 +99,7 @@ def _anatomy(cases: Cases, rules: Rules) -> list[Finding]:
     one = strange[0]
     share = len(strange) / total
     reason = (
-        f"{len(strange)} of {total} values of volume, parts, holes and symmetry lie outside the range of real cases, for example "
+        f"{len(strange)} of {total} values of volume, parts, holes and symmetry lie outside the range of real ones, e.g. "
         f"{one.measure} of {one.case}: {one.value:.4g}, real {one.low:.4g} to {one.high:.4g}."
     )
     evidence = {"values": [dataclasses.asdict(each) for each in strange[:50]]}

@@ -215,7 +215,7 @@ def _defect(check: str, said: str, look: Look, total: int, rules: Rules) -> Find
     if not found:
         return Finding(check, "pass", f"All images {said}.")
     first = next(iter(found))
-    reason = f"{len(found)} of {total} cases do not: the images {said}. {first}: {found[first]}"
+    reason = f"In {len(found)} of {total} cases it does not hold that images {said}. {first}: {found[first]}"
     systematic = len(found) > rules.most * total
     consequence = "" if systematic or check == "range" else " They count as the worst value."
     return Finding(check, "fail" if systematic else "warn", reason + consequence, {"cases": sorted(found)})

@@ -127,7 +127,7 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
     )
     smooth = baseline or blurred(reference, rules.protocol.blur)
     sides = {"candidate": candidate, "reference": reference, "baseline": smooth}
-    features = {name: {side: embed(image, rules, name, counted) for side, image in sides.items()} for name in rules.extractors}
+    features = {name: embedded(sides, rules, name, counted) for name in rules.extractors}
     both = {"candidate": candidate, "reference": reference}
     cut = {name: lesions.patches(both, mask, counted, rules.protocol.seed) for name, mask in labels.items()}
     return Measured(row, features, _curves(candidate, reference, counted), ranks, detections, cut)
@@ -139,6 +139,14 @@ def embed(image: Image, rules: Rules, extractor: str, mask: Array | None = None)
     function = registry.get("extractor", extractor)
     window, spacing = rules.protocol.window, image.geometry.spacing
     return np.concatenate([function(channel, mask=counted, spacing=spacing, window=window) for channel in image.data], axis=1)
+
+
+def embedded(sides: Mapping[str, Image], rules: Rules, extractor: str, counted: Array | None) -> dict[str, Array]:
+    """Return the features of all sides, or none where the extractor refuses one: the case is then not in that set."""
+    try:
+        return {side: embed(image, rules, extractor, counted) for side, image in sides.items()}
+    except VeridicalError:
+        return {}
 
 
 def pixels(candidate: Image, reference: Image, counted: Array, labels: Mapping[str, Array], protocol: Protocol) -> Scores:
@@ -225,6 +233,9 @@ def _task(
         truth = labels or maps[1]
         volumes |= agreement(maps[0], truth, f"{name}:", reference, scores[:2])
         agreement(maps[1], truth, f"{name}:", reference, (scores[2],))
+        if labels:
+            agreement(maps[0], maps[1], f"{name} in both:", reference, scores[:2])
+            agreement(maps[1], maps[1], f"{name} in both:", reference, (scores[2],))
     return scores, volumes, detections
 
 

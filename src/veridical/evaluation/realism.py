@@ -48,6 +48,7 @@ def realism(
     """
     found: list[Outcome] = []
     failed = len({one.row.patient for one in measured if one.row.failed})
+    everyone = len({m.row.patient for m in measured if not m.row.failed and "reference" not in _only(m)})
     for extractor in rules.extractors:
         sides = {side: _gathered(measured, extractor, side) for side in ("candidate", "reference", "baseline")}
         second = further.get("second", {}).get(extractor)
@@ -55,20 +56,26 @@ def realism(
             sides["second"] = _thinned([(rows, name) for name, rows in sorted(second.items())])
         sides = _standardised(sides)
         for handle in catalogue.taking("candidate_features", "reference_features"):
-            found.append(_between(handle, extractor, sides, failed, setting))
+            found.append(_between(handle, extractor, sides, failed, everyone, setting))
         if extractor == "radiomics":
             found += _agreement(measured, extractor)
     return found
 
 
-def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: int, setting: Setting) -> Outcome:
+def _only(one: Measured) -> set[str]:
+    """Return `{"reference"}` for a real image without a candidate, as in sets without pairs."""
+    sides = {side for each in one.features.values() for side in each}
+    return {"reference"} if sides and "candidate" not in sides else set()
+
+
+def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: int, everyone: int, setting: Setting) -> Outcome:
     protocol, about = setting.protocol, handle.about
     (rows, patients), (real, owners) = sides["candidate"], sides["reference"]
     key = f"feature/{handle.name}/{extractor}"
     count = len(set(patients))
     known = Endpoint(
         key, "feature", handle.name, about.label, about.units, about.better, extractor, None, n=count, analysed=count,
-        total=count + failed, ideal=about.ideal,
+        total=failed + everyone, ideal=about.ideal,
     )  # fmt: skip
     try:
         value = handle({"candidate_features": rows, "reference_features": real, "seed": protocol.seed})
@@ -91,7 +98,8 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: i
     if not set(patients) & set(owners):
         how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}. Half-sample interval."
         found = replace(found, value=value, interval=(value - high, value - low))
-    left = f"{failed} patients with failed cases are not in the set." if failed else ""
+    missing = known.total - known.analysed
+    left = f"{missing} patients are not in the set: their case failed or this extractor cannot take it." if missing else ""
     found = replace(found, note=" ".join(part for part in (found.note, how, left) if part))
     if handle.name in TESTED:
         p = permutation_p(handle.name, rows, real, patients, owners, protocol.permutations, protocol.seed)

@@ -64,6 +64,16 @@ def head(path: Path) -> str:
     return str(json.loads(path.read_bytes())["signature"][-1]["head"])
 
 
+def scored(path: Path) -> bool:
+    """Say whether there is a report with scores; one that the integrity gate refused may be written over."""
+    try:
+        return bool(json.loads(path.read_bytes()).get("cases", True))
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
 def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[str, ...]:
     """Return what does not match; empty when a report is as it was signed.
 

@@ -143,6 +143,8 @@ def _on_disk(where: Path, options: dict[str, Any]) -> dict[str, Source]:
     if where.is_file():
         if where.suffix in ARRAYS and "case" in str(options.get("axes", "")).split(","):
             return _stack_file(where, options)
+        if not where.name.endswith((*NIFTI, *ARRAYS)) and not dicom.recognises(where):
+            raise InputError(f"{where} is no image: expected NIfTI, DICOM, .npy or .npz, or a folder of them.")
         return {stem(where): Source(stem(where), where, options)}
     files = _right_kind(list(walk(where, where)), options)
     if not files:

@@ -13,7 +13,7 @@ import numpy as np
 from veridical.errors import InputError, VeridicalError
 from veridical.evaluation import store
 from veridical.evaluation.cases import Case, Cases
-from veridical.evaluation.measure import Measured, Rules, embed, measure
+from veridical.evaluation.measure import Measured, Rules, embedded, measure
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.regions import blurred
 from veridical.evaluation.results import CaseRow
@@ -96,7 +96,9 @@ def embed_all(sources: Mapping[str, Source], rules: Rules, running: Running, wha
 
     listed = [Case(name, name, None, source, {}, {}) for name, source in sorted(sources.items())]
     done = _run(listed, lambda case: _kept(case, rules, running, one), running, what)
-    return {name: {m.row.case: m.features[name]["reference"] for m in done} for name in rules.extractors}
+    return {
+        name: {m.row.case: m.features[name]["reference"] for m in done if m.features.get(name)} for name in rules.extractors
+    }
 
 
 def one_side(case: Case, rules: Rules) -> Measured:
@@ -108,7 +110,7 @@ def one_side(case: Case, rules: Rules) -> Measured:
         raise InputError(f"{case.name} has no image.")
     image = source.load()
     images = {side: image} | ({"baseline": blurred(image, rules.protocol.blur)} if side == "reference" else {})
-    features = {name: {key: embed(each, rules, name) for key, each in images.items()} for name in rules.extractors}
+    features = {name: embedded(images, rules, name, None) for name in rules.extractors}
     answers = {name: probe(image) for name, probe in rules.probes.items()}
     numbers = {f"task/{name}/number": float(answer) for name, answer in answers.items() if isinstance(answer, float | int)}
     return Measured(CaseRow(case.name, case.patient, numbers, groups=case.groups), features)

@@ -122,7 +122,14 @@ def _transfer(extractor: str, measured: Sequence[Measured], setting: Setting, co
 
 def _along(function: Callable[[Array], float]) -> Statistic:
     """Return a function of positions `(n,)` as one along the last axis of many."""
-    return lambda index: np.apply_along_axis(function, -1, index)
+
+    def value(index: Array) -> float:
+        try:
+            return function(index)
+        except InputError:  # a resample of one class has no AUC
+            return float("nan")
+
+    return lambda index: np.apply_along_axis(value, -1, index)
 
 
 def _labelled(measured: Sequence[Measured], extractor: str, side: str, column: str) -> tuple[Labelled, list[CaseRow]]:

@@ -174,7 +174,8 @@ def conflicts(endpoints: Sequence[Endpoint]) -> tuple[Conflict, ...]:
     found = []
     for rule in RULES:
         passed, failed = _keys(primary, rule.passes, "pass"), _keys(primary, rule.fails, "fail")
-        if passed and failed:
+        refuted = _keys(primary, rule.passes, "fail")
+        if passed and failed and not refuted:
             found.append(Conflict(rule.name, rule.reason, (*passed, *failed)))
     return (*found, *_disagreeing(primary), *_uninformative(endpoints))
 

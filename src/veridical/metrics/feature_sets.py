@@ -182,7 +182,7 @@ def interval(
     |---|---|---|---|
     | Frechet distance | 99-100 % | 0 % | 0-11 % |
     | KID, MMD | 96-100 % | 96-100 % | 96-100 % |
-    | precision, recall, coverage | 94-100 % | 50-100 % | 3-90 % |
+    | precision, recall, coverage | 94-100 % | 50-100 % | 3-84 % |
     | density | 96-98 % | 89-95 % | 74-93 % |
 
     A bootstrap sample holds copies of patients, which raise the Frechet distance and shrink the balls around rows.

@@ -213,7 +213,7 @@ def _one_site(evaluation: Evaluation) -> bool:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{round(100 * share):d} %"
 
 
 def _count(number: int, what: str) -> str:

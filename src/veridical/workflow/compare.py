@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import InputError
+from veridical.evaluation import catalogue
+from veridical.evaluation.aggregate import worst_value
 from veridical.evaluation.ranking import Ranking, rank
 from veridical.evaluation.results import CaseRow, Evaluation
 from veridical.evaluation.signature import canonical
@@ -87,9 +89,10 @@ def _ranking(key: str, judged: Mapping[str, Evaluation]) -> Ranking:
     shared = sorted(set.intersection(*({case for case, row in each.items() if _counts(row, key)} for each in rows.values())))
     seen = [row.values[key] for each in rows.values() for row in each.values() if key in row.values]
     ideal = endpoint.ideal
-    distance = [abs(value - ideal) for value in seen] if ideal is not None else seen
     better = "lower" if ideal is not None else endpoint.better
-    worst = min(distance) if better == "higher" else max(distance)
+    base = [row.baseline[key] for each in rows.values() for row in each.values() if key in row.baseline]
+    worst = worst_value(catalogue.about(endpoint.metric), seen + base)
+    worst = worst if ideal is None else abs(worst - ideal)
 
     def value(row: CaseRow) -> float:
         if row.failed:

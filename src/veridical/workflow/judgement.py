@@ -71,7 +71,8 @@ def exhibits(evaluation: Evaluation, cases: Cases) -> list[Exhibit]:
 
 def _chosen(evaluation: Evaluation) -> list[tuple[Role, CaseRow]]:
     """Return the cases to show, with the reason for each."""
-    key = next((key for key in RANKED if any(key in row.values for row in evaluation.cases)), None)
+    known = {endpoint.key for endpoint in evaluation.endpoints}
+    key = next((key for key in RANKED if key in known and any(key in row.values for row in evaluation.cases)), None)
     if key is None:
         return []
     better = evaluation[key].better
@@ -97,7 +98,8 @@ def _exhibit(role: Role, row: CaseRow, case: Case, evaluation: Evaluation) -> Ex
     low, high = evaluation.protocol["window"]
     slices = [np.asarray(image.data[0, :, :, z], dtype=np.float32) for image in (reference, candidate, baseline)]
     similarity = _similarity(candidate, reference, z, evaluation.protocol["data_range"])
-    words = ", ".join(f"{evaluation[k].label} {row.values[k]:.4g}" for k in RANKED if k in row.values)
+    shown = {endpoint.key: endpoint.label for endpoint in evaluation.endpoints}
+    words = ", ".join(f"{shown[key]} {row.values[key]:.4g}" for key in RANKED if key in row.values and key in shown)
     real, made, simple = slices
     window = (float(low), float(high))
     return Exhibit(role, row.case, words, real, made, simple, np.abs(made - real), similarity, window, reference.geometry)
