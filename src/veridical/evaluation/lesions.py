@@ -17,7 +17,6 @@ SIDE = 32
 """Side of the patches that the observer sees, in voxels."""
 PER_CASE = 3
 """Lesions of a case that are shown to the observer, the largest."""
-CHANNELS = 6
 SIDES = ("candidate", "reference")
 
 
@@ -64,8 +63,9 @@ def patches(images: Mapping[str, Image], structure: Array, counted: Array, seed:
 
 
 def channels() -> Array:
-    """Return the observer's few channels: every other dense difference of Gaussians."""
-    return dense_gaussians((SIDE, SIDE), count=2 * CHANNELS)[1::2]
+    """Return the observer's channels: four differences of Gaussians from the patch's size to two voxels, as few as few lesions
+    allow."""
+    return dense_gaussians((SIDE, SIDE), count=4, first=0.02, growth=1.8)
 
 
 def _lesions(structure: Array) -> list[tuple[int, int, int]]:

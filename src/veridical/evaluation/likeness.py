@@ -105,13 +105,4 @@ def other_grid(one: Geometry, other: Geometry, tolerance: float = 0.01) -> str:
         return f"{one} against {other}"
     if "local" in frames:
         return ""
-    ways = ["".join(_codes(grid)) for grid in (one, other)]
-    if ways[0] != ways[1]:
-        return f"{one}, stored as {ways[0]} against {ways[1]}; bring both to one with nibabel.as_closest_canonical"
     return f"{one} at two places or angles; copy the affine if it was lost on the way"
-
-
-def _codes(grid: Geometry) -> tuple[str, ...]:
-    from nibabel.orientations import aff2axcodes
-
-    return tuple(str(code) for code in aff2axcodes(grid.affine))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from nibabel import orientations
 
 from veridical.errors import FormatError, InputError, ProvenanceError, SettingError, nearest
 from veridical.evaluation.names import LABEL_SUFFIXES, case_names, suffix_of
@@ -53,12 +54,15 @@ class Source:
     channels: int = 0
 
     def load(self) -> Image:
-        """Return the image.
+        """Return the image, its axes in the order and direction nearest to RAS+, so that DICOM and NIfTI of one scan agree.
 
         Raises:
             InputError: it holds raw data, a fourth axis that nothing names, or an array whose axes are not given.
             FormatError, GeometryError, UnitsError, BudgetError: as the reader says.
         """
+        return nearest_to_ras(self._stored())
+
+    def _stored(self) -> Image:
         if self.image is not None:
             return self.image
         path = cast(Path, self.path)
@@ -88,6 +92,18 @@ class Source:
                 return part.hexdigest()
             found.update(f"{file.name}\0{self.index}\0{part.hexdigest()}\n".encode())
         return found.hexdigest()
+
+
+def nearest_to_ras(image: Image) -> Image:
+    """Return the image with its axes exchanged and turned to run nearest to right, anterior, superior; nothing is resampled."""
+    turn = orientations.io_orientation(image.geometry.affine)
+    if image.geometry.frame == "index" or np.array_equal(turn, [[0, 1], [1, 1], [2, 1]]):
+        return image
+    data = np.stack([orientations.apply_orientation(channel, turn) for channel in image.data])
+    affine = image.geometry.affine @ orientations.inv_ornt_aff(turn, image.geometry.shape)
+    return replace(
+        image, data=data, geometry=Geometry(cast("tuple[int, int, int]", data.shape[1:]), affine, image.geometry.frame)
+    )
 
 
 def find(where: Any, options: Mapping[str, Any]) -> dict[str, Source]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy import linalg
 
 from veridical.errors import GeometryError, InputError
 from veridical.metrics.about import Facts
@@ -62,7 +61,7 @@ def frechet_gaussian(
     for c in covariances:
         if not np.isfinite(c).all() or not np.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(np.abs(c).max())):
             raise InputError("A covariance is not finite or not symmetric. Take numpy.cov(features, rowvar=False).")
-    overlap = _overlap(torch.from_numpy(covariances[0]), torch.from_numpy(covariances[1]))
+    overlap = _overlap(*covariances)
     shift = float(((means[0] - means[1]) ** 2).sum())
     return max(0.0, shift + float(np.trace(covariances[0]) + np.trace(covariances[1])) - 2 * overlap)
 
@@ -88,20 +87,29 @@ def prepared(pool: Pool) -> Value:
 
 def _distance(candidate: Array, reference: Array) -> float:
     means = candidate.mean(0), reference.mean(0)
-    rows = [torch.from_numpy((x - mean) / np.sqrt(len(x) - 1)) for x, mean in zip((candidate, reference), means, strict=True)]
-    spread = float(rows[0].square().sum() + rows[1].square().sum())
-    if min(len(candidate), len(reference)) < candidate.shape[1]:
-        overlap = float(torch.linalg.svdvals(rows[0] @ rows[1].T).sum())
+    shift = float(((means[0] - means[1]) ** 2).sum())
+    a, b = candidate - means[0], reference - means[1]
+    n, m = len(a) - 1, len(b) - 1
+    if min(len(a), len(b)) < a.shape[1]:
+        spread = float(np.vdot(a, a) / n + np.vdot(b, b) / m)
+        overlap = float(np.linalg.svd(a @ b.T, compute_uv=False).sum() / np.sqrt(n * m))
     else:
-        overlap = _overlap(rows[0].T @ rows[0], rows[1].T @ rows[1])
-    return max(0.0, float(((means[0] - means[1]) ** 2).sum()) + spread - 2 * overlap)
+        covariances = a.T @ a / n, b.T @ b / m
+        spread = float(np.trace(covariances[0]) + np.trace(covariances[1]))
+        overlap = _overlap(*covariances)
+    return max(0.0, shift + spread - 2 * overlap)
 
 
-def _overlap(first: Tensor, second: Tensor) -> float:
+def _overlap(first: Array, second: Array) -> float:
     """Return `tr (S1 S2)^(1/2)` as the sum of the roots of the eigenvalues of `L^T S1 L`, with `S2 = L L^T`."""
-    factor, failed = torch.linalg.cholesky_ex(second)
-    if int(failed) or float(factor.diagonal().min()) < 1e-7 * float(factor.diagonal().max()):
-        values, vectors = torch.linalg.eigh(second)
+    factor, failed = linalg.lapack.dpotrf(second, lower=1)
+    size = np.diagonal(factor)
+    if failed or size.min() < 1e-7 * size.max():
+        values, vectors = np.linalg.eigh(second)
         kept = values > 1e-12 * values.max()
-        factor = vectors[:, kept] * values[kept].sqrt()
-    return float(torch.linalg.eigvalsh(factor.T @ first @ factor).clamp_min(0).sqrt().sum())
+        factor = vectors[:, kept] * np.sqrt(values[kept])
+        product = factor.T @ first @ factor
+    else:
+        # The lower triangle of L^T S1 L, which is all that the next line reads.
+        product, _ = linalg.lapack.dsygst(first, factor, itype=2, lower=1)
+    return float(np.sqrt(np.linalg.eigvalsh(product).clip(0)).sum())
