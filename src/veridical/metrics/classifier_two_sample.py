@@ -25,6 +25,7 @@ ABOUT = Facts(
     worst=1.0,
     cites="Lopez-Paz D, Oquab M. Revisiting classifier two-sample tests. ICLR 2017.",
 )
+SPREAD = "share"
 FOLDS = 5
 
 
