@@ -121,7 +121,8 @@ def main() -> None:
     work = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/flair_from_t1")
     print(f"| sabotage | gate | pixel | feature | task | {' | '.join(key.split('/', 1)[1] for key in SHOWN)} |")
     print("|" + "---|" * (5 + len(SHOWN)))
-    for name, folder in [(n, spoilt(work, n, s)) for n, s in LADDER.items()] + [("copies of training images", copies(work))]:
+    rungs = [(name, spoilt(work, name, spoil)) for name, spoil in LADDER.items()]
+    for name, folder in [*rungs, ("copies of training images", copies(work))]:
         found = judged(work, folder, "copies" if name.startswith("copies") else name)
         gate = ", ".join(f.check for f in found.integrity if f.verdict == "fail") or "pass"
         levels = {one.level: one.verdict for one in found.levels}
