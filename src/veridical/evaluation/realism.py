@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 
 from veridical.errors import InputError
 from veridical.evaluation import catalogue
@@ -21,7 +22,7 @@ from veridical.evaluation.measure import Measured, Rules
 from veridical.evaluation.results import Endpoint
 from veridical.evaluation.verdicts import normalised
 from veridical.metrics.concordance import concordance
-from veridical.metrics.feature_sets import permutation_p, resampled, split_floor, split_values
+from veridical.metrics.feature_sets import interval, permutation_p, split_floor, split_values, standard_error, whole
 from veridical.types import Array
 
 TESTED = ("kid", "mmd")
@@ -78,26 +79,25 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: i
         total=failed + everyone, ideal=about.ideal,
     )  # fmt: skip
     try:
-        value = handle({"candidate_features": rows, "reference_features": real, "seed": protocol.seed})
+        value = whole(handle.name, rows, real, patients, owners)
         known = replace(known, value=value)
         size = min(len(set(owners)), len(set(patients) | set(owners))) // 2
         apart = _apart(handle, sides, "candidate", size, protocol.seed)
         floor, floor_is = _floor(handle, sides, size, protocol.seed)
         bad = _apart(handle, sides, "baseline", size, protocol.seed)
-        spread = resampled(handle.name, rows, real, patients, owners, protocol.resamples, protocol.seed)
-    except InputError as error:
-        return replace(known, verdict="not_run" if known.value is None else "exploratory", note=str(error)), None
-    away = spread - spread.mean()
-    low, high = np.quantile(away, (0.025, 0.975))
+        given = handle.name, rows, real, patients, owners
+        low, high = interval(*given, resamples=protocol.resamples, seed=protocol.seed)
+        error = standard_error(*given, resamples=protocol.resamples, seed=protocol.seed)
+    except InputError as refusal:
+        return replace(known, verdict="not_run" if known.value is None else "exploratory", note=str(refusal)), None
     if about.ideal is not None:
         floor, bad = abs(floor - about.ideal), abs(bad - about.ideal)
     known = replace(known, floor=floor, floor_is=floor_is, bad=bad, bad_is=setting.baseline_is["feature"])
-    found = replace(known, value=apart, interval=(apart - high, apart - low))
-    found = normalised(found)
-    how = f"{size} patients a side, none on both; interval from half-samples of patients."
+    found = normalised(replace(known, value=apart, interval=(apart + low - value, apart + high - value)))
+    how = f"{size} patients a side, none on both."
     if not set(patients) & set(owners):
-        how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}. Half-sample interval."
-        found = replace(found, value=value, interval=(value - high, value - low))
+        how = f"Score, floor and baseline: {size} patients a side, where the candidates have {apart:.4g}."
+        found = replace(found, value=value, interval=(low, high))
     missing = known.total - known.analysed
     left = f"{missing} patients are not in the set: their case failed or this extractor cannot take it." if missing else ""
     found = replace(found, note=" ".join(part for part in (found.note, how, left) if part))
@@ -108,21 +108,20 @@ def _between(handle: Handle, extractor: str, sides: Mapping[str, Set], failed: i
     if declared is None:
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
-    return found, _against(found, apart if declared.of == "score" else found.value or 0.0, away)
+    fewer = min(len(set(patients)), len(set(owners)))
+    return found, _against(found, apart if declared.of == "score" else found.value or 0.0, error, fewer)
 
 
-def _against(e: Endpoint, value: float, away: Array) -> Against | None:
-    """Return the p-values against the limit: how often the value, less its sampling error, would be on the wrong side."""
-    if e.limit is None or (e.limit_of == "score" and (e.score is None or e.bad is None or e.floor is None)):
+def _against(e: Endpoint, value: float, error: float, patients: int) -> Against | None:
+    """Return the p-values against the limit by Student's t, as the interval is made."""
+    if e.limit is None or error <= 0 or (e.limit_of == "score" and (e.score is None or e.bad is None or e.floor is None)):
         return None
-    likely = value - away
-    if e.ideal is not None:
-        likely = np.abs(likely - e.ideal)
-    if e.limit_of == "score":
-        likely = ((e.bad or 0.0) - likely) / ((e.bad or 0.0) - (e.floor or 0.0))
-    good = likely > e.limit if e.limit_of == "score" or (e.better == "higher" and e.ideal is None) else likely < e.limit
-    share = (1 + np.count_nonzero(~good)) / (len(away) + 1), (1 + np.count_nonzero(good)) / (len(away) + 1)
-    return float(share[0]), float(share[1])
+    low_good = e.better == "lower" or e.ideal is not None
+    limit = e.limit if e.limit_of == "value" else (e.bad or 0.0) - e.limit * ((e.bad or 0.0) - (e.floor or 0.0))
+    ends = [(limit, low_good)] if e.ideal is None else [(e.ideal + limit, True), (e.ideal - limit, False)]
+    share = stats.t(patients - 1)
+    better = [float(share.cdf((value - end) / error) if below else share.sf((value - end) / error)) for end, below in ends]
+    return max(better), min(1 - p for p in better)
 
 
 def _floor(handle: Handle, sides: Mapping[str, Set], size: int, seed: int) -> tuple[float, str]:
