@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.features.about import Extractor
 from veridical.features.first_order import intensity_histogram, intensity_statistics
+from veridical.features.region import checked
 from veridical.features.texture_features import Dimensions, texture
 from veridical.features.texture_matrices import discretise
 from veridical.types import Array
@@ -124,7 +124,7 @@ def radiomics(image: Array, *, mask: Array | None, spacing: tuple[float, float, 
     Raises:
         As `features`.
     """
-    _check(image, mask, window)
+    checked(image, mask, window)
     share = (np.asarray(image, dtype=np.float64) - window[0]) / (window[1] - window[0])
     found = features(share, mask=mask, window=(0.0, 1.0))
     logarithms = np.log10(np.maximum([found[name] for name in LOGGED], LEAST))
@@ -162,31 +162,9 @@ def features(
         UnitsError: the window is not low < high.
         SettingError: fewer than 1 or more than 255 grey levels.
     """
-    _check(image, mask, window)
-    counted = np.ones(image.shape, dtype=bool) if mask is None else mask
+    counted = checked(image, mask, window)
     values = np.clip(image[counted], *window)
     region = discretise(image, counted, window, levels, width)
     grey = region.block[region.block > 0]
     within = "2D" if image.shape[2] == 1 else dimensions
     return intensity_statistics(values) | intensity_histogram(grey, region.number) | texture(region, within, merged)
-
-
-def _check(image: Array, mask: Array | None, window: tuple[float, float]) -> None:
-    if image.ndim != 3 or (mask is not None and mask.shape != image.shape):
-        raise GeometryError(
-            f"An image of shape {image.shape} with a mask of shape {None if mask is None else mask.shape} was given; expected "
-            "(x, y, z) for both. Take one channel: image[0]."
-        )
-    if mask is not None and mask.dtype != np.bool_:
-        raise InputError(f"A mask of type {mask.dtype} was given; expected bool. Pick one label: labels == 2.")
-    values = image.ravel() if mask is None else image[mask]
-    if np.iscomplexobj(image) or not values.size or not np.isfinite(values).all():
-        raise InputError(
-            f"A {image.dtype} image with {values.size} voxels that count was given; expected at least one, all real and "
-            "finite. Take the magnitude, mend NaN, or give another mask."
-        )
-    if not (np.isfinite(window).all() and window[0] < window[1]):
-        raise UnitsError(
-            f"A window of {tuple(window)} was given; expected (low, high) in the image's unit, one for all images compared: "
-            "percentiles 0.5 and 99.5 of the reference images."
-        )
