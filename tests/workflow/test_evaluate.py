@@ -207,3 +207,34 @@ def test_wrong_settings_are_refused() -> None:
         evaluate(*np.random.default_rng(0).random((2, 2, 16, 16)), tasks=("no:where",))
     with pytest.raises(InputError):
         evaluate(Path("/nowhere"), Path("/nowhere"))
+
+
+def test_a_class_in_the_table_brings_train_on_generated_test_on_real(tmp_path: Path) -> None:
+    rows = ["case,class"]
+    for i in range(24):
+        image = real(i) + (40 * (real(i) > 120) if i % 2 else 0)
+        save(tmp_path / "real", f"{i:02d}", np.asarray(image, np.float32))
+        save(tmp_path / "fake", f"{i:02d}", made(image, i))
+        rows.append(f"{i:02d},{'yes' if i % 2 else 'no'}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    found = evaluate(tmp_path / "fake", tmp_path / "real", table=tmp_path / "t.csv", levels=("feature", "task"), **FAST)
+    auc = found["task/auc/class by radiomics"]
+    assert auc.value is not None, auc.note
+    assert auc.value > 0.7
+    assert auc.floor is not None
+    assert auc.bad == 0.5
+
+
+def test_doses_bring_gamma_and_points_of_the_histogram(tmp_path: Path) -> None:
+    x, y, z = np.indices(SHAPE)
+    dose = np.asarray(60 * np.exp(-((x - 16) ** 2 + (y - 14) ** 2 + (z - 8) ** 2) / 80), np.float32)
+    for i in range(6):
+        save(tmp_path / "real", f"{i}", real(i))
+        save(tmp_path / "fake", f"{i}", made(real(i), i))
+        save(tmp_path / "dose", f"{i}", dose)
+        save(tmp_path / "made", f"{i}", 1.01 * dose)
+    found = evaluate(
+        tmp_path / "fake", tmp_path / "real", dose=tmp_path / "dose", candidate_dose=tmp_path / "made", levels=("task",)
+    )
+    assert found["task/gamma/dose grid"].value == pytest.approx(100.0)
+    assert any(endpoint.metric == "dose-volume" and endpoint.value is not None for endpoint in found.endpoints)
