@@ -172,7 +172,8 @@ def _statistics(evaluation: Evaluation, references: References) -> str:
     feature = [e for e in evaluation.endpoints if e.level == "feature"]
     if any(e.interval is not None for e in feature):
         said += (
-            " Metrics between sets depend on the sizes of the sets, so their intervals come from a jackknife or half-samples of patients, and "
+            " Metrics between sets depend on the sizes of the sets, so their intervals come from a jackknife or "
+            "half-samples of patients, and "
             "their scores compare the candidates of one half of the patients with the real images of the other half."
         )
     if any(e.p is not None for e in feature):
