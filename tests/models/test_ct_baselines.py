@@ -12,9 +12,10 @@ from torch import Tensor
 
 from veridical import registry
 from veridical.errors import GeometryError, InputError, SettingError
-from veridical.models.fbp import WINDOWS, Fbp, ramp, window
+from veridical.models.fbp import Fbp
 from veridical.models.sirt import Sirt
 from veridical.models.tv_ct import TvCt
+from veridical.physics.backprojection import WINDOWS, ramp, window
 from veridical.physics.fan_beam import FanBeam, full_turn
 from veridical.physics.identity import Identity
 from veridical.physics.noise import poisson_gaussian
