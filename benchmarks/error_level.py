@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.models.brain_prior import error_features
+from veridical.models.scan_known import error_features
 from veridical.models.prepared_scan import prepare
 from veridical.models.unrolled import Unrolled
 from veridical.workflow.calibrate import UNSEEN
-from veridical.workflow.train import Recipe, Source
+from veridical.workflow.scan_course import ScanCourse
+from veridical.workflow.train import Recipe
 
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "unrolled"
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 80
-    source = Source(Recipe.read(Path("recipes/unrolled.toml")).data, 0)
+    source = ScanCourse(Unrolled, Recipe.read(Path("recipes/unrolled.toml")).data, 0)
     rows, levels = [], []
     for step in range(count):
         rehearsal, _ = source.draw(UNSEEN - 1 - step)

@@ -99,6 +99,31 @@ class Population(ABC):
             spacing=spacing, plane=plane,
         )  # fmt: skip
 
+    def slab(
+        self, index: int, gap: float, size: tuple[int, int] = (256, 256), spacing: float = 0.9, plane: Plane | None = None
+    ) -> tuple[Slice, Slice, Slice]:
+        """Return the slice that `slice` would, between its two neighbours `gap` mm below and above it.
+
+        Args:
+            index, size, spacing, plane: as `slice`.
+            gap: between slice centres, mm.
+        """
+        _check(index, spacing, size)
+        rng = self.generator(index, 1)
+        drawn = PLANES[int(np.searchsorted((0.8, 0.9), rng.random()))]
+        subject, kind = self._subject(index, None)
+        plane = drawn if plane is None else plane
+        origin, steps = _section(rng, subject, plane, size, spacing, rng.random() < 0.75)
+        steps = (steps * np.array([[gap], [1], [1]])).astype(np.float32)
+        found = evaluate(subject, self.template(), (origin - steps[0]).astype(np.float32), steps, (3, *size))
+        return tuple(  # type: ignore[return-value]
+            Slice(
+                found.fractions[:, n], found.texture[:, n], found.labels[n], found.brain[n] > 0.5, pathology=kind,
+                factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
+                spacing=spacing, plane=plane,
+            ) for n in range(3)
+        )  # fmt: skip
+
     def volume(
         self, index: int, spacing: float = 1.0, shape: tuple[int, int, int] | None = None, pathology: Pathology | None = None
     ) -> Volume:

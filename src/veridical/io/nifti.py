@@ -87,6 +87,27 @@ def nifti(
     return Image(data, geometry, chosen, names, sources)
 
 
+def grid_of(path: str | Path) -> tuple[Geometry, int]:
+    """Return the grid and the number of channels, from the header alone; the voxels are read only where the size is in doubt.
+
+    Raises:
+        FormatError, GeometryError: as `nifti`; of the voxels only what the size of the file tells.
+    """
+    file = existing(path)
+    with _opened(file) as stream:
+        header = _read_header(stream, file)
+    shape, count = _shape(header, file)
+    expected = int(header.get_data_offset()) + count * np.dtype(header.get_data_dtype()).itemsize
+    size = file.stat().st_size
+    if start_of(file, 2) == GZIP:
+        with file.open("rb") as raw:
+            raw.seek(-4, 2)
+            size = int.from_bytes(raw.read(4), "little")
+    if size != expected % 2**32:
+        nifti(file)
+    return _geometry(header, shape[:3], None, file)[0], shape[3]
+
+
 def write_nifti(image: Image, path: Path) -> None:
     """Write an image as NIfTI, packed when the name ends in `.gz`; the same image gives the same bytes.
 

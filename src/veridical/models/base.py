@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import SettingError, nearest
+from veridical.models.known import Known
 from veridical.models.prepared_scan import Scan
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
@@ -27,6 +28,43 @@ class MRIModel(ABC):
     @abstractmethod
     def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
         """Return images `(draw, set, y, x)`, complex, in the scan's units; one draw where the model has no randomness."""
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file, or `none`."""
+        return "none"
+
+
+@dataclass(frozen=True)
+class ImageModel(ABC):
+    """A solver of slices whose channels are measured, degraded or missing. Its fields are its settings."""
+
+    name: ClassVar[str]
+    stochastic: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of its state, in order."""
+
+    @abstractmethod
+    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
+        """Return `(batch, draw, channel, y, x)` in the units of `known`; one draw where the model has no randomness."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        """Make the untrained net from the recipe's `[model]` table."""
+
+    @classmethod
+    @abstractmethod
+    def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the training loss of a batch of slices; `truth` is `(batch, channel, y, x)`."""
+
+    @classmethod
+    @abstractmethod
+    def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
+        """Return the best single estimate `(batch, channel, y, x)`, for validation."""
 
     @property
     def weights_hash(self) -> str:

@@ -10,8 +10,8 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,27 +21,19 @@ from torch import Tensor, nn
 
 from veridical import registry
 from veridical.datasets import pool
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.mri_rehearsal import Rehearsal, rehearse
-from veridical.datasets.rendering import render
-from veridical.datasets.scanners import CONTRASTS
 from veridical.errors import FormatError, SettingError, nearest
 from veridical.io.guards import replacing
-from veridical.models.base import Trainable, pick_device
-from veridical.models.prepared_scan import Scan, prepare, root_sum_of_squares
-from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.models.base import ImageModel, Trainable, pick_device
 from veridical.task import Progress, silent
+from veridical.workflow.course import Course, Data
+from veridical.workflow.image_course import ImageCourse
+from veridical.workflow.scan_course import ScanCourse
 
-SOURCES = ("cohort", "openms", "ixi", "sarcoma")
-STRIP = 96
 LIMITS = (
     "Cartesian MR slices of heads, and a few of limbs; not for diagnosis. Other anatomy, contrasts, patterns and noise levels "
     "than those rehearsed are outside of what it knows, and the scope check does not find all of them."
 )
-VALIDATION_COHORT = 1_000_000
 T = TypeVar("T")
-Piece = tuple[Scan, Tensor, str]
-"""A prepared scan or strip, its truth in the scan's units, and its contrast."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +69,6 @@ class Training:
                 f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = {self.validate}, workers = {self.workers}; "
                 "expected at least 1 of the first three, and 0 or more workers."
             )
-
-
-@dataclass(frozen=True)
-class Data:
-    """The `[data]` table."""
-
-    sources: Mapping[str, float] = field(default_factory=lambda: {"cohort": 1.0})
-    """Source -> weight. `cohort`, `openms`, `ixi`, `sarcoma`."""
-    held_out: tuple[str, ...] = ()
-    """Patients of the real sets that are only validated on."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +113,8 @@ def train(recipe: str | Path, out: str | Path, resume: bool = False, progress: P
         The path of the weights (`NAME.safetensors`, half precision, with its card `NAME.json` beside it).
     """
     plan = Recipe.read(Path(recipe))
-    model: type[Trainable] = registry.get("model", plan.model)
-    if not issubclass(model, Trainable):
+    model: type[Trainable | ImageModel] = registry.get("model", plan.model)
+    if not issubclass(model, Trainable | ImageModel):
         raise SettingError(f"{plan.model} has nothing to train.")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +128,7 @@ def train(recipe: str | Path, out: str | Path, resume: bool = False, progress: P
 class Run:
     """The state of one training run."""
 
-    def __init__(self, plan: Recipe, model: type[Trainable], folder: Path) -> None:
+    def __init__(self, plan: Recipe, model: type[Trainable | ImageModel], folder: Path) -> None:
         self.plan, self.model, self.folder = plan, model, folder
         self.device = pick_device(plan.training.device)
         torch.manual_seed(plan.training.seed)
@@ -154,17 +136,16 @@ class Run:
         self.average = {key: value.detach().clone() for key, value in self.net.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=plan.training.learning_rate, betas=(0.9, 0.99))
         self.step, self.seconds = 0, 0.0
-        self.source = Source(plan.data, plan.training.seed)
-        self.unseen = Source(plan.data, plan.training.seed, validation=True)
+        self.source, self.unseen = (course(model, self.net, plan, validation) for validation in (False, True))
 
     def loop(self, progress: Progress) -> None:
         """Train up to the recipe's number of steps."""
         self.forget()
         settings, losses, since = self.plan.training, [], time.perf_counter()
-        for pieces in self.source.loader(range(self.step, settings.steps), settings.workers):
+        for item in self.source.loader(range(self.step, settings.steps), settings.workers):
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rate(self.step, settings)
-            losses.append(self.update(pieces))
+            losses.append(self.update(item))
             self.step += 1
             if self.step % settings.checkpoint == 0 or self.step == settings.steps:
                 self.seconds += time.perf_counter() - since
@@ -173,15 +154,12 @@ class Run:
                 losses, since = [], time.perf_counter()
             progress(f"training {self.plan.name}", self.step, settings.steps)
 
-    def update(self, pieces: Sequence[Piece]) -> float:
-        """One scan, one optimizer step, one step of the moving average; returns the loss."""
+    def update(self, item: Any) -> float:
+        """One optimizer step and one step of the moving average; returns the loss."""
         generator = torch.Generator().manual_seed(self.plan.training.seed * 1_000_003 + self.step)
         total = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        for scan, truth, contrast in pieces:
-            loss = self.model.objective(self.net, scan.to(self.device), truth.to(self.device), contrast, generator) / len(
-                pieces
-            )
+        for loss in self.source.losses(self.net, item, generator, self.device):
             torch.autograd.backward(loss)
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.plan.training.clip)
@@ -196,7 +174,7 @@ class Run:
         """Validate the moving average on held-out scans and append one line of JSON to the log."""
         net = self.model.build(self.plan.net).to(self.device)
         net.load_state_dict(self.average)
-        scores = validate(self.model, net.eval(), self.unseen, self.plan.training.validate, self.device)
+        scores = self.unseen.validate(net.eval(), self.plan.training.validate, self.device)
         line = {"step": self.step, "seconds": round(self.seconds, 1), "loss": round(loss, 5), **scores}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -269,88 +247,11 @@ class Run:
         return path
 
 
-class Source(torch.utils.data.Dataset[list[Piece]]):
-    """Draws rehearsed scans from the mixed sources by step number."""
-
-    def __init__(self, data: Data, seed: int, validation: bool = False) -> None:
-        self.seed, self.validation = seed, validation
-        self.cohort = refuse_testing_only(Cohort(seed + VALIDATION_COHORT * validation))
-        for name, weight in data.sources.items():
-            if name not in SOURCES or not weight > 0:
-                raise SettingError(
-                    f"The recipe trains on {name!r} with weight {weight}; expected a known source and a weight above 0. "
-                    f"{nearest(name, SOURCES)}"
-                )
-        real = [name for name in sorted(data.sources) if name != "cohort"]
-        self.pools = {name: pool.load(name, data.held_out, validation) for name in real}
-        self.names = [name for name in sorted(data.sources) if name == "cohort" or self.pools[name]]
-        weights = np.array([data.sources[name] for name in self.names], dtype=float)
-        self.weights = weights / weights.sum()
-
-    def __getitem__(self, step: int) -> list[Piece]:
-        rehearsal, rng = self.draw(step)
-        return cut(rehearsal, rng)
-
-    def loader(self, steps: range, workers: int) -> Iterable[list[Piece]]:
-        """Return the pieces of these steps in order, prepared by other processes while the net trains."""
-        if workers == 0:
-            return (self[step] for step in steps)
-        return torch.utils.data.DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
-
-    def draw(self, step: int) -> tuple[Rehearsal, np.random.Generator]:
-        """Return the scan of a step; the same step gives the same scan."""
-        rng = np.random.default_rng([self.seed, step, int(self.validation)])
-        name = self.names[int(rng.choice(len(self.names), p=self.weights))]
-        if name == "cohort":
-            contrast = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
-            image = render(self.cohort.slice(step, pathology=None), contrast)
-            return rehearse(image / np.percentile(image[image > 0.1 * image.max()], 98), contrast, rng), rng
-        chosen = self.pools[name][int(rng.integers(len(self.pools[name])))]
-        return rehearse(chosen.image.astype(np.float32), chosen.contrast, rng), rng
-
-
-def refuse_testing_only(cohort: Cohort) -> Cohort:
-    """Return the cohort, or refuse: what is kept for testing must not train."""
-    if cohort.testing_only:
-        raise SettingError(f"{type(cohort).__name__} is for testing only. Train on Cohort.")
-    return cohort
-
-
-def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[Piece]:
-    """Prepare a rehearsed scan; where whole lines were sampled, cut two strips along the readout to save time."""
-    scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma)
-    truth = rehearsal.truth / scan.scale
-    rows = rehearsal.mask.shape[0]
-    if not rehearsal.linewise or rows <= STRIP:
-        return [(scan, truth, rehearsal.contrast)]
-    pieces = []
-    inside = torch.where(scan.support[0].mean(-1) > 0.2)[0]
-    first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, rows)
-    low, high = min(first, rows - STRIP), max(first, min(last, rows) - STRIP)
-    for start in rng.integers(low, max(low, high) + 1, 2):
-        part = rehearsal.strip(int(start), STRIP)
-        where = slice(int(start), int(start) + STRIP)
-        operator = CartesianMRI(part.mask, part.maps)
-        piece = Scan(
-            operator, part.kspace / scan.scale, scan.start[..., where, :], scan.sigma, scan.scale, scan.support[..., where, :]
-        )
-        pieces.append((piece, truth[..., where, :], rehearsal.contrast))
-    return pieces
-
-
-def validate(model: type[Trainable], net: nn.Module, source: Source, count: int, device: torch.device) -> dict[str, float]:
-    """Return the mean PSNR in dB (peak: the 99th percentile, 1) of the start and of the net on `count` fixed scans."""
-    gains: list[float] = []
-    starts: list[float] = []
-    for index in range(count):
-        rehearsal, _ = source.draw(index)
-        scan = prepare(rehearsal.kspace, rehearsal.mask, rehearsal.maps, rehearsal.sigma).to(device)
-        truth = root_sum_of_squares(rehearsal.truth.to(device) / scan.scale)
-        inside = scan.support[0] > 0.5
-        for image, into in ((scan.start, starts), (model.predict(net, scan, rehearsal.contrast), gains)):
-            error = (root_sum_of_squares(image) - truth)[inside].square().mean().clamp_min(1e-12)
-            into.append(-10 * math.log10(float(error)))
-    return {"start_db": round(float(np.mean(starts)), 3), "net_db": round(float(np.mean(gains)), 3)}
+def course(model: type[Trainable | ImageModel], net: nn.Module, plan: Recipe, validation: bool) -> Course[Any]:
+    """Return what a model of this kind is trained, or validated, on."""
+    if issubclass(model, ImageModel):
+        return ImageCourse(model, net, plan.data, plan.training.seed, validation)
+    return ScanCourse(model, plan.data, plan.training.seed, validation)
 
 
 def rate(step: int, settings: Training) -> float:

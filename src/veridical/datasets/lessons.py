@@ -1,0 +1,279 @@
+"""Lessons: what of a slab is shown to the joint prior, how it was degraded, and what is asked for.
+
+A lesson is drawn at random, so that one network learns every job: completion of missing contrasts, removal of noise, blur,
+thick slices, bias fields and ghosts, another site's look, and, one time in ten, nothing known at all: the prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from veridical.datasets.mri_rehearsal import white
+from veridical.datasets.slabs import Slab
+from veridical.models.known import (
+    DEGRADATIONS,
+    DEGRADED,
+    LEAST_LEVEL,
+    MEASURED,
+    RELOOK,
+    Known,
+    ask,
+    blur_level,
+    foreground,
+    look_of,
+    nothing,
+    support_of,
+)
+from veridical.nets.joint import JointNet
+from veridical.physics.fourier import fft, ifft
+
+NOTHING_KNOWN = 0.1
+RELOOKED = 0.08
+COMPLETED = 0.5
+STRIPPED = 0.35
+NEIGHBOURS = 0.6
+SIDE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One slice of a lesson: what is known, and the truth `(1, channel, y, x)`, zero where there is none."""
+
+    known: Known
+    truth: Tensor
+
+
+def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator) -> Lesson:
+    """Draw a lesson from a slab.
+
+    Args:
+        slab: of one patient.
+        net: whose channels, and whose means and deviations of what is not known, the lesson is for.
+        size: of the patch `(size, size)` that is cut.
+        rng: everything random comes from it.
+    """
+    images, count = patch(slab, size, rng), len(net.channels)
+    body = torch.stack([foreground(i[1], n) for i, n in zip(images, slab.names, strict=True)]).amax(0)
+    known = nothing(count, body)
+    truth = torch.zeros(1, count, size, size)
+    measured, asked, degraded, relooked = _roles(len(images), rng)
+    places = [net.channels.index(name) for name in slab.names]
+    for place, k in enumerate(places):
+        around = images[place, [1, 0, 2]]
+        truth[0, k] = around[0]
+        if place in measured:
+            known.status[0, k], known.anchor[0, k] = MEASURED, around[0]
+            _flank(known, k, around[1:], count)
+        elif place in degraded:
+            _degrade(known, k, around, count, rng)
+        elif place in relooked:
+            _relook(known, k, around, count, rng)
+    if measured or degraded or relooked:
+        known = replace(known, support=support_of(known, net.channels))
+    for place, k in enumerate(places):
+        if place in asked:
+            ask(known, k, net.prior_mean[k], net.prior_std[k])
+        if place in relooked or (place in asked and rng.random() < 0.4):
+            known.look[0, k], known.look_known[0, k] = look_of(truth[0, k], known.support[0, 0]), 1.0
+    if rng.random() > NEIGHBOURS:
+        known.neighbours.zero_()
+    if slab.height is not None and rng.random() < 0.7:
+        known.height[0] = torch.tensor([slab.height, 1.0])
+    if slab.field is not None and rng.random() < 0.7:
+        known.field[0] = torch.tensor([slab.field / 3.0, 1.0])
+    return Lesson(known, truth)
+
+
+def _roles(count: int, rng: np.random.Generator) -> tuple[set[int], set[int], set[int], set[int]]:
+    """Return which channels of a slab are measured, missing, degraded and relooked; the rest is left out of the state."""
+    order = [int(i) for i in rng.permutation(count)]
+    draw = rng.random()
+    if draw < NOTHING_KNOWN:
+        return set(), set(order[: int(rng.integers(1, count + 1))]), set(), set()
+    if draw < NOTHING_KNOWN + RELOOKED:
+        beside = {i for i in order[1:] if rng.random() < SIDE}
+        return beside, set(), set(), {order[0]}
+    if count > 1 and draw < NOTHING_KNOWN + RELOOKED + COMPLETED:
+        shown = int(rng.integers(1, count))
+        rest = order[shown:]
+        asked = set(rest if rng.random() < 0.5 else rest[: int(rng.integers(1, len(rest) + 1))])
+        poor = {i for i in order[:shown] if rng.random() < 0.12}
+        return set(order[:shown]) - poor, asked, poor, set()
+    poor = {order[0]} if rng.random() < 0.75 else {i for i in order if rng.random() < 0.6} | {order[0]}
+    beside = {i for i in order if i not in poor and rng.random() < SIDE}
+    return beside, set(), poor, set()
+
+
+def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
+    """Cut a patch `(channel, 3, size, size)` out of a slab, turned, scaled, bent and recoloured at random."""
+    images = torch.from_numpy(np.ascontiguousarray(slab.images, dtype=np.float32))
+    count, _, rows, columns = images.shape
+    if slab.body is not None and rng.random() < STRIPPED:
+        images = images * torch.from_numpy(np.ascontiguousarray(slab.body)).float()
+    body = (images[:, 1] > 0.1).any(0)
+    inside = torch.nonzero(body)
+    centre = inside[int(rng.integers(len(inside)))].float() if len(inside) else torch.tensor([rows / 2, columns / 2])
+    zoom = float(np.exp(rng.normal(0, 0.18)))
+    if slab.pixel is not None and slab.pixel > 1.5:
+        zoom *= 0.75
+    stretch = float(np.exp(rng.normal(0, 0.05)))
+    angle = rng.normal(0, 0.12)
+    grid = _grid((rows, columns), size, centre, (zoom * stretch, zoom / stretch), angle, rng)
+    flat = images.reshape(1, count * 3, rows, columns)
+    air = -1.0 if "CT" in slab.names else 0.0
+    moved = functional.grid_sample(flat - air, grid[None], mode="bilinear", align_corners=True)[0] + air
+    if rng.random() < 0.5:
+        moved = moved.flip(-1)
+    moved = moved.reshape(count, 3, size, size)
+    return torch.stack([_tint(image, name, rng) for image, name in zip(moved, slab.names, strict=True)])
+
+
+def _grid(
+    shape: tuple[int, int], size: int, centre: Tensor, zoom: tuple[float, float], angle: float, rng: np.random.Generator
+) -> Tensor:
+    steps = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(steps * zoom[0], steps * zoom[1], indexing="ij")
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    bend = torch.from_numpy(rng.standard_normal((1, 2, 5, 5), dtype=np.float32)) * float(rng.uniform(0, 2.5))
+    bend = functional.interpolate(bend, (size, size), mode="bicubic", align_corners=True)[0]
+    where_y = cos * y - sin * x + centre[0] + bend[0]
+    where_x = sin * y + cos * x + centre[1] + bend[1]
+    return torch.stack([2 * where_x / (shape[1] - 1) - 1, 2 * where_y / (shape[0] - 1) - 1], -1)
+
+
+def _tint(images: Tensor, name: str, rng: np.random.Generator) -> Tensor:
+    """Change contrast and brightness mildly, as scanners do; CT has absolute units and stays."""
+    if name == "CT":
+        return images
+    gamma = float(np.exp(rng.normal(0, 0.1)))
+    return images.clamp_min(0) ** gamma * float(np.exp(rng.normal(0, 0.03)))
+
+
+def _flank(known: Known, k: int, flanks: Tensor, channels: int) -> None:
+    known.neighbours[0, k], known.neighbours[0, channels + k] = flanks[0], flanks[1]
+
+
+def _degrade(known: Known, k: int, images: Tensor, channels: int, rng: np.random.Generator) -> None:
+    """Degrade the channel k of a slice and its neighbours `(3, y, x)` in a random way, noise added, and say how."""
+    support = known.support[0, 0]
+    kind = DEGRADATIONS[int(rng.choice(5, p=(0.34, 0.22, 0.2, 0.12, 0.12)))]
+    noise = float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))) if kind == "noise" else float(rng.uniform(0, 0.02))
+    images, level = degrade(images, kind, support, rng)
+    noisy = magnitude_noise(images, noise, rng) if noise > 0.002 else images
+    guessed = noise * float(np.exp(0.1 * rng.standard_normal()))
+    known.kind[0, DEGRADATIONS.index(kind)] = 1.0
+    known.status[0, k], known.anchor[0, k] = DEGRADED, noisy[0]
+    known.level[0, k] = max(LEAST_LEVEL, float(np.hypot(guessed, level)))
+    _flank(known, k, noisy[1:], channels)
+
+
+def degrade(images: Tensor, kind: str, support: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """Degrade images `(n, y, x)` in one of the ways of `DEGRADATIONS`; returns them and the expected error of the first."""
+    if kind == "blur":
+        share = (float(rng.uniform(0.22, 0.7)),) * 2 if rng.random() < 0.6 else tuple(rng.uniform(0.22, 1.0, 2))
+        blurred = cut_kspace(images, share)
+        return blurred, blur_level(blurred[0], 1 / float(np.mean(share)), support)
+    if kind == "thick":
+        factor, axis = float(rng.uniform(1.5, 6.0)), -1 - int(rng.integers(2))
+        thick = thicken(images, factor, axis, float(rng.random()))
+        return thick, blur_level(thick[0], factor, support)
+    if kind == "bias":
+        strength = float(rng.uniform(0.05, 0.5))
+        field = smooth_field(images.shape[-2:], rng) * strength
+        return images * torch.exp(field), strength * 0.35
+    if kind == "ghosts":
+        return ghosted(images, rng)
+    return images, 0.0
+
+
+def cut_kspace(images: Tensor, share: tuple[float, ...]) -> Tensor:
+    """Keep the centre of k-space, a share of each axis of `(n, y, x)`: what a scan of lower resolution in plane sees."""
+    spectrum = fft(images.to(torch.complex64))
+    mask = torch.ones(images.shape[-2:])
+    for axis, part in enumerate(share):
+        n = images.shape[-2 + axis]
+        far = (torch.arange(n) - n // 2).abs() > part * n / 2
+        mask[(far, slice(None)) if axis == 0 else (slice(None), far)] = 0
+    return ifft(spectrum * mask).abs()
+
+
+def thicken(images: Tensor, factor: float, axis: int, offset: float) -> Tensor:
+    """Average over slices `factor` voxels thick along an axis, one after the other, and interpolate between their centres."""
+    n = images.shape[axis]
+    moved = images.movedim(axis, -1)
+    count = max(2, int(np.ceil(n / factor)) + 1)
+    centres = (np.arange(count) + offset - 0.5) * factor + factor / 2 - 0.5
+    profile = np.clip(factor / 2 + 0.5 - np.abs(np.arange(n)[:, None] - centres[None]), 0, 1)
+    profile = profile / np.maximum(profile.sum(0, keepdims=True), 1e-6)
+    edge = profile.sum(0) < 0.5
+    slices = moved @ torch.from_numpy(profile.astype(np.float32))
+    slices[..., edge] = 0
+    weights = np.maximum(0, 1 - np.abs(np.arange(n)[None] - centres[:, None]) / factor)
+    weights = weights / np.maximum(weights.sum(0, keepdims=True), 1e-6)
+    return (slices @ torch.from_numpy(weights.astype(np.float32))).movedim(-1, axis)
+
+
+def smooth_field(shape: torch.Size, rng: np.random.Generator) -> Tensor:
+    """Return a smooth random field `(y, x)` of about unit size and zero mean."""
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, 4, 4), dtype=np.float32))
+    field = functional.interpolate(coarse, tuple(shape), mode="bicubic", align_corners=True)[0, 0]
+    return (field - field.mean()) / field.std().clamp_min(0.2)
+
+
+def ghosted(images: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """Move the object during the scan: lines of k-space along a random axis see it shifted, a few times or periodically."""
+    axis = -1 - int(rng.integers(2))
+    n = images.shape[axis]
+    lines = torch.arange(n) - n // 2
+    if rng.random() < 0.5:
+        period, phase = float(rng.uniform(2.5, 14)), float(rng.uniform(0, 6))
+        shift = float(rng.uniform(0.3, 2.5)) * torch.sin(2 * np.pi * lines / period + phase)
+    else:
+        steps = torch.zeros(n)
+        for _ in range(int(rng.integers(1, 4))):
+            where = int(rng.integers(n))
+            steps[where:] += float(rng.normal(0, 2.0))
+        shift = steps - steps[n // 2]
+    spectrum = fft(images.to(torch.complex64))
+    ramp = torch.exp(-2j * np.pi * lines * shift / n)
+    spectrum = spectrum * (ramp if axis == -1 else ramp[:, None])
+    moved = ifft(spectrum).abs()
+    return moved, 0.03 + 0.02 * float(shift.std())
+
+
+def magnitude_noise(images: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
+    """Add Rician noise, half of the time spatially varying as parallel imaging makes it, one time in four correlated."""
+    noise = white(tuple(images.shape), rng)
+    if rng.random() < 0.25:
+        share = float(rng.uniform(0.5, 0.9))
+        noise = ifft(fft(noise) * _window(images.shape[-2:], share))
+        noise = noise / noise.real.std()
+    if rng.random() < 0.5:
+        gain = torch.exp(0.3 * smooth_field(images.shape[-2:], rng))
+        noise = noise * gain / gain.square().mean().sqrt()
+    return (images + sigma * noise).abs()
+
+
+def _window(shape: torch.Size, share: float) -> Tensor:
+    mask = torch.zeros(tuple(shape))
+    y, x = (int(n * (1 - share) / 2) for n in shape)
+    mask[y : shape[0] - y, x : shape[1] - x] = 1
+    return mask
+
+
+def _relook(known: Known, k: int, images: Tensor, channels: int, rng: np.random.Generator) -> None:
+    """Show the channel as another site would: a monotone intensity curve, another resolution and a little noise."""
+    knots = np.concatenate([[0.0], np.cumsum(rng.uniform(0.3, 1.7, 6))])
+    grid = np.linspace(0, 2.0, len(knots))
+    values = np.interp(images.numpy(), grid, knots)
+    seen = torch.from_numpy((values / max(1e-6, np.interp(1.0, grid, knots))).astype(np.float32))
+    if rng.random() < 0.5:
+        seen = cut_kspace(seen, (float(rng.uniform(0.5, 1.0)),) * 2)
+    seen = magnitude_noise(seen, float(rng.uniform(0.002, 0.03)), rng)
+    known.status[0, k], known.anchor[0, k], known.level[0, k] = RELOOK, seen[0], 0.15
+    _flank(known, k, seen[1:], channels)

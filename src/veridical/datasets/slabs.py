@@ -1,0 +1,205 @@
+"""Slabs: a slice with its neighbours in all contrasts that a patient has, from the digital cohort or from real sets.
+
+What trains the joint prior: `datasets/lessons.py` decides what of a slab is shown and what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from veridical.datasets.pool import data_root
+from veridical.datasets.population import Population
+from veridical.datasets.rendering import render
+from veridical.errors import InputError, SettingError, nearest
+from veridical.types import Array
+
+LEAST_SHOWN = 0.08
+"""Share of a slice that must show something for it to be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """One slice between its neighbours.
+
+    Args:
+        images: `(channel, 3, y, x)`: below, the slice itself, above; relative to the 99th percentile of the foreground (MR,
+            PET) or in thousands of HU (CT). Where there is no neighbour the slice itself stands there.
+        names: of the channels.
+        patient, source: where it comes from.
+        height: position along the slice axis in [-1, 1], or None.
+        field: tesla, or None.
+        body: `(y, x)` bool of what is kept where the image is to be stripped of all else (the brain), or None.
+        pixel: of the images, mm; None where not known.
+    """
+
+    images: Array
+    names: tuple[str, ...]
+    patient: str
+    source: str
+    height: float | None = None
+    field: float | None = None
+    body: Array | None = None
+    pixel: float | None = None
+
+
+def cohort_slab(cohort: Population, index: int, names: tuple[str, ...], gap: float) -> Slab:
+    """Return a slab of a digital patient, its neighbours `gap` mm away."""
+    below, middle, above = cohort.slab(index, gap)
+    images = np.stack([np.stack([render(head, name) for head in (below, middle, above)]) for name in names])
+    return Slab(
+        np.stack([normalized(image, name) for image, name in zip(images, names, strict=True)]), names,
+        f"{type(cohort).__name__.lower()}-{cohort.seed}-{index}", "cohort", None, middle.site.field, middle.brain,
+        middle.spacing,
+    )  # fmt: skip
+
+
+def normalized(image: Array, name: str) -> Array:
+    """Scale an image of any shape as networks see it: MR and PET to the 99th percentile of the foreground, CT to 1000 HU."""
+    if name == "CT":
+        return np.asarray(np.clip(image, -1024, 3071) / 1000, np.float32)
+    return np.asarray(np.clip(image / scale_of(image), 0, 2.0), np.float32)
+
+
+def scale_of(image: Array) -> float:
+    """Return the 99th percentile of the foreground, which is what lies above a tenth of the image's own 99th percentile.
+
+    Raises:
+        InputError: the image shows nothing.
+    """
+    top = float(np.percentile(image, 99))
+    if not top > 0:
+        top = float(image.max())
+    if not top > 0:
+        raise InputError("An image shows nothing above zero, so it has no scale. Leave it out, or crop it to what it shows.")
+    return float(np.percentile(image[image > 0.1 * top], 99))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A patient's aligned channels `(channel, slice, y, x)` float16, normalized, and what is known beside them."""
+
+    images: Array
+    names: tuple[str, ...]
+    patient: str
+    source: str
+    field: float | None = None
+    pixel: float | None = None
+
+    def usable(self) -> list[int]:
+        """Return the slices that show enough to learn from."""
+        air = np.array([-0.5 if name == "CT" else 0.1 for name in self.names])
+        shown = (self.images > air[:, None, None, None]).any(0)
+        return [int(i) for i in np.flatnonzero(shown.mean((1, 2)) > LEAST_SHOWN)]
+
+    def slab(self, index: int) -> Slab:
+        """Return the slice `index` with its neighbours."""
+        last = self.images.shape[1] - 1
+        chosen = self.images[:, [max(index - 1, 0), index, min(index + 1, last)]].astype(np.float32)
+        height = 2 * index / max(1, last) - 1
+        return Slab(chosen, self.names, self.patient, self.source, height, self.field, None, self.pixel)
+
+
+def volumes(source: str, held_out: tuple[str, ...] = (), validation: bool = False) -> list[Volume]:
+    """Load the patients of a real set.
+
+    Args:
+        source: `openms`, `ixi`, `sarcoma-mr`, `sarcoma` or `lgg`; the last may not train weights that ship.
+        held_out: patients (or beginnings of their names) kept from training.
+        validation: return those instead.
+
+    Raises:
+        SettingError: the set is unknown.
+        InputError: its folder is not there.
+    """
+    if source not in LOADERS:
+        raise SettingError(f"No training set is called {source!r}. {nearest(source, LOADERS)}")
+    found = [v for v in LOADERS[source](data_root()) if v.patient.startswith(held_out or ("\0",)) == validation]
+    if not found and not validation:
+        raise InputError(f"{data_root()} holds nothing of {source!r}. Set VERIDICAL_DATA to the folder of real data.")
+    return found
+
+
+def _openms(root: Path) -> Iterator[Volume]:
+    """Raw whole-head scans of two patients: T1w and T2w resampled onto the FLAIR of the same visit."""
+    for flair in sorted(root.glob("openms/longitudinal_raw/*/study*_FLAIR.nii.gz")):
+        target = nibabel.as_closest_canonical(nibabel.load(flair))
+        images, names = [_canonical(target)], ["FLAIR"]
+        for name, key in (("T1w", "T1W"), ("T2w", "T2W")):
+            path = flair.with_name(flair.name.replace("FLAIR", key))
+            if path.is_file():
+                images.append(_resampled(nibabel.load(path), target))
+                names.append(name)
+        yield _volume(images, names, f"openms-{flair.parent.name}", "openms", 3.0, float(target.header.get_zooms()[0]))
+
+
+def _ixi(root: Path) -> Iterator[Volume]:
+    for path in sorted(root.glob("ixi_t1_2mm/nifti/*.nii.gz")):
+        image = _canonical(nibabel.as_closest_canonical(nibabel.load(path)))
+        for axis, view in enumerate(("sagittal", "coronal", "axial")):
+            turned = np.moveaxis(image, axis, 0) if axis else image
+            yield _volume([_upright(turned)], ["T1w"], path.name.split("-")[0], f"ixi-{view}", None, 2.0)
+
+
+def _sarcoma_mr(root: Path) -> Iterator[Volume]:
+    for path in sorted(root.glob("sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz")):
+        target = nibabel.as_closest_canonical(nibabel.load(path))
+        yield _volume([_canonical(target)], ["T1w"], path.parent.name, "sarcoma", None, float(target.header.get_zooms()[0]))
+
+
+def _sarcoma(root: Path) -> Iterator[Volume]:
+    """CT and PET resampled onto the T1w MR of the same patient."""
+    for folder in sorted((root / "sts_mr_ct_pet/nifti").glob("STS_*")):
+        target = nibabel.as_closest_canonical(nibabel.load(folder / "MR_T1_image.nii.gz"))
+        images, names = [_canonical(target)], ["T1w"]
+        for name, pattern, outside in (("CT", "CT_image*", -1000.0), ("PET", "PET_image*", 0.0)):
+            for path in sorted(folder.glob(pattern))[:1]:
+                images.append(_resampled(nibabel.load(path), target, outside))
+                names.append(name)
+        yield _volume(images, names, folder.name, "sarcoma", None, float(target.header.get_zooms()[0]))
+
+
+def _lgg(root: Path) -> Iterator[Volume]:
+    for path in sorted(root.glob("lgg_tcga/TCGA_*.npz")):
+        with np.load(path) as file:
+            images = np.moveaxis(file["image"].astype(np.float32), 1, 0)
+        real = [k for k in range(3) if images[k].max() > 0]
+        names = [("T1w", "FLAIR", "T1c")[k] for k in real]
+        scaled = np.stack([normalized(images[k], n) for k, n in zip(real, names, strict=True)]).astype(np.float16)
+        yield Volume(scaled, tuple(names), path.stem, "lgg")
+
+
+LOADERS = {"openms": _openms, "ixi": _ixi, "sarcoma-mr": _sarcoma_mr, "sarcoma": _sarcoma, "lgg": _lgg}
+
+
+def _volume(
+    images: list[Array], names: list[str], patient: str, source: str, field: float | None, pixel: float | None
+) -> Volume:
+    scaled = [normalized(image, name).astype(np.float16) for image, name in zip(images, names, strict=True)]
+    return Volume(np.stack(scaled), tuple(names), patient, source, field, pixel)
+
+
+def _canonical(image: nibabel.Nifti1Image) -> Array:
+    """Return `(z, y, x)` with the front of the patient on top, from an image that is closest to RAS+."""
+    return _upright(np.transpose(image.get_fdata(dtype=np.float32), (2, 1, 0)))
+
+
+def _upright(image: Array) -> Array:
+    return np.asarray(image[:, ::-1])
+
+
+def _resampled(image: nibabel.Nifti1Image, target: nibabel.Nifti1Image, outside: float = 0.0) -> Array:
+    """Resample an image linearly onto the grid of another, as `_canonical` turns it; thick voxels are averaged first."""
+    from scipy import ndimage
+
+    data = image.get_fdata(dtype=np.float32)
+    step = np.linalg.inv(image.affine) @ target.affine
+    width = np.maximum(0.0, np.abs(step[:3, :3]).max(1) - 1.0) * 0.45
+    if width.max() > 0.1:
+        data = ndimage.gaussian_filter(data, width)
+    moved = ndimage.affine_transform(data, step[:3, :3], step[:3, 3], target.shape[:3], order=1, cval=outside)
+    return _upright(np.transpose(moved, (2, 1, 0)))

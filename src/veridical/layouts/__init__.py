@@ -1,0 +1,1 @@
+"""How public data sets lie on disk: one file a layout, each with its readers."""

@@ -1,0 +1,122 @@
+"""What lies in a folder, once: names and sizes of all files, and which of them hold images or raw data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from veridical.errors import BudgetError, InputError
+from veridical.io.guards import start_of
+
+DATA = frozenset(
+    {".nii", ".mha", ".mhd", ".img", ".npy", ".npz", ".h5", ".hdf5", ".mrd", ".mat", ".dcm", ".ima", ".dicom", ".cfl"}
+)
+"""Suffixes of files that hold images or raw data."""
+PARTNER = {".img": ".hdr", ".mhd": ".raw", ".cfl": ".hdr"}
+"""Suffix of the file that belongs beside one, as its header or its voxels."""
+SPLIT = re.compile(r"(?:^|[_\-. ])(train|training|val|valid|validation|test|testing)(?:ing)?(?:[_-]?(?:data|set|batch))?(?=$|[_\-. \d])", re.I)
+MOST = 5_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The files below a folder.
+
+    Args:
+        root: the folder.
+        files: path below it, with `/` -> bytes, in the order of names; -1 for a link that leads nowhere.
+    """
+
+    root: Path
+    files: Mapping[str, int]
+
+    @classmethod
+    def of(cls, path: str | Path) -> Listing:
+        """List a folder, hidden files left out and linked folders not followed; or one file alone.
+
+        Raises:
+            InputError: there is no such path, or it holds no file.
+            BudgetError: more files than can be listed.
+        """
+        root = Path(path)
+        if root.is_file():
+            return cls(root.parent, {root.name: root.stat().st_size})
+        if not root.is_dir():
+            raise InputError(f"{root} does not exist; expected a folder or a file of a data set. Check the path.")
+        files: dict[str, int] = {}
+        for folder, folders, names in os.walk(root):
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+            here = Path(folder).relative_to(root)
+            for name in names:
+                if not name.startswith("."):
+                    files[(here / name).as_posix()] = _size(Path(folder, name))
+            if len(files) > MOST:
+                raise BudgetError(f"{root} holds more than {MOST} files. Give a part of it, e.g. one split.")
+        if not files:
+            raise InputError(f"{root} is empty; expected the files of a data set. Check the path.")
+        return cls(root, dict(sorted(files.items())))
+
+    @cached_property
+    def data(self) -> tuple[str, ...]:
+        """Paths of images and raw data, by suffix, or for names without one by the mark of DICOM."""
+        return tuple(name for name in self.files if self._holds_data(name))
+
+    @cached_property
+    def folders(self) -> Mapping[str, tuple[str, ...]]:
+        """Folder (`.` for the top) -> its own data files."""
+        found: dict[str, list[str]] = {}
+        for name in self.data:
+            found.setdefault(str(PurePosixPath(name).parent), []).append(name)
+        return {folder: tuple(names) for folder, names in found.items()}
+
+    @cached_property
+    def children(self) -> tuple[str, ...]:
+        """Folders at the top that hold data somewhere, or tables where nothing else is."""
+        return tuple(dict.fromkeys(name.split("/")[0] for name in self.files if "/" in name))
+
+    def below(self, child: str) -> Listing:
+        """Return the listing of one folder at the top."""
+        start = f"{child}/"
+        return Listing(self.root / child, {k.removeprefix(start): v for k, v in self.files.items() if k.startswith(start)})
+
+    def named(self, pattern: str) -> tuple[str, ...]:
+        """Return the paths of files, whatever their kind, that a regular expression finds, capitals ignored."""
+        wanted = re.compile(pattern, re.I)
+        return tuple(name for name in self.files if wanted.search(name))
+
+    def _holds_data(self, name: str) -> bool:
+        suffix = suffix_of(name)
+        if suffix in DATA:
+            return suffix != ".img" or f"{name[:-4]}.hdr" in self.files or self.files[name] > 0
+        plain = not suffix or suffix[1:].isdigit()
+        return plain and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix in small letters, without `.gz`."""
+    return PurePosixPath(name.removesuffix(".gz")).suffix.lower()
+
+
+def stem_of(name: str) -> str:
+    """Return the file name without folder and suffix, `.nii.gz` counted as one."""
+    return PurePosixPath(PurePosixPath(name).name.removesuffix(".gz")).stem
+
+
+def split_of(name: str) -> str:
+    """Return `train`, `val` or `test` when a folder on the way to a file is called so, else nothing."""
+    for part in PurePosixPath(name).parent.parts:
+        found = SPLIT.search(part)
+        if found:
+            return {"tr": "train", "va": "val", "te": "test"}[found[1][:2].lower()]
+    return ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

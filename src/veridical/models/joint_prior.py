@@ -1,0 +1,140 @@
+"""Amortized flow matching over the joint state of a slice: draws from p(all contrasts | what is known of them).
+
+Shown nothing, the same network is the prior. `brain_prior.py` and `body_prior.py` are its shipped forms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from veridical.errors import SettingError
+from veridical.generate import flow
+from veridical.generate.samplers import euler
+from veridical.models import weights
+from veridical.models.base import ImageModel, make, pick_device
+from veridical.models.known import Known
+from veridical.nets.joint import JointNet
+
+AT_START = 0.25
+"""Share of the training at t = 0, where the network is the posterior mean in one step."""
+SHIFT = 0.5
+"""Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
+CEILING = 0.05
+"""Limits the weight of late times: errors count `1 / ((1 - t)^2 + CEILING)`."""
+
+
+@dataclass(frozen=True)
+class JointPrior(ImageModel, ABC):
+    """Sampler of slices given any of their channels, whole or degraded."""
+
+    stochastic: ClassVar[bool] = True
+    steps: int = 4
+    """Sampler steps. One gives the posterior mean; more give texture and spread. Time grows as steps."""
+    weights: str = ""
+    """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise SettingError(f"steps = {self.steps}; the sampler takes 1 to 1000 steps.")
+
+    @property
+    def weights_hash(self) -> str:
+        return weights.fingerprint(self.weights)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(weights.card(self.weights)["net"]["channels"])
+
+    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (known.anchor.shape[0] * draws, *known.anchor.shape[1:])
+        noise = torch.randn(shape, generator=generator)
+        drawn = sample(self.net(), known.to(self.place()), draws, noise.to(self.place()), self.steps)
+        return drawn.reshape(known.anchor.shape[0], draws, *shape[1:]).cpu()
+
+    def net(self) -> JointNet:
+        """Return the network with its weights, loaded once."""
+        return _net(type(self), self.weights, self.place())
+
+    def place(self) -> torch.device:
+        """Return the device it runs on."""
+        return pick_device(self.device)
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        return make(JointNet, settings)
+
+    @classmethod
+    def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
+        """Squared error of the clean residual over the drawn channels, weighted as the error of the velocity (capped).
+
+        Each slice has its own time; errors are relative to the size of the slice's residual.
+        """
+        batch = truth.shape[0]
+        time = flow.training_times(batch, generator, AT_START).to(truth)
+        residual = (truth - known.anchor) / known.level.clamp_min(1e-6)[..., None, None] * known.drawn
+        noise = torch.randn(truth.shape, generator=generator).to(truth) * known.drawn
+        state = flow.interpolate(noise, residual, time)
+        error = (denoise(net, known, state, time) - residual).square()
+        count = known.drawn.sum(1).clamp_min(1.0).flatten()
+        size = residual.square().mean((2, 3)).sum(1) / count
+        per_slice = error.mean((2, 3)).sum(1) / count / size.clamp(0.1, 4.0)
+        return (per_slice / ((1 - time).square() + CEILING)).mean()
+
+    @classmethod
+    def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
+        """Return the posterior mean in one step, `(batch, channel, y, x)`: the network at t = 0."""
+        time = torch.zeros(known.anchor.shape[0], device=known.anchor.device)
+        noise = torch.randn(known.anchor.shape, generator=torch.Generator().manual_seed(0)).to(known.anchor)
+        with torch.inference_mode():
+            clean = denoise(net, known, noise * known.drawn, time)
+            return known.anchor + known.level[..., None, None] * clean
+
+
+def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) -> Tensor:
+    """Draw slices.
+
+    Args:
+        net: a `JointNet`.
+        known: a batch of slices.
+        draws: of each.
+        noise: `(batch * draws, channel, y, x)`, unit variance.
+        steps: sampler steps.
+
+    Returns:
+        `(batch * draws, channel, y, x)`: the drawn channels, the measured ones as they are, zero where not in the state.
+    """
+    many = known.repeat(draws)
+    with torch.inference_mode():
+        around = many.around()
+
+        def clean(state: Tensor, t: float) -> Tensor:
+            condition = many.condition(torch.full((state.shape[0],), t, device=state.device))
+            found: Tensor = net(state, around, condition, many.gradient)
+            return found * many.drawn
+
+        u = euler(clean, noise * many.drawn, flow.times(steps, SHIFT))
+        return many.anchor + many.level[..., None, None] * u
+
+
+def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor:
+    """Return the network's clean residual `(batch, channel, y, x)` for states at times `(batch,)`, zero where not drawn."""
+    found: Tensor = net(state, known.around(), known.condition(time), known.gradient)
+    return found * known.drawn
+
+
+@cache
+def _net(kind: type[JointPrior], name: str, device: torch.device) -> JointNet:
+    net = weights.network(kind.name, kind.build, name).to(device).eval()
+    if not isinstance(net, JointNet):
+        raise AssertionError("JointPrior.build makes a JointNet")
+    return net

@@ -1,0 +1,82 @@
+"""The denoiser of the joint flow: all contrasts of a slice as one state, any of them measured, degraded or missing.
+
+x-prediction for rectified flow (Liu et al. 2022, arXiv 2209.03003), started at an anchor as in posterior-mean rectified flow
+(Ohayon et al. 2024, arXiv 2410.00418): channel k carries `u_k = (x_k - anchor_k) / level_k`, so that noise has the size of
+what is not known yet. What is known stands beside the state as further channels and as a condition vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from veridical.errors import SettingError
+from veridical.nets.unet import UNet
+
+FLAGS = 4
+"""What may be said of a channel: missing, degraded, seen under another look, measured. None: not part of the state."""
+KINDS = 6
+"""How channels may be degraded: noise, blur, thick slices, bias field, ghosts, undersampled raw data."""
+LOOK = 5
+"""Intensity quantiles that describe how a site's contrast looks."""
+AROUND = 3
+"""Two channels of position and one of support."""
+
+
+class JointNet(nn.Module):
+    """Predict the clean `u`, `(batch, channel, y, x)` real, from the noisy one at time t (0 noise, 1 data).
+
+    Args:
+        channels: names of the contrasts or modalities, in order.
+        widths: of the U-Net.
+        blocks: residual blocks a level.
+        prior_mean, prior_std: of each channel over the foreground of training images: the anchor of a channel that was not
+            measured, and the size of what is not known of it.
+        anchor: weights of the unrolled model whose result is the anchor of raw data; empty where there is none.
+        error: coefficients of the log error level of that anchor: constant, log noise, log sampled fraction, log size of
+            what the unrolled model changed.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[str, ...],
+        widths: tuple[int, ...] = (48, 64, 128),
+        blocks: int = 2,
+        prior_mean: tuple[float, ...] = (),
+        prior_std: tuple[float, ...] = (),
+        anchor: str = "",
+        error: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.channels, self.anchor, self.error = tuple(channels), anchor, tuple(error)
+        count = len(self.channels)
+        self.prior_mean, self.prior_std = tuple(prior_mean) or (0.4,) * count, tuple(prior_std) or (0.3,) * count
+        if not len(self.prior_mean) == len(self.prior_std) == count:
+            raise SettingError(f"{count} channels, but {len(self.prior_mean)} means and {len(self.prior_std)} deviations.")
+        self.conditions = 1 + count * (FLAGS + 2 + LOOK) + KINDS + 4
+        self.net = UNet(5 * count + AROUND, count, self.conditions, tuple(widths), blocks, embedding=96)
+        self.keep = nn.Linear(self.conditions, count)
+        self.step = nn.Linear(self.conditions, count)
+        for layer in (self.keep, self.step):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, -2.0)
+
+    def forward(
+        self, state: Tensor, around: Tensor, condition: Tensor, gradient: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Denoise.
+
+        Args:
+            state: `(batch, channel, y, x)`, `(1 - t) noise + t u`; zero in channels that are not drawn.
+            around: `(batch, 4 * channel + 3, y, x)`: anchors, hints, the anchors of the slices below and above, position,
+                support.
+            condition: `(batch, conditions)`.
+            gradient: maps a u to the gradient of the data's misfit, in units of the level; None where the anchor says it all.
+        """
+        kept = torch.sigmoid(self.keep(condition))[..., None, None]
+        clean: Tensor = kept * state + self.net(torch.cat([state, around], 1), condition)
+        if gradient is None:
+            return clean
+        return clean - torch.sigmoid(self.step(condition))[..., None, None] * gradient(clean)
