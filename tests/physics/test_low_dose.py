@@ -116,7 +116,7 @@ def test_surrogate_has_the_variance_map_of_the_fan_beam_within_10_percent(dose: 
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_surrogate_has_the_spectrum_of_the_fan_beam_within_15_percent_in_each_direction(axis: int) -> None:
+def test_surrogate_has_the_spectrum_of_the_fan_beam_within_10_percent_in_each_direction(axis: int) -> None:
     """The two axes differ: rays along the flat body are attenuated more, so noise is streaked along it."""
     taper = np.hanning(34)[1:-1]
     spectra = []
@@ -124,8 +124,8 @@ def test_surrogate_has_the_spectrum_of_the_fan_beam_within_15_percent_in_each_di
         centre = noises(kind, 0.25)[:, 32:64, 24:56] * taper[:, None] * taper
         power = (np.abs(np.fft.fft2(centre)) ** 2).mean(0)
         wedge = power[2:15, :3] if axis == 0 else power[:3, 2:15].T
-        spectra.append(wedge[:12].reshape(4, 3, 3).mean((1, 2)))
-    np.testing.assert_allclose(spectra[0] / spectra[1], 1, atol=0.15)
+        spectra.append(wedge[:12].reshape(2, 6, 3).mean((1, 2)))
+    np.testing.assert_allclose(spectra[0] / spectra[1], 1, atol=0.1)
 
 
 def test_noise_is_streaked_along_the_longer_way_through_the_body() -> None:
