@@ -59,9 +59,14 @@ def cohort_slab(cohort: Population, index: int, names: tuple[str, ...], gap: flo
 
 
 def normalized(image: Array, name: str) -> Array:
-    """Scale an image of any shape as networks see it: MR and PET to the 99th percentile of the foreground, CT to 1000 HU."""
+    """Scale an image of any shape as networks see it: MR and PET to the 99th percentile of the foreground, CT to 1000 HU.
+
+    An image of nothing stays nothing.
+    """
     if name == "CT":
         return np.asarray(np.clip(image, -1024, 3071) / 1000, np.float32)
+    if not image.max() > 0:
+        return np.zeros(image.shape, np.float32)
     return np.asarray(np.clip(image / scale_of(image), 0, 2.0), np.float32)
 
 

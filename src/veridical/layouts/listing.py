@@ -16,9 +16,12 @@ DATA = frozenset(
     {".nii", ".mha", ".mhd", ".img", ".npy", ".npz", ".h5", ".hdf5", ".mrd", ".mat", ".dcm", ".ima", ".dicom", ".cfl"}
 )
 """Suffixes of files that hold images or raw data."""
-PARTNER = {".img": ".hdr", ".mhd": ".raw", ".cfl": ".hdr"}
-"""Suffix of the file that belongs beside one, as its header or its voxels."""
-SPLIT = re.compile(r"(?:^|[_\-. ])(train|training|val|valid|validation|test|testing)(?:ing)?(?:[_-]?(?:data|set|batch))?(?=$|[_\-. \d])", re.I)
+SPLIT = re.compile(
+    r"(?:^|[_\-. ])(?:(?P<word>train|val|test)(?:ing|idation|id)?(?:[_-]?(?:data|set|batch))?(?=$|[_\-. \d])"
+    r"|(?:images|labels)(?P<short>Tr|Ts)$)",
+    re.I,
+)
+"""A folder of one split: `training`, `multicoil_val`, `ValidationData`, `imagesTs`."""
 MOST = 5_000_000
 
 
@@ -91,9 +94,8 @@ class Listing:
     def _holds_data(self, name: str) -> bool:
         suffix = suffix_of(name)
         if suffix in DATA:
-            return suffix != ".img" or f"{name[:-4]}.hdr" in self.files or self.files[name] > 0
-        plain = not suffix or suffix[1:].isdigit()
-        return plain and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
+            return True
+        return (not suffix or suffix[1:].isdigit()) and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
 
 
 def suffix_of(name: str) -> str:
@@ -111,7 +113,7 @@ def split_of(name: str) -> str:
     for part in PurePosixPath(name).parent.parts:
         found = SPLIT.search(part)
         if found:
-            return {"tr": "train", "va": "val", "te": "test"}[found[1][:2].lower()]
+            return {"tr": "train", "va": "val"}.get((found["word"] or found["short"])[:2].lower(), "test")
     return ""
 
 

@@ -120,9 +120,11 @@ class ImageCourse(Course[Batch]):
 
 
 def unnamed(slab: Slab, rng: np.random.Generator) -> Slab:
-    """Return one channel of a slab under a random contrast, called `other`."""
+    """Return one channel of a slab under a random contrast, called `other`; the slab itself where that hides it."""
     image = slab.images[int(rng.integers(len(slab.names)))]
     flat, _ = recolour(image.reshape(-1, image.shape[-1]), "other", rng)
+    if not float(flat.max()) > 0.05:
+        return slab
     curved = normalized(flat.numpy().reshape(1, *image.shape), "other")
     return replace(slab, images=curved, names=("other",))
 
