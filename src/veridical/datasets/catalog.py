@@ -22,12 +22,10 @@ REVIEW = "Awesome-Generative-AI-in-Medical-Imaging, list of public data sets, CC
 """What `source = "review"` and `"review"` under `verified` stand for."""
 
 MODALITIES = frozenset(
-    "MR CT PET SPECT X-ray mammography ultrasound pathology microscopy fundus OCT dermoscopy endoscopy photograph "
-    "k-space sinogram dose text genomics clinical".split()
+    ["MR", "CT", "PET", "SPECT", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy", "endoscopy", "photograph", "k-space", "sinogram", "dose", "text", "genomics", "clinical"]
 )
 ANATOMIES = frozenset(
-    "whole-body brain head-and-neck eye teeth chest lung breast heart vessels abdomen liver kidney pancreas colon prostate "
-    "pelvis fetus spine knee wrist musculoskeletal skin".split()
+    ["whole-body", "brain", "head-and-neck", "eye", "teeth", "chest", "lung", "breast", "heart", "vessels", "abdomen", "liver", "kidney", "pancreas", "colon", "prostate", "pelvis", "fetus", "spine", "knee", "wrist", "musculoskeletal", "skin"]
 )
 JOBS = {
     "reconstruction": "reconstruct",
@@ -51,9 +49,7 @@ JOBS = {
 ACCESS = ("open", "registration", "agreement", "challenge", "commercial")
 """Anyone; an account; a signed agreement or an approved application; entrants of a challenge; for money."""
 LICENCES = frozenset(
-    "CC0-1.0 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-3.0 CC-BY-NC-4.0 CC-BY-ND-4.0 CC-BY-NC-ND-4.0 "
-    "CC-BY-NC-SA-3.0 CC-BY-NC-SA-4.0 MIT BSD-3-Clause Apache-2.0 AFL-3.0 GPL-3.0 PDDL-1.0 ODC-By-1.0 ODbL-1.0 "
-    "PhysioNet-Credentialed PhysioNet-Restricted own-terms own-terms-noncommercial mixed".split()
+    ["CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0", "AFL-3.0", "GPL-3.0", "PDDL-1.0", "ODC-By-1.0", "ODbL-1.0", "PhysioNet-Credentialed", "PhysioNet-Restricted", "own-terms", "own-terms-noncommercial", "mixed"]
 )
 """SPDX names; PhysioNet's two; the owner's own terms; or several, one a part."""
 SYNONYMS = {

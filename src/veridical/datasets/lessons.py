@@ -6,6 +6,7 @@ thick slices, bias fields and ghosts, another site's look, and, one time in ten,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,12 +33,14 @@ from veridical.models.known import (
 from veridical.nets.joint import JointNet
 from veridical.physics.fourier import fft, ifft
 
-NOTHING_KNOWN = 0.1
-RELOOKED = 0.08
-COMPLETED = 0.5
+JOBS = {"complete": 0.5, "enhance": 0.32, "harmonize": 0.08, "nothing": 0.1}
+"""How often each job is rehearsed; `nothing`, where nothing is known, makes the network the prior."""
 STRIPPED = 0.35
 NEIGHBOURS = 0.6
-SIDE = 0.3
+BESIDE = 0.3
+"""How often another channel is shown whole beside the one that is enhanced."""
+POOR = 0.12
+"""How often a channel that others are completed from is degraded itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ class Lesson:
     truth: Tensor
 
 
-def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator) -> Lesson:
+def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs: Mapping[str, float] = JOBS) -> Lesson:
     """Draw a lesson from a slab.
 
     Args:
@@ -56,12 +59,13 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator) -> Le
         net: whose channels, and whose means and deviations of what is not known, the lesson is for.
         size: of the patch `(size, size)` that is cut.
         rng: everything random comes from it.
+        jobs: job -> how often; a slab of one channel has nothing to complete and is enhanced instead.
     """
     images, count = patch(slab, size, rng), len(net.channels)
     body = torch.stack([foreground(i[1], n) for i, n in zip(images, slab.names, strict=True)]).amax(0)
     known = nothing(count, body)
     truth = torch.zeros(1, count, size, size)
-    measured, asked, degraded, relooked = _roles(len(images), rng)
+    measured, asked, degraded, relooked = _roles(len(images), jobs, rng)
     places = [net.channels.index(name) for name in slab.names]
     for place, k in enumerate(places):
         around = images[place, [1, 0, 2]]
@@ -89,24 +93,23 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator) -> Le
     return Lesson(known, truth)
 
 
-def _roles(count: int, rng: np.random.Generator) -> tuple[set[int], set[int], set[int], set[int]]:
+def _roles(count: int, jobs: Mapping[str, float], rng: np.random.Generator) -> tuple[set[int], set[int], set[int], set[int]]:
     """Return which channels of a slab are measured, missing, degraded and relooked; the rest is left out of the state."""
     order = [int(i) for i in rng.permutation(count)]
-    draw = rng.random()
-    if draw < NOTHING_KNOWN:
+    weights = np.array([jobs[job] for job in sorted(jobs)])
+    job = sorted(jobs)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    if job == "nothing":
         return set(), set(order[: int(rng.integers(1, count + 1))]), set(), set()
-    if draw < NOTHING_KNOWN + RELOOKED:
-        beside = {i for i in order[1:] if rng.random() < SIDE}
-        return beside, set(), set(), {order[0]}
-    if count > 1 and draw < NOTHING_KNOWN + RELOOKED + COMPLETED:
+    if job == "harmonize":
+        return {i for i in order[1:] if rng.random() < BESIDE}, set(), set(), {order[0]}
+    if job == "complete" and count > 1:
         shown = int(rng.integers(1, count))
         rest = order[shown:]
         asked = set(rest if rng.random() < 0.5 else rest[: int(rng.integers(1, len(rest) + 1))])
-        poor = {i for i in order[:shown] if rng.random() < 0.12}
+        poor = {i for i in order[:shown] if rng.random() < POOR}
         return set(order[:shown]) - poor, asked, poor, set()
     poor = {order[0]} if rng.random() < 0.75 else {i for i in order if rng.random() < 0.6} | {order[0]}
-    beside = {i for i in order if i not in poor and rng.random() < SIDE}
-    return beside, set(), poor, set()
+    return {i for i in order if i not in poor and rng.random() < BESIDE}, set(), poor, set()
 
 
 def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:

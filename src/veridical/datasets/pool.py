@@ -21,6 +21,8 @@ LICENCES = {
     "openms": "CC BY (Lesjak et al. 2016)",
     "ixi": "CC BY-SA 3.0",
     "sarcoma": "CC BY 3.0",
+    "sarcoma-mr": "CC BY 3.0",
+    "lgg": "TCIA TCGA-LGG, masks non-commercial: weights trained on it are for benchmarks and do not ship",
 }
 CONTRASTS = {"T1W": "T1w", "T2W": "T2w", "FLAIR": "FLAIR"}
 

@@ -20,12 +20,15 @@ from veridical.datasets.cohort_b import CohortB
 from veridical.datasets.examination import Examination, examine
 from veridical.models import weights
 from veridical.models.prepared_scan import prepare
+from veridical.models.unrolled import Unrolled
 from veridical.task import Progress, silent
 from veridical.tasks import slicewise
 from veridical.tasks.enhance import Enhance
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array
-from veridical.workflow.train import Data, Source, write_text
+from veridical.workflow.course import Data
+from veridical.workflow.scan_course import ScanCourse
+from veridical.workflow.train import write_text
 
 LEVEL = 0.9
 FLOOR = 0.003
@@ -88,7 +91,7 @@ def degrade(truth: Array, job: str, seed: int) -> tuple[Array, float]:
     return np.hypot(clean + noise[0], noise[1]).astype(np.float32), sigma
 
 
-def fit_scope(source: Source, count: int, progress: Progress = silent) -> Scope:
+def fit_scope(source: ScanCourse, count: int, progress: Progress = silent) -> Scope:
     """Fit the scope of `reconstruct` on the descriptors of scans drawn as in training, but not trained on."""
     rows: list[list[float]] = []
     names: tuple[str, ...] = ()
@@ -147,8 +150,8 @@ def _known_scope(card: Mapping[str, Any]) -> dict[str, Any] | None:
     return anchor.get("scope") if anchor["data"] == card["data"] else None
 
 
-def _source(card: Mapping[str, Any]) -> Source:
-    return Source(Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
+def _source(card: Mapping[str, Any]) -> ScanCourse:
+    return ScanCourse(Unrolled, Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
 
 
 def _case(solved: slicewise.Solved, truth: Array, exam: Examination) -> Case:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.datasets.cohort import Cohort
+from veridical.datasets.lessons import JOBS
 from veridical.errors import SettingError, nearest
 
 VALIDATION_COHORT = 1_000_000
@@ -30,6 +31,8 @@ class Data:
     """Patches a step; models of images only."""
     patch: int = 96
     """Side of a patch in pixels; models of images only."""
+    jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
+    """Job -> how often it is rehearsed: complete, enhance, harmonize, nothing; models of images only."""
     scans: float = 0.0
     """Share of the steps in which a rehearsed raw scan is learned from too; models of images anchored in raw data only."""
 
@@ -38,6 +41,12 @@ class Data:
             raise SettingError(
                 f"batch = {self.batch}, patch = {self.patch}, scans = {self.scans}; expected at least 1, at least 16, 0 to 1."
             )
+
+        for job, share in self.jobs.items():
+            if job not in JOBS or share < 0:
+                raise SettingError(f"The recipe rehearses {job!r} with share {share}. {nearest(job, JOBS)}")
+        if not sum(self.jobs.values()) > 0:
+            raise SettingError("The recipe's jobs have no share above 0; for instance jobs = { complete = 1.0 }.")
 
     def real(self, known: Collection[str]) -> list[str]:
         """Return the sources beside the cohort, sorted; unknown ones and weights of 0 or less are refused."""

@@ -236,7 +236,7 @@ class Run:
         card = {
             "model": self.plan.model,
             "net": dict(self.plan.net),
-            "data": {"sources": dict(self.plan.data.sources), "held_out": list(self.plan.data.held_out)},
+            "data": asdict(self.plan.data),
             "licences": {name: pool.LICENCES[name] for name in self.plan.data.sources},
             "limits": LIMITS,
             "training": asdict(self.plan.training),
