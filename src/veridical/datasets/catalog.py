@@ -6,6 +6,7 @@ where it was checked; what is not known is absent and never guessed. Nothing is 
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,14 +19,15 @@ from typing import Any
 from veridical.errors import SettingError, nearest
 
 FOLDER = Path(__file__).parent / "catalog"
-REVIEW = "Awesome-Generative-AI-in-Medical-Imaging, list of public data sets, CC BY 4.0"
-"""What `source = "review"` and `"review"` under `verified` stand for."""
-
+SOURCES = "_sources"
+"""File of that folder that says what the short names under `source` and `verified` stand for."""
 MODALITIES = frozenset(
-    ["MR", "CT", "PET", "SPECT", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy", "endoscopy", "photograph", "k-space", "sinogram", "dose", "text", "genomics", "clinical"]
+    {"MR", "CT", "PET", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy"}
+    | {"endoscopy", "photograph", "k-space", "sinogram", "dose", "text", "genomics", "clinical"}
 )
 ANATOMIES = frozenset(
-    ["whole-body", "brain", "head-and-neck", "eye", "teeth", "chest", "lung", "breast", "heart", "vessels", "abdomen", "liver", "kidney", "pancreas", "colon", "prostate", "pelvis", "fetus", "spine", "knee", "wrist", "musculoskeletal", "skin"]
+    {"whole-body", "brain", "head-and-neck", "eye", "teeth", "chest", "lung", "breast", "heart", "vessels", "abdomen", "liver"}
+    | {"kidney", "pancreas", "colon", "prostate", "pelvis", "fetus", "spine", "knee", "wrist", "musculoskeletal", "skin"}
 )
 JOBS = {
     "reconstruction": "reconstruct",
@@ -49,9 +51,11 @@ JOBS = {
 ACCESS = ("open", "registration", "agreement", "challenge", "commercial")
 """Anyone; an account; a signed agreement or an approved application; entrants of a challenge; for money."""
 LICENCES = frozenset(
-    ["CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0", "MIT", "BSD-3-Clause", "Apache-2.0", "AFL-3.0", "GPL-3.0", "PDDL-1.0", "ODC-By-1.0", "ODbL-1.0", "PhysioNet-Credentialed", "PhysioNet-Restricted", "own-terms", "own-terms-noncommercial", "mixed"]
+    {"CC-BY", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-SA"}
+    | {"CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "CC0-1.0", "PDDL-1.0", "ODbL-1.0", "MIT"}
+    | {"Apache-2.0", "PhysioNet-Credentialed", "PhysioNet-Restricted", "own-terms", "own-terms-noncommercial", "mixed"}
 )
-"""SPDX names; PhysioNet's two; the owner's own terms; or several, one a part."""
+"""SPDX names, without the version where the set gives none; PhysioNet's two; the owner's own terms; or several, one a part."""
 SYNONYMS = {
     "mri": "mr",
     "mris": "mr",
@@ -69,9 +73,9 @@ SYNONYMS = {
     "kspace": "k-space",
     "raw": "k-space sinogram",
     "thorax": "chest",
-    "stroke": "stroke",
 }
 """Word of a search -> the words an entry may use for it."""
+FILLERS = frozenset({"a", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
 WEIGHTS = {"name": 8, "aliases": 8, "modality": 4, "anatomy": 4, "tasks": 3, "layout": 3, "licence": 2, "access": 2}
 """What a match in a field counts in a search; 1 in the fields not named."""
 
@@ -124,6 +128,7 @@ class Dataset:
 KEYS = {one.name for one in fields(Dataset)} - {"name"}
 NEEDED = ("modality", "anatomy", "url", "source")
 LISTS = ("modality", "anatomy", "tasks", "aliases")
+TYPES = dict.fromkeys(LISTS, "a list of words") | {"anchors": "an array of tables", "verified": "a table of strings"}
 WORDS = {"modality": MODALITIES, "anatomy": ANATOMIES, "tasks": JOBS, "licence": LICENCES, "access": ACCESS}
 """Field -> the words it may hold."""
 
@@ -142,15 +147,12 @@ def load(folder: Path = FOLDER) -> dict[str, Dataset]:
 
 @cache
 def _load(folder: Path) -> Mapping[str, Dataset]:
+    sources = _read(folder / f"{SOURCES}.toml") if (folder / f"{SOURCES}.toml").exists() else {}
     found: dict[str, Dataset] = {}
     taken: dict[str, str] = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise SettingError(f"{path} is no TOML: {error}. Mend that line.") from error
-        for name, table in tables.items():
-            entry = parse(name, table)
+    for path in sorted(folder.glob("[a-z]*.toml")):
+        for name, table in _read(path).items():
+            entry = parse(name, table, sources)
             for word in (entry.name, *entry.aliases):
                 if key(word) in taken:
                     raise SettingError(f"Two entries are called {word!r}: {taken[key(word)]} and {name}. Rename one of them.")
@@ -159,8 +161,24 @@ def _load(folder: Path) -> Mapping[str, Dataset]:
     return MappingProxyType({name: found[name] for name in sorted(found, key=str.lower)})
 
 
-def parse(name: str, table: Any) -> Dataset:
-    """Return the entry of one TOML table, or refuse it with what is wrong."""
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path} is no TOML: {error}. Mend that line.") from error
+
+
+def parse(name: str, table: Any, sources: Mapping[str, str] = MappingProxyType({})) -> Dataset:
+    """Return the entry of one TOML table, or refuse it with what is wrong.
+
+    Args:
+        name: of the data set.
+        table: its keys are the fields of a `Dataset`.
+        sources: short name under `source` or `verified` -> what it stands for.
+
+    Raises:
+        SettingError: a key, word or short name is unknown, a needed key is missing, or a value is of the wrong type.
+    """
     if not isinstance(table, dict):
         raise SettingError(f"{name} is {table!r}; expected a table: [{name!r}] and its keys below.")
     _known(f"{name} has a key", table, KEYS)
@@ -170,26 +188,31 @@ def parse(name: str, table: Any) -> Dataset:
         _typed(name, one, value)
     if not re.fullmatch(r"https?://[\w.-]+\.[a-z]{2,}(:\d+)?(/\S*)?", table["url"]):
         raise SettingError(f"The url of {name} is {table['url']!r}; expected one that begins with https:// and has no blanks.")
-    _known(f"{name}, verified: a field", table.get("verified", {}), KEYS)
-    anchors = tuple(_anchor(name, one) for one in table.get("anchors", ()))
-    plain = {one: tuple(value) if one in LISTS else value for one, value in table.items()}
-    verified = {one: REVIEW if at == "review" else at for one, at in table.get("verified", {}).items()}
-    source = REVIEW if table["source"] == "review" else table["source"]
-    return Dataset(name, **{**plain, "anchors": anchors, "source": source, "verified": MappingProxyType(verified)})
+    verified = table.get("verified", {})
+    _known(f"{name} has verified a field", verified, table.keys() - {"verified", "source"})
+    short = {at for at in (table["source"], *verified.values()) if not re.search(r"[ :/]", at)}
+    _known(f"{name} names a source", short, sources)
+    lists = {one: tuple(table[one]) for one in LISTS if one in table}
+    made = {
+        "anchors": tuple(_anchor(name, one) for one in table.get("anchors", ())),
+        "source": sources.get(table["source"], table["source"]),
+        "verified": MappingProxyType({one: sources.get(at, at) for one, at in verified.items()}),
+    }
+    return Dataset(name, **{**table, **lists, **made})
 
 
 def _typed(name: str, one: str, value: Any) -> None:
     """Refuse a value of the wrong type, or a word that is not in the vocabulary of its field."""
-    if one in ("anchors", "verified"):
-        expected = list if one == "anchors" else dict
-        if not isinstance(value, expected):
-            raise SettingError(f"{one} of {name} is {value!r}; expected a TOML {'array' if one == 'anchors' else 'table'}.")
-        return
-    words = value if isinstance(value, list) else [value]
-    if isinstance(value, list) != (one in LISTS) or not all(isinstance(word, str) and word for word in words):
-        raise SettingError(f"{one} of {name} is {value!r}; expected {'a list of words' if one in LISTS else 'one string'}.")
+    if one == "anchors":
+        right, words = isinstance(value, list), []
+    elif one == "verified":
+        right, words = isinstance(value, dict), [*value.values()] if isinstance(value, dict) else []
+    else:
+        right, words = isinstance(value, list) == (one in LISTS), value if isinstance(value, list) else [value]
+    if not right or not all(isinstance(word, str) and word for word in words):
+        raise SettingError(f"{one} of {name} is {value!r}; expected {TYPES.get(one, 'one string')}.")
     if one in WORDS:
-        _known(f"{one} of {name}: a word", words, WORDS[one])
+        _known(f"{one} of {name} has a word", words, WORDS[one])
 
 
 def _anchor(name: str, table: Any) -> Anchor:
@@ -218,9 +241,10 @@ def get(name: str) -> Dataset:
     names = {key(word): entry for entry in entries.values() for word in (entry.name, *entry.aliases)}
     if key(name) in names:
         return names[key(name)]
-    close = nearest(name, [word for entry in entries.values() for word in (entry.name, *entry.aliases)]).split("Known:")[0]
+    close = difflib.get_close_matches(key(name), names, n=1)
+    hint = f"Did you mean {names[close[0]].name!r}? " if close else ""
     raise SettingError(
-        f"The catalog has no data set {name!r}. {close}veridical datasets search WORDS looks in all fields; "
+        f"The catalog has no data set {name!r}. {hint}veridical datasets search WORDS looks in all fields; "
         f"veridical datasets list shows all {len(entries)}."
     )
 
@@ -254,7 +278,7 @@ def search(words: str) -> list[Dataset]:
     Raises:
         SettingError: no entry holds any of them; the nearest words that entries do hold are named.
     """
-    asked = [word for word in re.split(r"[\s,;]+", words.lower()) if word]
+    asked = [word for word in re.split(r"[\s,;]+", words.lower()) if word and word not in FILLERS]
     scored = []
     for entry in load().values():
         points = [_points(entry, word) for word in asked]
@@ -262,7 +286,8 @@ def search(words: str) -> list[Dataset]:
     most = max((hits for hits, _, _ in scored), default=0)
     if not most:
         spoken = {name for entry in load().values() for name in (entry.name, *entry.aliases, *entry.modality, *entry.anatomy)}
-        hint = nearest(words, spoken).split("Known:")[0] or "Try a modality, an organ, a task or part of a name. "
+        close = difflib.get_close_matches(words.lower(), {name.lower() for name in spoken}, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else "Try a modality, an organ, a task or part of a name. "
         raise SettingError(f"No data set holds {words!r}. {hint}veridical datasets list shows all {len(scored)}.")
     best = [(points, entry) for hits, points, entry in scored if hits == most]
     return [entry for _, entry in sorted(best, key=lambda one: (-one[0], one[1].name.lower()))]
