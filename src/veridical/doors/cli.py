@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group
 
 import veridical
 from veridical import registry
-from veridical.doors import commands
+from veridical.doors import commands, datasets
 from veridical.errors import VeridicalError
 
 TASKS = Group("Tasks", sort_key=0)
@@ -52,6 +52,7 @@ def build() -> App:
     for name, summary in JUDGING.items():
         app.command(f"veridical.doors.judge:{name}", name=name, help=summary, group=JUDGES)
     app.command("veridical.workflow.phantom:phantom", name="phantom", help="Scan a digital patient, to have a scan to try.")
+    app.command(datasets.app)
     return app
 
 
