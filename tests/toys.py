@@ -17,7 +17,7 @@ from torch import Tensor
 
 from veridical.audit.interval import Calibration
 from veridical.datasets.examination import Examination
-from veridical.models import brain_prior, unrolled
+from veridical.models import joint_prior, unrolled
 from veridical.models import weights as shipped_weights
 from veridical.models.prepared_scan import Scan
 from veridical.physics import masks
@@ -29,6 +29,7 @@ from veridical.workflow.train import train
 
 SIZE = (48, 40)
 SIGMA = 0.005
+CHANNELS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
 
 
 def picture(size: tuple[int, int] = SIZE) -> Tensor:
@@ -84,10 +85,13 @@ def magnitude(size: tuple[int, int] = SIZE) -> Array:
 
 def recipe(path: Path, model: str, **training: int | float | str) -> Path:
     """Write a recipe that trains a very small net on the cohort alone, and return its path."""
-    net = "cascades = 2" if model == "unrolled" else f'anchor = "{weights("unrolled")}"'
+    net, data = "cascades = 2", ""
+    if model != "unrolled":
+        net = f'channels = {json.dumps(CHANNELS)}\nanchor = "{weights("unrolled")}"'
+        data = "[data]\nbatch = 2\npatch = 32\nscans = 1.0"
     settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": '"cpu"'} | training
     lines = [f"{key} = {value}" for key, value in settings.items()]
-    text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', "[training]", *lines, ""]
+    text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', data, "[training]", *lines, ""]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(text), encoding="utf-8")
     return path
@@ -122,7 +126,7 @@ def shipped() -> Iterator[Path]:
         for suffix in (".safetensors", ".json"):
             (folder / name).with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
     shipped_weights.FOLDER = folder
-    kept = (unrolled._net, brain_prior._net, shipped_weights.fingerprint)
+    kept = (unrolled._net, joint_prior._net, shipped_weights.fingerprint)
     for memory in kept:
         memory.cache_clear()
     try:

@@ -1,8 +1,6 @@
-"""Laws of the brain prior: seeded draws that do not see each other, a prior that does not see the data, a training loss."""
+"""Laws of the brain prior: seeded draws that do not see each other, channels that keep their role, a training loss."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import pytest
 import torch
@@ -10,7 +8,10 @@ import torch
 import toys
 from veridical.errors import SettingError
 from veridical.models.brain_prior import BrainPrior
+from veridical.models.known import ABSENT, MEASURED, Known, ask, nothing
 from veridical.models.prepared_scan import Scan
+from veridical.models.scan_known import known_scan
+from veridical.nets.joint import JointNet
 
 
 def model(steps: int = 4) -> BrainPrior:
@@ -34,16 +35,29 @@ def test_the_number_of_draws_does_not_change_the_first_ones() -> None:
     torch.testing.assert_close(many[:2], few, atol=1e-5, rtol=0)
 
 
+def blank(channels: int = 6) -> Known:
+    """A slice of which only the object's place is known and every channel is asked for."""
+    known = nothing(channels, torch.ones(toys.SIZE))
+    for channel in range(channels):
+        ask(known, channel, 0.4, 0.3)
+    return known
+
+
 def test_draws_spread_less_than_the_prior_alone() -> None:
-    posterior, prior = model().solve(scan(), 6, 0, "T1w"), model().imagine(scan(), 6, 0, "T1w")
+    posterior, prior = model().solve(scan(), 6, 0, "T1w")[:, 0].abs(), model().complete(blank(), 6, 0)[0, :, 0]
     assert float(posterior.std(0).mean()) < 0.5 * float(prior.std(0).mean())
 
 
-def test_the_prior_knows_nothing_of_the_data() -> None:
-    plain = scan()
-    other = dataclasses.replace(plain, kspace=2 * plain.kspace, start=0 * plain.start, sigma=7 * plain.sigma)
-    assert torch.equal(model().imagine(plain, 2, 0, "T1w"), model().imagine(other, 2, 0, "T1w"))
-    assert not torch.equal(model().solve(plain, 2, 0, "T1w"), model().solve(other, 2, 0, "T1w"))
+def test_measured_channels_stay_as_they_are_and_absent_ones_stay_empty() -> None:
+    known = blank()
+    known.status[0, 1], known.status[0, 2] = MEASURED, ABSENT
+    known.anchor[0, 1], known.anchor[0, 2] = toys.picture().abs(), 0
+    known.level[0, 1] = known.level[0, 2] = 0
+    draws = model().complete(known, 2, 0)
+    assert draws.shape == (1, 2, 6, *toys.SIZE)
+    assert torch.equal(draws[0, :, 1], known.anchor[:, 1].expand(2, -1, -1))
+    assert not draws[0, :, 2].any()
+    assert not torch.equal(draws[0, 0, 0], draws[0, 1, 0])
 
 
 def test_an_unknown_contrast_is_taken_as_other() -> None:
@@ -65,11 +79,13 @@ def test_one_step_is_the_prediction_for_pure_noise() -> None:
 
 
 def test_the_training_loss_follows_its_generator_and_has_a_gradient() -> None:
-    net, of = BrainPrior.build({"widths": [4, 6], "anchor": str(toys.weights("unrolled"))}), scan()
-    truth = of.operator.combine(toys.sensitivities() * toys.picture()) / of.scale
+    net, of = BrainPrior.build({"channels": toys.CHANNELS, "widths": [4, 6], "anchor": str(toys.weights("unrolled"))}), scan()
+    assert isinstance(net, JointNet)
+    found = known_scan(net, of, "T1w")
+    truth = found.truth(of.operator.combine(toys.sensitivities() * toys.picture()) / of.scale)
 
     def loss(seed: int) -> torch.Tensor:
-        return BrainPrior.objective(net, of, truth, "T1w", torch.Generator().manual_seed(seed))
+        return BrainPrior.lesson_loss(net, found.known, truth, torch.Generator().manual_seed(seed))
 
     values = [float(loss(seed).detach()) for seed in range(12)]
     assert all(value > 0 for value in values)
@@ -88,4 +104,4 @@ def test_numbers_of_steps_out_of_range_are_refused() -> None:
 
 def test_an_unknown_setting_of_the_net_is_refused_with_the_nearest() -> None:
     with pytest.raises(SettingError, match="'anchor'"):
-        BrainPrior.build({"ancor": "unrolled"})
+        BrainPrior.build({"channels": toys.CHANNELS, "ancor": "unrolled"})

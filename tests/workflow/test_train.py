@@ -13,15 +13,20 @@ import torch
 from safetensors.torch import load_file
 
 import toys
+from veridical import registry
 from veridical.datasets import pool
 from veridical.datasets.cohort import Cohort
 from veridical.datasets.cohort_b import CohortB
 from veridical.datasets.mri_rehearsal import Rehearsal
+from veridical.datasets.slabs import LOADERS
 from veridical.errors import FormatError, SettingError
+from veridical.models.base import ImageModel, Trainable
 from veridical.models.unrolled import Unrolled
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.workflow import train as training
-from veridical.workflow.train import Data, Recipe, Run, Source, Training, cut, rate, refuse_testing_only, train
+from veridical.workflow.course import Data, refuse_testing_only
+from veridical.workflow.scan_course import SOURCES, STRIP, ScanCourse, cut
+from veridical.workflow.train import Recipe, Run, Training, rate, train
 
 STEPS = 4
 FILES = {"checkpoint.safetensors", "log.jsonl", "toy.safetensors", "toy.json"}
@@ -53,6 +58,10 @@ def plan(folder: Path) -> Path:
 def whole(plan: Path, folder: Path) -> Path:
     """An uninterrupted run: its folder."""
     return train(plan, folder / "whole").parent
+
+
+def course(data: Data, seed: int = 0, validation: bool = False) -> ScanCourse:
+    return ScanCourse(Unrolled, data, seed, validation)
 
 
 def same(one: Path, other: Path) -> bool:
@@ -125,7 +134,8 @@ def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None
     recipe = Recipe.read(plan)
     assert card["model"] == "unrolled"
     assert card["net"] == {"widths": [8, 8], "cascades": 2}
-    assert card["data"] == {"sources": {"cohort": 1.0}, "held_out": []}
+    assert card["data"]["sources"] == {"cohort": 1.0}
+    assert card["data"]["held_out"] == []
     assert Training(**card["training"]) == recipe.training
     assert card["validation"]["step"] == STEPS
     assert np.isfinite(card["validation"]["net_db"])
@@ -146,7 +156,7 @@ def test_the_second_simulator_never_trains() -> None:
     with pytest.raises(SettingError, match="CohortB is for testing only"):
         refuse_testing_only(CohortB(1))  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="cohort-b"):
-        Source(Data({"cohort-b": 1.0}), 0)
+        course(Data({"cohort-b": 1.0}))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_the_second_simulator_never_trains() -> None:
 )
 def test_unknown_sources_and_weights_that_are_none_are_refused(sources: dict[str, float], word: str) -> None:
     with pytest.raises(SettingError, match=word):
-        Source(Data(sources), 0)
+        course(Data(sources))
 
 
 MODEL = '[model]\nname = "unrolled"\n'
@@ -207,8 +217,9 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
 def test_the_shipped_recipes_are_read(recipe: Path) -> None:
     plan = Recipe.read(recipe)
-    assert plan.name == plan.model == recipe.stem
-    assert set(plan.data.sources) <= set(training.SOURCES)
+    assert plan.name == recipe.stem
+    assert issubclass(registry.get("model", plan.model), Trainable | ImageModel)
+    assert set(plan.data.sources) <= {*SOURCES, *LOADERS}
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> None:
@@ -225,11 +236,11 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> 
 
 @cache
 def drawn(seed: int, step: int, validation: bool = False) -> Rehearsal:
-    return Source(Data(), seed, validation).draw(step)[0]
+    return course(Data(), seed, validation).draw(step)[0]
 
 
 def test_step_and_seed_decide_the_scan() -> None:
-    again = Source(Data(), 3).draw(7)[0]
+    again = course(Data(), 3).draw(7)[0]
     assert torch.equal(drawn(3, 7).kspace, again.kspace)
     others = [drawn(3, 8), drawn(4, 7), drawn(3, 7, True)]
     assert all(other.kspace.shape != again.kspace.shape or not torch.equal(other.kspace, again.kspace) for other in others)
@@ -245,7 +256,7 @@ def test_real_sets_are_drawn_from_by_their_weight(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(pool, "load", load)
     data = Data({"cohort": 1.0, "ixi": 3.0}, ("IXI049",))
-    source, unseen = Source(data, 0), Source(data, 0, validation=True)
+    source, unseen = course(data), course(data, validation=True)
     assert asked == [("ixi", ("IXI049",), False), ("ixi", ("IXI049",), True)]
     assert source.names == ["cohort", "ixi"]
     np.testing.assert_allclose(source.weights, [0.25, 0.75])
@@ -258,18 +269,18 @@ def test_line_wise_scans_are_cut_into_strips_that_are_the_same_problem() -> None
     assert len(pieces) == 2
     full = CartesianMRI(found.mask, found.maps)
     for scan, truth, contrast in pieces:
-        assert truth.shape[-2:] == scan.kspace.shape[-2:] == (training.STRIP, found.mask.shape[1])
+        assert truth.shape[-2:] == scan.kspace.shape[-2:] == (STRIP, found.mask.shape[1])
         assert contrast == found.contrast
         row = next(
             r
-            for r in range(found.mask.shape[0] - training.STRIP + 1)
-            if torch.equal(found.maps[..., r : r + training.STRIP, :], scan.operator.maps)
+            for r in range(found.mask.shape[0] - STRIP + 1)
+            if torch.equal(found.maps[..., r : r + STRIP, :], scan.operator.maps)
         )
-        torch.testing.assert_close(truth * scan.scale, found.truth[..., row : row + training.STRIP, :])
+        torch.testing.assert_close(truth * scan.scale, found.truth[..., row : row + STRIP, :])
         misfit = scan.operator.forward(truth) - scan.kspace
         whole = Rehearsal(
             full.forward(found.truth) - found.kspace, found.mask, found.maps, found.truth, found.sigma, contrast
-        ).strip(row, training.STRIP)
+        ).strip(row, STRIP)
         torch.testing.assert_close(misfit * scan.scale, whole.kspace, atol=1e-4, rtol=0)
 
 
