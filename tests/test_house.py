@@ -23,6 +23,7 @@ LAYERS = {
     "physics": 1,
     "io": 1,
     "models": 2,
+    "layouts": 2,
     "metrics": 2,
     "features": 2,
     "audit": 2,

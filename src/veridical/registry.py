@@ -1,4 +1,4 @@
-"""What Veridical knows: tasks, models, metrics, feature extractors, audits, operators, readers, data sets; one file each.
+"""What Veridical knows: tasks, models, metrics, extractors, audits, operators, readers, data sets, layouts; one file each.
 
 A file is an entry of its folder when it defines a public class or function that has the file's name: `tasks/enhance.py`
 defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`. Listing reads the
@@ -27,6 +27,7 @@ FOLDERS = {
     "operator": "physics",
     "reader": "io",
     "dataset": "datasets",
+    "layout": "layouts",
 }
 
 

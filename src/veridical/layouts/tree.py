@@ -95,7 +95,9 @@ class Listing:
         suffix = suffix_of(name)
         if suffix in DATA:
             return True
-        return (not suffix or suffix[1:].isdigit()) and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
+        return (
+            (not suffix or suffix[1:].isdigit()) and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
+        )
 
 
 def suffix_of(name: str) -> str:

@@ -1,0 +1,203 @@
+"""DICOM as archives give it out: patient / study / series folders (TCIA: LIDC-IDRI, TCGA, ...), or one folder of one series.
+
+One folder is one series. What a series shows is its modality, for MR the contrast that its description names. A series of
+several slabs is offered slab by slab.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from veridical.layouts.base import Entry, Layout, Match
+from veridical.layouts.dicom_headers import Series, header_of, series_of
+from veridical.layouts.heads import Head
+from veridical.layouts.issues import Issue
+from veridical.layouts.sequence import MR, contradiction, described, words_of
+from veridical.layouts.tree import Listing, split_of, suffix_of
+
+NAMES = {"PT": "PET", "CR": "XR", "DX": "XR", "MG": "MG", "NM": "NM"}
+SUFFIXES = (".dcm", ".dicom", ".ima")
+TILT = 0.1
+COLLECTIONS = (
+    (r"LIDC-IDRI-\d{4}", "LIDC-IDRI"),
+    (r"STS_\d{3}", "Soft-tissue-Sarcoma"),
+    (r"TCGA-\w{2}-\w{4}", "TCGA (TCIA)"),
+    (r"[LCN]\d{3}", "LDCT-and-Projection-data"),
+    (r"ISPY2-\d+", "I-SPY2"),
+    (r"Breast_MRI_\d{3}", "Duke Breast Cancer MRI"),
+    (r"ACRIN-Contralateral-Breast-MR-\d+", "ACRIN-Contralateral-Breast-MR"),
+    (r"ProstateX-\d{4}", "PROSTATEx"),
+)
+"""What the ids of the patients look like -> the collection."""
+
+
+class DicomCollection(Layout):
+    """Every series by its modality or contrast, `CT.2` for a second one of a visit; objects that are no images are counted."""
+
+    title = "a DICOM collection"
+    specific = False
+
+    def recognise(self, listing: Listing) -> Match:
+        """Say so by the share of DICOM files alone: no header is read but that of one file."""
+        files = [file for file in listing.data if _is_dicom(file)]
+        share = len(files) / max(len(listing.data), 1)
+        first = next((header for file in files[:8] if (header := header_of(listing.root / file))), None)
+        sure = round(0.9 * share, 2) if first else 0.0
+        return Match(self.name, sure, f"{len(files)} of {len(listing.data)} data files are DICOM")
+
+    def entries(self, listing: Listing) -> list[Entry]:
+        """Return a series for each folder; the header of one file of each is read, of all where they are few."""
+        found: list[tuple[Entry, str]] = []
+        for folder, names in listing.folders.items():
+            files = tuple(file for file in names if _is_dicom(file))
+            if files:
+                found += _of_folder(listing, folder, files)
+        return _with_days(found)
+
+    def dataset(self, listing: Listing, entries: list[Entry]) -> str:
+        """Return the collection that the patients' ids belong to, where they are of a known kind."""
+        ids = {entry.patient for entry in entries}
+        for pattern, title in COLLECTIONS:
+            if ids and all(re.fullmatch(pattern, patient) for patient in ids):
+                return title
+        return self.title
+
+    def head(self, root: Path, entry: Entry) -> Head:
+        """Read the headers of all files of a series."""
+        if entry.kind == "object":
+            return Head(None)
+        series = series_of(root, entry.files)
+        patient = str(series.first.get("PatientID") or "")
+        return Head(series.geometry, slices=series.images, patient=patient, issues=tuple(_issues(series, entry)))
+
+    def refine(self, root: Path, entry: Entry) -> list[Entry]:
+        """Return the slabs of a series whose slices are not evenly spaced; slices that stand alone are left out."""
+        if entry.kind == "object" or "slices" in entry.options:
+            return [entry]
+        runs = series_of(root, entry.files).slabs
+        slabs = [run for run in runs if run[1] > run[0]]
+        if len(runs) < 2 or not slabs:
+            return [entry]
+        return [replace(entry, options={**entry.options, "slices": slab}) for slab in slabs]
+
+
+def _is_dicom(file: str) -> bool:
+    suffix = suffix_of(file)
+    return suffix in SUFFIXES or not suffix or suffix[1:].isdigit()
+
+
+def _of_folder(listing: Listing, folder: str, files: tuple[str, ...]) -> list[tuple[Entry, str]]:
+    """Return the image series of a folder and the objects in it, each with its study date."""
+    found: list[tuple[Entry, str]] = []
+    few = len(files) <= 8
+    image: dict[str, Any] | None = None
+    for file in files:
+        header = header_of(listing.root / file)
+        if header is None:
+            continue
+        if not header["Rows"]:
+            patient, name = _patient(listing, folder, header), str(header["Modality"] or "object")
+            found.append((Entry(patient, name, file, (file,), kind="object", split=split_of(file)), _date(header)))
+        elif image is None:
+            image = header
+        if image is not None and not few:
+            break
+    if image is not None or not found:
+        said = image or dict.fromkeys(("PatientID", "Modality", "SeriesDescription", "StudyDate"))
+        objects = {entry.path for entry, _ in found}
+        rest = tuple(file for file in files if file not in objects)
+        entry = Entry(
+            _patient(listing, folder, said), _name(said), folder, rest, split=split_of(f"{folder}/x"),
+            options={"contrast": _name(said)},
+        )  # fmt: skip
+        found.append((entry, _date(said)))
+    return found
+
+
+def _name(header: dict[str, Any]) -> str:
+    modality = str(header["Modality"] or "image")
+    if modality != "MR":
+        return NAMES.get(modality, modality)
+    known = described(str(header.get("SeriesDescription") or "")) or described(str(header.get("ProtocolName") or ""))
+    return known if known in MR else "MR"
+
+
+def _patient(listing: Listing, folder: str, header: dict[str, Any]) -> str:
+    """Return the id in the header; where it is empty or says only that it was removed, the first folder."""
+    said = str(header["PatientID"] or "").strip()
+    if said and not re.match(r"anon|removed|unknown|none", said, re.I):
+        return said
+    parts = PurePosixPath(folder).parts
+    return parts[0] if parts and parts[0] != "." else listing.root.resolve().name
+
+
+def _date(header: dict[str, Any]) -> str:
+    return str(header.get("StudyDate") or "")
+
+
+def _with_days(found: list[tuple[Entry, str]]) -> list[Entry]:
+    """Turn study dates into days since the first study of each patient; the dates themselves are dropped."""
+    days: dict[str, int] = {}
+    for _, text in found:
+        if re.fullmatch(r"\d{8}", text):
+            try:
+                days[text] = date(int(text[:4]), int(text[4:6]), int(text[6:])).toordinal()
+            except ValueError:
+                continue
+    first: dict[str, int] = {}
+    for entry, text in found:
+        if text in days:
+            first[entry.patient] = min(days[text], first.get(entry.patient, days[text]))
+    return [replace(entry, visit=float(days[text] - first[entry.patient])) if text in days else entry for entry, text in found]
+
+
+def _issues(series: Series, entry: Entry) -> list[Issue]:
+    """Say what is wrong with the headers of a series."""
+    found = [
+        Issue("unreadable", "error", file, "This is no DICOM file, or is damaged", next="Copy or download it again.")
+        for file in series.broken
+    ]
+
+    def add(code: str, level: Any, what: str, got: str = "", expected: str = "", then: str = "") -> None:
+        found.append(Issue(code, level, entry.path, what, got, expected, then))
+
+    if series.series > 1:
+        add("several_series", "error", "The folder holds several series", f"{series.series}", "one",
+            "Put each into a folder of its own; until then it cannot be read.")  # fmt: skip
+        return found
+    if series.repeated:
+        add("duplicate", "error", "Images of the series are there twice", f"{series.repeated} repeated instance UIDs", "none",
+            "Remove the copies.")  # fmt: skip
+    if series.sizes > 1:
+        add("grid", "error", "The images have several sizes", f"{series.sizes}", "one", "Move the odd ones away.")
+    if series.images and series.geometry is None:
+        add("grid", "error", "The images have no place, several orientations, or no distance", "",
+            "positions along one axis", "A localizer may be among them; move it away.")  # fmt: skip
+    if len(series.slabs) > 1:
+        add("uneven", "warn", "The slices are not evenly spaced", _in_words(series), "one distance",
+            "A slice is missing, or the series is made of slabs; each slab is read on its own.")  # fmt: skip
+    if series.tilt > TILT:
+        add("tilt", "note", "The gantry was tilted", f"{series.tilt:.1f} degrees", "",
+            "The grid is sheared; resample it before a method that needs right angles.")  # fmt: skip
+    words = " ".join(words_of(entry.path))
+    against = contradiction(entry.contrast, series.first) or contradiction(described(words) or "", series.first)
+    if against:
+        add("mislabelled", "error", "What the folder is called and the header contradict each other", against, "",
+            "Look at the images; rename the folder, or leave the series out.")  # fmt: skip
+    return found
+
+
+def _in_words(series: Series) -> str:
+    """Return `slices 1-14 every 4.00 mm, 15-28 every 7.00 mm`."""
+    said = []
+    for first, last in series.slabs[:4]:
+        said.append(f"{first}-{last} every {series.gaps[first - 1]:.2f} mm" if last > first else f"{first} alone")
+    more = len(series.slabs) - 4
+    counts = Counter(round(float(gap), 2) for gap in series.gaps)
+    odd = f"; {len(counts)} different distances" if more > 0 else ""
+    return "slices " + ", ".join(said) + (f" and {more} more runs" if more > 0 else "") + odd
