@@ -184,11 +184,11 @@ def degrade(images: Tensor, kind: str, support: Tensor, rng: np.random.Generator
     if kind == "thick":
         factor, axis = float(rng.uniform(1.5, 6.0)), -1 - int(rng.integers(2))
         thick = thicken(images, factor, axis, float(rng.random()))
-        return thick, blur_level(thick[0], factor, support)
+        return thick, 1.5 * blur_level(thick[0], factor, support)
     if kind == "bias":
         strength = float(rng.uniform(0.05, 0.5))
         field = smooth_field(images.shape[-2:], rng) * strength
-        return images * torch.exp(field), strength * 0.35
+        return images * torch.exp(field), strength * 0.6
     if kind == "ghosts":
         return ghosted(images, rng)
     return images, 0.0
@@ -278,5 +278,5 @@ def _relook(known: Known, k: int, images: Tensor, channels: int, rng: np.random.
     if rng.random() < 0.5:
         seen = cut_kspace(seen, (float(rng.uniform(0.5, 1.0)),) * 2)
     seen = magnitude_noise(seen, float(rng.uniform(0.002, 0.03)), rng)
-    known.status[0, k], known.anchor[0, k], known.level[0, k] = RELOOK, seen[0], 0.15
+    known.status[0, k], known.anchor[0, k], known.level[0, k] = RELOOK, seen[0], 0.08
     _flank(known, k, seen[1:], channels)

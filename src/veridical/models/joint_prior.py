@@ -27,7 +27,7 @@ AT_START = 0.25
 SHIFT = 0.5
 """Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
 CEILING = 0.05
-"""Limits the weight of late times: errors count `1 / ((1 - t)^2 + CEILING)`."""
+"""Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class JointPrior(ImageModel, ABC):
 
     @classmethod
     def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
-        """Squared error of the clean residual over the drawn channels, weighted as the error of the velocity (capped).
+        """Squared error of the clean residual over the drawn channels, relative to that of the best linear denoiser.
 
         Each slice has its own time; errors are relative to the size of the slice's residual.
         """
@@ -87,8 +87,9 @@ class JointPrior(ImageModel, ABC):
         error = (denoise(net, known, state, time) - residual).square()
         count = known.drawn.sum(1).clamp_min(1.0).flatten()
         size = residual.square().mean((2, 3)).sum(1) / count
-        per_slice = error.mean((2, 3)).sum(1) / count / size.clamp(0.1, 4.0)
-        return (per_slice / ((1 - time).square() + CEILING)).mean()
+        per_slice = error.mean((2, 3)).sum(1) / count / size.clamp_min(0.1)
+        linear = (1 - time).square() / (time.square() + (1 - time).square())
+        return (per_slice / (linear + CEILING)).mean()
 
     @classmethod
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:

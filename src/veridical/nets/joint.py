@@ -2,7 +2,8 @@
 
 x-prediction for rectified flow (Liu et al. 2022, arXiv 2209.03003), started at an anchor as in posterior-mean rectified flow
 (Ohayon et al. 2024, arXiv 2410.00418): channel k carries `u_k = (x_k - anchor_k) / level_k`, so that noise has the size of
-what is not known yet. What is known stands beside the state as further channels and as a condition vector.
+what is not known yet. Inputs and outputs are scaled to unit variance at every time (Karras et al. 2022, arXiv 2206.00364,
+section 5, for this path). What is known stands beside the state as further channels and as a condition vector.
 """
 
 from __future__ import annotations
@@ -57,11 +58,9 @@ class JointNet(nn.Module):
             raise SettingError(f"{count} channels, but {len(self.prior_mean)} means and {len(self.prior_std)} deviations.")
         self.conditions = 1 + count * (FLAGS + 2 + LOOK) + KINDS + 4
         self.net = UNet(5 * count + AROUND, count, self.conditions, tuple(widths), blocks, embedding=96)
-        self.keep = nn.Linear(self.conditions, count)
         self.step = nn.Linear(self.conditions, count)
-        for layer in (self.keep, self.step):
-            nn.init.zeros_(layer.weight)
-            nn.init.constant_(layer.bias, -2.0)
+        nn.init.zeros_(self.step.weight)
+        nn.init.constant_(self.step.bias, -2.0)
 
     def forward(
         self, state: Tensor, around: Tensor, condition: Tensor, gradient: Callable[[Tensor], Tensor] | None = None
@@ -72,11 +71,13 @@ class JointNet(nn.Module):
             state: `(batch, channel, y, x)`, `(1 - t) noise + t u`; zero in channels that are not drawn.
             around: `(batch, 4 * channel + 3, y, x)`: anchors, hints, the anchors of the slices below and above, position,
                 support.
-            condition: `(batch, conditions)`.
+            condition: `(batch, conditions)`; the first is the time.
             gradient: maps a u to the gradient of the data's misfit, in units of the level; None where the anchor says it all.
         """
-        kept = torch.sigmoid(self.keep(condition))[..., None, None]
-        clean: Tensor = kept * state + self.net(torch.cat([state, around], 1), condition)
+        time = condition[:, 0, None, None, None]
+        size = (time.square() + (1 - time).square()).sqrt()
+        found = self.net(torch.cat([state / size, around], 1), condition)
+        clean: Tensor = time / size.square() * state + (1 - time) / size * found
         if gradient is None:
             return clean
         return clean - torch.sigmoid(self.step(condition))[..., None, None] * gradient(clean)

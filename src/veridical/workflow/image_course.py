@@ -22,7 +22,7 @@ from veridical.workflow.scan_course import Piece, ScanCourse
 
 GAP = (1.0, 5.0)
 """Distance of neighbouring slices of the cohort, mm."""
-TWICE = 2
+CUTS = 3
 """Patches cut from one digital patient."""
 OTHER = 0.1
 """Share of the slabs that become one contrast without a name."""
@@ -79,7 +79,7 @@ class ImageCourse(Course[Batch]):
             slab = self.digital(step * self.data.batch + len(found), rng) if name == "cohort" else self.real(name, rng)
             if "other" in self.net.channels and rng.random() < OTHER:
                 slab = unnamed(slab, rng)
-            for _ in range(min(TWICE if name == "cohort" else 1, self.data.batch - len(found))):
+            for _ in range(min(CUTS if name == "cohort" else 1, self.data.batch - len(found))):
                 found.append(lesson(slab, self.net, self.data.patch, rng, self.data.jobs))
         return found
 
