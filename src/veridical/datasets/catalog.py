@@ -235,18 +235,26 @@ def key(name: str) -> str:
     return re.sub(r"[^a-z0-9&+]", "", name.lower())
 
 
+def known(name: str) -> Dataset | None:
+    """Return the entry of that name or alias, whatever its capitals, blanks and hyphens, or None."""
+    return _names().get(key(name))
+
+
 def get(name: str) -> Dataset:
-    """Return the entry of that name or alias, whatever its capitals, blanks and hyphens, or refuse with the nearest name."""
-    entries = load()
-    names = {key(word): entry for entry in entries.values() for word in (entry.name, *entry.aliases)}
-    if key(name) in names:
-        return names[key(name)]
-    close = difflib.get_close_matches(key(name), names, n=1)
-    hint = f"Did you mean {names[close[0]].name!r}? " if close else ""
+    """Return the entry of that name or alias as `known` does, or refuse with the nearest name."""
+    if entry := known(name):
+        return entry
+    close = difflib.get_close_matches(key(name), _names(), n=1)
+    hint = f"Did you mean {_names()[close[0]].name!r}? " if close else ""
     raise SettingError(
         f"The catalog has no data set {name!r}. {hint}veridical datasets search WORDS looks in all fields; "
-        f"veridical datasets list shows all {len(entries)}."
+        f"veridical datasets list shows all {len(load())}."
     )
+
+
+@cache
+def _names() -> Mapping[str, Dataset]:
+    return {key(word): entry for entry in load().values() for word in (entry.name, *entry.aliases)}
 
 
 def select(**wanted: str | None) -> list[Dataset]:

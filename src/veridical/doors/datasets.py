@@ -90,19 +90,32 @@ def show(name: str, /, *, json: Switch = False) -> None:
 
 
 @app.command
-def check(path: Path, /, *, json: Switch = False) -> None:
-    """Recognize the layout of a set on disk, count it, validate it, and say what is missing. Exit code 2 when it is not sound.
+def check(path: Path, /, *, layout: str = "", all: Switch = False, json: Switch = False, quiet: Switch = False) -> None:
+    """Recognize the layout of a set on disk, count it, and say what is missing, damaged, there twice or mislabelled.
+
+    Exit code 2 when there is an error among the findings.
 
     Args:
-        path: folder or file of the set.
+        path: folder or file of the set, or a folder of several sets.
+        layout: its name, when you know it: veridical list layout.
+        all: read the voxels of all images of a large set, not of some patients only.
         json: print one JSON object.
+        quiet: draw no progress bar.
     """
+    from veridical.datasets import catalog
     from veridical.datasets.check import check as examine
 
-    report = examine(path)
-    print(codec.dumps(printed.plain(report.as_dict()), indent=2, ensure_ascii=False) if json else report)
-    if errors := [issue for issue in report.issues if issue.level == "error"]:
-        raise InputError(f"{path} is not sound: {len(errors)} error{'s'[: len(errors) > 1]}, listed above.")
+    with printed.progress(quiet) as progress:
+        report = examine(path, layout=layout, everything=all, progress=progress)
+    if json:
+        print(codec.dumps(printed.plain(report.to_dict()), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(report.lines()))
+        for name in dict.fromkeys(one.dataset.split(":")[0] for one in report.sets or (report,)):
+            if entry := catalog.known(name):
+                print(f"its entry in the catalog: veridical datasets show '{entry.name}'")
+    if not report.sound:
+        raise InputError(f"{path} is not sound; its errors stand in the report.")
 
 
 def _print_list(entries: list[Dataset], json: bool) -> None:
@@ -127,7 +140,7 @@ def _rows(entry: Dataset) -> list[tuple[str, str]]:
     rows.append(("serves", ", ".join(jobs) or "no job by itself"))
     if entry.layout:
         rows.append(("check it", "veridical datasets check PATH"))
-        rows.append(("read it", f'veridical.registry.get("layout", "{entry.layout}")().patients(PATH)'))
+        rows.append(("read it", "veridical.datasets.layouts.patients(PATH)"))
     rows.append(("facts from", entry.source))
     places: dict[str, list[str]] = {}
     for one, at in entry.verified.items():
