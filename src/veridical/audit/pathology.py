@@ -37,7 +37,7 @@ def pathology(
     if lesions is not None and lesions.any() and measured is not None:
         return _compared(estimate, measured, np.asarray(lesions, bool))
     if evidence is None:
-        return Finding("pathology", "not_run", "Without draws nothing can be said about lesions that may be missed or invented.")
+        return Finding("pathology", "not_run", "Without draws nothing can be said of lesions missed or invented.")
     imagined = (evidence < WEAK) & body
     if lesions is not None and lesions.any():
         inside, outside = float(evidence[lesions > 0].mean()), float(evidence[body & ~(lesions > 0)].mean())
@@ -51,7 +51,9 @@ def pathology(
     share = float(imagined.sum() / max(1, int(body.sum())))
     numbers = {"imagined_share": share, "large_regions": large, "largest_mm3": float(sizes.max()) if count else 0.0}
     if large == 0:
-        return Finding("pathology", "pass", f"No region of more than {LARGE:.0f} mm3 is imagined (evidence below {WEAK}).", numbers)
+        return Finding(
+            "pathology", "pass", f"No region of more than {LARGE:.0f} mm3 is imagined (evidence below {WEAK}).", numbers
+        )
     reason = f"{large} regions of more than {LARGE:.0f} mm3, {share:.0%} of the body, are imagined (evidence below {WEAK})."
     return Finding("pathology", "warn", reason + _BEWARE, numbers)
 
@@ -77,4 +79,6 @@ def _compared(estimate: Array, measured: Array, lesions: Array) -> Finding:
     size = abs(worst)
     verdict: Verdict = "pass" if size <= CHANGED[0] else "warn" if size <= CHANGED[1] else "fail"
     reason = f"Contrast of {len(changes)} marked lesions against their surroundings changed by {worst:+.0%} at most."
-    return Finding("pathology", verdict, reason, {"lesions": len(changes), "worst_change": worst, "mean_change": float(np.mean(changes))})
+    return Finding(
+        "pathology", verdict, reason, {"lesions": len(changes), "worst_change": worst, "mean_change": float(np.mean(changes))}
+    )

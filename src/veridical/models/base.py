@@ -48,8 +48,19 @@ class ImageModel(ABC):
         """Names of the channels of its state, in order."""
 
     @abstractmethod
-    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
-        """Return `(batch, draw, channel, y, x)` in the units of `known`; one draw where the model has no randomness."""
+    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
+        """Draw what is not known.
+
+        Args:
+            known: a batch of slices.
+            draws: of each slice.
+            seed: of everything random that `noise` does not hold.
+            noise: `(batch, draw, channel, y, x)` of unit variance to start from, so that slices of a volume can share it;
+                None draws it from the seed. Models without a noise image ignore it.
+
+        Returns:
+            `(batch, draw, channel, y, x)` in the units of `known`; one draw where the model has no randomness.
+        """
 
     @classmethod
     @abstractmethod

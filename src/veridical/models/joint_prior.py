@@ -54,12 +54,13 @@ class JointPrior(ImageModel, ABC):
     def channels(self) -> tuple[str, ...]:
         return tuple(weights.card(self.weights)["net"]["channels"])
 
-    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        shape = (known.anchor.shape[0] * draws, *known.anchor.shape[1:])
-        noise = torch.randn(shape, generator=generator)
-        drawn = sample(self.net(), known.to(self.place()), draws, noise.to(self.place()), self.steps)
-        return drawn.reshape(known.anchor.shape[0], draws, *shape[1:]).cpu()
+    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
+        batch, *size = known.anchor.shape
+        if noise is None:
+            noise = torch.randn(batch, draws, *size, generator=torch.Generator().manual_seed(seed))
+        place = self.place()
+        drawn = sample(self.net(), known.to(place), draws, noise.flatten(0, 1).to(place), self.steps)
+        return drawn.reshape(batch, draws, *size).cpu()
 
     def net(self) -> JointNet:
         """Return the network with its weights, loaded once."""

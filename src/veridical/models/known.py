@@ -84,7 +84,7 @@ _TENSORS = tuple(f.name for f in fields(Known) if f.name != "gradient")
 
 def collate(slices: Sequence[Known]) -> Known:
     """Put slices of one size together to a batch."""
-    return Known(**{name: torch.cat([getattr(s, name) for s in slices]) for name in _TENSORS})
+    return replace(slices[0], gradient=None, **{name: torch.cat([getattr(s, name) for s in slices]) for name in _TENSORS})
 
 
 def nothing(channels: int, support: Tensor) -> Known:

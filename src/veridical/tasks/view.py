@@ -62,7 +62,8 @@ def view(image: Image, axis: int | None = None) -> View:
     cut = forward(patient)
     scales = {name: scale(name, channel) for name, channel in zip(image.channels, data, strict=True)}
     images = {
-        name: np.ascontiguousarray(channel / scales[name], np.float32) for name, channel in zip(image.channels, cut, strict=True)
+        name: np.ascontiguousarray(channel / scales[name], np.float32)
+        for name, channel in zip(image.channels, cut, strict=True)
     }
     rest = [spacing[a] for a in (2, 1, 0) if a != along]
     return View(images, scales, (spacing[along], rest[0], rest[1]), lambda array: back(backward(array)))
@@ -95,11 +96,11 @@ def _turned(geometry: Geometry) -> tuple[Callable[[Array], Array], Callable[[Arr
     def turn(array: Array) -> Array:
         lead = array.ndim - 3
         moved = np.transpose(array, (*range(lead), *(lead + o for o in order)))
-        return np.flip(moved, [lead + f for f in flips]) if flips else moved
+        return np.flip(moved, tuple(lead + f for f in flips)) if flips else moved
 
     def back(array: Array) -> Array:
         lead = array.ndim - 3
-        unflipped = np.flip(array, [lead + f for f in flips]) if flips else array
+        unflipped = np.flip(array, tuple(lead + f for f in flips)) if flips else array
         return np.transpose(unflipped, (*range(lead), *(lead + int(a) for a in np.argsort(order))))
 
     return turn, back
