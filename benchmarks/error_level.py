@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.models.scan_known import error_features
 from veridical.models.prepared_scan import prepare
+from veridical.models.scan_known import error_features
 from veridical.models.unrolled import Unrolled
 from veridical.workflow.calibrate import UNSEEN
+from veridical.workflow.recipe import Recipe
 from veridical.workflow.scan_course import ScanCourse
-from veridical.workflow.train import Recipe
 
 
 def main() -> None:

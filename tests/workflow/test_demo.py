@@ -13,8 +13,9 @@ import toys
 from veridical.io.files import read
 from veridical.types import Measurement
 from veridical.workflow import demo as module
+from veridical.workflow.course import VALIDATION_COHORT
 from veridical.workflow.demo import METHODS, demo
-from veridical.workflow.train import VALIDATION_COHORT, Recipe
+from veridical.workflow.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

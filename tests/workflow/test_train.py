@@ -23,20 +23,24 @@ from veridical.errors import FormatError, SettingError
 from veridical.models.base import ImageModel, Trainable
 from veridical.models.unrolled import Unrolled
 from veridical.physics.cartesian_mri import CartesianMRI
-from veridical.workflow import train as training
+from veridical.task import Progress
+from veridical.workflow.checkpoints import write_tensors
 from veridical.workflow.course import Data, refuse_testing_only
+from veridical.workflow.ranks import Ranks
+from veridical.workflow.recipe import Recipe, Training
+from veridical.workflow.run import Run, rate
 from veridical.workflow.scan_course import SOURCES, STRIP, ScanCourse, cut
-from veridical.workflow.train import Recipe, Run, Training, rate, train
+from veridical.workflow.train import train
 
 STEPS = 4
-FILES = {"checkpoint.safetensors", "log.jsonl", "toy.safetensors", "toy.json"}
+FILES = {"checkpoint.safetensors", "log.jsonl", "curves.html", "toy.safetensors", "toy.json"}
 
 
 class Killed(Exception):
     """Stands for a power cut."""
 
 
-def stop_at(step: int) -> training.Progress:
+def stop_at(step: int) -> Progress:
     def progress(what: str, done: int, total: int) -> None:
         if done == step:
             raise Killed
@@ -100,7 +104,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(plan: Path, whole: Path) 
 
 def test_the_log_of_steps_that_are_taken_again_is_forgotten(plan: Path, whole: Path, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes((whole / "log.jsonl").read_bytes())
-    run = Run(Recipe.read(plan), Unrolled, tmp_path)
+    run = Run(Recipe.read(plan), Unrolled, tmp_path, Ranks(0, 1, torch.device("cpu")))
     for step, left in ((4, [2, 4]), (3, [2]), (0, [])):
         run.step = step
         run.forget()
@@ -113,10 +117,10 @@ def test_nothing_half_written_is_left(whole: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    training.write_tensors(path, {"a": torch.ones(2)}, {})
+    write_tensors(path, {"a": torch.ones(2)}, {})
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        training.write_tensors(path, {"a": torch.zeros(2)}, {"step": 3})  # type: ignore[dict-item]
+        write_tensors(path, {"a": torch.zeros(2)}, {"step": 3})  # type: ignore[dict-item]
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 

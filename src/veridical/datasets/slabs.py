@@ -5,8 +5,8 @@ What trains the joint prior: `datasets/lessons.py` decides what of a slab is sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
@@ -18,6 +18,8 @@ from veridical.datasets.rendering import render
 from veridical.errors import InputError, SettingError, nearest
 from veridical.types import Array
 
+MAY_SHIP = ("cohort", "openms", "ixi", "sarcoma-mr", "sarcoma")
+"""Sources whose licence lets weights trained on them ship."""
 LEAST_SHOWN = 0.08
 """Share of a slice that must show something for it to be used."""
 
@@ -94,6 +96,15 @@ class Volume:
     source: str
     field: float | None = None
     pixel: float | None = None
+    gap: float | None = None
+    """Distance of slices, mm; None where not known."""
+
+    def only(self, channels: Sequence[str]) -> Volume | None:
+        """Return the same with those of its images alone that are among the channels; None where none is."""
+        kept = [k for k, name in enumerate(self.names) if name in channels]
+        if len(kept) == len(self.names):
+            return self
+        return replace(self, images=self.images[kept], names=tuple(self.names[k] for k in kept)) if kept else None
 
     def usable(self) -> list[int]:
         """Return the slices that show enough to learn from."""
@@ -133,37 +144,36 @@ def _openms(root: Path) -> Iterator[Volume]:
     """Raw whole-head scans of two patients: T1w and T2w resampled onto the FLAIR of the same visit."""
     for flair in sorted(root.glob("openms/longitudinal_raw/*/study*_FLAIR.nii.gz")):
         target = nibabel.as_closest_canonical(nibabel.load(flair))
-        images, names = [_canonical(target)], ["FLAIR"]
+        images, names = [canonical(target)], ["FLAIR"]
         for name, key in (("T1w", "T1W"), ("T2w", "T2W")):
             path = flair.with_name(flair.name.replace("FLAIR", key))
             if path.is_file():
-                images.append(_resampled(nibabel.load(path), target))
+                images.append(resampled(nibabel.load(path), target))
                 names.append(name)
         yield _volume(images, names, f"openms-{flair.parent.name}", "openms", 3.0, float(target.header.get_zooms()[0]))
 
 
 def _ixi(root: Path) -> Iterator[Volume]:
     for path in sorted(root.glob("ixi_t1_2mm/nifti/*.nii.gz")):
-        image = _canonical(nibabel.as_closest_canonical(nibabel.load(path)))
-        for axis, view in enumerate(("sagittal", "coronal", "axial")):
-            turned = np.moveaxis(image, axis, 0) if axis else image
-            yield _volume([_upright(turned)], ["T1w"], path.name.split("-")[0], f"ixi-{view}", None, 2.0)
+        image = canonical(nibabel.as_closest_canonical(nibabel.load(path)))
+        for axis, view in enumerate(("axial", "coronal", "sagittal")):
+            yield _volume([viewed(image, axis)], ["T1w"], path.name.split("-")[0], f"ixi-{view}", None, 2.0)
 
 
 def _sarcoma_mr(root: Path) -> Iterator[Volume]:
     for path in sorted(root.glob("sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz")):
         target = nibabel.as_closest_canonical(nibabel.load(path))
-        yield _volume([_canonical(target)], ["T1w"], path.parent.name, "sarcoma", None, float(target.header.get_zooms()[0]))
+        yield _volume([canonical(target)], ["T1w"], path.parent.name, "sarcoma", None, float(target.header.get_zooms()[0]))
 
 
 def _sarcoma(root: Path) -> Iterator[Volume]:
     """CT and PET resampled onto the T1w MR of the same patient."""
     for folder in sorted((root / "sts_mr_ct_pet/nifti").glob("STS_*")):
         target = nibabel.as_closest_canonical(nibabel.load(folder / "MR_T1_image.nii.gz"))
-        images, names = [_canonical(target)], ["T1w"]
+        images, names = [canonical(target)], ["T1w"]
         for name, pattern, outside in (("CT", "CT_image*", -1000.0), ("PET", "PET_image*", 0.0)):
             for path in sorted(folder.glob(pattern))[:1]:
-                images.append(_resampled(nibabel.load(path), target, outside))
+                images.append(resampled(nibabel.load(path), target, outside))
                 names.append(name)
         yield _volume(images, names, folder.name, "sarcoma", None, float(target.header.get_zooms()[0]))
 
@@ -188,17 +198,22 @@ def _volume(
     return Volume(np.stack(scaled), tuple(names), patient, source, field, pixel)
 
 
-def _canonical(image: nibabel.Nifti1Image) -> Array:
+def canonical(image: nibabel.Nifti1Image) -> Array:
     """Return `(z, y, x)` with the front of the patient on top, from an image that is closest to RAS+."""
     return _upright(np.transpose(image.get_fdata(dtype=np.float32), (2, 1, 0)))
+
+
+def viewed(image: Array, axis: int) -> Array:
+    """Return `(slice, row, column)` of an upright `(z, y, x)`, slices along one of its axes, each upright."""
+    return _upright(np.moveaxis(image, axis, 0)) if axis else image
 
 
 def _upright(image: Array) -> Array:
     return np.asarray(image[:, ::-1])
 
 
-def _resampled(image: nibabel.Nifti1Image, target: nibabel.Nifti1Image, outside: float = 0.0) -> Array:
-    """Resample an image linearly onto the grid of another, as `_canonical` turns it; thick voxels are averaged first."""
+def resampled(image: nibabel.Nifti1Image, target: nibabel.Nifti1Image, outside: float = 0.0) -> Array:
+    """Resample an image linearly onto the grid of another, as `canonical` turns it; thick voxels are averaged first."""
     from scipy import ndimage
 
     data = image.get_fdata(dtype=np.float32)

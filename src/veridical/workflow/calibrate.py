@@ -26,9 +26,9 @@ from veridical.tasks import slicewise
 from veridical.tasks.enhance import Enhance
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array
+from veridical.workflow.checkpoints import write_text
 from veridical.workflow.course import Data
 from veridical.workflow.scan_course import ScanCourse
-from veridical.workflow.train import write_text
 
 LEVEL = 0.9
 FLOOR = 0.003

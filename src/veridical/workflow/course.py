@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,9 +14,15 @@ from torch import Tensor, nn
 
 from veridical.datasets.cohort import Cohort
 from veridical.datasets.lessons import JOBS
+from veridical.datasets.patient_volumes import held_out_of
+from veridical.datasets.slabs import LOADERS
 from veridical.errors import SettingError, nearest
 
 VALIDATION_COHORT = 1_000_000
+KNOWN = ("cohort", *LOADERS)
+"""Sources by name; any other is a folder."""
+YOURS = "data"
+"""Source of a recipe that stands for the folder given when it is used."""
 Item = TypeVar("Item")
 
 
@@ -24,9 +31,12 @@ class Data:
     """The `[data]` table."""
 
     sources: Mapping[str, float] = field(default_factory=lambda: {"cohort": 1.0})
-    """Source -> weight: `cohort` (digital patients) and real sets by name."""
+    """Source -> weight: `cohort` (digital patients), real sets by name, folders of any known layout by their path, and `data`
+    for the folder given when the recipe is used."""
     held_out: tuple[str, ...] = ()
-    """Patients of the real sets that are only validated on."""
+    """Patients of the real sets (or beginnings of their names) that are only validated on."""
+    validate_on: int = 0
+    """Patients of each folder that are held out where none of them is named: chosen by the hash of their name, never all."""
     batch: int = 12
     """Patches a step; models of images only."""
     patch: int = 96
@@ -37,11 +47,11 @@ class Data:
     """Share of the steps in which a rehearsed raw scan is learned from too; models of images anchored in raw data only."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.patch < 16 or not 0 <= self.scans <= 1:
+        if self.batch < 1 or self.patch < 16 or not 0 <= self.scans <= 1 or self.validate_on < 0:
             raise SettingError(
-                f"batch = {self.batch}, patch = {self.patch}, scans = {self.scans}; expected at least 1, at least 16, 0 to 1."
+                f"batch = {self.batch}, patch = {self.patch}, scans = {self.scans}, validate_on = {self.validate_on}; "
+                "expected at least 1, at least 16, 0 to 1, and 0 or more."
             )
-
         for job, share in self.jobs.items():
             if job not in JOBS or share < 0:
                 raise SettingError(f"The recipe rehearses {job!r} with share {share}. {nearest(job, JOBS)}")
@@ -51,12 +61,20 @@ class Data:
     def real(self, known: Collection[str]) -> list[str]:
         """Return the sources beside the cohort, sorted; unknown ones and weights of 0 or less are refused."""
         for name, weight in self.sources.items():
-            if name not in known or not weight > 0:
+            if name == YOURS:
+                raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
+            if not (name in known or Path(name).is_absolute()) or not weight > 0:
                 raise SettingError(
-                    f"The recipe trains on {name!r} with weight {weight}; expected a known source and a weight above 0. "
-                    f"{nearest(name, known)}"
+                    f"The recipe trains on {name!r} with weight {weight}; expected a known source or a folder that exists, "
+                    f"and a weight above 0. {nearest(name, known)}"
                 )
         return [name for name in sorted(self.sources) if name != "cohort"]
+
+    def unseen(self) -> tuple[str, ...]:
+        """Return the patients that are only validated on: those named, and those chosen of each folder."""
+        folders = [name for name in self.sources if name not in KNOWN and name != YOURS]
+        chosen = (held_out_of(folder, self.held_out, self.validate_on) for folder in folders)
+        return (*self.held_out, *(patient for patients in chosen for patient in patients))
 
 
 class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
@@ -64,11 +82,12 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
 
     def __init__(self, data: Data, seed: int, validation: bool) -> None:
         self.data, self.seed, self.validation = data, seed, validation
+        self.held_out = data.unseen()
         self.cohort = refuse_testing_only(Cohort(seed + VALIDATION_COHORT * validation))
 
     @abstractmethod
     def __getitem__(self, step: int) -> Item:
-        """Return what is learned from in a step."""
+        """Return the item of this number; a step of one process learns from one, else from as many as there are processes."""
 
     @abstractmethod
     def losses(self, net: nn.Module, item: Item, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
@@ -92,11 +111,15 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         """Return the random numbers of a step."""
         return np.random.default_rng([self.seed, step, int(self.validation)])
 
-    def loader(self, steps: range, workers: int) -> Iterable[Item]:
-        """Return the items of these steps in order, prepared by other processes while the net trains."""
+    @abstractmethod
+    def patients(self) -> dict[str, int]:
+        """Return how many patients of each real source are drawn from."""
+
+    def loader(self, items: Sequence[int], workers: int) -> Iterable[Item]:
+        """Return these items in order, prepared by other processes while the net trains."""
         if workers == 0:
-            return (self[step] for step in steps)
-        return torch.utils.data.DataLoader(self, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
+            return (self[item] for item in items)
+        return torch.utils.data.DataLoader(self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4)
 
 
 def refuse_testing_only(cohort: Cohort) -> Cohort:

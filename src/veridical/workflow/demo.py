@@ -16,7 +16,7 @@ from veridical.report.words import Lesion
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Derived, Score
-from veridical.workflow.train import write_text
+from veridical.workflow.checkpoints import write_text
 
 PATIENT = 2
 COHORT_SEED = 424_242

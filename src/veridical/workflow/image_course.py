@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from veridical.datasets.lessons import Lesson, lesson
 from veridical.datasets.mri_rehearsal import recolour
+from veridical.datasets.patient_volumes import patient_volumes
 from veridical.datasets.slabs import LOADERS, Slab, Volume, cohort_slab, normalized, volumes
+from veridical.errors import SettingError
 from veridical.models.base import ImageModel
 from veridical.models.known import MISSING, Known, collate
 from veridical.models.scan_known import known_scan
 from veridical.nets.joint import JointNet
-from veridical.workflow.course import Course, Data
+from veridical.workflow.course import KNOWN, Course, Data
 from veridical.workflow.scan_course import Piece, ScanCourse
 
 GAP = (1.0, 5.0)
@@ -52,18 +54,29 @@ class ImageCourse(Course[Batch]):
         super().__init__(data, seed, validation)
         self.model, self.net = model, JointNet(*_facts(net))
         self.net.requires_grad_(False)
-        self.pools: dict[str, list[tuple[Volume, list[int]]]] = {
-            name: [(v, v.usable()) for v in volumes(name, data.held_out, validation)]
-            for name in data.real(("cohort", *LOADERS))
-        }
+        self.pools = {name: self._load(name) for name in data.real(KNOWN)}
         self.mix(self.pools)
         self.scans = self._scan_course() if data.scans > 0 and self.net.anchor else None
+
+    def _load(self, name: str) -> list[tuple[Volume, list[int]]]:
+        """Return the volumes of a source in the net's channels, and their slices to learn from."""
+        if name in LOADERS:
+            every = (volume.only(self.net.channels) for volume in volumes(name, self.held_out, self.validation))
+            found = [volume for volume in every if volume is not None]
+            if not found and not self.validation:
+                raise SettingError(f"The net has channels for {', '.join(self.net.channels)}; nothing in {name!r} fits.")
+        else:
+            found = patient_volumes(name, self.net.channels, self.held_out, self.validation)
+        return [(volume, usable) for volume in found if (usable := volume.usable())]
+
+    def patients(self) -> dict[str, int]:
+        return {name: len({volume.patient for volume, _ in pool}) for name, pool in self.pools.items()}
 
     def _scan_course(self) -> ScanCourse:
         from veridical.models.unrolled import Unrolled
 
-        mix = {SCAN_SOURCES[n]: w for n, w in self.data.sources.items() if n in SCAN_SOURCES}
-        return ScanCourse(Unrolled, Data(mix, self.data.held_out), self.seed, self.validation)
+        mix = {SCAN_SOURCES.get(n, n): w for n, w in self.data.sources.items() if n in SCAN_SOURCES or n not in KNOWN}
+        return ScanCourse(Unrolled, Data(mix, self.held_out), self.seed, self.validation)
 
     def __getitem__(self, step: int) -> Batch:
         rng = self.generator(step)

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from veridical.datasets import pool
 from veridical.datasets.mri_rehearsal import Rehearsal, rehearse
+from veridical.datasets.patient_volumes import patient_volumes
+from veridical.datasets.pool import PoolSlice
 from veridical.datasets.rendering import render
 from veridical.datasets.scanners import CONTRASTS
+from veridical.datasets.slabs import Volume
 from veridical.models.base import Trainable
 from veridical.models.prepared_scan import Scan, prepare, root_sum_of_squares
 from veridical.physics.cartesian_mri import CartesianMRI
@@ -30,8 +33,17 @@ class ScanCourse(Course[list[Piece]]):
     def __init__(self, model: type[Trainable], data: Data, seed: int, validation: bool = False) -> None:
         super().__init__(data, seed, validation)
         self.model = model
-        self.pools = {name: pool.load(name, data.held_out, validation) for name in data.real(SOURCES)}
+        self.pools = {name: self._load(name) for name in data.real(SOURCES)}
         self.mix(self.pools)
+
+    def _load(self, name: str) -> list[PoolSlice]:
+        if name in SOURCES:
+            return pool.load(name, self.held_out, self.validation)
+        volumes = patient_volumes(name, CONTRASTS, self.held_out, self.validation)
+        return [piece for volume in volumes for piece in slices_of(volume)]
+
+    def patients(self) -> dict[str, int]:
+        return {name: len({one.patient for one in pool}) for name, pool in self.pools.items()}
 
     def __getitem__(self, step: int) -> list[Piece]:
         rehearsal, rng = self.draw(step)
@@ -65,6 +77,12 @@ class ScanCourse(Course[list[Piece]]):
             return rehearse(image / np.percentile(image[image > 0.1 * image.max()], 98), contrast, rng), rng
         chosen = self.pools[name][int(rng.integers(len(self.pools[name])))]
         return rehearse(chosen.image.astype(np.float32), chosen.contrast, rng), rng
+
+
+def slices_of(volume: Volume) -> Iterator[PoolSlice]:
+    """Yield the slices of a volume that show enough to be scanned, every contrast by itself."""
+    for contrast, image in zip(volume.names, volume.images, strict=True):
+        yield from (PoolSlice(image[index], contrast, volume.patient) for index in volume.usable() if image[index].any())
 
 
 def cut(rehearsal: Rehearsal, rng: np.random.Generator) -> list[Piece]:
