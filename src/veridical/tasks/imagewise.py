@@ -258,3 +258,16 @@ def image_model(model: str, weights_name: str, **settings: Any) -> ImageModel:
     has = {f.name for f in fields(kind)}
     built: ImageModel = kind(**{key: value for key, value in given.items() if key in has})
     return built
+
+
+def averaged(
+    parts: Sequence[tuple[Drawn, View]], model: ImageModel, plan: Plan, widening: Mapping[str, float]
+) -> tuple[Drawn, View]:
+    """Average volumes that were solved along several axes, draw by draw, so that no seams along any axis are left."""
+    (first, seen), others = parts[0], parts[1:]
+    forth = [seen.cut(view.restore(drawn.draws.astype(np.float32))) for drawn, view in others]
+    draws = (first.draws.astype(np.float32) + sum(forth)) / len(parts)
+    if first.spread is None:
+        return replace(first, mean=draws.mean(0), draws=draws.astype(np.float16)), seen
+    spread, found = _companions(draws, plan, facts(model), widening)
+    return replace(first, mean=draws.mean(0), draws=draws.astype(np.float16), spread=spread, evidence=found), seen

@@ -26,12 +26,14 @@ class View:
         scales: channel -> what one network unit is in the units of the image.
         spacing: `(slice, y, x)`, mm.
         restore: turns `(..., slice, y, x)` back into `(..., x, y, z)` of the image's grid.
+        cut: the inverse of `restore`.
     """
 
     images: Mapping[str, Array]
     scales: Mapping[str, float]
     spacing: tuple[float, float, float]
     restore: Callable[[Array], Array]
+    cut: Callable[[Array], Array]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,7 +68,7 @@ def view(image: Image, axis: int | None = None) -> View:
         for name, channel in zip(image.channels, cut, strict=True)
     }
     rest = [spacing[a] for a in (2, 1, 0) if a != along]
-    return View(images, scales, (spacing[along], rest[0], rest[1]), lambda array: back(backward(array)))
+    return View(images, scales, (spacing[along], rest[0], rest[1]), lambda a: back(backward(a)), lambda a: forward(turn(a)))
 
 
 def scale(name: str, data: Array) -> float:
