@@ -42,19 +42,30 @@ def rerun(provenance: Path, /, *, quiet: Switch = False) -> None:
     print(f"same bytes: {', '.join(repeated.steps[-1].outputs)}")
 
 
-def train(recipe: Path, /, *, out: Path | None = None, resume: Switch = False, quiet: Switch = False) -> None:
-    """Train a model by a recipe and write its weights and card.
+def train(
+    recipe: str,
+    /,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    resume: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Train a model by a recipe and write its weights and card; `torchrun -m veridical.doors.cli train ...` uses many GPUs.
 
     Args:
-        recipe: TOML file with the tables [model], [data] and [training].
-        out: folder for checkpoints, log and weights; runs/NAME_OF_THE_RECIPE when not given.
+        recipe: TOML file with the tables [model], [data] and [training], or the name of a shipped one: fine-tune.
+        data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the recipe calls `data`.
+        out: folder for checkpoints, log, curves and weights; runs/NAME_OF_THE_RECIPE when not given.
+        from_: weights to start from, by name or path; their card then says model and net.
         resume: go on from the last checkpoint in that folder.
         quiet: draw no progress bar.
     """
     from veridical.workflow.train import train as fit
 
     with show.progress(quiet) as progress:
-        print(fit(recipe, out or Path("runs") / recipe.stem, resume, progress))
+        print(fit(recipe, out or Path("runs") / Path(recipe).stem, resume, progress, data=data, start=from_))
 
 
 def calibrate(weights: str, /, *, patients: int = 60, scans: int = 400, quiet: Switch = False) -> None:

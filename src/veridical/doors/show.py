@@ -46,9 +46,10 @@ def progress(quiet: bool) -> Iterator[Progress]:
         known: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = bars.add_task(what, total=total)
-            bars.update(known[what], completed=done, total=total)
+            name = what.partition(":")[0]  # what follows the colon changes as work goes on
+            if name not in known:
+                known[name] = bars.add_task(what, total=total)
+            bars.update(known[name], description=what, completed=done, total=total)
 
         yield report
 

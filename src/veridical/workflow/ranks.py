@@ -49,7 +49,8 @@ class Ranks:
         flat = torch.cat([grad.reshape(-1) for grad in grads])
         distributed.all_reduce(flat)
         flat /= self.size
-        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        means = torch.split(flat, [grad.numel() for grad in grads])  # type: ignore[no-untyped-call]
+        for grad, mean in zip(grads, means, strict=True):
             grad.copy_(mean.view_as(grad))
 
     def agree(self, step: int) -> None:
