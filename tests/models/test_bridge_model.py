@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 import known_slices
-from veridical.models.bridge import Bridge, start
+from veridical.generate import bridge
+from veridical.models.bridge import Bridge, estimate, start
 
 
 def test_it_starts_from_the_mean_of_the_measured_channels_in_standard_units() -> None:
@@ -39,13 +41,32 @@ def test_one_step_is_the_estimate_from_the_start(tmp_path: Path) -> None:
     torch.testing.assert_close(model.complete(known, 1, 0)[:, 0], Bridge.lesson_guess(model.net(), known))
 
 
-def test_the_loss_of_an_untrained_net_at_the_start_is_the_relative_size_of_the_residual() -> None:
+def test_an_untrained_net_is_the_best_linear_denoiser_of_unit_variance() -> None:
+    known, _ = known_slices.known_slices(batch=400)
+    net, wanted, noise = (
+        Bridge.build(known_slices.SETTINGS),
+        known_slices.noise(400, 3, 16, 16),
+        known_slices.noise(400, 3, 16, 16, seed=1),
+    )
+    begin = start(net, known)
+    for t in (0.0, 0.3, 0.8):
+        time = torch.full((400,), t)
+        state = bridge.interpolate(begin, wanted, time, noise) * known.drawn
+        error = (estimate(net, known, state, begin, time) - wanted)[:, 1]
+        assert float(error.detach().square().mean()) == pytest.approx(1 - t, rel=0.05)
+
+
+def test_the_loss_is_relative_to_the_best_linear_denoiser() -> None:
     known, truth = known_slices.known_slices(batch=64)
-    net = Bridge.build(known_slices.SETTINGS)
-    net.keep.bias.data.fill_(-30.0)
-    loss = float(Bridge.lesson_loss(net, known, truth, torch.Generator().manual_seed(0)).detach())
-    size = ((truth - known.anchor)[:, 1] / 0.2).square().mean((1, 2))
-    at_zero = torch.rand(2, 64, generator=torch.Generator().manual_seed(0))
-    time = torch.where(at_zero[0] < 0.25, torch.zeros(64), at_zero[1])
-    expected = float((size / size.clamp(0.1, 4.0) / ((1 - time).square() + 0.05)).mean())
-    assert abs(loss - expected) < 1e-3 * expected
+    truth[:, 1] = 0.4 + 0.2 * known_slices.noise(64, 16, 16, seed=4)
+    loss = Bridge.lesson_loss(Bridge.build(known_slices.SETTINGS), known, truth, torch.Generator().manual_seed(0))
+    assert 0.8 < float(loss.detach()) < 1.0
+
+
+def test_given_noise_is_what_the_draws_start_with(tmp_path: Path) -> None:
+    model = Bridge(2, known_slices.saved(Bridge, tmp_path), "cpu")
+    known, _ = known_slices.known_slices(batch=1)
+    given = known_slices.noise(1, 2, 3, 16, 16)
+    first, again = model.complete(known, 2, 5, given), model.complete(known, 2, 6, given)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, model.complete(known, 2, 5))

@@ -61,6 +61,13 @@ def test_draws_follow_from_the_seed_and_keep_what_was_measured(tmp_path: Path) -
     assert torch.equal(first[:, :, 0], truth[:, None, 0].expand(-1, 3, -1, -1))
 
 
+def test_given_noise_takes_the_place_of_the_seed(tmp_path: Path) -> None:
+    model = TranslationGAN(known_slices.saved(TranslationGAN, tmp_path), "cpu")
+    known, _ = known_slices.known_slices()
+    given = known_slices.noise(2, 2, 3, 16, 16)
+    assert torch.equal(model.complete(known, 2, 5, given), model.complete(known, 2, 6, given))
+
+
 def test_a_net_without_a_discriminator_is_refused() -> None:
     known, truth = known_slices.known_slices()
     with pytest.raises(TypeError, match="TranslationNet"):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.generate import bridge, flow
-from veridical.models.joint_prior import AT_START, CEILING, SHIFT, JointPrior, denoise
+from veridical.models.joint_prior import AT_START, CEILING, SHIFT, JointPrior
 from veridical.models.known import MEASURED, MISSING, Known
 from veridical.models.one_pass import image, residual
 from veridical.nets.joint import JointNet
@@ -26,35 +26,51 @@ class Bridge(JointPrior):
 
     name: ClassVar[str] = "bridge"
 
-    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
+    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
         net, many = self.net(), known.to(self.place()).repeat(draws)
-        shape = (many.anchor.shape[0], self.steps - 1, *many.anchor.shape[1:])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.place()).movedim(1, 0)
+        generator, size = torch.Generator().manual_seed(seed), many.anchor.shape
+        further = torch.randn(size[0], self.steps, *size[1:], generator=generator).to(self.place())
+        if noise is not None:
+            further[:, 0] = noise.flatten(0, 1).to(self.place())
+        begin = start(net, many)
 
         def clean(state: Tensor, t: float) -> Tensor:
-            return denoise(net, many, state * many.drawn, torch.full((state.shape[0],), t, device=state.device))
+            return estimate(net, many, state, begin, torch.full((size[0],), t, device=state.device))
 
         with torch.inference_mode():
-            found = image(many, bridge.walk(clean, start(net, many), flow.times(self.steps, SHIFT), noise))
-        return found.reshape(known.anchor.shape[0], draws, *known.anchor.shape[1:]).cpu()
+            found = image(many, bridge.walk(clean, begin, flow.times(self.steps, SHIFT), further[:, :-1].movedim(1, 0)))
+        return found.reshape(known.anchor.shape[0], draws, *size[1:]).cpu()
 
     @classmethod
     def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
-        """Squared error of the clean residual at a random place of the bridge, weighted as the error of the drift (capped)."""
+        """Squared error of the clean residual at a random place of the bridge, relative to that of the best linear denoiser."""
         time = flow.training_times(truth.shape[0], generator, AT_START).to(truth)
-        wanted = residual(known, truth)
-        noise = torch.randn(truth.shape, generator=generator).to(truth)
-        state = bridge.interpolate(start(net, known), wanted, time, noise) * known.drawn
-        error = (denoise(net, known, state, time) - wanted).square().mean((2, 3)).sum(1)
+        wanted, begin = residual(known, truth), start(net, known)
+        noise = torch.randn(truth.shape, generator=generator).to(truth) * known.drawn
+        state = bridge.interpolate(begin, wanted, time, noise)
+        error = (estimate(net, known, state, begin, time) - wanted).square().mean((2, 3)).sum(1)
         count = known.drawn.sum(1).clamp_min(1.0).flatten()
         size = wanted.square().mean((2, 3)).sum(1) / count
-        return (error / count / size.clamp(0.1, 4.0) / ((1 - time).square() + CEILING)).mean()
+        return (error / count / size.clamp_min(0.1) / (1 - time + CEILING)).mean()
 
     @classmethod
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
-        time = torch.zeros(known.anchor.shape[0], device=known.anchor.device)
+        begin = start(net, known)
         with torch.inference_mode():
-            return image(known, denoise(net, known, start(net, known), time))
+            return image(known, estimate(net, known, begin, begin, torch.zeros(len(begin), device=begin.device)))
+
+
+def estimate(net: nn.Module, known: Known, state: Tensor, begin: Tensor, time: Tensor) -> Tensor:
+    """Return the clean residual `(batch, channel, y, x)` for states of the bridge at times `(batch,)`, zero where not drawn.
+
+    The U-Net adds to the best linear denoiser of a residual of unit variance, `state - (1 - t) begin`, what that one lacks,
+    `sqrt(1 - t)` in size, so that it works at unit variance at every time.
+    """
+    if not isinstance(net, JointNet):
+        raise TypeError("Bridge.build makes a JointNet")
+    rest = (1 - time)[:, None, None, None]
+    found: Tensor = net.net(torch.cat([state, known.around()], 1), known.condition(time))
+    return (state - rest * begin + rest.sqrt() * found) * known.drawn
 
 
 def start(net: nn.Module, known: Known) -> Tensor:

@@ -22,7 +22,7 @@ class Regressor(OnePassModel):
 
     name: ClassVar[str] = "regressor"
 
-    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
+    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
         return self.lesson_guess(self.net(), known.to(self.place()))[:, None].cpu()
 
     @classmethod

@@ -50,12 +50,14 @@ class TranslationGAN(OnePassModel):
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
         return make(TranslationNet, settings)
 
-    def complete(self, known: Known, draws: int, seed: int) -> Tensor:
-        noise = torch.randn((known.anchor.shape[0] * draws, *known.anchor.shape[1:]), generator=_seeded(seed))
+    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
+        batch, *size = known.anchor.shape
+        if noise is None:
+            noise = torch.randn(batch, draws, *size, generator=_seeded(seed))
         many = known.to(self.place()).repeat(draws)
         with torch.inference_mode():
-            found = image(many, passed(self.net(), many, noise.to(self.place()) * many.drawn))
-        return found.reshape(known.anchor.shape[0], draws, *known.anchor.shape[1:]).cpu()
+            found = image(many, passed(self.net(), many, noise.flatten(0, 1).to(self.place()) * many.drawn))
+        return found.reshape(batch, draws, *size).cpu()
 
     @classmethod
     def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
