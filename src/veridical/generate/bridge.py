@@ -7,6 +7,7 @@ t = 1 is data; the network predicts the clean `x` from `x_t`. Liu et al., I2SB: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -35,7 +36,7 @@ def advance(x_t: Tensor, estimate: Tensor, t: float, after: float, noise: Tensor
     if not 0 <= t < after <= 1:
         raise SettingError(f"A bridge was to go from t = {t} to {after}; expected growing times in [0, 1].")
     share = (after - t) / (1 - t)
-    deviation = sigma * ((after - t) * (1 - after) / (1 - t)) ** 0.5
+    deviation = sigma * math.sqrt((after - t) * (1 - after) / (1 - t))
     return x_t + share * (estimate - x_t) + deviation * noise
 
 
