@@ -38,13 +38,14 @@ def missing(layout: Layout, visits: Visits) -> Iterator[Issue]:
     names = {key: {entry.name for entry in entries} for key, entries in visits.items()}
     order = _order(visits)
     common = Counter(name for have in names.values() for name in have if "." not in name)
-    usual = {name for name, count in common.items() if 2 * count >= len(visits) and count >= 2 and len(visits) >= 3}
+    enough = layout.alike and len(visits) >= 3
+    usual = {name for name, count in common.items() if 2 * count >= len(visits)} if enough else set()
     for key, entries in visits.items():
         must = layout.must_have(list(entries))
         for name in (*must, *sorted(usual - set(must))):
             if name not in names[key]:
                 folder = str(PurePosixPath(entries[0].path).parent)
-                often = f"{common[name]} of {len(visits)} visits have it"
+                often = f"it, as in {common[name]} of {len(visits)} visits"
                 why = f"a part of every case of {layout.title}" if name in must else often
                 yield Issue(
                     "missing", "error" if name in must else "warn", "" if folder == "." else folder,
@@ -67,9 +68,9 @@ def _like(name: str, key: tuple[str, float], visits: Visits, order: Mapping[tupl
     for (patient, day), others in visits.items():
         for other in others:
             if other.name == name and patient != key[0] and order[patient, day][0] == order[key][0]:
-                file = PurePosixPath(other.path).name
-                if len(PurePosixPath(other.path).parts) == len(folder.parts) + 1:
-                    return str(folder / file.replace(patient, key[0]))
+                path = PurePosixPath(other.path)
+                if folder in (path.parent, path.parent.parent / folder.name):
+                    return str(folder / path.name.replace(patient, key[0]))
     return ""
 
 
@@ -121,11 +122,11 @@ def leaks(entries: Sequence[Entry], heads: Mapping[int, Head]) -> Iterator[Issue
         if entry.split:
             head = heads.get(id(entry))
             where[(head.patient if head else "") or entry.patient].setdefault(entry.split, entry.path)
-    for patient, splits in sorted(where.items()):
+    for splits in where.values():
         if len(splits) > 1:
             yield Issue(
                 "split_leak", "error", min(splits.values()), f"A patient stands in {' and '.join(sorted(splits))}",
-                f"{patient} in {', '.join(sorted(splits.values()))}", "every patient in one split",
+                _some(sorted(splits.values())), "every patient in one split",
                 "Take him out of the training split; a test on him shows nothing.",
             )  # fmt: skip
 

@@ -68,6 +68,7 @@ def digest_of(subject: Image | Measurement) -> str:
     if stored.size == 0 or (stored == stored.flat[0]).all():
         return ""
     data = stored.T if stored.flags.f_contiguous else np.ascontiguousarray(stored)
+    data = data.astype(np.float32) if data.dtype == np.float64 else data
     return hashlib.blake2b(data.view(np.uint8).data, digest_size=16).hexdigest() + str(stored.shape)
 
 

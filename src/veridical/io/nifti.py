@@ -198,10 +198,17 @@ def _read_header(stream: IO[bytes], path: Path) -> Any:
             f"{path} has no single-file NIfTI mark (n+1 or n+2): it is Analyze or one half of a .hdr/.img pair. "
             "Convert it to .nii.gz first, e.g. with nibabel or fslchfiletype."
         )
+    kind = Nifti1Header if size == 348 else Nifti2Header
     try:
-        return (Nifti1Header if size == 348 else Nifti2Header)(bytes(block), check=True)
+        stated, header = kind(bytes(block), check=False), kind(bytes(block), check=True)
     except (HeaderDataError, WrapStructError, ValueError) as error:
         raise FormatError(f"{path} has a wrong NIfTI header: {error}. Write it again from its source.") from error
+    if not int(stated["sform_code"]) and 0 in stated["pixdim"][1:4][stated["dim"][1:4] > 1]:
+        raise GeometryError(
+            f"{path} states voxels of {' x '.join(f'{size:g}' for size in stated['pixdim'][1:4])} mm; expected positive sizes. "
+            "Set them from the source of the image."
+        )
+    return header
 
 
 def _shape(header: Any, path: Path) -> tuple[tuple[int, int, int, int], int]:

@@ -33,6 +33,7 @@ class Arrays(Layout):
 
     title = "bare arrays"
     specific = False
+    alike = False
 
     def recognise(self, listing: Listing) -> Match:
         """Say so by the suffixes alone."""

@@ -100,6 +100,8 @@ class Layout(ABC):
     """Names that every visit must have."""
     labels: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     """Name of a label map -> all values it may hold."""
+    alike: ClassVar[bool] = True
+    """Do visits have the same names as a rule, so that one without what the others have lacks it?"""
 
     @property
     def name(self) -> str:
@@ -232,7 +234,8 @@ class NamedFiles(Layout):
 
 def numbered(name: str, taken: Mapping[str, object]) -> str:
     """Return the name, or with the first free number from `.2` on."""
-    return next(n for n in (name, *(f"{name}.{k}" for k in itertools.count(2))) if n not in taken)
+    later = (f"{name}.{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain((name,), later) if one not in taken)
 
 
 def with_partner(listing: Listing, file: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """DICOM as archives give it out: patient / study / series folders (TCIA: LIDC-IDRI, TCGA, ...), or one folder of one series.
 
-One folder is one series. What a series shows is its modality, for MR the contrast that its description names. A series of
+One folder is one series. A patient is called after his folder; the id in the header groups his folders and is shown only where
+a folder is called by it. What a series shows is its modality, for MR the contrast that its description names. A series of
 several slabs is offered slab by slab.
 """
 
@@ -57,7 +58,7 @@ class DicomCollection(Layout):
             files = tuple(file for file in names if _is_dicom(file))
             if files:
                 found += _of_folder(listing, folder, files)
-        return _with_days(found)
+        return _with_names(_with_days(found), listing.root.resolve().name)
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
         """Return the collection that the patients' ids belong to, where they are of a known kind."""
@@ -134,6 +135,28 @@ def _patient(listing: Listing, folder: str, header: dict[str, Any]) -> str:
         return said
     parts = PurePosixPath(folder).parts
     return parts[0] if parts and parts[0] != "." else listing.root.resolve().name
+
+
+def _with_names(entries: list[Entry], root: str) -> list[Entry]:
+    """Name the patients after the folders in which they are alone, the nearest to the top."""
+    folders: dict[str, set[tuple[str, ...]]] = {}
+    for entry in entries:
+        path = PurePosixPath(entry.path)
+        folders.setdefault(entry.patient, set()).add(path.parts if entry.path not in entry.files else path.parent.parts)
+    deepest = min(len(parts) for paths in folders.values() for parts in paths) if folders else 0
+    names: dict[str, str] = {}
+    for depth in range(1, deepest + 1):
+        starts = {patient: sorted({parts[:depth] for parts in paths}) for patient, paths in folders.items()}
+        alone = Counter(start for several in starts.values() for start in several)
+        if max(alone.values()) == 1:
+            names = {patient: several[0][-1] for patient, several in starts.items()}
+            break
+    if len(set(names.values())) < len(folders):
+        names = {patient: f"{root}_{number:03d}" for number, patient in enumerate(folders, 1)} if len(folders) > 1 else {}
+    seen = {part for paths in folders.values() for parts in paths for part in (root, *parts)}
+    return [
+        replace(entry, patient=entry.patient if entry.patient in seen else names.get(entry.patient, root)) for entry in entries
+    ]
 
 
 def _date(header: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ class Koma(Layout):
     """Tissue maps, one a plane, and the scans that lie beside them."""
 
     title = "KomaMRI phantoms"
+    alike = False
     labels = {  # noqa: RUF012
         **{f"tissue_{plane}": TISSUES["brain"] for plane in ("axial", "coronal", "sagittal")},
         "tissue_pelvis3D_slice": TISSUES["pelvis"],

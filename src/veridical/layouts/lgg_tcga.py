@@ -32,6 +32,7 @@ class LggTcga(Layout):
     """The measured contrasts and the lesion of each patient, slice upon slice."""
 
     title = "TCGA-LGG"
+    alike = False
     labels = {"lesion": (0, 1)}  # noqa: RUF012
 
     def entries(self, listing: Listing) -> list[Entry]:
@@ -68,11 +69,26 @@ class LggTcga(Layout):
 
     def remarks(self, listing: Listing, entries: list[Entry]) -> Iterator[Issue]:
         """Yield the lack of the index: without it a repeated FLAIR passes for a contrast."""
+        lacking = [patient for patient in self._patients(entries) if len(patient[1]) < len(CHANNELS)]
+        if lacking:
+            said = "; ".join(f"{patient} has only {', '.join(names)}" for patient, names in lacking[:4])
+            yield Issue(
+                "not_measured", "note", "index.csv", f"{len(lacking)} patients lack a contrast that was not measured", said,
+                next="Its channel holds a copy of FLAIR and is left out.",
+            )  # fmt: skip
         if not listing.named(r"(?:^|/)index\.csv$"):
             yield Issue(
                 "missing", "warn", "index.csv", "Nothing says which contrasts were measured",
                 next="Fetch it; where it says 0, the channel is a copy of FLAIR.",
             )  # fmt: skip
+
+    def _patients(self, entries: list[Entry]) -> list[tuple[str, list[str]]]:
+        """Return the patients and their measured contrasts."""
+        found: dict[str, list[str]] = {}
+        for entry in entries:
+            if entry.kind == "image":
+                found.setdefault(entry.patient, []).append(entry.name)
+        return list(found.items())
 
     def row_patient(self, table: str, value: str) -> str:
         """Return `TCGA_CS_4941` for `TCGA_CS_4941_19960909`."""

@@ -23,6 +23,7 @@ class Openms(NamedFiles):
     """Contrasts and lesions of patients with multiple sclerosis; the two parts have patients of their own."""
 
     title = "Open MS data"
+    alike = False
     labels = {"lesion": (0, 1), "change": (0, 1), "brain": (0, 1)}  # noqa: RUF012
     pattern = re.compile(
         r"(?:^|/)(?P<patient>patient\d+)/(?:study(?P<visit>\d)_(?P<raw>FLAIR|T1W|T2W)"

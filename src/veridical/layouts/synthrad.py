@@ -19,6 +19,7 @@ class Synthrad(NamedFiles):
     """MR or CBCT, CT and the outline of the body, on one grid."""
 
     title = "SynthRAD2023"
+    alike = False
     labels = {"body": (0, 1)}  # noqa: RUF012
     grid = "case"
     pattern = re.compile(

@@ -9,7 +9,7 @@ from pathlib import Path
 from veridical.layouts.base import Entry, Layout, Match
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
-from veridical.layouts.tables import as_value, rows_of
+from veridical.layouts.tables import ABSENT, as_value, rows_of
 from veridical.layouts.tree import Listing, stem_of, suffix_of
 from veridical.types import Patient
 
@@ -81,7 +81,7 @@ class Table(Layout):
                             "one row each", "Keep one, or give visits a column.")  # fmt: skip
             if not column:
                 yield Issue("no_ids", "note", file, "No column names the patients", next="They are numbered by their rows.")
-            gaps = {name: sum(not (row[name] or "").strip() for row in rows) for name in rows[0]}
+            gaps = {name: sum(row[name].strip().lower() in ABSENT for row in rows) for name in rows[0]}
             holes = [f"{name} {count}" for name, count in gaps.items() if count]
             if holes:
                 yield Issue(
@@ -95,7 +95,7 @@ class Table(Layout):
             rows = self._rows(listing, file)
             column = _id_column(list(rows[0])) if rows else ""
             for number, row in enumerate(rows):
-                said = {name: as_value(value.strip()) for name, value in row.items() if name and value and value.strip()}
+                said = {name: as_value(value) for name, value in row.items() if name and value.strip().lower() not in ABSENT}
                 identity = str(said.pop(column)) if column in said else f"{stem_of(file)}_{number + 1:05d}"
                 report = next((str(said.pop(name)) for name in list(said) if name.lower() in REPORTS), "")
                 genes = {name: said.pop(name) for name in list(said) if name in GENES}

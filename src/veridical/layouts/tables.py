@@ -31,6 +31,10 @@ class Index:
     repeated: int
 
 
+ABSENT = frozenset({"", "n/a", "na", "nan"})
+"""What stands in an empty cell; `n/a` is that of BIDS."""
+
+
 def tables_of(listing: Listing, patients: set[str], row_patient: Callable[[str, str], str]) -> list[Index]:
     """Return the `.csv` and `.tsv` files with a column in which these patients stand.
 
@@ -77,10 +81,10 @@ def as_value(text: str) -> Any:
     """Return a cell as a number where it is one."""
     for kind in (int, float):
         try:
-            return kind(text)
+            return kind(text.strip())
         except ValueError:
             continue
-    return text
+    return text.strip()
 
 
 def _table(path: str, column: str, rows: list[dict[str, str]], row_patient: Callable[[str, str], str]) -> Index:
@@ -93,5 +97,5 @@ def _table(path: str, column: str, rows: list[dict[str, str]], row_patient: Call
         if patient in found:
             repeated += 1
             continue
-        found[patient] = {k: as_value(v.strip()) for k, v in row.items() if k and v.strip() and k != column}
+        found[patient] = {k: as_value(v) for k, v in row.items() if k and k != column and v.strip().lower() not in ABSENT}
     return Index(path, column, found, repeated)

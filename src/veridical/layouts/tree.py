@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 from veridical.errors import BudgetError, InputError
 from veridical.io.guards import start_of
@@ -73,7 +73,7 @@ class Listing:
         """Folder (`.` for the top) -> its own data files."""
         found: dict[str, list[str]] = {}
         for name in self.data:
-            found.setdefault(str(PurePosixPath(name).parent), []).append(name)
+            found.setdefault(name.rpartition("/")[0] or ".", []).append(name)
         return {folder: tuple(names) for folder, names in found.items()}
 
     @cached_property
@@ -102,17 +102,26 @@ class Listing:
 
 def suffix_of(name: str) -> str:
     """Return the suffix in small letters, without `.gz`."""
-    return PurePosixPath(name.removesuffix(".gz")).suffix.lower()
+    base = name.rpartition("/")[2].removesuffix(".gz")
+    dot = base.rfind(".")
+    return base[dot:].lower() if dot > 0 else ""
 
 
 def stem_of(name: str) -> str:
     """Return the file name without folder and suffix, `.nii.gz` counted as one."""
-    return PurePosixPath(PurePosixPath(name).name.removesuffix(".gz")).stem
+    base = name.rpartition("/")[2].removesuffix(".gz")
+    dot = base.rfind(".")
+    return base[:dot] if dot > 0 else base
 
 
 def split_of(name: str) -> str:
     """Return `train`, `val` or `test` when a folder on the way to a file is called so, else nothing."""
-    for part in PurePosixPath(name).parent.parts:
+    return _split_of(name.rpartition("/")[0])
+
+
+@lru_cache(maxsize=4096)
+def _split_of(folder: str) -> str:
+    for part in folder.split("/"):
         found = SPLIT.search(part)
         if found:
             return {"tr": "train", "va": "val"}.get((found["word"] or found["short"])[:2].lower(), "test")

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from pathlib import PurePosixPath
 
-from veridical.layouts.base import Entry, Layout, with_partner
+from veridical.layouts.base import GENERIC, Entry, Layout, Match, with_partner
 from veridical.layouts.sequence import LABELS, WORDS, contrast_in, label_in, words_of
 from veridical.layouts.tree import Listing, split_of, stem_of, suffix_of
 
@@ -22,6 +22,12 @@ class Volumes(Layout):
 
     title = "a folder of volumes"
     specific = False
+
+    def recognise(self, listing: Listing) -> Match:
+        """Say so by the suffixes alone."""
+        count = sum(suffix_of(file) in KINDS for file in listing.data)
+        share = count / max(len(listing.data), 1)
+        return Match(self.name, round(GENERIC * share, 2), f"{count} of {len(listing.data)} data files are volumes")
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return all volumes."""
