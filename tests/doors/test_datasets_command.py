@@ -31,9 +31,11 @@ def test_show_says_terms_published_numbers_how_to_read_it_and_what_is_unknown(ca
         "https://arxiv.org/abs/2605.13555",
         "datasets check PATH",
         "layouts.patients(PATH)",
-        "unknown",
+        "checked",
     ):
         assert word in text
+    assert main(["datasets", "show", "CPIA"]) == 0
+    assert "unknown     tasks, licence, access" in capsys.readouterr().out
     assert main(["datasets", "show", "IXI", "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)
     assert (entry["licence"], entry["verified"]["licence"]) == ("CC-BY-SA-3.0", "package torchio 1.2.1")

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "catalog"
 SOURCES = "_sources"
 """File of that folder that says what the short names under `source` and `verified` stand for."""
 MODALITIES = frozenset(
-    {"MR", "CT", "PET", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy"}
+    {"MR", "CT", "PET", "SPECT", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy"}
     | {"endoscopy", "photograph", "k-space", "sinogram", "dose", "text", "genomics", "clinical"}
 )
 ANATOMIES = frozenset(
@@ -302,14 +302,17 @@ def search(words: str) -> list[Dataset]:
 
 
 def _points(entry: Dataset, word: str) -> int:
-    """What one word of a search counts for an entry: the weight of the best field, doubled where it is a whole word there."""
-    best = 0
-    for other in {word, *SYNONYMS.get(word, "").split()}:
-        for one, text in _texts(entry.name).items():
-            if other in text:
-                whole = re.search(rf"(?<![a-z0-9]){re.escape(other)}(?![a-z0-9])", text)
-                best = max(best, WEIGHTS.get(one, 1) * (2 if whole else 1 if len(other) > 2 else 0))
-    return best
+    """What one word of a search counts for an entry: the weights of the fields that hold it, double for a whole word."""
+    words = {word, *SYNONYMS.get(word, "").split()}
+    return sum(max(_match(text, one) for one in words) * WEIGHTS.get(name, 1) for name, text in _texts(entry.name).items())
+
+
+def _match(text: str, word: str) -> int:
+    """2 for a whole word of the text, 1 for a part of one that has three letters or more, else 0."""
+    if word not in text:
+        return 0
+    whole = re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)
+    return 2 if whole else int(len(word) > 2)
 
 
 @cache

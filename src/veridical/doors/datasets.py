@@ -147,7 +147,8 @@ def _rows(entry: Dataset) -> list[tuple[str, str]]:
         places.setdefault(at, []).append(one)
     rows += [("checked", f"{', '.join(ones)} in: {at}") for at, ones in places.items()]
     unknown = [one for one, value in plain.items() if not value and one not in ("aliases", "note")]
-    return [*rows, ("unknown", ", ".join([*unknown, *(() if entry.anchors else ("published numbers",))]))]
+    unknown += [] if entry.anchors else ["published numbers"]
+    return [*rows, ("unknown", ", ".join(unknown))] if unknown else rows
 
 
 FIELDS = ("aliases", "modality", "anatomy", "tasks", "size", "url", "licence", "access", "split", "layout", "note", "citation")
