@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from veridical.errors import FormatError, SettingError, nearest
+from veridical.errors import FormatError, InputError, SettingError, nearest
 from veridical.models import weights
 from veridical.workflow.course import KNOWN, YOURS, Data
 
@@ -123,6 +123,8 @@ def located(data: Data, beside: Path, folder: str | Path | None) -> Data:
     """Return the data with sources that are folders as paths: relative ones are beside the recipe, `data` is `folder`."""
     if folder is not None and YOURS not in data.sources:
         raise SettingError(f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it could be.")
+    if folder is not None and not Path(folder).exists():
+        raise InputError(f"{folder} does not exist; expected a folder of images. Check the path.")
     found: dict[str, float] = {}
     for name, weight in data.sources.items():
         path = Path(folder) if name == YOURS and folder is not None else beside / name
