@@ -18,6 +18,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from scipy.io import savemat
 
 sys.path.append(str(Path(__file__).parents[1] / "io"))
+from metafiles import write_mha
 from rawfiles import cartesian_rows, kspace, write_mrd, xml
 
 SHAPE = (8, 7, 5)
@@ -48,28 +49,6 @@ def put(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
     """Write NIfTI."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(data, affine), path)
-    return path
-
-
-def put_mha(path: Path, data: np.ndarray, packed: bool = False, **fields: Any) -> Path:
-    """Write MetaImage, axes in LPS as ITK does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = {"int16": "MET_SHORT", "uint8": "MET_UCHAR", "float32": "MET_FLOAT", "float64": "MET_DOUBLE"}[data.dtype.name]
-    body = data.tobytes(order="F")
-    body = zlib.compress(body) if packed else body
-    head = {
-        "ObjectType": "Image", "NDims": data.ndim, "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
-        "CompressedData": packed, "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0", "ElementSpacing": "1 1 3",
-        "DimSize": " ".join(map(str, data.shape)), "ElementType": kind, "ElementDataFile": "LOCAL",
-    }  # fmt: skip
-    head |= fields | {"ElementDataFile": fields.get("ElementDataFile", "LOCAL")}
-    last = head.pop("ElementDataFile")
-    text = "".join(f"{key} = {value}\n" for key, value in head.items()) + f"ElementDataFile = {last}\n"
-    if last == "LOCAL":
-        path.write_bytes(text.encode() + body)
-    else:
-        path.write_text(text)
-        path.with_name(str(last)).write_bytes(body)
     return path
 
 
@@ -204,9 +183,10 @@ def synthrad(root: Path) -> None:
 def synthrad_2025(root: Path) -> None:
     for number, case in enumerate(("1ABA005", "1HNB010", "1THC021")):
         folder = root / "Task1" / case[1:3] / case
-        put_mha(folder / "mr.mha", picture(case), packed=bool(number % 2))
-        put_mha(folder / "ct.mha", tomogram(case), packed=bool(number % 2))
-        put_mha(folder / "mask.mha", mask(case))
+        folder.mkdir(parents=True)
+        write_mha(folder / "mr.mha", picture(case), packed=bool(number % 2))
+        write_mha(folder / "ct.mha", tomogram(case), packed=bool(number % 2))
+        write_mha(folder / "mask.mha", mask(case))
 
 
 def oasis(root: Path) -> None:

@@ -80,7 +80,7 @@ def test_hdf5_with_nothing_known_in_it_names_the_readers(tmp_path: Path) -> None
 
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file["volume"] = np.ones(3)
-    with pytest.raises(FormatError, match="Readers: bart, dicom, fastmri, ismrmrd, nifti, npy"):
+    with pytest.raises(FormatError, match="Readers: analyze, bart, dicom, fastmri, ismrmrd, metaimage, nifti, npy"):
         veridical.read(tmp_path / "f.h5")
 
 

@@ -90,7 +90,8 @@ def header_of(head: Path) -> Any:
     """Return nibabel's header object of a `.hdr`, checked.
 
     Raises:
-        FormatError: its length or its entries are wrong, or its numbers are neither real integers nor floats.
+        FormatError: its length or its entries are wrong, or its numbers are neither integers nor floats.
+        GeometryError: a spacing of zero.
     """
     from nibabel.nifti1 import Nifti1PairHeader
     from nibabel.spatialimages import HeaderDataError
@@ -100,11 +101,13 @@ def header_of(head: Path) -> Any:
     block = start_of(head, SIZE)
     kind = Nifti1PairHeader if block[344:348] == NIFTI_PAIR else Spm99AnalyzeHeader
     try:
-        header = kind(block, check=True)
+        stated, header = kind(block, check=False), kind(block, check=True)
         stored = np.dtype(header.get_data_dtype())
         header.get_slope_inter()
     except (HeaderDataError, WrapStructError, ValueError) as error:
         raise FormatError(f"{head} has a wrong header: {error}. Copy it again, or write it again from its source.") from error
+    if 0 in stated["pixdim"][1:4][stated["dim"][1:4] > 1]:
+        raise GeometryError(f"{head} states voxels of 0 mm; expected positive sizes. Set them from the source of the image.")
     if stored.kind not in "iuf":
         raise FormatError(f"{head} describes voxels of type {stored}; expected integers or floats.")
     return header

@@ -166,7 +166,7 @@ def _data_file(fields: Mapping[str, str], path: Path, start: int) -> tuple[Path,
     name = fields["ElementDataFile"]
     if name == "LOCAL":
         return path, start
-    if name != Path(name).name or name.split()[0] == "LIST" or "%" in name:
+    if not name or name != Path(name).name or name.split()[0] == "LIST" or "%" in name:
         raise FormatError(f"{path} names {name!r} as its data; expected LOCAL or one file beside it. Write it as .mha.")
     skip = int(fields.get("HeaderSize", "0")) if fields.get("HeaderSize", "0").isdigit() else 0
     return existing(path.with_name(name)), skip
@@ -205,4 +205,4 @@ def _unpack(stream: IO[bytes], out: Array, path: Path) -> tuple[int, int]:
                 break
     except zlib.error as error:
         raise FormatError(f"{path} is damaged: its voxels cannot be unpacked ({error}). Copy it again.") from error
-    return done, 0
+    return done if unpacker.eof else min(done, out.size - 1), 0
