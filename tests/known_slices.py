@@ -25,10 +25,12 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def known_slices(measured: tuple[int, ...] = (0, 2), missing: tuple[int, ...] = (1,), batch: int = 2) -> tuple[Known, Tensor]:
-    """Return slices of 16 x 16 pixels and their truth `(batch, channel, y, x)`."""
-    truth = 0.5 + 0.2 * noise(batch, 3, 16, 16)
-    known = nothing(3, torch.ones(16, 16))
+def known_slices(
+    measured: tuple[int, ...] = (0, 2), missing: tuple[int, ...] = (1,), batch: int = 2, size: tuple[int, int] = (16, 16)
+) -> tuple[Known, Tensor]:
+    """Return slices and their truth `(batch, channel, y, x)`."""
+    truth = 0.5 + 0.2 * noise(batch, 3, *size)
+    known = nothing(3, torch.ones(size))
     for k in missing:
         ask(known, k, SETTINGS["prior_mean"][k], SETTINGS["prior_std"][k])
     known = replace(known.repeat(batch), gradient=None)
