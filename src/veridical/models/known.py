@@ -24,7 +24,7 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 @dataclass(frozen=True, eq=False)
 class Known:
     """A batch of slices. Images are in the units networks work in: MR and PET relative to the 99th percentile of the
-    foreground, CT in thousands of HU.
+    foreground, CT in thousands of HU. For a net of volumes the grid is `(z, y, x)`, and `neighbours` has no channel.
 
     Args:
         anchor: `(batch, channel, y, x)`, the best simple estimate of each channel; zero where there is none.
@@ -57,7 +57,11 @@ class Known:
     @property
     def drawn(self) -> Tensor:
         """`(batch, channel, 1, 1)` float: 1 for the channels that a sampler draws."""
-        return ((self.status != ABSENT) & (self.status != MEASURED)).to(self.anchor.dtype)[..., None, None]
+        return self.over(((self.status != ABSENT) & (self.status != MEASURED)).to(self.anchor.dtype))
+
+    def over(self, values: Tensor) -> Tensor:
+        """Return values `(batch, channel)` with one more axis of length 1 for each of the grid."""
+        return values.reshape(*values.shape, *[1] * (self.anchor.ndim - 2))
 
     def to(self, device: torch.device) -> Known:
         """Return the same with its tensors on `device`."""
@@ -68,13 +72,13 @@ class Known:
         return replace(self, **{name: getattr(self, name).repeat_interleave(draws, 0) for name in _TENSORS})
 
     def around(self) -> Tensor:
-        """Return what stands beside the state, `(batch, 4 * channel + 3, y, x)`."""
+        """Return what stands beside the state, `(batch, 4 * channel + 3, y, x)` or `(batch, 2 * channel + 4, z, y, x)`."""
         return torch.cat([self.anchor, self.hint, self.neighbours, positions(self.support), self.support], 1)
 
     def condition(self, time: Tensor) -> Tensor:
         """Return the condition vector `(batch, conditions)` at times `(batch,)`."""
         flags = torch.stack([self.status == s for s in range(1, FLAGS + 1)], -1).to(time.dtype).flatten(1)
-        level = torch.log(self.level.clamp_min(LEAST_LEVEL)) * self.drawn[..., 0, 0]
+        level = torch.log(self.level.clamp_min(LEAST_LEVEL)) * self.drawn.flatten(1)
         parts = [time[:, None], flags, level, self.look_known, self.look.flatten(1), self.kind, self.height, self.field]
         return torch.cat(parts, 1)
 
@@ -88,33 +92,39 @@ def collate(slices: Sequence[Known]) -> Known:
 
 
 def nothing(channels: int, support: Tensor) -> Known:
-    """Return one slice `(1, ...)` of which only the support `(y, x)` is known; no channel is in its state yet."""
-    shape = support.shape
+    """Return one slice `(1, ...)` of which only the support `(y, x)` is known; no channel is in its state yet.
+
+    A support `(z, y, x)` gives a volume.
+    """
+    shape, beside = support.shape, 2 * channels if support.ndim == 2 else 0
     zeros = torch.zeros
     return Known(
-        zeros(1, channels, *shape), zeros(1, channels, *shape), zeros(1, 2 * channels, *shape), support[None, None],
+        zeros(1, channels, *shape), zeros(1, channels, *shape), zeros(1, beside, *shape), support[None, None],
         zeros(1, channels, dtype=torch.long), zeros(1, channels), zeros(1, KINDS), zeros(1, channels, LOOK),
         zeros(1, channels), zeros(1, 2), zeros(1, 2),
     )  # fmt: skip
 
 
 def positions(support: Tensor) -> Tensor:
-    """Return where each voxel lies in the object: `(batch, 2, y, x)`, in standard deviations from its centre of mass."""
-    batch, _, rows, columns = support.shape
-    grids = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    """Return where each voxel lies in the object: `(batch, 2, y, x)`, in standard deviations from its centre of mass.
+
+    A support `(batch, 1, z, y, x)` gives `(batch, 3, z, y, x)`.
+    """
+    shape, along = support.shape[2:], tuple(range(2, support.ndim))
+    grids = torch.meshgrid(*[torch.arange(n) for n in shape], indexing="ij")
     weight = support + 1e-6
-    total = weight.sum((-2, -1), keepdim=True)
+    total = weight.sum(along, keepdim=True)
     maps = []
     for grid in grids:
         axis = grid.to(support)
-        mean = (weight * axis).sum((-2, -1), keepdim=True) / total
-        spread = ((weight * (axis - mean).square()).sum((-2, -1), keepdim=True) / total).sqrt().clamp_min(1.0)
+        mean = (weight * axis).sum(along, keepdim=True) / total
+        spread = ((weight * (axis - mean).square()).sum(along, keepdim=True) / total).sqrt().clamp_min(1.0)
         maps.append((axis - mean) / (2 * spread))
-    return torch.cat(maps, 1).expand(batch, 2, rows, columns)
+    return torch.cat(maps, 1).expand(support.shape[0], len(shape), *shape)
 
 
 def foreground(image: Tensor, name: str, noise: float = 0.0) -> Tensor:
-    """Return a soft mask `(y, x)` of where an image `(y, x)` shows something, in [0, 1].
+    """Return a soft mask of where an image `(y, x)` or `(z, y, x)` shows something, in [0, 1].
 
     Args:
         image: in the units of `Known`.
@@ -122,7 +132,7 @@ def foreground(image: Tensor, name: str, noise: float = 0.0) -> Tensor:
         noise: standard deviation, which lifts the air of a magnitude image by 1.25 times itself.
     """
     above = image + 0.7 if name == "CT" else image - 1.25 * noise
-    smooth = torch.nn.functional.avg_pool2d(above[None, None], 5, 1, 2)[0, 0]
+    smooth = _near(above, 5)
     return ((smooth - 0.04) / 0.06).clamp(0, 1)
 
 
@@ -130,7 +140,7 @@ def support_of(known: Known, channels: Sequence[str]) -> Tensor:
     """Return where the object is, `(1, 1, y, x)`, from what one slice shows; ones where it shows nothing."""
     shown = [k for k in range(len(channels)) if known.status[0, k] not in (ABSENT, MISSING)]
     masks = [foreground(known.anchor[0, k], channels[k], float(known.level[0, k])) for k in shown]
-    return torch.stack(masks).amax(0)[None, None] if masks else torch.ones(1, 1, *known.anchor.shape[-2:])
+    return torch.stack(masks).amax(0)[None, None] if masks else torch.ones(1, 1, *known.anchor.shape[2:])
 
 
 def ask(known: Known, channel: int, mean: float, std: float) -> None:
@@ -152,9 +162,15 @@ def look_of(image: Tensor, support: Tensor) -> Tensor:
 def blur_level(anchor: Tensor, factor: float, support: Tensor) -> float:
     """Return what a blurred anchor `(y, x)` is expected to lack: the size of what blurring it again by `factor` removes."""
     width = 2 * max(1, round(factor / 2)) + 1
-    again = torch.nn.functional.avg_pool2d(anchor[None, None], width, 1, width // 2, count_include_pad=False)[0, 0]
+    again = _near(anchor, width, outside=False)
     lost = ((anchor - again).square() * support).sum() / support.sum().clamp_min(1.0)
     return float(lost.sqrt())
+
+
+def _near(image: Tensor, width: int, outside: bool = True) -> Tensor:
+    """Return the mean over a square or cube of odd width about each voxel; outside of the image lies zero, or nothing."""
+    pool = torch.nn.functional.avg_pool2d if image.ndim == 2 else torch.nn.functional.avg_pool3d
+    return pool(image[None, None], width, 1, width // 2, count_include_pad=outside)[0, 0]
 
 
 def index_of(channels: Sequence[str], name: str) -> int:

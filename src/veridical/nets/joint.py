@@ -22,8 +22,6 @@ KINDS = 6
 """How channels may be degraded: noise, blur, thick slices, bias field, ghosts, undersampled raw data."""
 LOOK = 5
 """Intensity quantiles that describe how a site's contrast looks."""
-AROUND = 3
-"""Two channels of position and one of support."""
 
 
 class JointNet(nn.Module):
@@ -38,6 +36,7 @@ class JointNet(nn.Module):
         anchor: weights of the unrolled model whose result is the anchor of raw data; empty where there is none.
         error: coefficients of the log error level of that anchor: constant, log noise, log sampled fraction, log size of
             what the unrolled model changed.
+        dims: 2 for slices, 3 for volumes `(z, y, x)`, which have no neighbours.
     """
 
     def __init__(
@@ -49,15 +48,17 @@ class JointNet(nn.Module):
         prior_std: tuple[float, ...] = (),
         anchor: str = "",
         error: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
+        dims: int = 2,
     ) -> None:
         super().__init__()
-        self.channels, self.anchor, self.error = tuple(channels), anchor, tuple(error)
+        self.channels, self.anchor, self.error, self.dims = tuple(channels), anchor, tuple(error), dims
         count = len(self.channels)
         self.prior_mean, self.prior_std = tuple(prior_mean) or (0.4,) * count, tuple(prior_std) or (0.3,) * count
         if not len(self.prior_mean) == len(self.prior_std) == count:
             raise SettingError(f"{count} channels, but {len(self.prior_mean)} means and {len(self.prior_std)} deviations.")
         self.conditions = 1 + count * (FLAGS + 2 + LOOK) + KINDS + 4
-        self.net = UNet(5 * count + AROUND, count, self.conditions, tuple(widths), blocks, embedding=96)
+        inputs = count * (5 if dims == 2 else 3) + dims + 1
+        self.net = UNet(inputs, count, self.conditions, tuple(widths), blocks, embedding=96, dims=dims)
         self.step = nn.Linear(self.conditions, count)
         nn.init.zeros_(self.step.weight)
         nn.init.constant_(self.step.bias, -2.0)
@@ -69,15 +70,16 @@ class JointNet(nn.Module):
 
         Args:
             state: `(batch, channel, y, x)`, `(1 - t) noise + t u`; zero in channels that are not drawn.
-            around: `(batch, 4 * channel + 3, y, x)`: anchors, hints, the anchors of the slices below and above, position,
-                support.
+            around: `(batch, 4 * channel + 3, y, x)`: anchors, hints, the anchors of the slices below and above (not for
+                volumes), position, support.
             condition: `(batch, conditions)`; the first is the time.
             gradient: maps a u to the gradient of the data's misfit, in units of the level; None where the anchor says it all.
         """
-        time = condition[:, 0, None, None, None]
+        time = condition[:, 0].reshape(-1, *[1] * (state.ndim - 1))
         size = (time.square() + (1 - time).square()).sqrt()
         found = self.net(torch.cat([state / size, around], 1), condition)
         clean: Tensor = time / size.square() * state + (1 - time) / size * found
         if gradient is None:
             return clean
-        return clean - torch.sigmoid(self.step(condition))[..., None, None] * gradient(clean)
+        length = torch.sigmoid(self.step(condition)).reshape(*state.shape[:2], *[1] * self.dims)
+        return clean - length * gradient(clean)

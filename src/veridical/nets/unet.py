@@ -12,19 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from veridical.errors import SettingError
+
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
+
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with scale and shift from the condition; the identity at initialization."""
+    """Two convolutions of width 3 with scale and shift from the condition; the identity at initialization."""
 
-    def __init__(self, width: int, embedding: int) -> None:
+    def __init__(self, width: int, embedding: int, dims: int = 2) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = CONVOLUTIONS[dims](width, width, 3, padding=1)
+        self.second = CONVOLUTIONS[dims](width, width, 3, padding=1)
         self.film = nn.Linear(embedding, 2 * width)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding)[..., None, None].chunk(2, dim=1)
+        film = self.film(embedding)
+        scale, shift = film.reshape(*film.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         hidden = functional.silu(torch.addcmul(shift, self.first(x), 1.0 + scale))
         out: Tensor = x + self.second(hidden)
         return out
@@ -33,12 +40,18 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
     """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y, x)`; any image size.
 
+    In three dimensions the grid is `(z, y, x)`.
+
     Args:
         inputs, outputs: channels.
         conditions: length of the condition vector.
         widths: channels per level, the first at half resolution.
         blocks: residual blocks per level, on the way down and up.
         embedding: width of the condition's embedding.
+        dims: 2 or 3.
+
+    Raises:
+        SettingError: another number of dimensions.
     """
 
     def __init__(
@@ -49,24 +62,28 @@ class UNet(nn.Module):
         widths: tuple[int, ...] = (32, 48, 96),
         blocks: int = 2,
         embedding: int = 64,
+        dims: int = 2,
     ) -> None:
         super().__init__()
-        self.multiple = 2 ** len(widths)
+        if dims not in CONVOLUTIONS:
+            raise SettingError(f"dims = {dims}; a U-Net works on slices, 2, or on volumes, 3.")
+        convolution, transposed, corners = CONVOLUTIONS[dims], TRANSPOSED[dims], 2**dims
+        self.multiple, self.dims = 2 ** len(widths), dims
         self.embed = nn.Sequential(nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
-        self.enter = nn.Conv2d(4 * inputs, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths[:-1])
-        self.leave = nn.Conv2d(widths[0], 4 * outputs, 3, padding=1)
+        self.enter = convolution(corners * inputs, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths)
+        self.shrink = nn.ModuleList(convolution(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.grow = nn.ModuleList(transposed(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths[:-1])
+        self.leave = convolution(widths[0], corners * outputs, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         if self.leave.bias is not None:
             nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        rows, columns = x.shape[-2:]
-        pad = (0, -columns % self.multiple, 0, -rows % self.multiple)
-        x = functional.pixel_unshuffle(functional.pad(x, pad), 2).contiguous(memory_format=torch.channels_last)
+        shape = x.shape[2:]
+        pad = [side for n in reversed(shape) for side in (0, -n % self.multiple)]
+        x = halved(functional.pad(x, pad)).contiguous(memory_format=LAYOUTS[self.dims])
         embedding = self.embed(condition)
         hidden = self.enter(x)
         skips: list[Tensor] = []
@@ -80,8 +97,27 @@ class UNet(nn.Module):
             hidden = self.grow[level](hidden) + skips[level]
             for block in _blocks(self.up[level]):
                 hidden = block(hidden, embedding)
-        out = functional.pixel_shuffle(self.leave(hidden), 2)
-        return out[..., :rows, :columns]
+        out = doubled(self.leave(hidden))
+        return out[(..., *[slice(n) for n in shape])]
+
+
+def halved(x: Tensor) -> Tensor:
+    """Move each 2 x 2 square of `(batch, channel, y, x)`, or 2 x 2 x 2 cube of `(batch, channel, z, y, x)`, into channels."""
+    if x.ndim == 4:
+        return functional.pixel_unshuffle(x, 2)
+    batch, count, *shape = x.shape
+    z, y, columns = (n // 2 for n in shape)
+    split = x.reshape(batch, count, z, 2, y, 2, columns, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return split.reshape(batch, 8 * count, z, y, columns)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """The inverse of `halved`."""
+    if x.ndim == 4:
+        return functional.pixel_shuffle(x, 2)
+    batch, count, z, y, columns = x.shape
+    split = x.reshape(batch, count // 8, 2, 2, 2, z, y, columns).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return split.reshape(batch, count // 8, 2 * z, 2 * y, 2 * columns)
 
 
 def to_channels(image: Tensor) -> Tensor:
