@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from veridical.nets.unet import ResidualBlock, UNet, to_channels, to_complex
+from veridical.errors import SettingError
+from veridical.nets.unet import ResidualBlock, UNet, doubled, halved, to_channels, to_complex
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -68,3 +69,34 @@ def test_complex_images_come_back_from_channels(sets: int) -> None:
     assert torch.equal(channels[:, 0::2], image.real)
     assert torch.equal(channels[:, 1::2], image.imag)
     assert torch.equal(to_complex(channels), image)
+
+
+@pytest.mark.parametrize("size", [(8, 16, 24), (7, 9, 5), (1, 1, 1)])
+def test_volumes_of_any_size_go_in_and_come_out(size: tuple[int, int, int]) -> None:
+    net = awake(UNet(3, 2, 2, (4, 6), blocks=1, embedding=8, dims=3))
+    out = net(noise(2, 3, *size), noise(2, 2))
+    assert out.shape == (2, 2, *size)
+    assert torch.isfinite(out).all()
+    assert not UNet(3, 2, 2, (4, 6), dims=3)(noise(1, 3, *size), noise(1, 2)).any(), "and untrained it says nothing"
+
+
+def test_every_weight_of_a_net_of_volumes_has_a_gradient() -> None:
+    net = awake(UNet(2, 2, 2, (4, 6), blocks=1, embedding=8, dims=3))
+    torch.autograd.backward(net(noise(1, 2, 8, 8, 8), noise(1, 2)).square().mean())
+    assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 3, 4, 6, 8)])
+def test_halving_the_grid_keeps_every_number_in_the_channels_of_its_square_or_cube(shape: tuple[int, ...]) -> None:
+    x = noise(*shape)
+    small = halved(x)
+    corners = 2 ** (len(shape) - 2)
+    assert small.shape == (2, 3 * corners, *[n // 2 for n in shape[2:]])
+    assert torch.equal(doubled(small), x)
+    assert torch.equal(small[0, 1 * corners], x[0, 1][(slice(None, None, 2),) * (len(shape) - 2)]), "the first corner of each"
+    assert torch.equal(small[:, -1], x[:, -1][(slice(None), *(slice(1, None, 2),) * (len(shape) - 2))]), "and the last"
+
+
+def test_a_net_of_other_dimensions_is_refused() -> None:
+    with pytest.raises(SettingError, match="dims = 4"):
+        UNet(1, 1, 1, dims=4)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from veridical.datasets.cubes import cut
 from veridical.datasets.mri_rehearsal import white
 from veridical.datasets.slabs import Slab
 from veridical.models.known import (
@@ -25,6 +26,7 @@ from veridical.models.known import (
     Known,
     ask,
     blur_level,
+    detail,
     foreground,
     look_of,
     nothing,
@@ -45,7 +47,7 @@ POOR = 0.12
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """One slice of a lesson: what is known, and the truth `(1, channel, y, x)`, zero where there is none."""
+    """One slice of a lesson: what is known, and the truth `(1, channel, y, x)`, zero where there is none; or one cube."""
 
     known: Known
     truth: Tensor
@@ -57,26 +59,25 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
     Args:
         slab: of one patient.
         net: whose channels, and whose means and deviations of what is not known, the lesson is for.
-        size: of the patch `(size, size)` that is cut.
+        size: of the patch `(size, size)`, or for nets of volumes the cube, that is cut.
         rng: everything random comes from it.
         jobs: job -> how often; a slab of one channel has nothing to complete and is enhanced instead.
     """
-    images, count = patch(slab, size, rng), len(net.channels)
-    body = torch.stack([foreground(i[1], n) for i, n in zip(images, slab.names, strict=True)]).amax(0)
-    known = nothing(count, body)
-    truth = torch.zeros(1, count, size, size)
+    images = patch(slab, size, rng)[:, [1, 0, 2]] if net.dims == 2 else cube(slab, size, rng)
+    own = images[:, 0] if net.dims == 2 else images
+    known = nothing(len(net.channels), torch.stack([foreground(i, n) for i, n in zip(own, slab.names, strict=True)]).amax(0))
+    truth = torch.zeros_like(known.anchor)
     measured, asked, degraded, relooked = _roles(len(images), jobs, rng)
     places = [net.channels.index(name) for name in slab.names]
     for place, k in enumerate(places):
-        around = images[place, [1, 0, 2]]
-        truth[0, k] = around[0]
+        truth[0, k] = own[place]
         if place in measured:
-            known.status[0, k], known.anchor[0, k] = MEASURED, around[0]
-            _flank(known, k, around[1:], count)
+            known.status[0, k] = MEASURED
+            _show(known, k, images[place])
         elif place in degraded:
-            _degrade(known, k, around, count, rng)
+            _degrade(known, k, images[place], rng)
         elif place in relooked:
-            _relook(known, k, around, count, rng)
+            _relook(known, k, images[place], rng)
     if measured or degraded or relooked:
         known = replace(known, support=support_of(known, net.channels))
     for place, k in enumerate(places):
@@ -114,10 +115,8 @@ def _roles(count: int, jobs: Mapping[str, float], rng: np.random.Generator) -> t
 
 def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a patch `(channel, 3, size, size)` out of a slab, turned, scaled, bent and recoloured at random."""
-    images = torch.from_numpy(np.ascontiguousarray(slab.images, dtype=np.float32))
+    images = _stripped(slab, rng)
     count, _, rows, columns = images.shape
-    if slab.body is not None and rng.random() < STRIPPED:
-        images = images * torch.from_numpy(np.ascontiguousarray(slab.body)).float()
     body = (images[:, 1] > 0.1).any(0)
     inside = torch.nonzero(body)
     centre = inside[int(rng.integers(len(inside)))].float() if len(inside) else torch.tensor([rows / 2, columns / 2])
@@ -134,6 +133,20 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
         moved = moved.flip(-1)
     moved = moved.reshape(count, 3, size, size)
     return torch.stack([_tint(image, name, rng) for image, name in zip(moved, slab.names, strict=True)])
+
+
+def cube(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
+    """Cut a cube `(channel, size, size, size)` out of a piece of a volume, turned, scaled, bent and recoloured at random."""
+    moved = cut(_stripped(slab, rng), -1.0 if "CT" in slab.names else 0.0, size, rng)
+    return torch.stack([_tint(image, name, rng) for image, name in zip(moved, slab.names, strict=True)])
+
+
+def _stripped(slab: Slab, rng: np.random.Generator) -> Tensor:
+    """Return the images of a slab, now and then without what lies outside of its body."""
+    images = torch.from_numpy(np.ascontiguousarray(slab.images, dtype=np.float32))
+    if slab.body is not None and rng.random() < STRIPPED:
+        images = images * torch.from_numpy(np.ascontiguousarray(slab.body)).float()
+    return images
 
 
 def _grid(
@@ -157,34 +170,48 @@ def _tint(images: Tensor, name: str, rng: np.random.Generator) -> Tensor:
     return images.clamp_min(0) ** gamma * float(np.exp(rng.normal(0, 0.03)))
 
 
-def _flank(known: Known, k: int, flanks: Tensor, channels: int) -> None:
-    known.neighbours[0, k], known.neighbours[0, channels + k] = flanks[0], flanks[1]
+def _show(known: Known, k: int, images: Tensor) -> None:
+    """Put what is seen of channel k into its place: a slice and its neighbours `(3, y, x)`, or a cube `(z, y, x)`."""
+    if known.anchor.ndim == 5:
+        known.anchor[0, k] = images
+    else:
+        known.anchor[0, k], known.neighbours[0, k], known.neighbours[0, known.anchor.shape[1] + k] = images
 
 
-def _degrade(known: Known, k: int, images: Tensor, channels: int, rng: np.random.Generator) -> None:
-    """Degrade the channel k of a slice and its neighbours `(3, y, x)` in a random way, noise added, and say how."""
+def _degrade(known: Known, k: int, images: Tensor, rng: np.random.Generator) -> None:
+    """Degrade the channel k, as `_show` takes it, in a random way, noise added, and say how; a cube along any of its axes."""
     support = known.support[0, 0]
+    turn = rng.permutation(3) if support.ndim == 3 else np.arange(3)
+    images, support = images.permute(*turn), support.permute(*turn) if support.ndim == 3 else support
     kind = DEGRADATIONS[int(rng.choice(5, p=(0.34, 0.22, 0.2, 0.12, 0.12)))]
     noise = float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))) if kind == "noise" else float(rng.uniform(0, 0.02))
     images, level = degrade(images, kind, support, rng)
     noisy = magnitude_noise(images, noise, rng) if noise > 0.002 else images
     guessed = noise * float(np.exp(0.1 * rng.standard_normal()))
     known.kind[0, DEGRADATIONS.index(kind)] = 1.0
-    known.status[0, k], known.anchor[0, k] = DEGRADED, noisy[0]
+    known.status[0, k] = DEGRADED
     known.level[0, k] = max(LEAST_LEVEL, float(np.hypot(guessed, level)))
-    _flank(known, k, noisy[1:], channels)
+    known.hint[0, k] = detail(noisy[0], float(known.level[0, k]))
+    _show(known, k, noisy.permute(*np.argsort(turn)))
 
 
 def degrade(images: Tensor, kind: str, support: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:
-    """Degrade images `(n, y, x)` in one of the ways of `DEGRADATIONS`; returns them and the expected error of the first."""
+    """Degrade images `(n, y, x)` in one of the ways of `DEGRADATIONS`; returns them and the expected error of the first.
+
+    With the support `(n, y, x)` of a cube, the error is that of all of them.
+    """
+
+    def lost(blurred: Tensor, factor: float) -> float:
+        return blur_level(blurred if support.ndim == 3 else blurred[0], factor, support)
+
     if kind == "blur":
         share = (float(rng.uniform(0.22, 0.7)),) * 2 if rng.random() < 0.6 else tuple(rng.uniform(0.22, 1.0, 2))
         blurred = cut_kspace(images, share)
-        return blurred, blur_level(blurred[0], 1 / float(np.mean(share)), support)
+        return blurred, lost(blurred, 1 / float(np.mean(share)))
     if kind == "thick":
         factor, axis = float(rng.uniform(1.5, 6.0)), -1 - int(rng.integers(2))
         thick = thicken(images, factor, axis, float(rng.random()))
-        return thick, 1.5 * blur_level(thick[0], factor, support)
+        return thick, 1.5 * lost(thick, factor)
     if kind == "bias":
         strength = float(rng.uniform(0.05, 0.5))
         field = smooth_field(images.shape[-2:], rng) * strength
@@ -269,7 +296,7 @@ def _window(shape: torch.Size, share: float) -> Tensor:
     return mask
 
 
-def _relook(known: Known, k: int, images: Tensor, channels: int, rng: np.random.Generator) -> None:
+def _relook(known: Known, k: int, images: Tensor, rng: np.random.Generator) -> None:
     """Show the channel as another site would: a monotone intensity curve, another resolution and a little noise."""
     knots = np.concatenate([[0.0], np.cumsum(rng.uniform(0.3, 1.7, 6))])
     grid = np.linspace(0, 2.0, len(knots))
@@ -278,5 +305,5 @@ def _relook(known: Known, k: int, images: Tensor, channels: int, rng: np.random.
     if rng.random() < 0.5:
         seen = cut_kspace(seen, (float(rng.uniform(0.5, 1.0)),) * 2)
     seen = magnitude_noise(seen, float(rng.uniform(0.002, 0.03)), rng)
-    known.status[0, k], known.anchor[0, k], known.level[0, k] = RELOOK, seen[0], 0.08
-    _flank(known, k, seen[1:], channels)
+    known.status[0, k], known.level[0, k] = RELOOK, 0.08
+    _show(known, k, seen)

@@ -26,16 +26,17 @@ LEAST_SHOWN = 0.08
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """One slice between its neighbours.
+    """One slice between its neighbours, or a piece of a volume.
 
     Args:
-        images: `(channel, 3, y, x)`: below, the slice itself, above; relative to the 99th percentile of the foreground (MR,
-            PET) or in thousands of HU (CT). Where there is no neighbour the slice itself stands there.
+        images: `(channel, 3, y, x)`: below, the slice itself, above; or of a volume `(channel, z, y, x)`. Relative to the 99th
+            percentile of the foreground (MR, PET) or in thousands of HU (CT). Where there is no neighbour the slice itself
+            stands there.
         names: of the channels.
         patient, source: where it comes from.
         height: position along the slice axis in [-1, 1], or None.
         field: tesla, or None.
-        body: `(y, x)` bool of what is kept where the image is to be stripped of all else (the brain), or None.
+        body: `(y, x)`, or `(z, y, x)`, bool of what is kept where the image is to be stripped of all else (the brain), or None.
         pixel: of the images, mm; None where not known.
     """
 
@@ -157,7 +158,8 @@ def _ixi(root: Path) -> Iterator[Volume]:
     for path in sorted(root.glob("ixi_t1_2mm/nifti/*.nii.gz")):
         image = canonical(nibabel.as_closest_canonical(nibabel.load(path)))
         for axis, view in enumerate(("axial", "coronal", "sagittal")):
-            yield _volume([viewed(image, axis)], ["T1w"], path.name.split("-")[0], f"ixi-{view}", None, 2.0)
+            whole = _volume([viewed(image, axis)], ["T1w"], path.name.split("-")[0], f"ixi-{view}", None, 2.0)
+            yield whole if axis else replace(whole, gap=2.0)  # nets of volumes see each volume once
 
 
 def _sarcoma_mr(root: Path) -> Iterator[Volume]:
@@ -200,15 +202,16 @@ def _volume(
 
 def canonical(image: nibabel.Nifti1Image) -> Array:
     """Return `(z, y, x)` with the front of the patient on top, from an image that is closest to RAS+."""
-    return _upright(np.transpose(image.get_fdata(dtype=np.float32), (2, 1, 0)))
+    return upright(np.transpose(image.get_fdata(dtype=np.float32), (2, 1, 0)))
 
 
 def viewed(image: Array, axis: int) -> Array:
     """Return `(slice, row, column)` of an upright `(z, y, x)`, slices along one of its axes, each upright."""
-    return _upright(np.moveaxis(image, axis, 0)) if axis else image
+    return upright(np.moveaxis(image, axis, 0)) if axis else image
 
 
-def _upright(image: Array) -> Array:
+def upright(image: Array) -> Array:
+    """Turn the second axis around."""
     return np.asarray(image[:, ::-1])
 
 
@@ -222,4 +225,4 @@ def resampled(image: nibabel.Nifti1Image, target: nibabel.Nifti1Image, outside: 
     if width.max() > 0.1:
         data = ndimage.gaussian_filter(data, width)
     moved = ndimage.affine_transform(data, step[:3, :3], step[:3, 3], target.shape[:3], order=1, cval=outside)
-    return _upright(np.transpose(moved, (2, 1, 0)))
+    return upright(np.transpose(moved, (2, 1, 0)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from veridical.datasets.cubes import cohort_cube, is_whole, piece
 from veridical.datasets.lessons import Lesson, lesson
 from veridical.datasets.mri_rehearsal import recolour
 from veridical.datasets.patient_volumes import patient_volumes
@@ -24,8 +25,10 @@ from veridical.workflow.scan_course import Piece, ScanCourse
 
 GAP = (1.0, 5.0)
 """Distance of neighbouring slices of the cohort, mm."""
-CUTS = 3
-"""Patches cut from one digital patient."""
+CUTS = {2: 3, 3: 8}
+"""Patches cut from one slice, cubes cut from one volume, of a digital patient."""
+VOXEL = (0.9, 1.6)
+"""Voxel size of volumes of the cohort, mm."""
 OTHER = 0.1
 """Share of the slabs that become one contrast without a name."""
 SCAN_SOURCES = {"cohort": "cohort", "openms": "openms", "ixi": "ixi", "sarcoma-mr": "sarcoma"}
@@ -52,7 +55,7 @@ class ImageCourse(Course[Batch]):
 
     def __init__(self, model: type[ImageModel], net: nn.Module, data: Data, seed: int, validation: bool = False) -> None:
         super().__init__(data, seed, validation)
-        self.model, self.net = model, JointNet(*_facts(net))
+        self.model, self.net = model, _without_weights(net)
         self.net.requires_grad_(False)
         self.pools = {name: self._load(name) for name in data.real(KNOWN)}
         self.mix(self.pools)
@@ -63,11 +66,15 @@ class ImageCourse(Course[Batch]):
         if name in LOADERS:
             every = (volume.only(self.net.channels) for volume in volumes(name, self.held_out, self.validation))
             found = [volume for volume in every if volume is not None]
-            if not found and not self.validation:
-                raise SettingError(f"The net has channels for {', '.join(self.net.channels)}; nothing in {name!r} fits.")
         else:
             found = patient_volumes(name, self.net.channels, self.held_out, self.validation)
-        return [(volume, usable) for volume in found if (usable := volume.usable())]
+        if self.net.dims == 3:
+            found = [volume for volume in found if is_whole(volume)]
+        pool = [(volume, usable) for volume in found if (usable := volume.usable())]
+        if not pool and not self.validation:
+            what = "slices" if self.net.dims == 2 else "volumes without thick slices"
+            raise SettingError(f"{name!r} has no {what} in the channels of this net, {', '.join(self.net.channels)}.")
+        return pool
 
     def patients(self) -> dict[str, int]:
         return {name: len({volume.patient for volume, _ in pool}) for name, pool in self.pools.items()}
@@ -92,18 +99,22 @@ class ImageCourse(Course[Batch]):
             slab = self.digital(step * self.data.batch + len(found), rng) if name == "cohort" else self.real(name, rng)
             if "other" in self.net.channels and rng.random() < OTHER:
                 slab = unnamed(slab, rng)
-            for _ in range(min(CUTS if name == "cohort" else 1, self.data.batch - len(found))):
+            for _ in range(min(CUTS[self.net.dims] if name == "cohort" else 1, self.data.batch - len(found))):
                 found.append(lesson(slab, self.net, self.data.patch, rng, self.data.jobs))
         return found
 
     def digital(self, index: int, rng: np.random.Generator) -> Slab:
-        """Return a slab of a digital patient in all channels that the cohort can show."""
+        """Return a slab, or a volume, of a digital patient in all channels that the cohort can show."""
         shown = tuple(name for name in self.net.channels if name in ("T1w", "T2w", "FLAIR", "PD", "T1c"))
+        if self.net.dims == 3:
+            return cohort_cube(self.cohort, index, shown, float(rng.uniform(*VOXEL)))
         return cohort_slab(self.cohort, index, shown, float(rng.uniform(*GAP)))
 
     def real(self, name: str, rng: np.random.Generator) -> Slab:
-        """Return a slab of a real patient, every volume of a set alike often."""
+        """Return a slab, or a piece of a volume, of a real patient, every volume of a set alike often."""
         volume, usable = self.pools[name][int(rng.integers(len(self.pools[name])))]
+        if self.net.dims == 3:
+            return piece(volume, self.data.patch, rng)
         return volume.slab(usable[int(rng.integers(len(usable)))])
 
     def losses(self, net: nn.Module, item: Batch, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
@@ -143,7 +154,7 @@ def unnamed(slab: Slab, rng: np.random.Generator) -> Slab:
 
 
 def _errors(known: Known, guess: Tensor, truth: Tensor) -> Iterator[tuple[str, tuple[float, float]]]:
-    for row, channel in torch.nonzero(known.drawn[..., 0, 0]).tolist():
+    for row, channel in torch.nonzero(known.drawn.flatten(1)).tolist():
         inside = known.support[row, 0] > 0.5
         if inside.any():
             both = [(image[row, channel] - truth[row, channel])[inside].square().mean() for image in (known.anchor, guess)]
@@ -151,7 +162,8 @@ def _errors(known: Known, guess: Tensor, truth: Tensor) -> Iterator[tuple[str, t
             yield ("missing" if known.status[row, channel] == MISSING else "degraded"), (before, after)
 
 
-def _facts(net: nn.Module) -> tuple[tuple[str, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...], str, tuple]:  # type: ignore[type-arg]
-    if not hasattr(net, "prior_std"):
+def _without_weights(net: nn.Module) -> JointNet:
+    """Return a small net that knows what lessons need of a net over the joint state, and can go to other processes."""
+    if not isinstance(net, JointNet):
         raise TypeError("a net over the joint state was expected")
-    return (net.channels, (8, 8), 1, net.prior_mean, net.prior_std, net.anchor, net.error)  # type: ignore[return-value]
+    return JointNet(net.channels, (8, 8), 1, net.prior_mean, net.prior_std, net.anchor, net.error, net.dims)
