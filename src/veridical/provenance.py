@@ -15,7 +15,8 @@ from veridical.types import Array, Derived, Image, Measurement, Step
 if TYPE_CHECKING:
     from veridical.task import Task
 
-PACKAGES = ("veridical", "torch", "numpy", "scipy")
+PACKAGES = ("veridical", "torch", "numpy", "scipy", "onnx", "onnxruntime", "openvino")
+"""The last three decide what runs networks on a CPU: see `models/runtime.py`."""
 
 
 def digest(array: Array) -> str:
