@@ -20,9 +20,10 @@ from veridical.generate.samplers import euler
 from veridical.models import weights
 from veridical.models.base import ImageModel, make, pick_device
 from veridical.models.known import Known
+from veridical.models.runtime import exported, graph_hash, resolve
 from veridical.nets.joint import JointNet
 
-AT_START = 0.25
+AT_START = 0.3
 """Share of the training at t = 0, where the network is the posterior mean in one step."""
 SHIFT = 0.5
 """Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
@@ -41,6 +42,8 @@ class JointPrior(ImageModel, ABC):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
+    runtime: str = "auto"
+    """What runs the U-Net: `auto`, `torch`, `onnxruntime`, `openvino`, or quantized `onnxruntime-int8`, `openvino-int8`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
@@ -48,7 +51,7 @@ class JointPrior(ImageModel, ABC):
 
     @property
     def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
+        return graph_hash(weights.fingerprint(self.weights), self.runtime)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -64,7 +67,8 @@ class JointPrior(ImageModel, ABC):
 
     def net(self) -> JointNet:
         """Return the network with its weights, loaded once."""
-        return _net(type(self), self.weights, self.place())
+        dims = weights.card(self.weights)["net"].get("dims", 2)
+        return _net(type(self), self.weights, self.place(), resolve(self.runtime, self.place(), dims))
 
     def place(self) -> torch.device:
         """Return the device it runs on."""
@@ -82,13 +86,14 @@ class JointPrior(ImageModel, ABC):
         """
         batch = truth.shape[0]
         time = flow.training_times(batch, generator, AT_START).to(truth)
-        residual = (truth - known.anchor) / known.level.clamp_min(1e-6)[..., None, None] * known.drawn
+        residual = (truth - known.anchor) / known.over(known.level.clamp_min(1e-6)) * known.drawn
         noise = torch.randn(truth.shape, generator=generator).to(truth) * known.drawn
         state = flow.interpolate(noise, residual, time)
         error = (denoise(net, known, state, time) - residual).square()
         count = known.drawn.sum(1).clamp_min(1.0).flatten()
-        size = residual.square().mean((2, 3)).sum(1) / count
-        per_slice = error.mean((2, 3)).sum(1) / count / size.clamp_min(0.1)
+        grid = tuple(range(2, truth.ndim))
+        size = residual.square().mean(grid).sum(1) / count
+        per_slice = error.mean(grid).sum(1) / count / size.clamp_min(0.1)
         linear = (1 - time).square() / (time.square() + (1 - time).square())
         return (per_slice / (linear + CEILING)).mean()
 
@@ -99,7 +104,7 @@ class JointPrior(ImageModel, ABC):
         noise = torch.randn(known.anchor.shape, generator=torch.Generator().manual_seed(0)).to(known.anchor)
         with torch.inference_mode():
             clean = denoise(net, known, noise * known.drawn, time)
-            return known.anchor + known.level[..., None, None] * clean
+            return known.anchor + known.over(known.level) * clean
 
 
 def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) -> Tensor:
@@ -125,7 +130,7 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
             return found * many.drawn
 
         u = euler(clean, noise * many.drawn, flow.times(steps, SHIFT))
-        return many.anchor + many.level[..., None, None] * u
+        return many.anchor + many.over(many.level) * u
 
 
 def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor:
@@ -135,8 +140,10 @@ def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor
 
 
 @cache
-def _net(kind: type[JointPrior], name: str, device: torch.device) -> JointNet:
+def _net(kind: type[JointPrior], name: str, device: torch.device, run_by: str) -> JointNet:
     net = weights.network(kind.name, kind.build, name).to(device).eval()
     if not isinstance(net, JointNet):
         raise AssertionError("JointPrior.build makes a JointNet")
+    if run_by != "torch":
+        net.register_module("net", exported(net.net, weights.fingerprint(name), run_by))
     return net

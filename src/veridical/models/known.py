@@ -18,6 +18,8 @@ from veridical.nets.joint import FLAGS, KINDS, LOOK
 ABSENT, MISSING, DEGRADED, RELOOK, MEASURED = range(FLAGS + 1)
 DEGRADATIONS = ("noise", "blur", "thick", "bias", "ghosts", "scan")
 LEAST_LEVEL = 0.01
+RELOOK_LEVEL = 0.08
+"""Expected difference between two looks of one channel."""
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -171,6 +173,11 @@ def _near(image: Tensor, width: int, outside: bool = True) -> Tensor:
     """Return the mean over a square or cube of odd width about each voxel; outside of the image lies zero, or nothing."""
     pool = torch.nn.functional.avg_pool2d if image.ndim == 2 else torch.nn.functional.avg_pool3d
     return pool(image[None, None], width, 1, width // 2, count_include_pad=outside)[0, 0]
+
+
+def detail(anchor: Tensor, level: float) -> Tensor:
+    """Return the hint of a degraded channel `(y, x)` or `(z, y, x)`: its detail in units of the expected error, where noise has unit size."""
+    return ((anchor - _near(anchor, 5, outside=False)) / max(level, LEAST_LEVEL)).clamp(-5, 5)
 
 
 def index_of(channels: Sequence[str], name: str) -> int:

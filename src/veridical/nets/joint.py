@@ -1,9 +1,13 @@
 """The denoiser of the joint flow: all contrasts of a slice as one state, any of them measured, degraded or missing.
 
+One U-Net is passed once for every channel that is drawn; it sees the states of the others, so that they are drawn together.
+What it learns of noise or blur in one channel it knows for all.
+
 x-prediction for rectified flow (Liu et al. 2022, arXiv 2209.03003), started at an anchor as in posterior-mean rectified flow
 (Ohayon et al. 2024, arXiv 2410.00418): channel k carries `u_k = (x_k - anchor_k) / level_k`, so that noise has the size of
-what is not known yet. Inputs and outputs are scaled to unit variance at every time (Karras et al. 2022, arXiv 2206.00364,
-section 5, for this path). What is known stands beside the state as further channels and as a condition vector.
+what is not known yet. The network adds to the best linear estimate of white data, `t x_t / (t^2 + (1 - t)^2)`, an output of
+unit variance at every time (Karras et al. 2022, arXiv 2206.00364, section 5, for this path); at t = 0 it is a regressor.
+What is known stands beside the state as further channels and as a condition vector.
 """
 
 from __future__ import annotations
@@ -56,10 +60,11 @@ class JointNet(nn.Module):
         self.prior_mean, self.prior_std = tuple(prior_mean) or (0.4,) * count, tuple(prior_std) or (0.3,) * count
         if not len(self.prior_mean) == len(self.prior_std) == count:
             raise SettingError(f"{count} channels, but {len(self.prior_mean)} means and {len(self.prior_std)} deviations.")
-        self.conditions = 1 + count * (FLAGS + 2 + LOOK) + KINDS + 4
-        inputs = count * (5 if dims == 2 else 3) + dims + 1
-        self.net = UNet(inputs, count, self.conditions, tuple(widths), blocks, embedding=96, dims=dims)
-        self.step = nn.Linear(self.conditions, count)
+        own = FLAGS + 2 + LOOK
+        self.conditions = 1 + count * own + KINDS + 4
+        inputs = 3 + count * (4 if dims == 2 else 2) + dims + 1
+        self.net = UNet(inputs, 1, self.conditions + count + own, tuple(widths), blocks, embedding=96, dims=dims)
+        self.step = nn.Linear(self.conditions + count + own, 1)
         nn.init.zeros_(self.step.weight)
         nn.init.constant_(self.step.bias, -2.0)
 
@@ -75,11 +80,42 @@ class JointNet(nn.Module):
             condition: `(batch, conditions)`; the first is the time.
             gradient: maps a u to the gradient of the data's misfit, in units of the level; None where the anchor says it all.
         """
-        time = condition[:, 0].reshape(-1, *[1] * (state.ndim - 1))
-        size = (time.square() + (1 - time).square()).sqrt()
-        found = self.net(torch.cat([state / size, around], 1), condition)
-        clean: Tensor = time / size.square() * state + (1 - time) / size * found
+        slices, channels, where = self._rows(condition)
+        time = where[:, 0].reshape(-1, *[1] * (state.ndim - 1))
+        power = time.square() + (1 - time).square()
+        linear = time / power * state[slices]
+        found = self.net(self._inputs(linear, around, slices, channels), where)
+        drawn = linear[torch.arange(len(slices)), channels, None] + (1 - time) / power.sqrt() * found
+        clean = torch.zeros_like(state).index_put((slices, channels), drawn[:, 0])
         if gradient is None:
             return clean
-        length = torch.sigmoid(self.step(condition)).reshape(*state.shape[:2], *[1] * self.dims)
-        return clean - length * gradient(clean)
+        length = torch.zeros(state.shape[:2], device=state.device).index_put(
+            (slices, channels), torch.sigmoid(self.step(where))[:, 0]
+        )
+        return clean - length.reshape(*state.shape[:2], *[1] * self.dims) * gradient(clean)
+
+    def _rows(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return slice and channel of every row, a channel to be drawn of a slice, and the row's condition.
+
+        The condition of a row is that of its slice, which channel it is, and once more what is known of that channel.
+        """
+        count, batch = len(self.channels), condition.shape[0]
+        flags = condition[:, 1 : 1 + count * FLAGS].reshape(batch, count, FLAGS)
+        slices, channels = torch.nonzero(flags[..., :-1].sum(-1) > 0, as_tuple=True)
+        level, known, look = (
+            part.reshape(batch, count, -1)
+            for part in condition[:, 1 + count * FLAGS : 1 + count * (FLAGS + 2 + LOOK)].split([count, count, count * LOOK], 1)
+        )
+        own = torch.cat([flags, level, known, look], -1)[slices, channels]
+        which = nn.functional.one_hot(channels, count).to(condition.dtype)
+        return slices, channels, torch.cat([condition[slices], which, own], 1)
+
+    def _inputs(self, linear: Tensor, around: Tensor, slices: Tensor, channels: Tensor) -> Tensor:
+        """Return `(row, inputs, y, x)`: the row's channel, its best linear estimate from the state, anchor and hint; then what
+        all channels have: the estimates of the others, anchors and neighbours, position and support.
+        """
+        count, rows = len(self.channels), torch.arange(len(slices), device=linear.device)
+        anchor, hint, rest = around.split([count, count, around.shape[1] - 2 * count], 1)
+        own = torch.stack([linear[rows, channels], anchor[slices, channels], hint[slices, channels]], 1)
+        others = linear.index_put((rows, channels), torch.zeros((), device=linear.device))
+        return torch.cat([own, others, anchor[slices], rest[slices]], 1)

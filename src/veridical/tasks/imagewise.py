@@ -23,10 +23,12 @@ from veridical.models.known import (
     LEAST_LEVEL,
     MEASURED,
     RELOOK,
+    RELOOK_LEVEL,
     Known,
     ask,
     blur_level,
     collate,
+    detail,
     index_of,
     nothing,
     support_of,
@@ -204,11 +206,13 @@ def known_slice(view: View, index: int, plan: Plan, net: JointNet) -> Known:
             known.kind[0, DEGRADATIONS.index(plan.degraded[name].kind)] = 1.0
             known.level[0, k] = plan.degraded[name].noise
         elif name in plan.relook:
-            known.status[0, k], known.level[0, k] = RELOOK, 0.08
+            known.status[0, k], known.level[0, k] = RELOOK, RELOOK_LEVEL
+            known.hint[0, k] = detail(here, RELOOK_LEVEL)
     support = support_of(known, net.channels)
     for name, how in plan.degraded.items():
         k = index_of(net.channels, name)
         known.level[0, k] = expected_error(known.anchor[0, k], how, support[0, 0])
+        known.hint[0, k] = detail(known.anchor[0, k], float(known.level[0, k]))
     known = replace(known, support=support)
     for name in plan.asked:
         k = index_of(net.channels, name)
