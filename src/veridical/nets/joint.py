@@ -102,10 +102,10 @@ class JointNet(nn.Module):
         count, batch = len(self.channels), condition.shape[0]
         flags = condition[:, 1 : 1 + count * FLAGS].reshape(batch, count, FLAGS)
         slices, channels = torch.nonzero(flags[..., :-1].sum(-1) > 0, as_tuple=True)
-        level, known, look = (
-            part.reshape(batch, count, -1)
-            for part in condition[:, 1 + count * FLAGS : 1 + count * (FLAGS + 2 + LOOK)].split([count, count, count * LOOK], 1)
-        )
+        start = 1 + count * FLAGS
+        level = condition[:, start : start + count, None]
+        known = condition[:, start + count : start + 2 * count, None]
+        look = condition[:, start + 2 * count : start + count * (2 + LOOK)].reshape(batch, count, LOOK)
         own = torch.cat([flags, level, known, look], -1)[slices, channels]
         which = nn.functional.one_hot(channels, count).to(condition.dtype)
         return slices, channels, torch.cat([condition[slices], which, own], 1)
@@ -115,7 +115,7 @@ class JointNet(nn.Module):
         all channels have: the estimates of the others, anchors and neighbours, position and support.
         """
         count, rows = len(self.channels), torch.arange(len(slices), device=linear.device)
-        anchor, hint, rest = around.split([count, count, around.shape[1] - 2 * count], 1)
+        anchor, hint, rest = around[:, :count], around[:, count : 2 * count], around[:, 2 * count :]
         own = torch.stack([linear[rows, channels], anchor[slices, channels], hint[slices, channels]], 1)
         others = linear.index_put((rows, channels), torch.zeros((), device=linear.device))
         return torch.cat([own, others, anchor[slices], rest[slices]], 1)

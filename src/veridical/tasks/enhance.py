@@ -54,8 +54,8 @@ class Enhance(Task):
             raise SettingError(f"job = {self.job!r}; expected one of {', '.join(get_args(Job))}.")
         if self.draws < 1 or self.noise < 0 or not 1 < self.factor <= FINEST or self.estimate not in ("mean", "draw"):
             raise SettingError(
-                f"draws = {self.draws}, noise = {self.noise}, factor = {self.factor}, estimate = {self.estimate!r}; expected at "
-                f"least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, and mean or draw."
+                f"draws = {self.draws}, noise = {self.noise}, factor = {self.factor}, estimate = {self.estimate!r}; expected "
+                f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, and mean or draw."
             )
 
     def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
