@@ -98,7 +98,9 @@ class UNet(nn.Module):
             for block in _blocks(self.up[level]):
                 hidden = block(hidden, embedding)
         out = doubled(self.leave(hidden))
-        return out[(..., *[slice(n) for n in shape])]
+        for axis, n in enumerate(shape, 2):
+            out = out.narrow(axis, 0, n)
+        return out
 
 
 def halved(x: Tensor) -> Tensor:

@@ -166,4 +166,6 @@ def _without_weights(net: nn.Module) -> JointNet:
     """Return a small net that knows what lessons need of a net over the joint state, and can go to other processes."""
     if not isinstance(net, JointNet):
         raise TypeError("a net over the joint state was expected")
-    return JointNet(net.channels, (8, 8), 1, net.prior_mean, net.prior_std, net.anchor, net.error, net.dims)
+    constant, noise, share, size = net.error
+    facts = (net.prior_mean, net.prior_std, net.anchor, (constant, noise, share, size), net.dims)
+    return JointNet(net.channels, (8, 8), 1, *facts)

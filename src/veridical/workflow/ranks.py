@@ -49,7 +49,7 @@ class Ranks:
         flat = torch.cat([grad.reshape(-1) for grad in grads])
         distributed.all_reduce(flat)
         flat /= self.size
-        means = torch.split(flat, [grad.numel() for grad in grads])  # type: ignore[no-untyped-call]
+        means = torch.split(flat, [grad.numel() for grad in grads])
         for grad, mean in zip(grads, means, strict=True):
             grad.copy_(mean.view_as(grad))
 
