@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from veridical.datasets.cubes import cut
 from veridical.datasets.mri_rehearsal import white
-from veridical.datasets.slabs import Slab
+from veridical.datasets.slabs import Slab, normalized
 from veridical.models.known import (
     DEGRADATIONS,
     DEGRADED,
@@ -142,10 +142,11 @@ def cube(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
 
 
 def _stripped(slab: Slab, rng: np.random.Generator) -> Tensor:
-    """Return the images of a slab, now and then without what lies outside of its body."""
+    """Return the images of a slab, now and then without what lies outside of its body, scaled anew then."""
     images = torch.from_numpy(np.ascontiguousarray(slab.images, dtype=np.float32))
     if slab.body is not None and rng.random() < STRIPPED:
         images = images * torch.from_numpy(np.ascontiguousarray(slab.body)).float()
+        images = torch.stack([torch.from_numpy(normalized(i.numpy(), n)) for i, n in zip(images, slab.names, strict=True)])
     return images
 
 

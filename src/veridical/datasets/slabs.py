@@ -50,9 +50,11 @@ class Slab:
     pixel: float | None = None
 
 
-def cohort_slab(cohort: Population, index: int, names: tuple[str, ...], gap: float) -> Slab:
-    """Return a slab of a digital patient, its neighbours `gap` mm away."""
-    below, middle, above = cohort.slab(index, gap)
+def cohort_slab(
+    cohort: Population, index: int, names: tuple[str, ...], gap: float, size: tuple[int, int] = (256, 256), spacing: float = 0.9
+) -> Slab:
+    """Return a slab of a digital patient, its neighbours `gap` mm away; size in pixels, spacing in mm."""
+    below, middle, above = cohort.slab(index, gap, size, spacing)
     images = np.stack([np.stack([render(head, name) for head in (below, middle, above)]) for name in names])
     return Slab(
         np.stack([normalized(image, name) for image, name in zip(images, names, strict=True)]), names,

@@ -125,6 +125,9 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
         around = many.around()
 
         def clean(state: Tensor, t: float) -> Tensor:
+            if t == 0:  # the net sees no state yet: one pass serves all draws of a slice
+                at_start = torch.zeros(known.anchor.shape[0], device=state.device)
+                return denoise(net, known, torch.zeros_like(known.anchor), at_start).repeat_interleave(draws, 0)
             condition = many.condition(torch.full((state.shape[0],), t, device=state.device))
             found: Tensor = net(state, around, condition, many.gradient)
             return found * many.drawn

@@ -25,7 +25,7 @@ class Reconstruct(Task):
     """Which solver: brain-prior, unrolled, or a classical one: zero-filled, cg-sense, wavelet, total-variation."""
     draws: int = 8
     """Posterior draws, for samplers. Their mean is the estimate; their spread makes interval and evidence."""
-    steps: int = 8
+    steps: int = 4
     """Sampler steps, for samplers. More give texture and spread; time grows as steps."""
     sets: int = 2
     """Sets of coil maps. Two where the object may be larger than the field of view and wrap around; one is faster."""

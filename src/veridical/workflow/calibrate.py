@@ -7,7 +7,7 @@ never trained anything. The results are written into the card beside the weights
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from veridical.models.prepared_scan import prepare
 from veridical.models.unrolled import Unrolled
 from veridical.task import Progress, silent
 from veridical.tasks import slicewise
-from veridical.tasks.enhance import Enhance
+from veridical.tasks.complete import Complete
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array
+from veridical.workflow.calibrate_images import fit_image_scopes, image_jobs, site_looks
 from veridical.workflow.checkpoints import write_text
 from veridical.workflow.course import Data
 from veridical.workflow.scan_course import ScanCourse
@@ -60,35 +61,12 @@ def reconstruct_cases(name: str, patients: int, progress: Progress) -> Iterator[
         progress("calibrating reconstruct", index + 1, patients)
 
 
-def enhance_cases(job: str, name: str, patients: int, progress: Progress) -> Iterator[Case]:
-    """Yield the calibration cases of an enhancement: noise added, or every second sample of the k-space centre kept."""
-    cohort = CohortB(CALIBRATION_SEED)
-    for index in range(patients):
-        exam = draw_exam(cohort, index)
-        truth = exam.truth.data[0, :, :, 0]
-        noisy, sigma = degrade(truth, job, index)
-        task = Enhance(job=job, noise=sigma, model="brain-prior", weights=name)  # type: ignore[arg-type]
-        solved = slicewise.solve(task.build(), task.scan(noisy.T), task.draws, index, exam.truth.channels[0])
-        yield _case(solved, truth.T, exam)
-        progress(f"calibrating enhance-{job}", index + 1, patients)
-
-
-def degrade(truth: Array, job: str, seed: int) -> tuple[Array, float]:
-    """Return a noisy (Rician) image, or one of half the resolution with little noise, and its noise level."""
-    import torch
-
-    from veridical.physics.fourier import centre, fft, ifft
-
-    rng = np.random.default_rng([seed, 6])
-    top = float(np.percentile(truth, 99))
-    sigma = top * float(np.exp(rng.uniform(np.log(0.02), np.log(0.15)))) if job == "denoise" else 0.01 * top
-    clean = truth
-    if job == "super-resolve":
-        half = (truth.shape[0] // 2, truth.shape[1] // 2)
-        small = ifft(centre(fft(torch.from_numpy(truth.astype(np.complex64))), half)) / 2
-        clean = small.real.numpy()
-    noise = sigma * rng.standard_normal((2, *clean.shape))
-    return np.hypot(clean + noise[0], noise[1]).astype(np.float32), sigma
+def jobs(name: str, patients: int, progress: Progress) -> dict[str, Iterable[Case]]:
+    """Return the calibration cases of every job of `brain-prior` weights, made when asked for."""
+    found: dict[str, Iterable[Case]] = {}
+    if weights.card(name)["net"].get("anchor"):
+        found["reconstruct"] = reconstruct_cases(name, patients, progress)
+    return found | image_jobs(name, patients, progress)
 
 
 def fit_scope(source: ScanCourse, count: int, progress: Progress = silent) -> Scope:
@@ -124,33 +102,34 @@ def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress:
         The path of the card.
     """
     card = weights.card(name)
-    jobs: dict[str, Callable[[], Iterator[Case]]] = {}
+    where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient"
+    found: dict[str, Calibration] = {}
     if card["model"] == "brain-prior":
-        jobs = {
-            "reconstruct": lambda: reconstruct_cases(name, patients, progress),
-            "enhance-denoise": lambda: enhance_cases("denoise", name, patients, progress),
-            "enhance-super-resolve": lambda: enhance_cases("super-resolve", name, patients, progress),
-        }
-    where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient, five contrasts"
-    found: dict[str, Calibration] = {job: calibrate(cases(), LEVEL, FLOOR, where) for job, cases in jobs.items()}
-    if jobs:
-        card["calibration_steps"] = Reconstruct().steps
+        for job, cases in jobs(name, patients, progress).items():
+            found[job] = calibrate(cases, LEVEL, FLOOR, where)
+        card["calibration_steps"] = Complete().steps
+        card["scope_images"] = fit_image_scopes(card, scans, progress)
+        card["looks"] = site_looks(card)
     card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
-    card["scope"] = _known_scope(card) or fit_scope(_source(card), scans, progress).to_dict()
+    if card["net"].get("anchor", "") or card["model"] == "unrolled":
+        card["scope"] = _known_scope(card) or fit_scope(_source(card), scans, progress).to_dict()
     path = weights.find(name).with_suffix(".json")
     write_text(path, json.dumps(card, indent=2) + "\n")
     return path
 
 
 def _known_scope(card: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the scope of the model that this one is anchored in, where both were trained on the same data."""
-    if "anchor" not in card["net"]:
+    """Return the scope of the model that this one is anchored in: raw data reach this one through it."""
+    if not card["net"].get("anchor"):
         return None
-    anchor = weights.card(card["net"]["anchor"])
-    return anchor.get("scope") if anchor["data"] == card["data"] else None
+    found: dict[str, Any] | None = weights.card(card["net"]["anchor"]).get("scope")
+    return found
 
 
 def _source(card: Mapping[str, Any]) -> ScanCourse:
+    """Return the course of raw scans that a model, or the one it is anchored in, was trained on."""
+    if card["model"] != "unrolled":
+        card = weights.card(card["net"]["anchor"])
     return ScanCourse(Unrolled, Data(card["data"]["sources"], tuple(card["data"]["held_out"])), seed=0)
 
 
