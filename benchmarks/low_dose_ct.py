@@ -279,7 +279,7 @@ def table(methods: dict[str, Callable[[float], Method]], slices: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", default=[], help="a learned model of `enhance`, job low-dose-ct")
-    parser.add_argument("--raw", action="store_true", help="total variation from the raw data too; some 8 s a slice and setting more")
+    parser.add_argument("--raw", action="store_true", help="total variation from the raw data too, 8 s a slice")
     parser.add_argument("--slices", type=int, default=10, help="of each volume")
     given = parser.parse_args()
     torch.set_num_threads(1)
