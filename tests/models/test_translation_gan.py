@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def setting() -> tuple[TranslationNet, Tensor, Tensor, Tensor]:
     assert isinstance(net, TranslationNet)
     known, truth = known_slices.known_slices()
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(3)) * known.drawn
-    made = denoise(net, known, noise, torch.zeros(2))
+    made = denoise(net, replace(known, hint=noise), torch.zeros_like(truth), torch.zeros(2))
     wanted = (truth - known.anchor) / known.level.clamp_min(1e-6)[..., None, None] * known.drawn
     return net, judged(known, wanted), judged(known, made), (made - wanted)[:, 1].abs().mean()
 

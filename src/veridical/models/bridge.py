@@ -7,14 +7,14 @@ the joint prior.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from veridical.generate import bridge, flow
-from veridical.models.joint_prior import AT_START, CEILING, SHIFT, JointPrior
+from veridical.models.joint_prior import AT_START, CEILING, SHIFT, JointPrior, denoise
 from veridical.models.known import MEASURED, MISSING, Known
 from veridical.models.one_pass import image, residual
 from veridical.nets.joint import JointNet
@@ -63,14 +63,13 @@ class Bridge(JointPrior):
 def estimate(net: nn.Module, known: Known, state: Tensor, begin: Tensor, time: Tensor) -> Tensor:
     """Return the clean residual `(batch, channel, y, x)` for states of the bridge at times `(batch,)`, zero where not drawn.
 
-    The U-Net adds to the best linear denoiser of a residual of unit variance, `state - (1 - t) begin`, what that one lacks,
-    `sqrt(1 - t)` in size, so that it works at unit variance at every time.
+    With its start taken out, which the net is shown as a hint, a state of the bridge is `size` times one of the flow from noise
+    at another time: the net works at unit variance as it does for the prior.
     """
-    if not isinstance(net, JointNet):
-        raise TypeError("Bridge.build makes a JointNet")
-    rest = (1 - time)[:, None, None, None]
-    found: Tensor = net.net(torch.cat([state, known.around()], 1), known.condition(time))
-    return (state - rest * begin + rest.sqrt() * found) * known.drawn
+    at = known.over(time[:, None])
+    size = (at + (at * (1 - at)).sqrt()).clamp_min(1e-6)
+    seen = replace(known, hint=known.hint + begin)
+    return denoise(net, seen, (state - (1 - at) * begin) / size * known.drawn, (at / size).flatten())
 
 
 def start(net: nn.Module, known: Known) -> Tensor:

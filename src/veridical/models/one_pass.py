@@ -48,24 +48,24 @@ class OnePassModel(ImageModel, ABC):
         return pick_device(self.device)
 
 
-def passed(net: nn.Module, known: Known, state: Tensor) -> Tensor:
-    """Return the residual `(batch, channel, y, x)`, in units of the level, that the net finds from a state in one pass."""
-    return denoise(net, known, state, torch.zeros(known.anchor.shape[0], device=known.anchor.device))
+def passed(net: nn.Module, known: Known) -> Tensor:
+    """Return the residual `(batch, channel, y, x)`, in units of the level, that the net finds in one pass."""
+    return denoise(net, known, torch.zeros_like(known.anchor), torch.zeros(known.anchor.shape[0], device=known.anchor.device))
 
 
 def residual(known: Known, truth: Tensor) -> Tensor:
     """Return what the anchors lack of the truth `(batch, channel, y, x)`, in units of the level; zero if not drawn."""
-    return (truth - known.anchor) / known.level.clamp_min(1e-6)[..., None, None] * known.drawn
+    return (truth - known.anchor) / known.over(known.level.clamp_min(1e-6)) * known.drawn
 
 
 def l1(found: Tensor, wanted: Tensor, known: Known) -> Tensor:
     """Return the mean absolute difference `(batch,)` of residuals over the drawn channels."""
-    return (found - wanted).abs().mean((2, 3)).sum(1) / known.drawn.sum(1).clamp_min(1.0).flatten()
+    return (found - wanted).abs().flatten(2).mean(2).sum(1) / known.drawn.sum(1).clamp_min(1.0).flatten()
 
 
 def image(known: Known, found: Tensor) -> Tensor:
     """Return the state `(batch, channel, y, x)` that a residual stands for."""
-    return known.anchor + known.level[..., None, None] * found
+    return known.anchor + known.over(known.level) * found
 
 
 @cache

@@ -28,9 +28,9 @@ class Regressor(OnePassModel):
     @classmethod
     def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
         """Absolute error of the residual over the drawn channels, in units of the level."""
-        return l1(passed(net, known, torch.zeros_like(known.anchor)), residual(known, truth), known).mean()
+        return l1(passed(net, known), residual(known, truth), known).mean()
 
     @classmethod
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
         with torch.inference_mode():
-            return image(known, passed(net, known, torch.zeros_like(known.anchor)))
+            return image(known, passed(net, known))

@@ -7,7 +7,7 @@ lessons and budget are those of the joint prior. Its draws are known to differ t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -56,7 +56,7 @@ class TranslationGAN(OnePassModel):
             noise = torch.randn(batch, draws, *size, generator=_seeded(seed))
         many = known.to(self.place()).repeat(draws)
         with torch.inference_mode():
-            found = image(many, passed(self.net(), many, noise.flatten(0, 1).to(self.place()) * many.drawn))
+            found = image(many, passed(self.net(), noisy(many, noise.flatten(0, 1).to(self.place()))))
         return found.reshape(batch, draws, *size).cpu()
 
     @classmethod
@@ -67,8 +67,8 @@ class TranslationGAN(OnePassModel):
         """
         if not isinstance(net, TranslationNet):
             raise TypeError("TranslationGAN.build makes a TranslationNet")
-        noise = torch.randn(truth.shape, generator=generator).to(truth) * known.drawn
-        wanted, made = residual(known, truth), passed(net, known, noise)
+        noise = torch.randn(truth.shape, generator=generator).to(truth)
+        wanted, made = residual(known, truth), passed(net, noisy(known, noise))
         fixed = {name: value.detach() for name, value in net.critic.named_parameters()}
         fooled = functional_call(net.critic, fixed, (judged(known, made),))
         on_made, on_real = net.critic(judged(known, made.detach())), net.critic(judged(known, wanted))
@@ -79,14 +79,19 @@ class TranslationGAN(OnePassModel):
     @classmethod
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
         """Return one draw: the generator has no mean of its own."""
-        noise = torch.randn(known.anchor.shape, generator=_seeded(0)).to(known.anchor) * known.drawn
+        noise = torch.randn(known.anchor.shape, generator=_seeded(0)).to(known.anchor)
         with torch.inference_mode():
-            return image(known, passed(net, known, noise))
+            return image(known, passed(net, noisy(known, noise)))
+
+
+def noisy(known: Known, noise: Tensor) -> Known:
+    """Return what is known with noise as the hint of the channels to be drawn."""
+    return replace(known, hint=known.hint + noise * known.drawn)
 
 
 def judged(known: Known, found: Tensor) -> Tensor:
     """Return what the discriminator sees, `(batch, 2 * channel, y, x)`: the whole state, and which channels were drawn."""
-    shown = image(known, found) * (known.status != ABSENT)[..., None, None]
+    shown = image(known, found) * known.over(known.status != ABSENT)
     return torch.cat([shown, known.drawn.expand_as(shown)], 1)
 
 
