@@ -1,7 +1,8 @@
 """Lessons: what of a slab is shown to the joint prior, how it was degraded, and what is asked for.
 
 A lesson is drawn at random, so that one network learns every job: completion of missing contrasts, removal of noise, blur,
-thick slices, bias fields and ghosts, another site's look, and, one time in ten, nothing known at all: the prior.
+thick slices, bias fields and ghosts, another site's look, and, one time in ten, nothing known at all: the prior. CT and PET
+have absolute units, so they keep their look, and are degraded as `datasets/tomography.py` says.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from veridical.datasets import tomography
 from veridical.datasets.cubes import cut
 from veridical.datasets.mri_rehearsal import white
 from veridical.datasets.slabs import Slab, normalized
 from veridical.models.known import (
+    AIR,
     DEGRADATIONS,
     DEGRADED,
     LEAST_LEVEL,
@@ -43,6 +46,8 @@ BESIDE = 0.3
 """How often another channel is shown whole beside the one that is enhanced."""
 POOR = 0.12
 """How often a channel that others are completed from is degraded itself."""
+AS_IT_IS = 0.3
+"""How often a patch with CT keeps pixels and noise as they were reconstructed: neither turned, scaled nor bent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,8 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
     known = nothing(len(net.channels), torch.stack([foreground(i, n) for i, n in zip(own, slab.names, strict=True)]).amax(0))
     truth = torch.zeros_like(known.anchor)
     measured, asked, degraded, relooked = _roles(len(images), jobs, rng)
+    absolute = {place for place, name in enumerate(slab.names) if name in tomography.ODDS}
+    degraded, relooked = degraded | (relooked & absolute), relooked - absolute
     places = [net.channels.index(name) for name in slab.names]
     for place, k in enumerate(places):
         truth[0, k] = own[place]
@@ -75,15 +82,15 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
             known.status[0, k] = MEASURED
             _show(known, k, images[place])
         elif place in degraded:
-            _degrade(known, k, images[place], rng)
+            _degrade(known, k, images[place], slab.names[place], slab.pixel or 1.0, rng)
         elif place in relooked:
             _relook(known, k, images[place], rng)
     if measured or degraded or relooked:
         known = replace(known, support=support_of(known, net.channels))
     for place, k in enumerate(places):
         if place in asked:
-            ask(known, k, net.prior_mean[k], net.prior_std[k])
-        if place in relooked or (place in asked and rng.random() < 0.4):
+            ask(known, k, net.prior_mean[k], net.prior_std[k], AIR.get(slab.names[place], 0.0))
+        if place in relooked or (place in asked - absolute and rng.random() < 0.4):
             known.look[0, k], known.look_known[0, k] = look_of(truth[0, k], known.support[0, 0]), 1.0
     if rng.random() > NEIGHBOURS:
         known.neighbours.zero_()
@@ -117,7 +124,11 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a patch `(channel, 3, size, size)` out of a slab, turned, scaled, bent and recoloured at random."""
     images = _stripped(slab, rng)
     count, _, rows, columns = images.shape
-    body = (images[:, 1] > 0.1).any(0)
+    body = (
+        torch.stack([foreground(i, n) for i, n in zip(images[:, 1], slab.names, strict=True)]).amax(0) > 0.5
+        if "CT" in slab.names
+        else (images[:, 1] > 0.1).any(0)
+    )
     inside = torch.nonzero(body)
     centre = inside[int(rng.integers(len(inside)))].float() if len(inside) else torch.tensor([rows / 2, columns / 2])
     zoom = float(np.exp(rng.normal(0, 0.18)))
@@ -125,13 +136,15 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
         zoom *= 0.75
     stretch = float(np.exp(rng.normal(0, 0.05)))
     angle = rng.normal(0, 0.12)
-    grid = _grid((rows, columns), size, centre, (zoom * stretch, zoom / stretch), angle, rng)
-    flat = images.reshape(1, count * 3, rows, columns)
-    air = -1.0 if "CT" in slab.names else 0.0
-    moved = functional.grid_sample(flat - air, grid[None], mode="bilinear", align_corners=True)[0] + air
+    if "CT" in slab.names and rng.random() < AS_IT_IS:
+        grid = _grid((rows, columns), size, centre.floor() + (size - 1) % 2 / 2, (1.0, 1.0), 0.0, None)
+    else:
+        grid = _grid((rows, columns), size, centre, (zoom * stretch, zoom / stretch), angle, rng)
+    air = torch.tensor([AIR.get(name, 0.0) for name in slab.names])[:, None, None, None]
+    flat = (images - air).reshape(1, count * 3, rows, columns)
+    moved = functional.grid_sample(flat, grid[None], mode="bilinear", align_corners=True)[0].reshape(count, 3, size, size) + air
     if rng.random() < 0.5:
         moved = moved.flip(-1)
-    moved = moved.reshape(count, 3, size, size)
     return torch.stack([_tint(image, name, rng) for image, name in zip(moved, slab.names, strict=True)])
 
 
@@ -151,21 +164,24 @@ def _stripped(slab: Slab, rng: np.random.Generator) -> Tensor:
 
 
 def _grid(
-    shape: tuple[int, int], size: int, centre: Tensor, zoom: tuple[float, float], angle: float, rng: np.random.Generator
+    shape: tuple[int, int], size: int, centre: Tensor, zoom: tuple[float, float], angle: float, rng: np.random.Generator | None
 ) -> Tensor:
+    """Return where a patch is sampled, `(size, size, 2)`, for `grid_sample`; bent at random where there is a generator."""
     steps = torch.arange(size) - (size - 1) / 2
     y, x = torch.meshgrid(steps * zoom[0], steps * zoom[1], indexing="ij")
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    bend = torch.from_numpy(rng.standard_normal((1, 2, 5, 5), dtype=np.float32)) * float(rng.uniform(0, 2.5))
-    bend = functional.interpolate(bend, (size, size), mode="bicubic", align_corners=True)[0]
+    bend = torch.zeros(2, size, size)
+    if rng is not None:
+        coarse = torch.from_numpy(rng.standard_normal((1, 2, 5, 5), dtype=np.float32)) * float(rng.uniform(0, 2.5))
+        bend = functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=True)[0]
     where_y = cos * y - sin * x + centre[0] + bend[0]
     where_x = sin * y + cos * x + centre[1] + bend[1]
     return torch.stack([2 * where_x / (shape[1] - 1) - 1, 2 * where_y / (shape[0] - 1) - 1], -1)
 
 
 def _tint(images: Tensor, name: str, rng: np.random.Generator) -> Tensor:
-    """Change contrast and brightness mildly, as scanners do; CT has absolute units and stays."""
-    if name == "CT":
+    """Change contrast and brightness mildly, as scanners do; CT and PET have absolute units and stay."""
+    if name in tomography.ODDS:
         return images
     gamma = float(np.exp(rng.normal(0, 0.1)))
     return images.clamp_min(0) ** gamma * float(np.exp(rng.normal(0, 0.03)))
@@ -179,21 +195,48 @@ def _show(known: Known, k: int, images: Tensor) -> None:
         known.anchor[0, k], known.neighbours[0, k], known.neighbours[0, known.anchor.shape[1] + k] = images
 
 
-def _degrade(known: Known, k: int, images: Tensor, rng: np.random.Generator) -> None:
+def _degrade(known: Known, k: int, images: Tensor, name: str, pixel: float, rng: np.random.Generator) -> None:
     """Degrade the channel k, as `_show` takes it, in a random way, noise added, and say how; a cube along any of its axes."""
     support = known.support[0, 0]
     turn = rng.permutation(3) if support.ndim == 3 else np.arange(3)
     images, support = images.permute(*turn), support.permute(*turn) if support.ndim == 3 else support
+    kind, noisy, level = (
+        _absolute(images, name, pixel, support, rng) if name in tomography.ODDS else _magnetic(images, support, rng)
+    )
+    known.kind[0, DEGRADATIONS.index(kind)] = 1.0
+    known.status[0, k] = DEGRADED
+    known.level[0, k] = max(LEAST_LEVEL, level)
+    _show(known, k, noisy.permute(*np.argsort(turn)))
+    known.hint[0, k] = detail(known.anchor[0, k], float(known.level[0, k]))
+
+
+def _magnetic(images: Tensor, support: Tensor, rng: np.random.Generator) -> tuple[str, Tensor, float]:
+    """Degrade MR images: returns how, the images and the expected error."""
     kind = DEGRADATIONS[int(rng.choice(5, p=(0.34, 0.22, 0.2, 0.12, 0.12)))]
     noise = float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))) if kind == "noise" else float(rng.uniform(0, 0.02))
     images, level = degrade(images, kind, support, rng)
     noisy = magnitude_noise(images, noise, rng) if noise > 0.002 else images
     guessed = noise * float(np.exp(0.1 * rng.standard_normal()))
-    known.kind[0, DEGRADATIONS.index(kind)] = 1.0
-    known.status[0, k] = DEGRADED
-    known.level[0, k] = max(LEAST_LEVEL, float(np.hypot(guessed, level)))
-    known.hint[0, k] = detail(noisy[0], float(known.level[0, k]))
-    _show(known, k, noisy.permute(*np.argsort(turn)))
+    return kind, noisy, float(np.hypot(guessed, level))
+
+
+def _absolute(images: Tensor, name: str, pixel: float, support: Tensor, rng: np.random.Generator) -> tuple[str, Tensor, float]:
+    """Degrade CT or PET images as `datasets/tomography.py` does: returns how, the images and the expected error."""
+    odds = tomography.ODDS[name]
+    kind = list(odds)[int(rng.choice(len(odds), p=list(odds.values())))]
+    guess = float(np.exp(0.1 * rng.standard_normal()))
+    if kind == "blur":
+        air = AIR.get(name, 0.0)
+        blurred, level = degrade(images - air, kind, support, rng)
+        return kind, blurred + air, level
+    given, inside = images.numpy(), support.numpy()
+    if kind == "ghosts":
+        poor, size = tomography.sparse_views(given, inside, rng)
+    elif name == "CT":
+        poor, size = tomography.low_dose(given, inside, rng)
+    else:
+        poor, size = tomography.low_counts(given, inside, pixel, rng)
+    return kind, torch.from_numpy(np.ascontiguousarray(poor, dtype=np.float32)), size * guess
 
 
 def degrade(images: Tensor, kind: str, support: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:

@@ -22,6 +22,8 @@ LICENCES = {
     "ixi": "CC BY-SA 3.0",
     "sarcoma": "CC BY 3.0",
     "sarcoma-mr": "CC BY 3.0",
+    "sarcoma-ct": "CC BY 3.0",
+    "sarcoma-pet": "CC BY 3.0",
     "lgg": "TCIA TCGA-LGG, masks non-commercial: weights trained on it are for benchmarks and do not ship",
 }
 CONTRASTS = {"T1W": "T1w", "T2W": "T2w", "FLAIR": "FLAIR"}

@@ -16,10 +16,13 @@ from veridical.datasets.pool import data_root
 from veridical.datasets.population import Population
 from veridical.datasets.rendering import render
 from veridical.errors import InputError, SettingError, nearest
+from veridical.models.known import AIR, HOUNSFIELD, UPTAKE
 from veridical.types import Array
 
-MAY_SHIP = ("cohort", "openms", "ixi", "sarcoma-mr", "sarcoma")
+MAY_SHIP = ("cohort", "openms", "ixi", "sarcoma", "sarcoma-mr", "sarcoma-ct", "sarcoma-pet")
 """Sources whose licence lets weights trained on them ship."""
+MOST_UPTAKE = 6.0
+"""In network units: 30 SUV."""
 LEAST_SHOWN = 0.08
 """Share of a slice that must show something for it to be used."""
 
@@ -29,9 +32,9 @@ class Slab:
     """One slice between its neighbours, or a piece of a volume.
 
     Args:
-        images: `(channel, 3, y, x)`: below, the slice itself, above; or of a volume `(channel, z, y, x)`. Relative to the 99th
-            percentile of the foreground (MR, PET) or in thousands of HU (CT). Where there is no neighbour the slice itself
-            stands there.
+        images: `(channel, 3, y, x)`: below, the slice itself, above; or of a volume `(channel, z, y, x)`. MR relative to
+            the 99th percentile of the foreground, CT in thousands of HU, PET in units of 5 SUV. Where there is no neighbour
+            the slice itself stands there.
         names: of the channels.
         patient, source: where it comes from.
         height: position along the slice axis in [-1, 1], or None.
@@ -64,12 +67,14 @@ def cohort_slab(
 
 
 def normalized(image: Array, name: str) -> Array:
-    """Scale an image of any shape as networks see it: MR and PET to the 99th percentile of the foreground, CT to 1000 HU.
+    """Scale an image as networks see it: CT to 1000 HU, PET to 5 SUV, MR to the 99th percentile of the foreground.
 
-    An image of nothing stays nothing.
+    An MR image of nothing stays nothing.
     """
     if name == "CT":
-        return np.asarray(np.clip(image, -1024, 3071) / 1000, np.float32)
+        return np.asarray(np.clip(image, -1024, 3071) / HOUNSFIELD, np.float32)
+    if name == "PET":
+        return np.asarray(np.clip(image / UPTAKE, 0, MOST_UPTAKE), np.float32)
     if not image.max() > 0:
         return np.zeros(image.shape, np.float32)
     return np.asarray(np.clip(image / scale_of(image), 0, 2.0), np.float32)
@@ -127,7 +132,7 @@ def volumes(source: str, held_out: tuple[str, ...] = (), validation: bool = Fals
     """Load the patients of a real set.
 
     Args:
-        source: `openms`, `ixi`, `sarcoma-mr`, `sarcoma` or `lgg`; the last may not train weights that ship.
+        source: `openms`, `ixi`, `sarcoma`, its modalities each on its own grid, or `lgg`, which may not train what ships.
         held_out: patients (or beginnings of their names) kept from training.
         validation: return those instead.
 
@@ -171,15 +176,28 @@ def _sarcoma_mr(root: Path) -> Iterator[Volume]:
 
 
 def _sarcoma(root: Path) -> Iterator[Volume]:
-    """CT and PET resampled onto the T1w MR of the same patient."""
+    """CT and PET resampled onto the T1w MR of the same patient, whose field of view is the smallest."""
+    return _on_one_grid(root, "T1w", ("CT", "PET"))
+
+
+def _sarcoma_ct(root: Path) -> Iterator[Volume]:
+    """CT as it was reconstructed, and PET resampled onto it."""
+    return _on_one_grid(root, "CT", ("PET",))
+
+
+def _sarcoma_pet(root: Path) -> Iterator[Volume]:
+    """PET as it was reconstructed, and CT resampled onto it."""
+    return _on_one_grid(root, "PET", ("CT",))
+
+
+def _on_one_grid(root: Path, first: str, others: tuple[str, ...]) -> Iterator[Volume]:
+    """Yield the sarcoma patients' `first` image as it is and the others on its grid."""
+    files = {"T1w": "MR_T1_image.nii.gz", "CT": "CT_image.nii.gz", "PET": "PET_image.nii.gz"}
     for folder in sorted((root / "sts_mr_ct_pet/nifti").glob("STS_*")):
-        target = nibabel.as_closest_canonical(nibabel.load(folder / "MR_T1_image.nii.gz"))
-        images, names = [canonical(target)], ["T1w"]
-        for name, pattern, outside in (("CT", "CT_image*", -1000.0), ("PET", "PET_image*", 0.0)):
-            for path in sorted(folder.glob(pattern))[:1]:
-                images.append(resampled(nibabel.load(path), target, outside))
-                names.append(name)
-        yield _volume(images, names, folder.name, "sarcoma", None, float(target.header.get_zooms()[0]))
+        target = nibabel.as_closest_canonical(nibabel.load(folder / files[first]))
+        moved = [resampled(nibabel.load(folder / files[n]), target, HOUNSFIELD * AIR.get(n, 0.0)) for n in others]
+        pixel = float(target.header.get_zooms()[0])
+        yield _volume([canonical(target), *moved], [first, *others], folder.name, "sarcoma", None, pixel)
 
 
 def _lgg(root: Path) -> Iterator[Volume]:
@@ -192,7 +210,10 @@ def _lgg(root: Path) -> Iterator[Volume]:
         yield Volume(scaled, tuple(names), path.stem, "lgg")
 
 
-LOADERS = {"openms": _openms, "ixi": _ixi, "sarcoma-mr": _sarcoma_mr, "sarcoma": _sarcoma, "lgg": _lgg}
+LOADERS = {
+    "openms": _openms, "ixi": _ixi, "sarcoma": _sarcoma, "sarcoma-mr": _sarcoma_mr, "sarcoma-ct": _sarcoma_ct,
+    "sarcoma-pet": _sarcoma_pet, "lgg": _lgg,
+}  # fmt: skip
 
 
 def _volume(

@@ -18,6 +18,10 @@ from veridical.nets.joint import FLAGS, KINDS, LOOK
 ABSENT, MISSING, DEGRADED, RELOOK, MEASURED = range(FLAGS + 1)
 DEGRADATIONS = ("noise", "blur", "thick", "bias", "ghosts", "scan")
 LEAST_LEVEL = 0.01
+HOUNSFIELD, UPTAKE = 1000.0, 5.0
+"""HU, and SUV, that are 1 in network units."""
+AIR = {"CT": -1.0}
+"""What a channel shows where nothing is, in network units; 0 in all others."""
 RELOOK_LEVEL = 0.08
 """Expected difference between two looks of one channel."""
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -25,8 +29,8 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A batch of slices. Images are in the units networks work in: MR and PET relative to the 99th percentile of the
-    foreground, CT in thousands of HU. For a net of volumes the grid is `(z, y, x)`, and `neighbours` has no channel.
+    """A batch of slices. Images are in the units networks work in: MR relative to the 99th percentile of the
+    foreground, CT in thousands of HU, PET in units of 5 SUV. For a net of volumes the grid is `(z, y, x)`, and `neighbours` has no channel.
 
     Args:
         anchor: `(batch, channel, y, x)`, the best simple estimate of each channel; zero where there is none.
@@ -145,10 +149,10 @@ def support_of(known: Known, channels: Sequence[str]) -> Tensor:
     return torch.stack(masks).amax(0)[None, None] if masks else torch.ones(1, 1, *known.anchor.shape[2:])
 
 
-def ask(known: Known, channel: int, mean: float, std: float) -> None:
-    """Ask for a channel that was not measured: its anchor is the mean of such images over the object."""
+def ask(known: Known, channel: int, mean: float, std: float, air: float = 0.0) -> None:
+    """Ask for a channel that was not measured: its anchor is the mean of such images over the object, and air around it."""
     known.status[0, channel], known.level[0, channel] = MISSING, std
-    known.anchor[0, channel] = mean * known.support[0, 0]
+    known.anchor[0, channel] = air + (mean - air) * known.support[0, 0]
 
 
 def look_of(image: Tensor, support: Tensor) -> Tensor:

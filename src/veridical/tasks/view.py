@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from veridical.errors import InputError
+from veridical.models.known import HOUNSFIELD, UPTAKE
 from veridical.types import Array, Geometry, Image
 
-HOUNSFIELD = 1000.0
-UPTAKE = 5.0
-"""SUV that is 1 in network units."""
 THICKER = 1.5
 """An axis whose spacing is this much larger than the others' is the slice axis."""
 
