@@ -25,7 +25,7 @@ from veridical.models.unrolled import Unrolled
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.task import Progress
 from veridical.workflow.checkpoints import write_tensors
-from veridical.workflow.course import Data, refuse_testing_only
+from veridical.workflow.course import YOURS, Data, refuse_testing_only
 from veridical.workflow.ranks import Ranks
 from veridical.workflow.recipe import Recipe, Training
 from veridical.workflow.run import Run, rate
@@ -223,7 +223,7 @@ def test_the_shipped_recipes_are_read(recipe: Path) -> None:
     plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
     assert issubclass(registry.get("model", plan.model), Trainable | ImageModel)
-    assert set(plan.data.sources) <= {*SOURCES, *LOADERS}
+    assert set(plan.data.sources) <= {*SOURCES, *LOADERS, YOURS}
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> None:

@@ -90,7 +90,7 @@ class JointNet(nn.Module):
         if gradient is None:
             return clean
         length = torch.zeros(state.shape[:2], device=state.device).index_put(
-            (slices, channels), torch.sigmoid(self.step(where))[:, 0]
+            (slices, channels), torch.sigmoid(self.step(where))[:, 0].to(state.dtype)
         )
         return clean - length.reshape(*state.shape[:2], *[1] * self.dims) * gradient(clean)
 
