@@ -40,8 +40,9 @@ def versions() -> dict[str, str]:
 
 
 def inputs(subject: Measurement | Image) -> dict[str, str]:
-    """Return the hashes that identify a subject: its numbers and, for a measurement, its operator."""
+    """Return what identifies a subject: the hash of its numbers, how channels were resampled, the operator of a measurement."""
     found = {"data": digest(subject.data)}
+    found |= {f"resampled.{name}": str(how) for name, how in subject.header.get("resampled", {}).items()}
     if isinstance(subject, Measurement):
         found |= {f"operator.{key}": str(value) for key, value in subject.operator.describe().items()}
     return found

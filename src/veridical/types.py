@@ -102,7 +102,8 @@ class Image:
     Args:
         data: `(channel, x, y, z)`, read-only; `units` apply to all channels.
         geometry: the grid of the last three axes.
-        units: `HU`, `SUV`, `ms`, `a.u.` (arbitrary, as in most MR), `1` for fractions, `label` for label maps.
+        units: `HU`, `SUV`, `ms`, `a.u.` (arbitrary, as in most MR), `1` for fractions, `label` for label maps; `mixed` where
+            channels differ: then `header["units"]` maps each channel to its own.
         channels: one name a channel: a contrast (`T1w`, `T2w`, `FLAIR`, `PD`, `T1c`) or a modality (`CT`, `PET`).
         header: what the file said beyond that, as plain values.
     """
@@ -125,8 +126,14 @@ class Image:
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
         if len(channels) != data.shape[0]:
             raise InputError(f"{data.shape[0]} channels but {len(channels)} names {channels}; give one name a channel.")
+        if self.units == "mixed" and not set(channels) <= set(self.header.get("units", {})):
+            raise UnitsError("Units are 'mixed', but header['units'] does not name those of every channel. Add them.")
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "data", readonly(data))
+
+    def units_of(self, channel: str) -> str:
+        """Return the units of one channel."""
+        return str(self.header["units"][channel]) if self.units == "mixed" else self.units
 
     def __getitem__(self, channel: str) -> Array:
         """Return one channel as `(x, y, z)` by its name."""

@@ -37,6 +37,10 @@ class Reading:
     """Units of an image: HU, SUV, ms, a.u., 1."""
     slices: tuple[int, int] | None = None
     """First and last slice of a DICOM series, counted from 1."""
+    beside: tuple[Path, ...] = ()
+    """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the flag for several."""
+    lesions: Path | None = None
+    """File with a mask of lesions, for the checks that say whether they are kept."""
     budget: int = 4 * 2**30
     """Bytes of memory that the read may take."""
 

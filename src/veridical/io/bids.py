@@ -21,7 +21,7 @@ import numpy as np
 
 from veridical import __version__
 from veridical.errors import InputError, ProvenanceError, SettingError
-from veridical.io.guards import permit
+from veridical.io.guards import permit, replacing
 from veridical.io.nifti import write_nifti
 from veridical.types import Array, Derived, Finding, Image, Step
 
@@ -54,7 +54,9 @@ class Record:
     files: Mapping[str, Mapping[str, str]]
 
 
-def save(derived: Derived, folder: str | Path, name: str, *, overwrite: bool = False) -> dict[str, Path]:
+def save(
+    derived: Derived, folder: str | Path, name: str, *, overwrite: bool = False, described: bool = True
+) -> dict[str, Path]:
     """Write a result with all its companions.
 
     Args:
@@ -62,6 +64,7 @@ def save(derived: Derived, folder: str | Path, name: str, *, overwrite: bool = F
         folder: where; made when missing.
         name: of the case, e.g. `sub-01` or `scan`; letters, digits and BIDS entities. `sub-` is put before it when missing.
         overwrite: replace an earlier result in this folder.
+        described: put `dataset_description.json` beside it; not where the folder is part of a data set (see `describe`).
 
     Returns:
         Role -> file: `estimate`, `lower`, `upper`, `evidence`, `measured`, `unmeasured`, `draws` (the fourth axis runs over
@@ -89,14 +92,31 @@ def save(derived: Derived, folder: str | Path, name: str, *, overwrite: bool = F
     try:
         for role, image in images.items():
             write_nifti(image, temporary / names[role])
-        _dump(_record(derived, names, temporary), temporary / PROVENANCE)
-        if not (target / DESCRIPTION).exists():
-            _dump(_description(), temporary / DESCRIPTION)
+        dump(_record(derived, names, temporary), temporary / PROVENANCE)
+        if described and not (target / DESCRIPTION).exists():
+            dump(_description(), temporary / DESCRIPTION)
         _move_in(temporary, target, taken)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    roles = {**names, "provenance": PROVENANCE, "description": DESCRIPTION}
+    roles = {**names, "provenance": PROVENANCE, **({"description": DESCRIPTION} if described else {})}
     return {role: target / file for role, file in roles.items()}
+
+
+def describe(root: Path) -> Path:
+    """Make a folder a BIDS data set of derivatives: write its `dataset_description.json` where there is none."""
+    file = root / DESCRIPTION
+    if not file.exists():
+        dump(_description(), file)
+    return file
+
+
+def is_whole(folder: Path, record: Record) -> bool:
+    """Say whether every file of a result is there with the bytes that its record names."""
+    for entry in record.files.values():
+        file = folder / Path(entry["path"]).name
+        if not file.is_file() or _hash(file.read_bytes()) != entry["sha256"]:
+            return False
+    return True
 
 
 def load_provenance(path: str | Path) -> Record:
@@ -131,6 +151,7 @@ def load_provenance(path: str | Path) -> Record:
 def _images(derived: Derived) -> dict[str, Image]:
     """Return every array of a result as an image, by role."""
     image, interval, evidence = derived.image, derived.interval, derived.evidence
+    each = {channel: image.units_of(channel) for channel in image.channels}
     arrays: dict[str, tuple[Array | None, str]] = {"estimate": (image.data, image.units)}
     if interval is not None:
         arrays |= {"lower": (interval.lower, image.units), "upper": (interval.upper, image.units)}
@@ -138,14 +159,15 @@ def _images(derived: Derived) -> dict[str, Image]:
         arrays |= {"evidence": (evidence.map, "1")}
         arrays |= {"measured": (evidence.measured, image.units), "unmeasured": (evidence.unmeasured, image.units)}
     found = {
-        role: Image(array, image.geometry, units, image.channels)
+        role: Image(array, image.geometry, units, image.channels, {"units": each})
         for role, (array, units) in arrays.items()
         if array is not None
     }
     if derived.draws is not None:
         draws = np.asarray(derived.draws)
         channels = tuple(f"{channel}:draw-{number}" for number in range(1, len(draws) + 1) for channel in image.channels)
-        found["draws"] = Image(draws.reshape(-1, *draws.shape[2:]), image.geometry, image.units, channels)
+        units = {channel: each[channel.partition(":")[0]] for channel in channels}
+        found["draws"] = Image(draws.reshape(-1, *draws.shape[2:]), image.geometry, image.units, channels, {"units": units})
     return found
 
 
@@ -169,7 +191,7 @@ def _record(derived: Derived, names: Mapping[str, str], where: Path) -> dict[str
         if interval is None
         else {key: getattr(interval, key) for key in ("level", "patients", "method", "promises")},
         "image": {
-            "units": image.units,
+            "units": image.units if image.units != "mixed" else {name: image.units_of(name) for name in image.channels},
             "channels": image.channels,
             "shape": geometry.shape,
             "affine": geometry.affine,
@@ -209,7 +231,7 @@ def _written_before(record: Path) -> list[str]:
     return [path for path in paths if "_desc-" in path and path.endswith(".nii.gz")]
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """Return the BIDS start of the file names."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or len(name) > 120:
         raise SettingError(f"{name!r} cannot start a file name; expected letters, digits, '_', '-' and '.', e.g. 'sub-01'.")
@@ -225,11 +247,14 @@ def _file_name(name: str, role: str, channels: tuple[str, ...]) -> str:
     contrast = channels[0] if len(channels) == 1 else "multi"
     suffix = SUFFIX.get(contrast) or re.sub(r"[^A-Za-z0-9]", "", contrast) or "image"
     agent = "_ce-gadolinium" if contrast == "T1c" else ""
-    return f"{_label(name)}{agent}_desc-{description}_{suffix}.nii.gz"
+    return f"{label(name)}{agent}_desc-{description}_{suffix}.nii.gz"
 
 
-def _dump(content: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def dump(content: Mapping[str, Any], path: Path) -> None:
+    """Write JSON; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

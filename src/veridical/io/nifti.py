@@ -83,7 +83,11 @@ def nifti(
         voxels = _voxels(stream, stored, np.empty(count, target), scale, file)
     data = np.moveaxis(voxels.reshape(shape, order="F"), -1, 0)
     geometry, affine_source = _geometry(header, shape[:3], said.get("frame"), file)
-    sources = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": affine_source}
+    sources: dict[str, Any] = {
+        "contrast_source": contrast_source, "units_source": units_source, "affine_source": affine_source,
+    }  # fmt: skip
+    if chosen == "mixed" and len(said.get("each", ())) == len(names):
+        sources["units"] = dict(zip(names, said["each"], strict=True))
     return Image(data, geometry, chosen, names, sources)
 
 
@@ -258,6 +262,7 @@ def _extension(stream: IO[bytes], header: Any, path: Path) -> dict[str, Any]:
                     "units": str(said["units"]),
                     "channels": [str(name) for name in said["channels"]],
                     "frame": str(said["frame"]),
+                    "each": [str(units) for units in said.get("each", ())],
                 }
             except (ValueError, KeyError, TypeError) as error:
                 raise FormatError(f"{path} has a damaged Veridical extension ({error}). Write it again.") from error
@@ -319,7 +324,10 @@ def _header_bytes(image: Image, data: Array) -> bytes:
     header.set_qform(image.geometry.affine, code, strip_shears=True)
     header.set_sform(image.geometry.affine, code)
     header.set_xyzt_units("mm")
-    said = {"veridical": {"units": image.units, "channels": list(image.channels), "frame": image.geometry.frame}}
+    told: dict[str, Any] = {"units": image.units, "channels": list(image.channels), "frame": image.geometry.frame}
+    if image.units == "mixed":
+        told["each"] = [image.units_of(name) for name in image.channels]
+    said = {"veridical": told}
     text = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
     text += b"\0" * (-(len(text) + 8) % 16)
     extension = (len(text) + 8).to_bytes(4, "little") + COMMENT.to_bytes(4, "little") + text

@@ -77,8 +77,9 @@ class Enhance(Task):
         needed = NEEDS.get(self.job)
         if needed and channel != needed:
             raise InputError(f"{self.job} enhances a channel called {needed}; got {channel!r}. Name it: contrast={needed!r}.")
-        if not needed and (image.units in ("HU", "SUV", "label") or channel in ("CT", "PET")):
-            raise InputError(f"{self.job} is for MR; {channel} is in {image.units}. For CT and PET: {', '.join(NEEDS)}.")
+        units = image.units_of(channel)
+        if not needed and (units in ("HU", "SUV", "label") or channel in ("CT", "PET")):
+            raise InputError(f"{self.job} is for MR; {channel} is in {units}. For CT and PET: {', '.join(NEEDS)}.")
 
     def _drawn(self, image: Image, lesions: Array | None, channel: str, seed: int, progress: Progress) -> Derived:
         from veridical.models import weights
@@ -89,7 +90,9 @@ class Enhance(Task):
         name = channel if channel in model.channels else "other"
         if name != channel and "other" not in model.channels:
             imagewise.check_channels((channel,), model)
-        named = replace(image, channels=tuple(name if c == channel else c for c in image.channels))
+        names = tuple(name if c == channel else c for c in image.channels)
+        units = {new: image.units_of(old) for new, old in zip(names, image.channels, strict=True)}
+        named = replace(image, channels=names, header={**image.header, "units": units})
         imagewise.check_channels(named.channels, model)
         start, axes = grids.started(named, self.job, self.factor)
         card = weights.card(getattr(model, "weights", ""))

@@ -64,9 +64,11 @@ def assemble(
     scales = np.array([view.scales.get(name) or scale_unseen(name) for name in plan.wanted], np.float32)
     sized = scales[:, None, None, None]
     estimate = drawn.mean if which == "mean" else drawn.draws[0].astype(np.float32)
+    each = units(plan, subject)
     image = Image(
-        np.ascontiguousarray(view.restore(estimate * sized), np.float32), subject.geometry, units(plan, subject), plan.wanted,
-        {"scale": {n: float(s) for n, s in zip(plan.wanted, scales, strict=True)}},
+        np.ascontiguousarray(view.restore(estimate * sized), np.float32), subject.geometry,
+        each[plan.wanted[0]] if len(set(each.values())) == 1 else "mixed", plan.wanted,
+        {"scale": {n: float(s) for n, s in zip(plan.wanted, scales, strict=True)}, "units": each},
     )  # fmt: skip
     many = drawn.spread is not None
     absent: dict[str, str] = {}
@@ -97,12 +99,10 @@ def scale_unseen(name: str) -> float:
     return scale(name, np.ones(1)) if name in ("CT", "PET") else 1.0
 
 
-def units(plan: Plan, subject: Image) -> str:
-    """Return the units of the result."""
-    wanted = set(plan.wanted)
-    if wanted <= {"CT"}:
-        return "HU"
-    return "SUV" if wanted <= {"PET"} else subject.units if wanted <= set(subject.channels) else "a.u."
+def units(plan: Plan, subject: Image) -> dict[str, str]:
+    """Return the units of each channel of the result: as measured; where it was not, HU for CT, SUV for PET, else a.u."""
+    unseen = {"CT": "HU", "PET": "SUV"}
+    return {n: subject.units_of(n) if n in subject.channels else unseen.get(n, "a.u.") for n in plan.wanted}
 
 
 def _interval(

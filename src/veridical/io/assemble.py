@@ -1,0 +1,126 @@
+"""Several images of one patient as the channels of one, on the grid of the first.
+
+Grids that are the same stay as they are. An image of another spacing, orientation or extent in the same frame of reference is
+resampled linearly, which `header["resampled"]` and the provenance of what is made from it say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from veridical.errors import GeometryError, InputError
+from veridical.types import Array, Geometry, Image
+
+LESIONS = "lesions"
+"""Name of the channel that is a mask of lesions."""
+SAME = 0.05
+"""Grids count as one when no corner differs by more than this share of the smallest voxel side."""
+OVERLAP = 0.5
+"""Least share of the first image's object that another must cover."""
+AIR = -1000.0
+"""Hounsfield units outside of the field of view."""
+
+
+def stacked(images: Sequence[Image], lesions: Image | None = None) -> Image:
+    """Stack images of one patient.
+
+    Args:
+        images: each of one or several channels; the first gives the grid and the header.
+        lesions: mask, above zero inside; becomes the channel `lesions`, by nearest neighbours.
+
+    Returns:
+        `(channel, x, y, z)` float32; units `mixed` where channels differ.
+
+    Raises:
+        InputError: two channels of one name, or complex numbers.
+        GeometryError: grids differ and share no frame of reference, or fields of view do not overlap enough.
+    """
+    first = images[0]
+    masks = [] if lesions is None else [_mask(lesions)]
+    parts = [first]
+    notes: dict[str, str] = {}
+    for image in (*images[1:], *masks):
+        part, note = onto(image, first)
+        parts.append(part)
+        notes |= dict.fromkeys(part.channels, note) if note else {}
+    names = tuple(name for part in parts for name in part.channels)
+    if any(np.iscomplexobj(part.data) for part in parts):
+        raise InputError(
+            f"One of {', '.join(names)} is complex; images that stand beside others are magnitudes. Take it first."
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"Two channels have one name: {', '.join(names)}. Name each file: contrast='T1w,T2w' (--contrast).")
+    each = {name: part.units_of(name) for part in parts for name in part.channels}
+    header = {key: value for key, value in first.header.items() if key not in ("source", "units", "resampled")}
+    header |= {"resampled": notes} if notes else {}
+    data = np.empty((len(names), *first.geometry.shape), np.float32)
+    np.concatenate([part.data for part in parts], out=data, casting="unsafe")
+    if len(set(each.values())) == 1:
+        return Image(data, first.geometry, first.units_of(names[0]), names, header)
+    return Image(data, first.geometry, "mixed", names, {**header, "units": each})
+
+
+def onto(image: Image, first: Image) -> tuple[Image, str]:
+    """Return an image on the grid of another, and in words how it came there; nothing where the grids are one.
+
+    Raises:
+        GeometryError: as `stacked`.
+    """
+    grid, own = first.geometry, image.geometry
+    if own.matches(grid, SAME * min(grid.spacing)):
+        return Image(image.data, grid, image.units, image.channels, image.header), ""
+    names = ", ".join(image.channels)
+    if own.frame != grid.frame or own.frame in ("index", "local"):
+        raise GeometryError(
+            f"{names} has {own}, {', '.join(first.channels)} has {grid}, and their positions cannot be compared (frames of "
+            f"reference: {own.frame}, {grid.frame}). Register one to the other first, or give files that state their position."
+        )
+    step = np.linalg.inv(own.affine) @ grid.affine
+    share = covered(first, step, own)
+    if share < OVERLAP:
+        raise GeometryError(
+            f"{names} covers {share:.0%} of what {first.channels[0]} shows; expected {OVERLAP:.0%} or more: the fields of view "
+            "do not overlap. Is it of another part of the body or another visit? Leave it out, or register it first."
+        )
+    moved = np.stack([_moved(image, name, step, grid.shape) for name in image.channels])
+    note = f"resampled from {own} to {grid}; covers {share:.0%} of what {first.channels[0]} shows"
+    return Image(moved, grid, image.units, image.channels, image.header), note
+
+
+def covered(first: Image, step: Array, own: Geometry) -> float:
+    """Return the share of an image's foreground that lies within another grid.
+
+    Args:
+        first: its first channel counts, where it is above its 1st percentile by a tenth of the way to the 99th.
+        step: `(4, 4)`, voxel index of `first` to voxel index of the other.
+        own: the other grid.
+    """
+    index = np.stack(np.meshgrid(*[np.arange(0, n, max(1, n // 64)) for n in first.geometry.shape], indexing="ij"))
+    shown = np.asarray(first.data[0], np.float32)[tuple(index)]
+    low, high = np.percentile(shown, [1, 99])
+    places = index[:, shown >= low + 0.1 * (high - low)]
+    there = step[:3, :3] @ places + step[:3, 3:]
+    limits = np.array(own.shape)[:, None]
+    return float(((there >= -0.5) & (there <= limits - 0.5)).all(0).mean())
+
+
+def _moved(image: Image, name: str, step: Array, shape: tuple[int, int, int]) -> Array:
+    """Resample one channel; voxels much finer than the new ones are averaged first."""
+    units, data = image.units_of(name), image[name]
+    if units == "label":
+        found: Array = ndimage.affine_transform(data, step[:3, :3], step[:3, 3], shape, order=0, mode="constant")
+        return found
+    width = np.maximum(0.0, np.abs(step[:3, :3]).max(1) - 1.0) * 0.45
+    smooth = ndimage.gaussian_filter(np.asarray(data, np.float32), width) if width.max() > 0.1 else data
+    outside = AIR if units == "HU" else 0.0
+    found = ndimage.affine_transform(smooth, step[:3, :3], step[:3, 3], shape, np.float32, 1, "constant", outside, False)
+    return found
+
+
+def _mask(lesions: Image) -> Image:
+    if len(lesions.channels) != 1:
+        raise InputError(f"A mask of lesions has one channel; this one has {len(lesions.channels)}: {lesions.channels}.")
+    return Image((np.asarray(lesions.data) > 0).astype(np.uint8), lesions.geometry, "label", (LESIONS,))
