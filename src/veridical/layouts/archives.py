@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,7 +21,10 @@ from veridical.io.guards import BUDGET, existing, within
 from veridical.types import Array
 
 Shape = tuple[tuple[int, ...], np.dtype[Any]]
-DAMAGE = (ValueError, OSError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, KeyError, NotImplementedError)
+DAMAGE = (
+    *(ValueError, OSError, EOFError, SyntaxError, TokenError, KeyError, RuntimeError, OverflowError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 def names_of(path: Path) -> tuple[str, ...]:
@@ -41,7 +47,7 @@ def shapes_of(path: Path) -> dict[str, Shape]:
     """Return name -> shape and type of every array, from the headers.
 
     Raises:
-        FormatError: damaged, not numpy, or pickled objects.
+        FormatError: damaged, not numpy, pickled objects, or a `.npy` shorter than its header says.
     """
     names = names_of(path)
     at = path.stat()
@@ -53,7 +59,10 @@ def _shapes(path: Path, names: tuple[str, ...], _state: tuple[int, int]) -> dict
     found = {}
     for name in names:
         with _opened(path, name) as stream:
-            found[name] = _header(stream, path)[0]
+            found[name] = shape, dtype = _header(stream, path)[0]
+            end = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+            if not name and end > path.stat().st_size:
+                raise FormatError(f"{path} is truncated: its array ends at byte {end}, the file before. Copy it again.")
     return found
 
 

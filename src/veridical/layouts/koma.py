@@ -8,21 +8,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from veridical.errors import FormatError
-from veridical.io.guards import existing, within
+from veridical.errors import FormatError, InputError
+from veridical.io.matfile import arrays_in
 from veridical.layouts.base import Entry, Layout
-from veridical.layouts.heads import Head, head_of
+from veridical.layouts.heads import Head
 from veridical.layouts.ismrmrd import Ismrmrd
 from veridical.layouts.tree import Listing, stem_of, suffix_of
-from veridical.types import Geometry, Image, Measurement
+from veridical.types import Array, Geometry, Image, Measurement
 
 PATTERN = re.compile(r"(?:^|/)(?:brain|pelvis)[23]D\.mat$")
 TISSUES = {"brain": (0, 23, 46, 70, 93, 116, 139, 162, 185, 209, 232, 255), "pelvis": (0, 51, 102, 153, 204, 255)}
 """Region -> the grey values in use."""
-LARGEST = 2**28
-DAMAGE = (ValueError, OSError, EOFError, TypeError, KeyError, NotImplementedError, IndexError, MemoryError)
 
 
 class Koma(Layout):
@@ -40,7 +36,7 @@ class Koma(Layout):
         found = []
         for file in listing.data:
             if PATTERN.search(file):
-                for name in _maps(listing.root / file):
+                for name in self._names(listing.root / file):
                     found.append(
                         Entry(stem_of(file), f"tissue_{name}", file, (file,), kind="label", options={"variable": name})
                     )
@@ -51,44 +47,30 @@ class Koma(Layout):
         """Return the size of a map."""
         if entry.kind == "raw":
             return Ismrmrd().head(root, entry)
-        shape = _maps(root / entry.path)[entry.options["variable"]]
-        return Head(Geometry.index((shape[1], shape[0], 1))) if len(shape) == 2 else head_of(root / entry.path)
+        values = self._map(root, entry)
+        return Head(Geometry.index((values.shape[1], values.shape[0], 1)))
 
     def load(self, root: Path, entry: Entry) -> Image | Measurement:
         """Return a map `(1, x, y, 1)`, or the raw data.
 
         Raises:
-            FormatError: damaged, or not two-dimensional.
-            BudgetError: it is larger than any phantom.
+            FormatError: damaged, or not a two-dimensional map.
         """
         if entry.kind == "raw":
             return super().load(root, entry)
-        from scipy.io import loadmat
-
-        path, name = existing(root / entry.path), entry.options["variable"]
-        shape = _maps(path)[name]
-        within(8 * int(np.prod(shape, dtype=object)), LARGEST, path)
-        try:
-            values = np.asarray(loadmat(path, variable_names=[name])[name])
-        except DAMAGE as error:
-            raise FormatError(f"{path} is damaged ({error}). Download it again.") from error
-        if values.ndim != 2 or values.dtype.kind not in "iuf":
-            raise FormatError(
-                f"{path}: {name!r} is {values.shape} of {values.dtype}; expected a two-dimensional map of numbers."
-            )
-        data = values.T[None, :, :, None]
+        data = self._map(root, entry).T[None, :, :, None]
         return Image(data, Geometry.index((data.shape[1], data.shape[2], 1)), "label", (entry.name,))
 
+    def _map(self, root: Path, entry: Entry) -> Array:
+        """Return one map, `(row, column)`."""
+        values = arrays_in(root / entry.path).get(entry.options["variable"])
+        if values is None or values.ndim != 2 or 0 in values.shape:
+            raise FormatError(f"{root / entry.path} holds no two-dimensional map. Download it again.")
+        return values
 
-def _maps(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return variable -> shape, of a file that can be read; nothing of another."""
-    from scipy.io import whosmat
-
-    try:
-        return {
-            name: tuple(int(n) for n in shape)
-            for name, shape, kind in whosmat(path)
-            if kind.startswith(("int", "uint", "double"))
-        }
-    except DAMAGE:
-        return {}
+    def _names(self, path: Path) -> list[str]:
+        """Return the names of the maps; of a damaged file one, so that it is not passed over."""
+        try:
+            return list(arrays_in(path)) or ["map"]
+        except InputError:
+            return ["map"]
