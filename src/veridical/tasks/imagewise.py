@@ -18,6 +18,7 @@ from veridical.errors import InputError, nearest
 from veridical.models import weights
 from veridical.models.base import ImageModel
 from veridical.models.known import (
+    AIR,
     DEGRADATIONS,
     DEGRADED,
     LEAST_LEVEL,
@@ -216,7 +217,7 @@ def known_slice(view: View, index: int, plan: Plan, net: JointNet) -> Known:
     known = replace(known, support=support)
     for name in plan.asked:
         k = index_of(net.channels, name)
-        ask(known, k, net.prior_mean[k], net.prior_std[k])
+        ask(known, k, net.prior_mean[k], net.prior_std[k], AIR.get(name, 0.0))
     for name, look in plan.looks.items():
         k = index_of(net.channels, name)
         known.look[0, k], known.look_known[0, k] = torch.from_numpy(np.asarray(look, np.float32)), 1.0
