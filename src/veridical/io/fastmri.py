@@ -13,7 +13,7 @@ import numpy as np
 
 from veridical.errors import FormatError, GeometryError
 from veridical.io.guards import BUDGET
-from veridical.io.hdf5 import Encoding, attribute, dataset, has, opened, parse_header, values
+from veridical.io.hdf5 import Encoding, attribute, dataset, has, holds, opened, parse_header, values
 from veridical.io.kspace import full_lines, local_grid, measurement, nonzero, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement
 
@@ -77,7 +77,7 @@ def fastmri(
 
 
 def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
-    if "mask" not in handle:
+    if not holds(handle, "mask", path):
         return None
     own = values(dataset(handle, "mask", path), path).squeeze()
     if own.shape not in ((shape[-1],), shape[-2:]):
@@ -88,7 +88,7 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
 
 
 def _described(handle: Any, path: Path) -> tuple[Encoding, dict[str, Any]] | None:
-    if "ismrmrd_header" not in handle:
+    if not holds(handle, "ismrmrd_header", path):
         return None
     return parse_header(values(dataset(handle, "ismrmrd_header", path), path).item(), path)
 

@@ -52,6 +52,18 @@ def has(path: Path, *names: str) -> bool:
         return False
 
 
+def holds(handle: Any, name: str, path: Path) -> bool:
+    """Say whether there is something of that name in an open file.
+
+    Raises:
+        FormatError: the file is damaged where that stands.
+    """
+    try:
+        return name in handle
+    except DAMAGE as error:
+        raise damaged(path, error, repr(name)) from error
+
+
 def dataset(handle: Any, name: str, path: Path) -> Any:
     """Return a data set that lies in this very file.
 
@@ -60,20 +72,20 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
     """
     import h5py
 
-    if name not in handle:
-        raise FormatError(
-            f"{path} holds no {name!r}; it holds: {', '.join(sorted(handle)) or 'nothing'}. Check which file it is."
-        )
-    if not isinstance(handle.get(name, getlink=True), h5py.HardLink):
-        raise FormatError(
-            f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data into the file."
-        )
     try:
-        found = handle[name]
+        others = [] if name in handle else sorted(handle)
+        link = handle.get(name, getlink=True)
+        found: Any = handle[name] if isinstance(link, h5py.HardLink) else None
         inside = isinstance(found, h5py.Dataset) and not found.is_virtual and not found.external
         inside = inside and found.dtype is not None and found.shape is not None
     except DAMAGE as error:
         raise damaged(path, error, repr(name)) from error
+    if link is None:
+        raise FormatError(f"{path} holds no {name!r}; it holds: {', '.join(others) or 'nothing'}. Check which file it is.")
+    if not isinstance(link, h5py.HardLink):
+        raise FormatError(
+            f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data into the file."
+        )
     if not inside:
         raise FormatError(f"{path}: {name!r} is not an array stored in this file; expected one. Check which file it is.")
     return found

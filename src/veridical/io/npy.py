@@ -7,6 +7,7 @@ before the numbers.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -83,7 +84,7 @@ def load_npy(path: Path, budget: int) -> Array:
             return np.asarray(np.load(path, allow_pickle=False))
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as stream:
             return np.asarray(npy_format.read_array(stream, allow_pickle=False))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise damaged(path, error, f"the array of shape {shape}") from error
 
 
@@ -94,7 +95,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as stream:
             return _parse(stream, path)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
         raise damaged(path, error, "the archive") from error
 
 
