@@ -55,10 +55,10 @@ Made = dict[tuple[str, str, str], np.ndarray]
 """(method, target, patient) -> draws `(draw, slice, y, x)`."""
 
 
-def split() -> tuple[list[Volume], list[Volume], list[Volume]]:
-    """Return the patients to train, calibrate and test on."""
+def split(held_out: tuple[str, ...]) -> tuple[list[Volume], list[Volume], list[Volume]]:
+    """Return the patients to train, calibrate and test on; the models were trained without the held-out ones."""
     whole = [v for v in volumes("lgg", ("TCGA_DU",), validation=True) if len(v.names) == 3]
-    return volumes("lgg", ("TCGA_DU",)), whole[::2], whole[1::2]
+    return volumes("lgg", held_out), whole[::2], whole[1::2]
 
 
 def lesion(volume: Volume) -> np.ndarray:
@@ -270,9 +270,10 @@ def main() -> None:
     given = words.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     models = {kind: found for kind in MODELS if (found := model(kind, given.runs)) is not None}
-    net = weights.card(str(given.runs / "lgg-prior" / "lgg-prior.safetensors"))["net"]
+    card = weights.card(str(given.runs / "lgg-prior" / "lgg-prior.safetensors"))
+    net = card["net"]
     prior = shared.Prior(tuple(net["channels"]), tuple(net["prior_mean"]), tuple(net["prior_std"]))
-    train, calibrate_on, test_on = split()
+    train, calibrate_on, test_on = split(tuple(card["data"]["held_out"]))
     calibrating, testing = parts(calibrate_on, prior, CALIBRATION_SLICES), parts(test_on, prior, given.slices)
     print("# Completion of glioma patients\n")
     print(f"Trained on {len(train)}, calibrated on {len(calibrating)}, tested on {len(testing)}.\n")
