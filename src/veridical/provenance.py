@@ -22,8 +22,9 @@ PACKAGES = ("veridical", "torch", "numpy", "scipy", "onnx", "onnxruntime", "open
 def digest(array: Array) -> str:
     """Return the SHA-256 of an array's type, shape and bytes."""
     whole = np.ascontiguousarray(array)
-    text = f"{whole.dtype.str}{whole.shape}".encode()
-    return hashlib.sha256(text + whole.tobytes()).hexdigest()
+    found = hashlib.sha256(f"{whole.dtype.str}{whole.shape}".encode())
+    found.update(whole.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def versions() -> dict[str, str]:

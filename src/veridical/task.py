@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from veridical import provenance
 from veridical.errors import SettingError, nearest
@@ -27,6 +27,8 @@ class Task(ABC):
     """A job on the imaging pathway. A subclass is a frozen dataclass; its fields are its only list of settings."""
 
     name: ClassVar[str] = ""
+    takes: ClassVar[Literal["image", "visit", "raw"]] = "image"
+    """Of a folder of patients: one image at a time, all images of a visit together, or raw data."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -53,6 +55,13 @@ class Task(ABC):
         """
         derived = self.apply(subject, seed, progress)
         return derived.with_step(provenance.step(self, subject, derived, seed))
+
+    def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
+        """Return the task for a visit that has these images, those of them that it takes, and the channels that it makes.
+
+        It takes none where there is nothing to do.
+        """
+        return self, names, names
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Task:

@@ -15,7 +15,7 @@ from cyclopts import Group, Parameter
 
 from veridical import registry
 from veridical.doors import show
-from veridical.errors import InputError
+from veridical.errors import InputError, SettingError
 from veridical.task import Task
 
 SETTINGS = Group("Settings", sort_key=1)
@@ -32,7 +32,8 @@ class Reading:
     mask: Path | None = None
     """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not sampled."""
     contrast: str | None = None
-    """Contrast, one for each channel, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET."""
+    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET. Of a folder of patients:
+    which images to use; all that fit when not given."""
     units: str | None = None
     """Units of an image: HU, SUV, ms, a.u., 1."""
     slices: tuple[int, int] | None = None
@@ -56,7 +57,9 @@ class Running:
     json: bool = False
     """Print one JSON object with every output file by role, and nothing else, on standard output."""
     overwrite: bool = False
-    """Replace an earlier result in OUTPUT."""
+    """Replace an earlier result in OUTPUT; of a folder of patients only what came of other input, settings or weights."""
+    keep_draws: bool = False
+    """Of a folder of patients: write the draws too, which take most of the space. Those of a single case are always written."""
     quiet: bool = False
     """Draw no progress bar."""
 
@@ -79,7 +82,12 @@ def command(task: type[Task]) -> Callable[..., None]:
         run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
     run.__doc__ = task.__doc__
     run.__annotations__ = {
-        "source": Annotated[Path, Parameter(name="INPUT", help="File or folder to read.")],
+        "source": Annotated[
+            Path,
+            Parameter(
+                name="INPUT", help="File to read, or a folder: a DICOM series, or a data set of patients (BIDS, BraTS, ...)."
+            ),
+        ],
         "output": Annotated[Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")],
         "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
         "reading": Annotated[Reading, Parameter(name="*", negative_iterable=(), group=READING)],
@@ -90,9 +98,11 @@ def command(task: type[Task]) -> Callable[..., None]:
 
 
 def execute(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
-    """Read, run, save, and say what came of it."""
+    """Read, run, save, and say what came of it; a folder of patients case by case."""
     from veridical.io import bids, files
 
+    if holds_patients(source):
+        return over_folder(task, source, output, reading, running)
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     with show.only_result(running.json), show.progress(running.quiet) as progress:
@@ -100,6 +110,37 @@ def execute(task: Task, source: Path, output: Path, reading: Reading, running: R
         derived = task(subject, running.seed, progress)
         written = bids.save(derived, output, running.name or case(source), overwrite=running.overwrite)
     show.result(derived, written, as_json=running.json)
+
+
+def holds_patients(source: Path) -> bool:
+    """Say whether this is a folder of patients: a BIDS data set, or a folder that is no single series of DICOM files."""
+    from veridical.io import dicom
+
+    return source.is_dir() and ((source / "dataset_description.json").exists() or not dicom.recognises(source))
+
+
+def over_folder(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+    """Run a task on every case of a folder and say what came of each.
+
+    Raises:
+        SettingError: a flag that is about one file.
+        InputError: some cases failed; all others are done.
+    """
+    from veridical.workflow.folder import run_folder
+
+    plain = dataclasses.replace(reading, contrast=None)
+    given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + ["name"] * bool(running.name)
+    if given:
+        raise SettingError(f"{source} is a folder of patients; --{given[0]} is for one file. Leave it out, or give one file.")
+    contrasts = tuple((reading.contrast or "").split(",")) if reading.contrast else ()
+    with show.only_result(running.json), show.progress(running.quiet) as progress:
+        outcomes = run_folder(task, source, output, running.seed, progress, contrasts, running.keep_draws, running.overwrite)
+    show.outcomes(outcomes, output, as_json=running.json)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        reasons = "; ".join(f"{one.case}: {one.reason}" for one in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise InputError(f"{len(failed)} of {len(outcomes)} cases failed: {reasons}{more} All of them: {output / 'cases.tsv'}.")
 
 
 def case(source: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from veridical.task import Progress, silent
 if TYPE_CHECKING:
     from veridical.evaluation.results import Evaluation
     from veridical.types import Derived
+    from veridical.workflow.folder import Outcome
 
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
 LEVELS = {"pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust"}
@@ -49,6 +50,8 @@ def progress(quiet: bool) -> Iterator[Progress]:
             name = what.partition(":")[0]  # what follows the colon changes as work goes on
             if name not in known:
                 known[name] = bars.add_task(what, total=total)
+            elif done < bars.tasks[known[name]].completed:  # the same is done again, for the next case
+                bars.reset(known[name])
             bars.update(known[name], description=what, completed=done, total=total)
 
         yield report
@@ -81,6 +84,24 @@ def result(derived: Derived, written: Mapping[str, Path], as_json: bool) -> None
         console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
     for role, path in written.items():
         console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
+
+
+def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
+    """Print what came of every case of a folder, and where the summary is."""
+    files = {"table": str(output / "cases.tsv"), "summary": str(output / "summary.json")}
+    if as_json:
+        print(json.dumps(plain({"cases": [{**asdict(one), "verdict": one.verdict} for one in found], **files}), indent=2))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for one in found:
+        word = one.verdict.replace("_", " ") if one.status in ("done", "kept") else one.status
+        said = one.reason or f"{', '.join(one.made)} from {', '.join(one.images)}"
+        here = " (was there already)" if one.status == "kept" else ""
+        console.print(Text(f"{word:<14}", COLOURS.get(one.verdict or "fail", "dim")), Text(f"{one.case}: {said}{here}"))
+    console.print(Text("\n".join(files.values())))
 
 
 def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> None:

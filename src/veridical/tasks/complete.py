@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ LESIONS = "lesions"
 @dataclass(frozen=True)
 class Complete(Task):
     """Make the contrasts that are missing from those that were measured. The channels of the image say which they are."""
+
+    takes: ClassVar[Literal["image", "visit", "raw"]] = "visit"
 
     to: str = ""
     """Contrasts to make, separated by commas: T1w, T2w, FLAIR, PD, T1c. Empty: FLAIR, else the first that is missing."""
@@ -54,6 +56,16 @@ class Complete(Task):
         if not found:
             raise InputError(f"The image has every channel that {self.model} knows; there is nothing to make.")
         return found
+
+    def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
+        from veridical.tasks.imagewise import image_model
+
+        known = image_model(self.model, self.weights, steps=self.steps, device=self.device).channels
+        asked = self.wanted((), known) if self.to else tuple(name for name in ("FLAIR", *known) if name in known)
+        missing = tuple(name for name in asked if name not in names and name != "other")
+        making = missing if self.to else missing[:1]
+        given = tuple(name for name in names if name in known and name != "other" and (name not in asked or not self.to))
+        return replace(self, to=",".join(making)), given if making else (), making
 
     def model_and_weights(self) -> tuple[str, str]:
         from veridical.tasks.imagewise import image_model

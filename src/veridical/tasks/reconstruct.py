@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Reconstruct(Task):
     """Reconstruct Cartesian multi-coil MR k-space, slice by slice, by any MR model."""
+
+    takes: ClassVar[Literal["image", "visit", "raw"]] = "raw"
 
     model: str = "brain-prior"
     """Which solver: brain-prior, unrolled, or a classical one: zero-filled, cg-sense, wavelet, total-variation."""

@@ -12,6 +12,7 @@ from veridical.io.bids import load_provenance
 from veridical.io.files import read
 from veridical.task import Progress, Task, silent
 from veridical.types import Derived, Image, Measurement, Step
+from veridical.workflow.cases import from_record
 
 
 def rerun(path: str | Path, progress: Progress = silent) -> Derived:
@@ -51,6 +52,8 @@ def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
         ProvenanceError: the record names no file, or it cannot be read any more.
     """
     options = plain(steps[0].source) if steps else {}
+    if "layout" in options:
+        return _case(options)
     file = options.pop("path", None)
     if file is None:
         raise ProvenanceError(
@@ -58,6 +61,14 @@ def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
         )
     try:
         return read(file, **options)
+    except InputError as error:
+        raise ProvenanceError(f"The input cannot be read any more. {error}") from error
+
+
+def _case(record: Mapping[str, Any]) -> Image | Measurement:
+    """Read the images of a case of a folder again."""
+    try:
+        return from_record(record)
     except InputError as error:
         raise ProvenanceError(f"The input cannot be read any more. {error}") from error
 
