@@ -18,7 +18,8 @@ from made_sets import AFFINE, MAKERS, brats, mask, picture, put, put_dicom, tomo
 from veridical.datasets import check as module
 from veridical.datasets.check import check
 from veridical.datasets.check_report import Report
-from veridical.errors import InputError
+from veridical.errors import BudgetError, InputError
+from veridical.layouts.brats import Brats
 from veridical.layouts.issues import Issue
 
 CASE = "BraTS20_Training_002"
@@ -293,6 +294,26 @@ def test_a_ct_without_air_and_a_folder_that_the_header_contradicts_are_found(tmp
     put_dicom(tmp_path / "p3/CT", picture("y", (4, 8, 6)), "p3", modality="MR", name="ax T2")
     report = check(tmp_path)
     assert [path for code, path in found(report) if code == "mislabelled"] == ["p2/CT", "p3/CT"]
+
+
+def test_echo_times_of_dicom_are_milliseconds_and_a_folder_of_two_modalities_means_neither(tmp_path: Path) -> None:
+    data = picture("x", (4, 8, 6))
+    put_dicom(tmp_path / "CT-MR-study/p1/t1", data, "p1", modality="MR", name="ax T1", EchoTime=9, SeriesNumber=2)
+    put_dicom(tmp_path / "CT-MR-study/p2/7", picture("y", (4, 8, 6)), "p2", modality="MR", EchoTime=90)
+    assert check(tmp_path).sound
+    put_dicom(tmp_path / "CT-MR-study/p3/t1", picture("z", (4, 8, 6)), "p3", modality="MR", EchoTime=90)
+    assert only(check(tmp_path), "mislabelled").got == "an echo time of 90 ms"
+
+
+def test_what_is_too_large_to_read_is_a_note_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BudgetError("it needs 9 GiB of memory")
+
+    brats(tmp_path)
+    monkeypatch.setattr(Brats, "load", refuse)
+    report = check(tmp_path)
+    assert report.sound
+    assert {one.code for one in report.findings} == {"too_large"}
 
 
 def test_a_series_with_a_lost_slice_a_copy_a_second_series_or_a_tilt_is_found(tmp_path: Path) -> None:

@@ -262,6 +262,21 @@ def test_real_sets_are_recognised_and_their_first_patient_is_read(
             assert np.isfinite(subject.data).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((2, 28, 28, 3), (3, 28, 28, 1)), ((2, 20, 24, 28), (1, 28, 24, 20)), ((2, 20, 24), (1, 24, 20, 1))]
+)
+def test_colours_volumes_and_pictures_of_medmnist_have_x_first(
+    tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    parts = {f"{split}_images": picture(split, shape).astype(np.uint8) for split in ("train", "val", "test")}
+    labels = {f"{split}_labels": np.ones((2, 1), np.uint8) for split in ("train", "val", "test")}
+    np.savez(tmp_path / "bloodmnist.npz", **parts, **labels)
+    image = next(patients(tmp_path / "bloodmnist.npz")).visits[0.0]["photo"]
+    assert image.data.shape == expected
+    stored = {3: (0, 2, 3), 4: (0, 2, 3, 0) if shape[-1] == 3 else (0, 0, 2, 3)}[len(shape)]
+    assert image.data[0, 3, 2, 0] == parts["train_images"][stored]
+
+
 @pytest.mark.real
 def test_real_details_slabs_of_a_head_days_between_visits_labels_and_splits(real_data: Path) -> None:
     head = next(patients(real_data / "ct_head_ge")).visits[0.0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from veridical.datasets import check_files, check_voxels
 from veridical.datasets.check_report import Grids, Report
 from veridical.datasets.layouts import Found, find
-from veridical.errors import GeometryError, VeridicalError
+from veridical.errors import BudgetError, GeometryError, VeridicalError
 from veridical.layouts.base import Entry, Kind
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
@@ -152,6 +152,8 @@ def _same(seen: dict[str, list[Entry]]) -> Iterator[Issue]:
 def _unreadable(found: Found, entry: Entry, error: VeridicalError) -> Issue:
     """Return the finding for an entry that a reader refused, in the reader's words."""
     words = str(error).replace(f"{found.listing.root}/", "").removeprefix(entry.path).lstrip(": ").rstrip(".")
+    if isinstance(error, BudgetError):
+        return Issue("too_large", "note", entry.path, f"{entry.name} was not read: {words}")
     code = "spacing" if isinstance(error, GeometryError) else "unreadable"
     return Issue(code, "error", entry.path, f"{entry.name} cannot be read: {words}")
 

@@ -18,7 +18,7 @@ from veridical.layouts.base import Entry, Layout, Match
 from veridical.layouts.dicom_headers import Series, header_of, series_of
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
-from veridical.layouts.sequence import MR, contradiction, described, words_of
+from veridical.layouts.sequence import MR, WORDS, contradiction, described, words_of
 from veridical.layouts.tree import Listing, split_of, suffix_of
 
 NAMES = {"PT": "PET", "CR": "XR", "DX": "XR", "MG": "MG", "NM": "NM"}
@@ -207,12 +207,28 @@ def _issues(series: Series, entry: Entry) -> list[Issue]:
     if series.tilt > TILT:
         add("tilt", "note", "The gantry was tilted", f"{series.tilt:.1f} degrees", "",
             "The grid is sheared; resample it before a method that needs right angles.")  # fmt: skip
-    words = " ".join(words_of(entry.path))
-    against = contradiction(entry.contrast, series.first) or contradiction(described(words) or "", series.first)
+    said = {**series.first, **{tag: _seconds(series.first.get(tag)) for tag in ("EchoTime", "InversionTime")}}
+    against = contradiction(entry.contrast, said) or contradiction(_called(entry.path), said)
     if against:
         add("mislabelled", "error", "What the folder is called and the header contradict each other", against, "",
             "Look at the images; rename the folder, or leave the series out.")  # fmt: skip
     return found
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    try:
+        return float(milliseconds) / 1000
+    except (TypeError, ValueError):
+        return None
+
+
+def _called(path: str) -> str:
+    """Return the contrast that the folder nearest to the images is called after; nothing where it is called after several."""
+    for part in reversed(PurePosixPath(path).parts):
+        found = {WORDS[word] for word in words_of(part) if word in WORDS}
+        if found:
+            return "MR" if found == {"MR"} else described(part) or "" if not {"CT", "MR"} <= found else ""
+    return ""
 
 
 def _in_words(series: Series) -> str:
