@@ -1,4 +1,4 @@
-"""The commands around the tasks: list, rerun, demo, train, calibrate, bench, version."""
+"""The commands around the tasks: list, rerun, demo, train, calibrate, export, bench, version."""
 
 from __future__ import annotations
 
@@ -83,6 +83,33 @@ def calibrate(weights: str, /, *, patients: int = 60, scans: int = 400, quiet: S
         print(calibrate_weights(weights, patients, scans, progress))
 
 
+def export(
+    weights: str,
+    /,
+    *,
+    out: Path = Path("exports"),
+    runtime: str = "onnxruntime",
+    quantize: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Export the network of a joint prior to ONNX and compare its numbers with torch.
+
+    Inside Veridical an installed onnxruntime runs the network without this; quantized networks must be made by it.
+
+    Args:
+        weights: shipped name, or path of a .safetensors file with its card beside it.
+        out: folder for NAME.onnx, NAME.int8.onnx and, beside each, what is known of it as JSON.
+        runtime: in which the numbers are compared: onnxruntime or openvino.
+        quantize: make the int8 network too, calibrated on digital patients, and say what it costs in dB.
+        quiet: draw no progress bar.
+    """
+    from veridical.workflow.export import export as write
+
+    with show.progress(quiet) as progress:
+        for path in write(weights, out, runtime, quantize, progress):
+            print(path)
+
+
 def bench(
     scan: Path,
     /,
@@ -137,4 +164,4 @@ def version() -> None:
     print(veridical.__version__)
 
 
-ALL = (list_, rerun, demo, train, calibrate, bench, version)
+ALL = (list_, rerun, demo, train, calibrate, export, bench, version)

@@ -134,7 +134,7 @@ def start(graph: bytes, runtime: str) -> Run:
     """Load a graph into a runtime, on as many threads as torch uses, in float32 wherever the graph is."""
     try:
         return _openvino(graph) if runtime.startswith("openvino") else _onnxruntime(graph)
-    except RuntimeError as error:
+    except Exception as error:  # both raise classes of their own that have no common base
         first = str(error).splitlines()[0]
         raise FormatError(f"{runtime} cannot load the network ({first}). Export it again, or use runtime torch.") from error
 

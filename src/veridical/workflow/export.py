@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from veridical.generate.flow import standard_noise
 from veridical.io.guards import replacing
 from veridical.models import runtime, weights
 from veridical.models.joint_prior import JointPrior, sample
-from veridical.models.known import MEASURED, Known
+from veridical.models.known import Known
 from veridical.nets.joint import JointNet
 from veridical.nets.unet import UNet
 from veridical.nets.unet_onnx import INPUTS, OPSET, unet_onnx
@@ -41,21 +41,6 @@ BATCH, PATCH = 4, 96
 STEPS = (1, 4)
 """Sampler steps of which the inputs are calibrated on and the results are judged."""
 SEED = 77
-
-
-@dataclass(frozen=True)
-class Exporter:
-    """One export: weights by name, and the runtime that the graph is checked with."""
-
-    name: str
-    runtime: str
-
-    def net(self) -> tuple[type[JointPrior], JointNet]:
-        """Return the model and its network, run by torch."""
-        kind = registry.get("model", weights.card(self.name)["model"])
-        if not issubclass(kind, JointPrior):
-            raise SettingError(f"{self.name!r} holds weights of {kind.name}, which is no joint prior; nothing of it is exported.")
-        return kind, kind(weights=self.name, device="cpu", runtime="torch").net()
 
 
 def export(
@@ -81,26 +66,32 @@ def export(
     if run_by not in ("onnxruntime", "openvino"):
         raise SettingError(f"The runtime is {run_by!r}; expected onnxruntime or openvino.")
     runtime.resolve(run_by, torch.device("cpu"))
-    kind, net = Exporter(name, run_by).net()
+    kind, net = prior(name)
     core = net.net
-    if not isinstance(core, UNet):
-        raise AssertionError("torch runs the U-Net itself")
     fast = runtime.exported(core, weights.fingerprint(name), run_by)
     facts = about(name, core, run_by) | {
         "tolerance": runtime.TOLERANCE,
         "largest_difference": runtime.difference(core, fast),
         "unit_of_both": "root mean square of torch's output",
     }
-    stem, graph = weights.find(name).stem, unet_onnx(core)
-    written = [write(out / f"{stem}.onnx", graph.SerializeToString(), facts)]
+    stem = weights.find(name).stem
+    written = [write(out / f"{stem}.onnx", unet_onnx(core).SerializeToString(), facts)]
     if quantize:
         lessons = Lessons(kind, net)
-        small = quantized(graph, lessons.inputs(progress), out).SerializeToString()
+        small = quantized(core, lessons.inputs(progress), out).SerializeToString()
         cost = lessons.cost(runtime.Exported(core, runtime.start(small, run_by)), progress)
         facts = about(name, core, run_by) | {"calibrated_on": f"{CALIBRATION * BATCH} lessons of digital patients", **cost}
         write(runtime.quantized_path(weights.fingerprint(name)), small, facts)
         written.append(write(out / f"{stem}.int8.onnx", small, facts))
     return written
+
+
+def prior(name: str) -> tuple[type[JointPrior], JointNet]:
+    """Return the model of some weights and its network, run by torch."""
+    kind = registry.get("model", weights.card(name)["model"])
+    if not issubclass(kind, JointPrior):
+        raise SettingError(f"{name!r} holds weights of {kind.name}, which is no joint prior; nothing of it is exported.")
+    return kind, kind(weights=name, device="cpu", runtime="torch").net()
 
 
 def about(name: str, core: UNet, run_by: str) -> dict[str, Any]:
@@ -120,7 +111,7 @@ def write(path: Path, graph: bytes, facts: dict[str, Any]) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(graph)
     known = facts | {"graph_sha256": hashlib.sha256(graph).hexdigest()}
-    with replacing(path.with_suffix(".json")) as temporary:
+    with replacing(path.with_name(f"{path.name}.json")) as temporary:
         temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
     return path
 
@@ -164,7 +155,7 @@ class Lessons:
         return recorder.seen
 
     def cost(self, core: nn.Module, progress: Progress) -> dict[str, float]:
-        """Return PSNR in dB (peak 1) of the drawn channels inside the support, by the network and by what stands in its place."""
+        """Return PSNR in dB (peak 1) of the drawn channels inside the support, by the network and by another core."""
         errors: dict[str, list[Tensor]] = {}
         numbers = range(CALIBRATION, CALIBRATION + JUDGED)
         for known, truth, noise in self.batches(numbers, "judging the quantized network", progress):
@@ -186,13 +177,13 @@ def run(net: JointNet, core: nn.Module, known: Known, noise: Tensor, steps: int)
         net.register_module("net", own)
 
 
-def quantized(graph: ModelProto, inputs: list[tuple[Array, Array]], folder: Path) -> ModelProto:
-    """Quantize the convolutions of a graph to int8, static, per channel; the first and the last one stay in float.
+def quantized(core: UNet, inputs: list[tuple[Array, Array]], folder: Path) -> ModelProto:
+    """Quantize the convolutions of a U-Net to int8, static, per channel; the first and the last one stay in float.
 
     Args:
-        graph: of a U-Net.
+        core: float32.
         inputs: that the ranges of activations are taken from.
-        folder: for a temporary file.
+        folder: for temporary files.
 
     Raises:
         MissingExtra: `onnxruntime` is not installed.
@@ -202,20 +193,18 @@ def quantized(graph: ModelProto, inputs: list[tuple[Array, Array]], folder: Path
         from onnxruntime import quantization as q
     except ImportError as error:
         raise MissingExtra("Quantizing needs onnxruntime and onnx: pip install 'veridical[fast]'.") from error
+    left = iter([dict(zip(INPUTS, pair, strict=True)) for pair in inputs])
 
     class Reader(q.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left = iter(inputs)
-
         def get_next(self) -> dict[str, Array] | None:
-            pair = next(self.left, None)
-            return None if pair is None else dict(zip(INPUTS, pair, strict=True))
+            return next(left, None)
 
-    with replacing(folder / "quantized.onnx") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        ready, made = (Path(place) / name for name in ("ready.onnx", "made.onnx"))
+        onnx.save(unet_onnx(core), ready)
+        q.shape_inference.quant_pre_process(str(ready), str(ready), skip_optimization=True, skip_symbolic_shape=True)
         q.quantize_static(
-            graph, temporary, Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True, op_types_to_quantize=["Conv"],
+            ready, made, Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True, op_types_to_quantize=["Conv"],
             nodes_to_exclude=["enter", "leave"], activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
         )  # fmt: skip
-        made = onnx.load(temporary)
-    (folder / "quantized.onnx").unlink()
-    return made
+        return onnx.load(made)
