@@ -22,6 +22,7 @@ _HOME = {
     "Step": "types",
     "VeridicalError": "errors",
     "read": "io.files",
+    "read_together": "io.assemble",
     "write": "io.files",
     "Reconstruct": "tasks.reconstruct",
     "Enhance": "tasks.enhance",

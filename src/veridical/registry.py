@@ -1,7 +1,8 @@
 """What Veridical knows: tasks, models, metrics, extractors, audits, operators, readers, data sets, layouts; one file each.
 
 A file is an entry of its folder when it defines a public class or function that has the file's name: `tasks/enhance.py`
-defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`. Listing reads the
+defines `Enhance`, `metrics/psnr.py` defines `psnr`, `physics/parallel_beam.py` defines `ParallelBeam`; a task or a model is a
+class that derives from one. Listing reads the
 syntax tree only, so that it is fast and imports nothing. Third parties add entries through the entry-point groups
 `veridical.task`, `veridical.model` and so on, with the object as value.
 """
@@ -46,11 +47,13 @@ class Entry:
         return getattr(importlib.import_module(module), attribute)
 
 
-def _attribute(stem: str, tree: ast.Module) -> str | None:
+def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
+    """Return what in a file has its name; of tasks and models only a class that derives from one and is not abstract."""
     wanted = stem.replace("_", "")
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name.replace("_", "").lower() == wanted:
-            return node.name
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            return node.name if kind not in ("task", "model") or (bases and "ABC" not in bases) else None
     return None
 
 
@@ -63,7 +66,7 @@ def entries(kind: str) -> dict[str, Entry]:
     folder = Path(__file__).parent / FOLDERS[kind]
     for path in sorted(folder.glob("[a-z]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        attribute = _attribute(path.stem, tree)
+        attribute = _attribute(kind, path.stem, tree)
         if attribute is None:
             continue
         name = path.stem.replace("_", "-")

@@ -94,4 +94,4 @@ def setting_docs(cls: type[Any]) -> dict[str, str]:
                 and isinstance(second.value.value, str)
             ):
                 docs[first.target.id] = inspect.cleandoc(second.value.value)
-    return docs
+    return {f.name: docs[f.name] for f in dataclasses.fields(cls) if f.name in docs}

@@ -15,6 +15,7 @@ import veridical
 from fakes import Jitter
 from veridical.doors import run
 from veridical.doors.cli import main
+from veridical.io.assemble import read_together
 from veridical.io.files import read
 from veridical.task import setting_docs
 from veridical.types import Geometry, Image
@@ -49,9 +50,9 @@ def test_a_task_has_its_settings_as_flags_with_their_docstrings_as_help(capsys: 
         assert " ".join(text.split()) in out
 
 
-def test_the_reading_flags_are_the_options_of_read() -> None:
-    options = inspect.signature(read).parameters.values()
-    assert {f.name for f in options if f.kind is f.KEYWORD_ONLY} == set(setting_docs(run.Reading))
+def test_the_reading_flags_are_the_options_of_read_and_of_read_together() -> None:
+    options = [f for reader in (read, read_together) for f in inspect.signature(reader).parameters.values()]
+    assert {f.name for f in options if f.kind is f.KEYWORD_ONLY} | {"beside"} == set(setting_docs(run.Reading))
 
 
 def test_json_is_one_object_with_every_file_by_role_and_nothing_else(scan: Path, tmp_path: Path, capsys: Capture) -> None:

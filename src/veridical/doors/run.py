@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -17,6 +17,9 @@ from veridical import registry
 from veridical.doors import show
 from veridical.errors import InputError, SettingError
 from veridical.task import Task
+
+if TYPE_CHECKING:
+    from veridical.types import Image, Measurement
 
 SETTINGS = Group("Settings", sort_key=1)
 READING = Group("Reading: what the file does not say itself", sort_key=2)
@@ -99,17 +102,35 @@ def command(task: type[Task]) -> Callable[..., None]:
 
 def execute(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
     """Read, run, save, and say what came of it; a folder of patients case by case."""
-    from veridical.io import bids, files
+    from veridical.io import bids
 
     if holds_patients(source):
         return over_folder(task, source, output, reading, running)
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     with show.only_result(running.json), show.progress(running.quiet) as progress:
-        subject = files.read(source, **dataclasses.asdict(reading))
+        subject = read(source, reading)
         derived = task(subject, running.seed, progress)
         written = bids.save(derived, output, running.name or case(source), overwrite=running.overwrite)
     show.result(derived, written, as_json=running.json)
+
+
+def read(source: Path, reading: Reading) -> Image | Measurement:
+    """Read the input, with what stands beside it.
+
+    Raises:
+        SettingError: a flag that is about a single file, for several.
+    """
+    from veridical.io import assemble, files
+
+    said = {f.name: getattr(reading, f.name) for f in dataclasses.fields(reading)}
+    beside, lesions = said.pop("beside"), said.pop("lesions")
+    if not beside and lesions is None:
+        return files.read(source, **said)
+    for name in ("axes", "mask", "slices"):
+        if said.pop(name) is not None:
+            raise SettingError(f"--{name} is for a single file; several images of one patient are read without it.")
+    return assemble.read_together((source, *beside), lesions=lesions, **said)
 
 
 def holds_patients(source: Path) -> bool:

@@ -7,11 +7,16 @@ resampled linearly, which `header["resampled"]` and the provenance of what is ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from veridical.errors import GeometryError, InputError
+from veridical.io.files import read
+from veridical.io.guards import BUDGET
 from veridical.types import Array, Geometry, Image
 
 LESIONS = "lesions"
@@ -22,6 +27,41 @@ OVERLAP = 0.5
 """Least share of the first image's object that another must cover."""
 AIR = -1000.0
 """Hounsfield units outside of the field of view."""
+
+
+def read_together(
+    paths: Sequence[str | Path],
+    *,
+    lesions: str | Path | None = None,
+    contrast: str | Sequence[str] | None = None,
+    units: str | None = None,
+    budget: int = BUDGET,
+) -> Image:
+    """Read several images of one patient as the channels of one.
+
+    Args:
+        paths: files, or folders of one DICOM series; the first gives the grid.
+        lesions: file with a mask of lesions; it becomes the channel `lesions`.
+        contrast: one a file, a sequence or separated by commas. Otherwise what the files say.
+        units: one for all or, separated by commas, one a file. Otherwise what the files say.
+        budget: bytes of memory that all of them may take.
+
+    Raises:
+        InputError: one is no image, or the options are not one a file.
+        GeometryError: as `stacked`; and all that `veridical.read` raises.
+    """
+    names = _one_each("contrast", contrast, paths)
+    measures = _one_each("units", units, paths) if units and "," in units else [units] * len(paths)
+    left, images = budget, list[Image]()
+    for path, name, measure in zip(paths, names, measures, strict=True):
+        images.append(_image(path, name, measure, left))
+        left -= images[-1].data.nbytes
+    mask = None if lesions is None else _image(lesions, None, "label", left)
+    source: dict[str, Any] = {"paths": tuple(str(Path(path).resolve()) for path in paths), "budget": budget}
+    source |= {} if lesions is None else {"lesions": str(Path(lesions).resolve())}
+    source |= {key: value for key, value in {"contrast": contrast, "units": units}.items() if value is not None}
+    whole = stacked(images, mask)
+    return replace(whole, header={**whole.header, "source": source})
 
 
 def stacked(images: Sequence[Image], lesions: Image | None = None) -> Image:
@@ -117,6 +157,23 @@ def _moved(image: Image, name: str, step: Array, shape: tuple[int, int, int]) ->
     smooth = ndimage.gaussian_filter(np.asarray(data, np.float32), width) if width.max() > 0.1 else data
     outside = AIR if units == "HU" else 0.0
     found = ndimage.affine_transform(smooth, step[:3, :3], step[:3, 3], shape, np.float32, 1, "constant", outside, False)
+    return found
+
+
+def _image(path: str | Path, contrast: str | None, units: str | None, budget: int) -> Image:
+    found = read(path, contrast=contrast, units=units, budget=budget)
+    if isinstance(found, Image):
+        return found
+    raise InputError(f"{path} holds raw data; only images can stand beside each other. Reconstruct it first.")
+
+
+def _one_each(what: str, given: str | Sequence[str] | None, paths: Sequence[str | Path]) -> Sequence[str | None]:
+    """Return one option a file."""
+    if given is None:
+        return [None] * len(paths)
+    found = given.split(",") if isinstance(given, str) else list(given)
+    if len(found) != len(paths):
+        raise InputError(f"{len(paths)} files, but {what} = {','.join(found)}: give one a file, in their order.")
     return found
 
 

@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 
 from veridical.errors import FormatError, InputError, SettingError, nearest
-from veridical.io.assemble import stacked
 from veridical.io.guards import BUDGET
 from veridical.io.nifti import write_nifti
 from veridical.registry import entries
@@ -27,8 +26,6 @@ def read(
     contrast: str | Sequence[str] | None = None,
     units: str | None = None,
     slices: tuple[int, int] | None = None,
-    beside: Sequence[str | Path] = (),
-    lesions: str | Path | None = None,
     budget: int = BUDGET,
 ) -> Image | Measurement:
     """Read any file or folder that a reader recognises by its content.
@@ -37,11 +34,9 @@ def read(
         path: NIfTI, DICOM file or folder with one series, fastMRI or ISMRMRD HDF5, BART `.cfl`/`.hdr`, `.npy` or `.npz`.
         axes: names of the axes of a bare array, e.g. `coil,y,x`; needed for `.npy`, possible for BART.
         mask: which samples of raw data were taken: a file or an array; otherwise found from exact zeros.
-        contrast: e.g. `T1w`, `FLAIR`; one a channel for images, one a file with `beside`. Otherwise what the files say.
-        units: of an image; one for all or, separated by commas, one a file with `beside`. Otherwise what the files say.
+        contrast: e.g. `T1w`, `FLAIR`; one a channel for images. Otherwise what the file says.
+        units: of an image. Otherwise what the file says.
         slices: first and last slice of a DICOM series, counted from 1 along the slice axis.
-        beside: further images of the same patient; they become channels on the grid of the first (see `io/assemble.py`).
-        lesions: file with a mask of lesions; it becomes the channel `lesions`.
         budget: bytes of memory that the read may take; checked before anything is allocated.
 
     Returns:
@@ -52,9 +47,6 @@ def read(
         SettingError: an option is given that the reader of this file does not have.
         FormatError, GeometryError, BudgetError: as the reader says.
     """
-    if beside or lesions is not None:
-        own = {"axes": axes, "mask": mask, "slices": slices}
-        return _together((path, *beside), lesions, contrast, units, own, budget)
     found = Path(path)
     name, reader = _reader(found)
     options = {"axes": axes, "mask": mask, "contrast": contrast, "units": units, "slices": slices}
@@ -65,42 +57,6 @@ def read(
             offered = known & set(options)
             raise SettingError(f"{found} is read by {name!r}, which has no option {key!r}. {nearest(key, offered)}")
     return _with_source(cast("Image | Measurement", reader(found, **given, budget=budget)), found, {**given, "budget": budget})
-
-
-def _together(
-    paths: Sequence[str | Path], lesions: str | Path | None, contrast: str | Sequence[str] | None, units: str | None,
-    first: Mapping[str, Any], budget: int,
-) -> Image:  # fmt: skip
-    """Read several files of one patient as the channels of one image; `first` are options of the first file alone."""
-    names = _one_each("contrast", contrast, paths) if len(paths) > 1 else [contrast]
-    measures = _one_each("units", units, paths) if units and "," in units else [units] * len(paths)
-    images, left = [], budget
-    for index, (path, name, measure) in enumerate(zip(paths, names, measures, strict=True)):
-        image = read(path, contrast=name, units=measure, budget=left, **(first if index == 0 else {}))
-        if isinstance(image, Measurement):
-            raise InputError(f"{path} holds raw data; images can stand beside each other. Reconstruct it first.")
-        images.append(image)
-        left -= image.data.nbytes
-    mask = None if lesions is None else read(lesions, units="label", budget=left)
-    if isinstance(mask, Measurement):
-        raise InputError(f"{lesions} holds raw data; expected a mask of lesions.")
-    given = {"contrast": contrast, "units": units, **first, "budget": budget}
-    source: dict[str, Any] = {"path": str(Path(paths[0]).resolve())}
-    source |= {key: value for key, value in given.items() if value is not None}
-    source |= {"beside": tuple(str(Path(path).resolve()) for path in paths[1:])}
-    source |= {"lesions": str(Path(lesions).resolve())} if lesions is not None else {}
-    whole = stacked(images, mask)
-    return replace(whole, header={**whole.header, "source": source})
-
-
-def _one_each(what: str, given: str | Sequence[str] | None, paths: Sequence[str | Path]) -> list[str | None]:
-    """Return one option a file."""
-    if given is None:
-        return [None] * len(paths)
-    found = given.split(",") if isinstance(given, str) else list(given)
-    if len(found) != len(paths):
-        raise InputError(f"{len(paths)} files, but {what} = {','.join(found)}: give one a file, in their order.")
-    return list(found)
 
 
 def write(image: Image, path: str | Path) -> Path:

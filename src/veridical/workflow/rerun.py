@@ -8,6 +8,7 @@ from typing import Any
 
 from veridical import provenance, registry
 from veridical.errors import InputError, ProvenanceError
+from veridical.io.assemble import read_together
 from veridical.io.bids import load_provenance
 from veridical.io.files import read
 from veridical.task import Progress, Task, silent
@@ -52,23 +53,14 @@ def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
         ProvenanceError: the record names no file, or it cannot be read any more.
     """
     options = plain(steps[0].source) if steps else {}
-    if "layout" in options:
-        return _case(options)
-    file = options.pop("path", None)
-    if file is None:
+    if not {"path", "paths"} & set(options):
         raise ProvenanceError(
             f"{path} names no input file: the input was made in memory. Save it to a file and start from veridical.read(file)."
         )
     try:
-        return read(file, **options)
-    except InputError as error:
-        raise ProvenanceError(f"The input cannot be read any more. {error}") from error
-
-
-def _case(record: Mapping[str, Any]) -> Image | Measurement:
-    """Read the images of a case of a folder again."""
-    try:
-        return from_record(record)
+        if "layout" in options:
+            return from_record(options)
+        return read_together(**options) if "paths" in options else read(options.pop("path"), **options)
     except InputError as error:
         raise ProvenanceError(f"The input cannot be read any more. {error}") from error
 
