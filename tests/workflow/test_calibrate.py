@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,8 +20,8 @@ from veridical.datasets.cohort_b import CohortB
 from veridical.datasets.examination import Examination
 from veridical.errors import CalibrationError
 from veridical.provenance import inputs
-from veridical.workflow import calibrate
-from veridical.workflow.calibrate import calibrate_weights, degrade, draw_exam, fit_scope
+from veridical.workflow import calibrate, calibrate_images
+from veridical.workflow.calibrate import calibrate_weights, draw_exam, fit_scope
 
 
 @cache
@@ -50,29 +49,6 @@ def test_patients_are_scanned_in_every_pattern_and_the_same_index_is_the_same_pa
     linewise = [bool((e.measurement.operator.mask == e.measurement.operator.mask[:, :1]).all()) for e in map(exam, range(3))]
     assert linewise == [True, True, False]
     assert len({exam(index).patient for index in range(3)}) == 3
-
-
-def test_noise_is_added_as_a_magnitude_image_has_it() -> None:
-    truth = np.full((120, 100), 1.0)
-    noisy, sigma = degrade(truth, "denoise", 3)
-    assert 0.02 <= sigma <= 0.15
-    assert noisy.shape == truth.shape
-    assert noisy.dtype == np.float32
-    assert noisy.std() == pytest.approx(sigma, rel=0.05)
-    assert noisy.mean() == pytest.approx(np.sqrt(1 + sigma**2), abs=0.01)
-    silent, level = degrade(np.pad(np.zeros((60, 50)), 30, constant_values=1.0), "denoise", 4)
-    assert silent[40:80, 40:70].mean() == pytest.approx(level * np.sqrt(np.pi / 2), rel=0.1), "Rayleigh in air"
-    again, _ = degrade(truth, "denoise", 3)
-    assert again.tobytes() == noisy.tobytes()
-
-
-def test_half_the_resolution_keeps_the_values() -> None:
-    y, x = np.mgrid[-3:3:64j, -3:3:48j]
-    truth = np.exp(-(x**2) - y**2) + 1.0
-    small, sigma = degrade(truth, "super-resolve", 0)
-    assert small.shape == (32, 24)
-    assert sigma == pytest.approx(0.01 * np.percentile(truth, 99))
-    np.testing.assert_allclose(small, truth[::2, ::2], atol=5 * sigma)
 
 
 def test_too_few_patients_are_refused_and_the_card_stays(copy: Path, toy: None) -> None:
@@ -121,6 +97,9 @@ def quick(toy: None, monkeypatch: pytest.MonkeyPatch) -> Scope:
     scope = Scope(("a",), (0.0,), (1.0,), ((1.0,),), ((1.0, 1.0),), "toys")
     monkeypatch.setattr(calibrate, "LEVEL", 0.5)
     monkeypatch.setattr(calibrate, "fit_scope", lambda source, count, progress: scope)
+    monkeypatch.setattr(calibrate, "fit_image_scopes", lambda card, count, progress: {"T1w": scope.to_dict()})
+    monkeypatch.setattr(calibrate_images, "SIZE", (48, 40))
+    monkeypatch.setattr(calibrate_images, "SPACING", 4.5)
     return scope
 
 
@@ -129,14 +108,19 @@ def test_every_job_and_the_scope_are_written_into_the_card(copy: Path, quick: Sc
     path = calibrate_weights(str(copy), patients=1, scans=198, progress=lambda what, *_: seen.append(what))
     card = json.loads(path.read_text(encoding="utf-8"))
     assert path == copy.with_suffix(".json")
-    assert set(card["calibration"]) == {"reconstruct", "enhance-denoise", "enhance-super-resolve"}
+    contrasts = ("T1w", "T2w", "FLAIR", "PD", "T1c")
+    completed = {f"{job}-{c}" for job in ("complete", "harmonize") for c in contrasts}
+    assert set(card["calibration"]) == {"reconstruct"} | completed | {f"enhance-{k}" for k in calibrate_images.KINDS}
+    assert card["scope_images"] == {"T1w": quick.to_dict()}
+    assert card["calibration_steps"] == 4
+    assert set(card["looks"]["avon"]) == set(contrasts)
     for job, values in card["calibration"].items():
         found = Calibration.from_dict(values)
         assert (found.level, found.patients, found.floor) == (0.5, 1, calibrate.FLOOR)
         assert found.multiplier > 0
         assert found.reached[1] == pytest.approx(0.5, abs=0.51)
         assert "cohort-b" in found.calibrated_on
-        assert f"calibrating {job}" in seen
+    assert {"calibrating reconstruct", "calibrating complete FLAIR", "calibrating enhance noise"} <= set(seen)
     assert card["scope"] == quick.to_dict()
     assert card["training"] == json.loads(toys.weights("brain-prior").with_suffix(".json").read_text())["training"]
 
@@ -150,17 +134,12 @@ def test_a_model_without_draws_gets_a_scope_alone(tmp_path: Path, quick: Scope) 
     assert card["scope"] == quick.to_dict()
 
 
-@pytest.mark.parametrize(("same_data", "shared"), [(True, True), (False, False)])
-def test_a_model_anchored_in_another_shares_its_scope_where_the_data_are_the_same(
-    tmp_path: Path, same_data: bool, shared: bool
-) -> None:
-    data = {"sources": {"cohort": 1.0}, "held_out": []}
+def test_a_model_anchored_in_another_shares_its_scope(tmp_path: Path) -> None:
     anchor = tmp_path / "anchor.safetensors"
     anchor.write_bytes(b"")
-    card = {"model": "unrolled", "net": {}, "data": data if same_data else {}, "scope": {"of": "anchor"}}
+    card = {"model": "unrolled", "net": {}, "scope": {"of": "anchor"}}
     anchor.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
-    mine = {"model": "brain-prior", "net": {"anchor": str(anchor)}, "data": data}
-    assert (calibrate._known_scope(mine) == {"of": "anchor"}) == shared
+    assert calibrate._known_scope({"model": "brain-prior", "net": {"anchor": str(anchor)}}) == {"of": "anchor"}
     assert calibrate._known_scope({"net": {}}) is None
 
 
