@@ -48,10 +48,10 @@ bench: $(READY) ## compare with BART and classical methods on the two real scans
 	  echo "$$scan"; $(BIN)/veridical bench "$$VERIDICAL_DATA/$$scan" --axes coil,y,x; done
 
 weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
-	for recipe in recipes/unrolled.toml recipes/brain-prior.toml; do \
+	for recipe in recipes/unrolled.toml recipes/brain-prior.toml recipes/body-prior.toml; do \
 	  name=$$(basename $$recipe .toml); \
 	  $(BIN)/veridical train $$recipe --out runs/$$name --resume; \
-	  $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; \
+	  if [ $$name != body-prior ]; then $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; fi; \
 	  cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; \
 	done
 
