@@ -78,7 +78,7 @@ def assemble(
             if model.stochastic
             else f"{model.name} gives one estimate; ask a sampler (brain-prior) for 2 or more draws."
         )
-    draws = np.ascontiguousarray(view.restore(drawn.draws.astype(np.float32) * sized)) if many else None
+    draws = np.multiply(view.restore(drawn.draws), sized, dtype=np.float32, order="C") if many else None
     found = view.restore(drawn.evidence).astype(np.float32) if drawn.evidence is not None else None
     band = _interval(drawn, view, plan, image, model, card, scales, absent)
     body = view.restore(drawn.support)
