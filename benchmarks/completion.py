@@ -17,7 +17,7 @@ from veridical.metrics.psnr import psnr
 from veridical.metrics.spectra import band_spectra
 from veridical.metrics.ssim import ssim
 from veridical.models.base import ImageModel
-from veridical.models.known import MEASURED, Known, ask, collate, nothing, support_of
+from veridical.models.known import AIR, MEASURED, Known, ask, collate, nothing, support_of
 
 MULTIPLE = 8
 QUANTILES = np.linspace(0, 1, 101)
@@ -66,7 +66,7 @@ def known_of(volume: Volume, index: int, measured: Sequence[str], target: str, p
         known.neighbours[0, k], known.neighbours[0, len(channels) + k] = below, above
     known = replace(known, support=support_of(known, channels))
     k = channels.index(target)
-    ask(known, k, prior.mean[k], prior.std[k])
+    ask(known, k, prior.mean[k], prior.std[k], AIR.get(target, 0.0))
     known.height[0] = torch.tensor([slab.height or 0.0, 1.0])
     if slab.field is not None:
         known.field[0] = torch.tensor([slab.field / 3.0, 1.0])

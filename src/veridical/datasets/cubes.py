@@ -50,12 +50,12 @@ def piece(volume: Volume, size: int, rng: np.random.Generator) -> Slab:
     return Slab(images, volume.names, volume.patient, volume.source, None, volume.field, None, volume.pixel)
 
 
-def cut(images: Tensor, air: float, size: int, rng: np.random.Generator) -> Tensor:
+def cut(images: Tensor, air: float | Tensor, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a cube `(channel, size, size, size)` out of images `(channel, z, y, x)`, turned, scaled and bent at random.
 
     Args:
         images: of one patient.
-        air: what lies outside of them.
+        air: what lies outside of them, of all channels or of each, `(channel, 1, 1, 1)`.
         size: of the cube.
         rng: everything random comes from it.
     """

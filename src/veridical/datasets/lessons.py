@@ -140,7 +140,7 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
         grid = _grid((rows, columns), size, centre.floor() + (size - 1) % 2 / 2, (1.0, 1.0), 0.0, None)
     else:
         grid = _grid((rows, columns), size, centre, (zoom * stretch, zoom / stretch), angle, rng)
-    air = torch.tensor([AIR.get(name, 0.0) for name in slab.names])[:, None, None, None]
+    air = _air(slab.names)
     flat = (images - air).reshape(1, count * 3, rows, columns)
     moved = functional.grid_sample(flat, grid[None], mode="bilinear", align_corners=True)[0].reshape(count, 3, size, size) + air
     if rng.random() < 0.5:
@@ -150,8 +150,13 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
 
 def cube(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
     """Cut a cube `(channel, size, size, size)` out of a piece of a volume, turned, scaled, bent and recoloured at random."""
-    moved = cut(_stripped(slab, rng), -1.0 if "CT" in slab.names else 0.0, size, rng)
+    moved = cut(_stripped(slab, rng), _air(slab.names), size, rng)
     return torch.stack([_tint(image, name, rng) for image, name in zip(moved, slab.names, strict=True)])
+
+
+def _air(names: tuple[str, ...]) -> Tensor:
+    """Return what channels show where nothing is, `(channel, 1, 1, 1)`."""
+    return torch.tensor([AIR.get(name, 0.0) for name in names])[:, None, None, None]
 
 
 def _stripped(slab: Slab, rng: np.random.Generator) -> Tensor:
