@@ -1,49 +1,118 @@
-"""Enhancement: the grid of a doubled image lies where k-space padding puts it, units stay, noise falls, HU is refused."""
+"""Enhancement: each job on its modality, grids in their place, noise that falls, other channels that only help."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import toys
+from priors import BODY, volume, weights
 from veridical.errors import InputError, SettingError
+from veridical.models.body_prior import BodyPrior
+from veridical.models.brain_prior import BrainPrior
+from veridical.tasks.classical import as_scan
 from veridical.tasks.enhance import Enhance, finer
 from veridical.types import Geometry, Image
 
 AFFINE = np.array([[-2.0, 0.3, 0, 50], [0.1, 2.5, 0, -40], [0, 0, 3, 10], [0, 0, 0, 1]])
 SIZES = pytest.mark.parametrize("shape", [(40, 48), (41, 48), (41, 47)])
+MR = ("denoise", "super-resolve", "isotropic", "bias-field", "motion")
+CALIBRATED = tuple(f"enhance-{kind}" for kind in ("noise", "blur", "thick", "bias", "ghosts"))
 
 
-def enhance(job: str, model: str = "brain-prior", **settings: float) -> Enhance:
-    weights = {"brain-prior": str(toys.calibrated()), "unrolled": str(toys.weights("unrolled"))}.get(model, "")
-    return Enhance(job=job, model=model, weights=weights, device="cpu", draws=2, steps=2, **settings)  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
 
 
-def image(data: np.ndarray, units: str = "a.u.") -> Image:
+@pytest.fixture(scope="module")
+def path(folder: Path) -> str:
+    return weights(BrainPrior, folder, jobs=CALIBRATED)
+
+
+@pytest.fixture(scope="module")
+def body(folder: Path) -> str:
+    return weights(BodyPrior, folder, BODY, CALIBRATED)
+
+
+def enhance(weights: str, job: str, **settings: object) -> Enhance:
+    return Enhance(job=job, weights=weights, device="cpu", draws=2, steps=2, **settings)  # type: ignore[arg-type]
+
+
+def image(data: np.ndarray) -> Image:
     """Slices `(x, y, z)` on an oblique grid."""
-    return Image(data[None].astype(np.float32), Geometry(data.shape, AFFINE), units, ("T1w",))  # type: ignore[arg-type]
+    return Image(data[None].astype(np.float32), Geometry(data.shape, AFFINE), "a.u.", ("T1w",))  # type: ignore[arg-type]
 
 
-def blob(shape: tuple[int, int], centre: np.ndarray, width: float = 5.0) -> np.ndarray:
-    """A Gaussian at a place in millimetres, `(x, y, 1)`."""
-    index = np.stack(np.meshgrid(*map(np.arange, shape), [0], [1], indexing="ij"), 0)[:, :, :, 0, 0]
-    place = np.einsum("ij,jxy->ixy", AFFINE, index.astype(float))[:3]
-    return np.asarray(np.exp(-((place - centre[:, None, None]) ** 2).sum(0) / (2 * width**2)))[..., None]
+@pytest.mark.parametrize("job", MR)
+def test_every_job_on_mr_has_all_companions_and_keeps_name_and_units(path: str, job: str) -> None:
+    found = enhance(path, job, noise=2.0)(volume(), seed=3)
+    assert (found.image.units, found.image.channels, found.kind) == ("a.u.", ("T1w",), "posterior mean")
+    assert dict(found.absent) == {}
+    assert found.draws is not None
+    assert found.draws.shape == (2, *found.image.data.shape)
+    assert {finding.check for finding in found.findings} == {"consistency", "scope", "pathology"}
 
 
-@SIZES
-def test_super_resolution_doubles_the_grid_and_leaves_everything_in_its_place(shape: tuple[int, int]) -> None:
-    centre = (AFFINE @ [17.3, 24.6, 0, 1])[:3]
-    given = image(blob(shape, centre) + 0.01)
-    found = enhance("super-resolve", "cg-sense", noise=1e-4)(given).image
-    assert found.geometry.shape == (2 * shape[0], 2 * shape[1], 1)
-    np.testing.assert_allclose(found.geometry.spacing, np.array(given.geometry.spacing) / [2, 2, 1])
-    weight = np.where(found.data[0, :, :, 0] > 0.2, found.data[0, :, :, 0], 0)
-    index = [float((axis * weight).sum() / weight.sum()) for axis in np.indices(weight.shape)]
-    np.testing.assert_allclose((found.geometry.affine @ [*index, 0, 1])[:3], centre, atol=0.05)
+@pytest.mark.parametrize(("job", "channel"), [("low-dose-ct", "CT"), ("sparse-view-ct", "CT"), ("low-count-pet", "PET")])
+def test_ct_and_pet_have_their_own_jobs_and_units(body: str, job: str, channel: str) -> None:
+    image = volume(("T1w", "CT", "PET"))
+    found = enhance(body, job, channel=channel)(image)
+    assert (found.image.channels, found.image.units) == ((channel,), image.units_of(channel))
+    assert dict(found.absent) == {}
+
+
+@pytest.mark.parametrize("job", ["low-dose-ct", "sparse-view-ct", "low-count-pet"])
+def test_a_job_for_ct_or_pet_refuses_mr(body: str, job: str) -> None:
+    with pytest.raises(InputError, match=r"enhances a channel called (CT|PET); got 'T1w'"):
+        enhance(body, job)(volume(("T1w",)))
+
+
+def test_a_job_for_mr_refuses_ct_pet_and_labels(path: str) -> None:
+    for name, units in (("CT", "HU"), ("PET", "SUV")):
+        with pytest.raises(InputError, match=units):
+            enhance(path, "denoise")(volume((name,)))
+    with pytest.raises(InputError, match="label"):
+        enhance(path, "denoise")(replace(volume(("T1w",)), units="label"))
+
+
+def test_a_contrast_that_the_prior_does_not_know_is_enhanced_as_other_under_its_own_name(path: str) -> None:
+    known = volume(("T1w",))
+    found = enhance(path, "denoise")(replace(known, channels=("SWI",)))
+    assert found.image.channels == ("SWI",)
+
+
+def test_the_estimate_of_a_net_that_changes_nothing_is_what_was_measured(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        BrainPrior, "complete", lambda _, known, draws, seed, noise: known.anchor[:, None].repeat(1, draws, 1, 1, 1)
+    )
+    for job in ("denoise", "bias-field", "motion"):
+        np.testing.assert_allclose(enhance(path, job)(volume()).image.data[0], volume()["T1w"], rtol=1e-5)
+
+
+def test_isotropic_slices_are_as_thin_as_the_pixels(path: str) -> None:
+    found = enhance(path, "isotropic")(volume(spacing=(2.0, 2.0, 6.0)))
+    assert found.image.geometry.shape == (24, 28, 18)
+    assert found.image.geometry.spacing == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_contrasts_that_stand_beside_are_not_changed_and_not_returned_but_count(path: str) -> None:
+    both = volume(("T1w", "T2w"))
+    alone, beside = (enhance(path, "denoise", noise=2.0)(each) for each in (volume(("T1w",)), both))
+    assert beside.image.channels == ("T1w",)
+    assert (beside.image.data != alone.image.data).any()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1000.0])
+@pytest.mark.parametrize("job", ["denoise", "super-resolve"])
+def test_the_result_grows_with_the_image(path: str, job: str, factor: float) -> None:
+    noisy = toys.magnitude().T[..., None] + 0.05 * np.random.default_rng(0).normal(size=(40, 48, 1))
+    plain, scaled = (enhance(path, job)(image(f * noisy), seed=1).image.data for f in (1.0, factor))
+    np.testing.assert_allclose(scaled / factor, plain, atol=5e-3 * plain.max())
 
 
 @SIZES
@@ -57,15 +126,22 @@ def test_the_centre_voxel_keeps_its_place_and_so_does_the_first_of_an_even_axis(
     assert doubled.frame == given.frame
 
 
-def test_super_resolution_keeps_the_values_and_recovers_detail_of_a_smooth_object() -> None:
-    centre = (AFFINE @ [20, 24, 0, 1])[:3]
-    given = image(blob((40, 48), centre) + 0.01)
-    found = enhance("super-resolve", "cg-sense", noise=1e-4)(given).image
-    np.testing.assert_allclose(found.data[0, ::2, ::2, 0], given.data[0, :, :, 0], atol=0.02)
+@SIZES
+def test_a_classical_solver_doubles_the_grid_too_and_keeps_values(shape: tuple[int, int]) -> None:
+    x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    given = image((np.exp(-4 * (x**2 + y**2)) + 0.01)[..., None])
+    found = Enhance(job="super-resolve", model="cg-sense", noise=1e-4)(given).image
+    assert found.geometry.shape == (2 * shape[0], 2 * shape[1], 1)
+    start = [2 * (n // 2) - 2 * ((2 * n) // 4) for n in shape]
+    assert start == [0, 0]
+    offset = [n % 2 for n in shape]
+    np.testing.assert_allclose(
+        found.data[0, offset[0] :: 2, offset[1] :: 2, 0], given.data[0, : found.data.shape[1] // 2, :, 0], atol=0.02
+    )
 
 
 @pytest.mark.parametrize("model", ["wavelet", "total-variation"])
-def test_denoising_brings_an_image_nearer_to_the_truth_on_the_same_grid(model: str) -> None:
+def test_classical_denoising_brings_an_image_nearer_to_the_truth_on_the_same_grid(model: str) -> None:
     truth = toys.magnitude((96, 80)).T[..., None]
     noisy = truth + 0.08 * np.random.default_rng(0).normal(size=truth.shape)
     given = image(noisy)
@@ -74,43 +150,14 @@ def test_denoising_brings_an_image_nearer_to_the_truth_on_the_same_grid(model: s
     assert np.linalg.norm(found.data[0] - truth) < 0.85 * np.linalg.norm(noisy - truth)
 
 
-def test_a_sampler_gives_all_companions_for_both_jobs_and_keeps_units_and_names() -> None:
-    for job in ("denoise", "super-resolve"):
-        found = enhance(job)(image(toys.magnitude().T[..., None].repeat(2, -1)), seed=3)
-        assert (found.image.units, found.image.channels, found.kind) == ("a.u.", ("T1w",), "posterior mean")
-        assert dict(found.absent) == {}
-        assert found.interval is not None
-        assert {finding.check for finding in found.findings} == {"consistency", "scope"}
-        assert found.draws is not None
-        assert found.draws.shape == (2, *found.image.data.shape)
-
-
-def test_what_super_resolution_did_not_measure_is_the_outer_kspace() -> None:
-    given = image(toys.magnitude().T[..., None])
-    found = enhance("super-resolve", noise=1e-3)(given)
-    assert found.evidence is not None
-    assert found.evidence.measured is not None
-    scan = enhance("super-resolve", noise=1e-3).scan(given.data[0, :, :, 0].T)
-    assert float(scan.operator.mask.mean()) == pytest.approx(0.25)
-    denoised = enhance("denoise", noise=1e-3).scan(given.data[0, :, :, 0].T)
-    assert float(denoised.operator.mask.mean()) == 1
-
-
-@pytest.mark.parametrize("factor", [1e-3, 1000.0])
-@pytest.mark.parametrize("job", ["denoise", "super-resolve"])
-def test_the_result_grows_with_the_image(job: str, factor: float) -> None:
-    noisy = toys.magnitude().T[..., None] + 0.05 * np.random.default_rng(0).normal(size=(40, 48, 1))
-    plain, scaled = (enhance(job)(image(f * noisy), seed=1).image.data for f in (1.0, factor))
-    np.testing.assert_allclose(scaled / factor, plain, atol=5e-3 * plain.max())
-
-
-def test_the_noise_is_estimated_from_the_image_when_it_is_not_given() -> None:
-    smooth = blob((96, 80), (AFFINE @ [48, 40, 0, 1])[:3], 20)[..., 0]
-    noisy = smooth + 0.05 * np.random.default_rng(0).normal(size=(96, 80))
-    scan = Enhance(model="wavelet").scan(noisy)
-    assert scan.sigma * scan.scale == pytest.approx(0.05, rel=0.15)
-    given = Enhance(model="wavelet", noise=0.2).scan(noisy)
-    assert given.sigma * given.scale == pytest.approx(0.2)
+def test_a_classical_solver_sees_the_image_as_the_centre_of_kspace_with_its_noise() -> None:
+    slice_ = toys.magnitude()
+    assert float(as_scan(slice_, 1e-3, 2.0).operator.mask.mean()) == pytest.approx(0.25)
+    assert float(as_scan(slice_, 1e-3, 1.0).operator.mask.mean()) == 1
+    noisy = 2 + 0.05 * np.random.default_rng(0).normal(size=(96, 80))
+    for noise, wanted in ((0.0, 0.05), (0.2, 0.2)):
+        scan = as_scan(noisy, noise, 1.0)
+        assert scan.sigma * scan.scale == pytest.approx(wanted, rel=0.15)
 
 
 @pytest.mark.parametrize("size", [(47, 41), (48, 40)])
@@ -125,28 +172,26 @@ def test_evidence_of_a_denoised_image_is_about_more_than_its_last_line(size: tup
     assert float((kept.abs() > 1e-4).float().mean()) > 0.9
 
 
-def test_what_is_no_mr_slice_is_refused() -> None:
+def test_what_a_solver_of_slices_cannot_do_is_refused() -> None:
     good = image(toys.magnitude().T[..., None])
-    for units in ("HU", "SUV", "label"):
-        with pytest.raises(InputError, match=units):
-            Enhance(model="wavelet")(replace(good, units=units))
     with pytest.raises(InputError, match="reconstruct"):
         Enhance(model="wavelet")(toys.measurement())
-    two = Image(np.concatenate([good.data, good.data]), good.geometry, "a.u.", ("T1w", "T2w"))
     with pytest.raises(InputError, match="one channel"):
-        Enhance(model="wavelet")(two)
+        Enhance(model="wavelet")(volume())
+    with pytest.raises(InputError, match="all zero"):
+        Enhance(model="wavelet")(replace(good, data=0 * good.data))
+    with pytest.raises(SettingError, match="denoises and super-resolves"):
+        Enhance(model="wavelet", job="motion")(good)
     for wrong in (np.nan, np.inf):
         data = good.data.copy()
         data[0, 3, 3, 0] = wrong
         with pytest.raises(InputError, match="NaN or infinite"):
             Enhance(model="wavelet")(replace(good, data=data))
-    with pytest.raises(InputError, match="all zero"):
-        Enhance(model="wavelet")(replace(good, data=0 * good.data))
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(SettingError, match="denoise or super-resolve"):
+    with pytest.raises(SettingError, match="denoise, super-resolve"):
         Enhance(job="sharpen")  # type: ignore[arg-type]
-    for wrong in ({"draws": 0}, {"noise": -1.0}):
+    for wrong in ({"draws": 0}, {"noise": -1.0}, {"factor": 1.0}, {"factor": 20.0}, {"estimate": "median"}):
         with pytest.raises(SettingError):
             Enhance(**wrong)  # type: ignore[arg-type]

@@ -70,7 +70,7 @@ def _smooth_noise(image: Array) -> float:
 def _padded(image: Image, factor: float) -> Image:
     """Interpolate in plane by padding k-space with zeros."""
     grid = finer(image.geometry, factor)
-    data = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image.data, 3, 1), np.float32)).to(torch.complex64)
+    data = torch.from_numpy(np.array(np.moveaxis(image.data, 3, 1), np.float32)).to(torch.complex64)
     size = grid.shape[:2]
     gain = (size[0] * size[1] / (image.geometry.shape[0] * image.geometry.shape[1])) ** 0.5
     wide = gain * ifft(centre(fft(data), size)).real.clamp_min(0).numpy()

@@ -22,6 +22,7 @@ from veridical.errors import MissingExtra, SettingError
 from veridical.generate.flow import standard_noise
 from veridical.io.guards import replacing
 from veridical.models import runtime, weights
+from veridical.models.base import CONTRASTS
 from veridical.models.joint_prior import JointPrior, sample
 from veridical.models.known import Known
 from veridical.nets.joint import JointNet
@@ -59,7 +60,8 @@ def export(
         The paths of the graphs.
 
     Raises:
-        SettingError: the weights are of no joint prior, or the runtime is not one to export for.
+        SettingError: the weights are of no joint prior, the runtime is not one to export for, or digital patients do not
+            show what would be quantized.
         MissingExtra: a package is not installed.
         FormatError: the runtime's numbers are not those of torch.
     """
@@ -135,6 +137,11 @@ class Lessons:
     """Lessons of digital patients whom no training saw, for calibration and, after those, for judging."""
 
     def __init__(self, kind: type[JointPrior], net: JointNet) -> None:
+        if unseen := set(net.channels) - {*CONTRASTS}:
+            raise SettingError(
+                f"Quantizing is calibrated on digital patients, which do not show {', '.join(sorted(unseen))}. "
+                "Use the float32 graph."
+            )
         self.net = net
         self.course = ImageCourse(kind, net, Data({"cohort": 1.0}, batch=BATCH, patch=PATCH), SEED, validation=True)
 
