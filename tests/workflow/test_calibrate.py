@@ -114,7 +114,7 @@ def test_every_job_and_the_scope_are_written_into_the_card(copy: Path, quick: Sc
     assert card["scope_images"] == {"T1w": quick.to_dict()}
     assert card["calibration_steps"] == 4
     assert set(card["looks"]["avon"]) == set(contrasts)
-    for job, values in card["calibration"].items():
+    for values in card["calibration"].values():
         found = Calibration.from_dict(values)
         assert (found.level, found.patients, found.floor) == (0.5, 1, calibrate.FLOOR)
         assert found.multiplier > 0

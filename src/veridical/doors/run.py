@@ -83,6 +83,8 @@ def command(task: type[Task]) -> Callable[..., None]:
         f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
     ):
         run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
+    hints = get_type_hints(task, include_extras=True)  # those of a base are words of the base's own module
+    vars(task)["__init__"].__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)}
     run.__doc__ = task.__doc__
     run.__annotations__ = {
         "source": Annotated[

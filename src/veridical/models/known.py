@@ -30,7 +30,8 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 @dataclass(frozen=True, eq=False)
 class Known:
     """A batch of slices. Images are in the units networks work in: MR relative to the 99th percentile of the
-    foreground, CT in thousands of HU, PET in units of 5 SUV. For a net of volumes the grid is `(z, y, x)`, and `neighbours` has no channel.
+    foreground, CT in thousands of HU, PET in units of 5 SUV. For a net of volumes the grid is `(z, y, x)`, and `neighbours`
+    has no channel.
 
     Args:
         anchor: `(batch, channel, y, x)`, the best simple estimate of each channel; zero where there is none.
@@ -180,7 +181,7 @@ def _near(image: Tensor, width: int, outside: bool = True) -> Tensor:
 
 
 def detail(anchor: Tensor, level: float) -> Tensor:
-    """Return the hint of a degraded channel `(y, x)` or `(z, y, x)`: its detail in units of the expected error, where noise has unit size."""
+    """Return the hint of a degraded channel `(y, x)` or `(z, y, x)`: its detail in units of the expected error."""
     return ((anchor - _near(anchor, 5, outside=False)) / max(level, LEAST_LEVEL)).clamp(-5, 5)
 
 
