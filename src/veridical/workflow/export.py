@@ -162,15 +162,18 @@ class Lessons:
         return recorder.seen
 
     def cost(self, core: nn.Module, progress: Progress) -> dict[str, float]:
-        """Return PSNR in dB (peak 1) of the drawn channels inside the support, by the network and by another core."""
+        """Return PSNR in dB (peak 1) of the drawn channels inside the support, by the network and by another core, and of one
+        beside the other.
+        """
         errors: dict[str, list[Tensor]] = {}
         numbers = range(CALIBRATION, CALIBRATION + JUDGED)
         for known, truth, noise in self.batches(numbers, "judging the quantized network", progress):
             inside = (known.support > 0.5) & (known.drawn > 0)
             for steps in STEPS:
-                for who, by in (("float32", self.net.net), ("int8", core)):
-                    found = run(self.net, by, known, noise, steps)
-                    errors.setdefault(f"{who}_db_in_{steps}_steps", []).append((found - truth).square()[inside])
+                plain, other = (run(self.net, by, known, noise, steps) for by in (self.net.net, core))
+                pairs = {"float32": (plain, truth), "int8": (other, truth), "int8_beside_float32": (other, plain)}
+                for name, (found, wanted) in pairs.items():
+                    errors.setdefault(f"{name}_db_in_{steps}_steps", []).append((found - wanted).square()[inside])
         return {name: round(float(-10 * torch.cat(parts).mean().log10()), 3) for name, parts in errors.items()}
 
 
