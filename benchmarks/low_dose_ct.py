@@ -47,6 +47,8 @@ TISSUES = {"fat": (-150.0, -50.0), "soft": (0.0, 100.0), "bone": (300.0, 3000.0)
 RADIUS, CONTRAST, ROI, PLACES = 4.0, 1.5, 21, 5
 """Of the discs: mm, and in standard deviations of the full-dose noise; width of the regions in pixels; how many a slice."""
 
+MODEL = """a learned model of `enhance`: NAME, or NAME=WEIGHTS; of a sampler the mean of its draws, one of them with
+NAME=WEIGHTS:draw, or its mean in one step with NAME=WEIGHTS:one-pass"""
 COLUMNS = (
     *("region", "dose", "method", "PSNR dB", "SSIM", "bias fat HU", "bias soft HU", "bias bone HU", "noise HU", "texture 1/mm"),
     *("d' (95 %)", "s a slice"),
@@ -173,12 +175,17 @@ def raw_total_variation(weight: float) -> Method:
     return apply
 
 
-def learned(name: str) -> Method:
-    """A model by its name, slice by slice."""
+def learned(said: str) -> Method:
+    """A model as `--model` takes it, slice by slice."""
     from veridical.tasks.enhance import Enhance
 
+    name, _, rest = said.partition("=")
+    weights, _, draws = rest.partition(":")
+    settings = {"job": "low-dose-ct", "model": name, "weights": weights}
+    sampler = {"draws": 1, "steps": 1} if draws == "one-pass" else {"estimate": "draw" if draws == "draw" else "mean"}
+
     def apply(low: Low) -> Array:
-        task = Enhance.from_settings({"job": "low-dose-ct", "model": name, "noise": low.noise})
+        task = Enhance.from_settings({**settings, **sampler, "noise": low.noise})
         rows, columns = low.hu.shape[-2:]
         grid = Geometry((columns, rows, 1), np.diag([*low.case.spacing[::-1], low.case.thickness, 1.0]))
         images = [Image(one.T[None, :, :, None], grid, "HU", ("CT",)) for one in low.hu]
@@ -278,7 +285,7 @@ def table(methods: dict[str, Callable[[float], Method]], slices: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", default=[], help="a learned model of `enhance`, job low-dose-ct")
+    parser.add_argument("--model", action="append", default=[], help=MODEL)
     parser.add_argument("--raw", action="store_true", help="total variation from the raw data too, 8 s a slice")
     parser.add_argument("--slices", type=int, default=10, help="of each volume")
     given = parser.parse_args()
@@ -296,8 +303,10 @@ def main() -> None:
     if given.raw:
         raw = tuned(raw_total_variation, (1e-4, 2e-4, 4e-4, 8e-4), lows)
         methods["total variation, raw data"] = lambda dose: raw_total_variation(raw(dose))
-    for name in given.model:
-        methods[name] = lambda dose, name=name: learned(name)  # type: ignore[misc]
+    for said in given.model:
+        name, _, rest = said.partition("=")
+        title = " ".join([name, *(part for part in (Path(rest.partition(":")[0]).stem, rest.partition(":")[2]) if part)])
+        methods[title] = lambda dose, said=said: learned(said)  # type: ignore[misc]
     print("\nTested:\n")
     table(methods, given.slices)
 
