@@ -25,7 +25,9 @@ from veridical.task import Progress, silent
 from veridical.tasks import slicewise
 from veridical.tasks.complete import Complete
 from veridical.tasks.reconstruct import Reconstruct
+from veridical.tasks.translate import Translate
 from veridical.types import Array
+from veridical.workflow.calibrate_body import body_calibrations
 from veridical.workflow.calibrate_images import fit_image_scopes, image_jobs, site_looks
 from veridical.workflow.checkpoints import write_text
 from veridical.workflow.course import Data
@@ -88,13 +90,14 @@ def fit_scope(source: ScanCourse, count: int, progress: Progress = silent) -> Sc
 
 
 def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress: Progress = silent) -> Path:
-    """Write calibration and scope into the card of `brain-prior` weights, and the scope into that of `unrolled`.
+    """Write calibration and scope into the card of `brain-prior` weights, scope into that of `unrolled`, calibration on real
+    patients into that of `body-prior`.
 
     A model anchored in another one that was trained on the same data shares its scope.
 
     Args:
         name: shipped weights or a path.
-        patients: calibration patients per job; a 90 % interval needs at least 9.
+        patients: digital ones per job; a 90 % interval needs at least 9.
         scans: for the scope; at least 198.
         progress: called as work goes on.
 
@@ -110,6 +113,9 @@ def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress:
         card["calibration_steps"] = Complete().steps
         card["scope_images"] = fit_image_scopes(card, scans, progress)
         card["looks"] = site_looks(card)
+    elif card["model"] == "body-prior":
+        found = body_calibrations(name, progress)
+        card["calibration_steps"] = Translate().steps
     card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
     if card["net"].get("anchor", "") or card["model"] == "unrolled":
         card["scope"] = _known_scope(card) or fit_scope(_source(card), scans, progress).to_dict()

@@ -99,7 +99,7 @@ def card(run: Run) -> dict[str, Any]:
     return found | {
         "may_ship": not barred,
         "barred_by": barred,
-        "limits": LIMITS,
+        "limits": getattr(run.model, "limits", LIMITS),
         "training": asdict(plan.training),
         "processes": run.ranks.size,
         "seconds": round(run.seconds),
