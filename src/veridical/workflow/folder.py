@@ -144,8 +144,10 @@ def _jobs(task: Task, found: Sequence[Case], contrasts: Sequence[str], where: Pa
         elif task.takes == "visit":
             yield Job(case, own, taken, made, lesions, where / _place(case, made))
         else:
+            alone = task.takes == "raw" and len(taken) == 1
             for name in taken:
-                yield Job(case, own, (name,), (name,), lesions, where / name.replace(".", "_") / _place(case, (name,)))
+                place = _place(case, (name,)) if alone else Path(name.replace(".", "_")) / _place(case, (name,))
+                yield Job(case, own, (name,), (name,), lesions, where / place)
 
 
 def _place(case: Case, made: Sequence[str]) -> Path:
@@ -161,7 +163,7 @@ def _attempt(job: Job, where: Path, seed: int, progress: Progress, keep_draws: b
         subject = job.case.read(job.images, job.lesions)
         kept = _kept(job, subject, seed)
         if isinstance(kept, bids.Record):
-            return Outcome(name, "kept", made, images, folder, "", kept.findings, kept.absent)
+            return Outcome(name, "kept", tuple(kept.image["channels"]), images, folder, "", kept.findings, kept.absent)
         if kept and not overwrite:
             reason = f"The output holds another result of this case: {kept}. Give another folder, or --overwrite."
             return Outcome(name, "failed", made, images, folder, reason)
@@ -209,8 +211,9 @@ def _save(derived: Derived, job: Job, where: Path, keep_draws: bool) -> None:
             "draws": "Not written for a folder unless asked for (--keep-draws); rerun makes them again.",
         }
         derived = dataclasses.replace(derived, draws=None, absent=absent)
-    if job.task.takes != "visit":
-        bids.describe(where / job.folder.relative_to(where).parts[0])
+    own = job.folder.relative_to(where).parts[0]
+    if not own.startswith("sub-"):
+        bids.describe(where / own)
     bids.save(derived, job.folder, job.case.name, overwrite=True, described=False)
 
 

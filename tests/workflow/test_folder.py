@@ -1,0 +1,351 @@
+"""A task over a folder: BIDS in and out, what is whole is kept, what is not is done again, what fails stops nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+import folders
+import toys
+import veridical
+from fakes import Jitter
+from priors import weights
+from veridical.errors import InputError, ProvenanceError
+from veridical.evaluation import sources
+from veridical.io import bids
+from veridical.models.brain_prior import BrainPrior
+from veridical.tasks.complete import Complete
+from veridical.tasks.reconstruct import Reconstruct
+from veridical.workflow.cases import cases
+from veridical.workflow.folder import Outcome, run_folder
+from veridical.workflow.rerun import rerun
+
+Run = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return weights(BrainPrior, tmp_path_factory.mktemp("weights"), jobs=("complete-FLAIR",))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return folders.bids(tmp_path / "in", 3, ("T1w", "T2w"))
+
+
+@pytest.fixture
+def run(path: str, root: Path, tmp_path: Path) -> Run:
+    """Complete the FLAIR of every case of the folder."""
+
+    def go(settings: dict[str, Any] | None = None, **options: Any) -> list[Outcome]:
+        task = Complete(**{"to": "FLAIR", "weights": path, "draws": 2, "steps": 1, "device": "cpu"} | (settings or {}))
+        return run_folder(task, root, tmp_path / "out", **options)
+
+    return go
+
+
+def statuses(outcomes: list[Outcome]) -> dict[str, str]:
+    return {outcome.case: outcome.status for outcome in outcomes}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    head, *rows = ((folder / "cases.tsv").read_text().rstrip("\n")).split("\n")
+    return [dict(zip(head.split("\t"), row.split("\t"), strict=True)) for row in rows]
+
+
+def never(*_: object) -> None:
+    raise AssertionError("a case that was there already was run again")
+
+
+def test_every_visit_becomes_a_derivative_under_its_own_name(run: Run, root: Path, tmp_path: Path) -> None:
+    for session in ("pre", "post"):
+        name = f"sub-04_ses-{session}"
+        folders.write(root / "sub-04" / f"ses-{session}" / "anat" / f"{name}_T1w.nii.gz", folders.head(4))
+    outcomes = run()
+    assert statuses(outcomes) == dict.fromkeys(["sub-01", "sub-02", "sub-03", "sub-04_ses-post", "sub-04_ses-pre"], "done")
+    out = tmp_path / "out"
+    assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    assert (out / "sub-01" / "anat" / "sub-01_desc-estimate_FLAIR.nii.gz").is_file()
+    folder = out / "sub-04" / "ses-pre" / "anat"
+    made = {file.name for file in folder.iterdir()}
+    assert made == {f"sub-04_ses-pre_desc-{role}_FLAIR.nii.gz" for role in ("estimate", "lower", "upper", "evidence")} | {
+        "provenance.json"
+    }
+    stored = veridical.read(folder / "sub-04_ses-pre_desc-estimate_FLAIR.nii.gz")
+    given = veridical.read(root / "sub-04" / "ses-pre" / "anat" / "sub-04_ses-pre_T1w.nii.gz")
+    assert stored.geometry.matches(given.geometry)
+    assert outcomes[0].images == ("T1w", "T2w")
+    assert outcomes[-1].images == ("T1w",)
+
+
+def test_the_summary_has_a_row_for_every_case_with_verdicts_and_reasons(run: Run, root: Path, tmp_path: Path) -> None:
+    folders.write(root / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz", folders.head(9))
+    outcomes = run()
+    rows = table(tmp_path / "out")
+    assert [row["participant_id"] for row in rows] == ["sub-01", "sub-02", "sub-03"]
+    assert [row["status"] for row in rows] == ["done", "nothing to do", "done"]
+    assert rows[0]["verdict"] == outcomes[0].verdict
+    assert (rows[0]["consistency"], rows[0]["scope"], rows[0]["interval"]) == ("pass", "not_run", "present")
+    assert "FLAIR" in rows[1]["reason"]
+    said = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert said["counts"] == {"done": 2, "kept": 0, "nothing to do": 1, "failed": 0}
+    assert said["weights"] == BrainPrior(weights=said["settings"]["weights"]).weights_hash
+    assert {finding["check"] for finding in said["cases"][0]["findings"]} == {"consistency", "scope", "pathology"}
+
+
+def test_what_is_whole_is_kept_and_not_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("out/sub-*/**/*")}
+    monkeypatch.setattr(Complete, "apply", never)
+    again = run()
+    assert set(statuses(again).values()) == {"kept"}
+    assert all(outcome.findings for outcome in again)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+@pytest.mark.parametrize("damage", ["a map gone", "a map cut short", "no record"])
+def test_what_is_half_written_is_done_again_to_the_same_bytes(run: Run, tmp_path: Path, damage: str) -> None:
+    run()
+    folder = tmp_path / "out" / "sub-02" / "anat"
+    estimate, record = folder / "sub-02_desc-estimate_FLAIR.nii.gz", folder / "provenance.json"
+    before = estimate.read_bytes(), record.read_bytes()
+    (folder.parent / ".anat.killed.part").mkdir()
+    if damage == "a map gone":
+        estimate.unlink()
+    elif damage == "a map cut short":
+        estimate.write_bytes(before[0][:100])
+    else:
+        record.unlink()
+    assert statuses(run()) == {"sub-01": "kept", "sub-02": "done", "sub-03": "kept"}
+    assert estimate.read_bytes() == before[0]
+    assert not list(folder.parent.glob(".*.part"))
+
+
+def test_an_interrupted_run_keeps_what_it_did_and_goes_on_from_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, calls = Complete.apply, iter(range(9))
+
+    def stopped(*what: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return apply(*what)
+
+    monkeypatch.setattr(Complete, "apply", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert [row["participant_id"] for row in table(tmp_path / "out")] == ["sub-01"]
+    assert not (tmp_path / "out" / "sub-02").exists()
+    assert statuses(run()) == {"sub-01": "kept", "sub-02": "done", "sub-03": "done"}
+
+
+@pytest.mark.parametrize("changed", ["settings", "seed", "input", "weights"])
+def test_another_result_is_replaced_only_when_asked(
+    run: Run, root: Path, tmp_path: Path, changed: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run()
+    settings, options = {}, {}
+    if changed == "settings":
+        settings = {"estimate": "draw"}
+    elif changed == "seed":
+        options = {"seed": 1}
+    elif changed == "weights":
+        settings = {"weights": weights(BrainPrior, tmp_path_factory.mktemp("other"), jobs=("complete-FLAIR", "complete-PD"))}
+    else:
+        folders.write(root / "sub-01" / "anat" / "sub-01_T1w.nii.gz", 2 * folders.head(77))
+    first = run(settings, **options)[0]
+    if changed != "weights":  # the same net under another path: settings differ, its bytes do not
+        assert changed in first.reason
+    assert first.status == "failed"
+    assert "--overwrite" in first.reason
+    assert run(settings, **options, overwrite=True)[0].status == "done"
+    assert run(settings, **options)[0].status == "kept"
+
+
+def test_a_case_that_fails_is_told_and_stops_nothing(run: Run, root: Path, tmp_path: Path) -> None:
+    file = root / "sub-01" / "anat" / "sub-01_T2w.nii.gz"
+    file.write_bytes(file.read_bytes()[:200])
+    folders.write(root / "sub-02" / "anat" / "sub-02_T1w.nii.gz", 0 * folders.head())
+    outcomes = run()
+    assert statuses(outcomes) == {"sub-01": "failed", "sub-02": "failed", "sub-03": "done"}
+    assert "sub-01_T2w.nii.gz" in outcomes[0].reason
+    assert "shows nothing" in outcomes[1].reason
+    assert not (tmp_path / "out" / "sub-01").exists()
+
+
+def test_an_error_of_ours_in_one_case_does_not_lose_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply, calls = Complete.apply, iter(range(9))
+    monkeypatch.setattr(Complete, "apply", lambda *what: 1 / 0 if next(calls) == 1 else apply(*what))
+    outcomes = run()
+    assert statuses(outcomes) == {"sub-01": "done", "sub-02": "failed", "sub-03": "done"}
+    assert outcomes[1].reason.startswith("Unexpected ZeroDivisionError in test_folder.py")
+
+
+def test_draws_are_written_only_when_asked_for_and_their_absence_says_so(run: Run, tmp_path: Path) -> None:
+    run()
+    folder = tmp_path / "out" / "sub-01" / "anat"
+    assert not list(folder.glob("*draws*"))
+    record = bids.load_provenance(folder)
+    assert "--keep-draws" in record.absent["draws"]
+    assert "draws" in record.steps[0].outputs
+    run({"estimate": "draw"}, keep_draws=True, overwrite=True)
+    assert len(list(folder.glob("*draws*"))) == 1
+
+
+def test_a_result_is_made_again_from_its_record(run: Run, root: Path, tmp_path: Path) -> None:
+    run()
+    record = tmp_path / "out" / "sub-02" / "anat" / "provenance.json"
+    step = bids.load_provenance(record).steps[0]
+    assert step.source["files"] == ("sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T2w.nii.gz")
+    assert rerun(record).steps[0].outputs == step.outputs
+    (root / "sub-02" / "anat" / "sub-02_T2w.nii.gz").unlink()
+    with pytest.raises(ProvenanceError, match="has no T2w any more"):
+        rerun(record)
+
+
+def test_the_result_is_that_of_the_same_files_given_one_by_one(run: Run, root: Path, path: str, tmp_path: Path) -> None:
+    run()
+    image = veridical.read_together([root / "sub-03" / "anat" / f"sub-03_{name}.nii.gz" for name in ("T1w", "T2w")])
+    found = Complete(to="FLAIR", weights=path, draws=2, steps=1, device="cpu")(image)
+    stored = veridical.read(tmp_path / "out" / "sub-03" / "anat" / "sub-03_desc-estimate_FLAIR.nii.gz")
+    np.testing.assert_array_equal(stored.data, found.image.data)
+
+
+def test_an_evaluation_finds_the_estimates_under_the_names_of_the_truth(run: Run, tmp_path: Path) -> None:
+    run()
+    truth = folders.bids(tmp_path / "truth", 3, ("T1w", "FLAIR"))
+    found = sources.find(tmp_path / "out", {})
+    assert list(found) == list(sources.find(truth, {"contrast": "FLAIR"}))
+    assert all(source.load().channels == ("FLAIR",) for source in found.values())
+
+
+def test_only_the_contrasts_that_are_named_are_used(run: Run) -> None:
+    assert {outcome.images for outcome in run(contrasts=("T1w",))} == {("T1w",)}
+
+
+def test_a_second_image_of_one_contrast_is_left_out_and_lesions_are_used_for_checks(run: Run, root: Path) -> None:
+    for run_number in (1, 2):
+        folders.write(root / "sub-05" / "anat" / f"sub-05_run-{run_number}_T1w.nii.gz", folders.head(run_number))
+    mask = (folders.head(1) > 50).astype(np.uint8)
+    folders.write(root / "sub-05" / "anat" / "sub-05_label-lesion_mask.nii.gz", mask)
+    found = {outcome.case: outcome for outcome in run()}["sub-05"]
+    assert found.images == ("T1w",)
+    assert "marked lesions" in next(f.reason for f in found.findings if f.check == "pathology")
+
+
+def test_contrasts_of_other_spacing_are_brought_onto_one_grid_and_the_record_says_so(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    folders.write(root / "sub-01" / "anat" / "sub-01_T2w.nii.gz", folders.head(3, (80, 48, 12)), (1.0, 2.0, 4.0))
+    assert run()[0].status == "done"
+    step = bids.load_provenance(tmp_path / "out" / "sub-01" / "anat").steps[0]
+    assert "resampled from 80 x 48 x 12" in step.inputs["resampled.T2w"]
+
+
+def test_folders_of_other_layouts_are_cases_too(path: str, tmp_path: Path) -> None:
+    root = tmp_path / "brats"
+    for number in (1, 2):
+        for place, name in enumerate(("t1n", "t2w", "t1c")):
+            case = f"BraTS-GLI-0000{number}-000"
+            folders.write(root / case / f"{case}-{name}.nii.gz", folders.head(10 * number + place))
+    task = Complete(to="FLAIR", weights=path, draws=2, steps=1, device="cpu")
+    outcomes = run_folder(task, root, tmp_path / "out")
+    assert [(outcome.case, outcome.status) for outcome in outcomes] == [
+        ("sub-BraTSGLI00001", "done"), ("sub-BraTSGLI00002", "done"),
+    ]  # fmt: skip
+    assert outcomes[0].images == ("T1c", "T1w", "T2w")
+    record = tmp_path / "out" / "sub-BraTSGLI00001" / "anat" / "provenance.json"
+    rerun(record)
+
+
+def test_ids_that_become_one_name_stay_two_cases(tmp_path: Path) -> None:
+    for name in ("a-1", "a_1"):
+        for contrast in ("T1w", "T2w"):
+            folders.write(tmp_path / name / f"{contrast}.nii.gz", folders.head())
+    found = cases(tmp_path)
+    assert [case.name for case in found] == ["sub-a1", "sub-a1x2"]
+    assert [case.patient for case in found] == ["a-1", "a_1"]
+
+
+def test_a_task_on_single_images_makes_a_data_set_for_each_contrast(root: Path, tmp_path: Path) -> None:
+    outcomes = run_folder(Jitter(draws=2), root, tmp_path / "out")
+    assert len(outcomes) == 6
+    for contrast in ("T1w", "T2w"):
+        folder = tmp_path / "out" / contrast
+        assert (folder / "dataset_description.json").is_file()
+        assert (folder / "sub-01" / "anat" / f"sub-01_desc-estimate_{contrast}.nii.gz").is_file()
+    assert {row["folder"] for row in table(tmp_path / "out")} >= {"T1w/sub-01/anat", "T2w/sub-03/anat"}
+    assert {outcome.status for outcome in run_folder(Jitter(draws=2), root, tmp_path / "out")} == {"kept"}
+
+
+def test_raw_data_of_a_folder_are_reconstructed_scan_by_scan(tmp_path: Path) -> None:
+    root = tmp_path / "in" / "multicoil_test"
+    root.mkdir(parents=True)
+    for number in (1, 2):
+        with h5py.File(root / f"file_brain_AXT2_200_600{number:04d}.h5", "w") as file:
+            file["kspace"] = toys.measurement().data
+            file.attrs["acquisition"] = "AXT2"
+    outcomes = run_folder(Reconstruct(model="zero-filled"), tmp_path / "in", tmp_path / "out")
+    assert [outcome.status for outcome in outcomes] == ["done", "done"]
+    assert (tmp_path / "out" / outcomes[0].folder / f"{outcomes[0].case}_desc-estimate_T2w.nii.gz").is_file()
+
+
+def test_progress_goes_over_the_cases_and_within_each(run: Run) -> None:
+    told: list[tuple[str, int, int]] = []
+    run(progress=lambda what, done, total: told.append((what, done, total)))
+    over = [(what, done) for what, done, total in told if what.startswith("cases: ")]
+    assert over == [("cases: sub-01", 0), ("cases: sub-02", 1), ("cases: sub-03", 2), ("cases: all", 3)]
+    assert sum(what == "complete: FLAIR" and done == total for what, done, total in told) == 3
+
+
+def test_one_case_is_in_memory_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+    import weakref
+
+    living: list[weakref.ref[Any]] = []
+    apply = Complete.apply
+
+    def watched(*what: Any) -> Any:
+        gc.collect()
+        assert not [ref for ref in living if ref() is not None]
+        found = apply(*what)
+        living.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Complete, "apply", watched)
+    assert set(statuses(run()).values()) == {"done"}
+
+
+def test_a_folder_with_nothing_that_fits_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("nothing")
+    with pytest.raises(InputError, match="no layout that is known"):
+        run_folder(Complete(weights=path), tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_strength_that_the_tables_know_reaches_the_network(tmp_path: Path) -> None:
+    root = tmp_path / "ixi"
+    for site in ("Guys", "HH"):
+        number = {"Guys": 10, "HH": 12}[site]
+        image = nibabel.Nifti1Image(folders.head(number), np.diag([2.0, 2, 4, 1]))
+        (root / "T1").mkdir(parents=True, exist_ok=True)
+        nibabel.save(image, root / "T1" / f"IXI0{number}-{site}-0800-T1.nii.gz")
+    fields = {case.name: case.read(("T1w",)).header["field"] for case in cases(root)}
+    assert fields == {"sub-IXI010": 1.5, "sub-IXI012": 3.0}
+
+
+def test_the_settings_that_a_summary_holds_are_those_that_were_given(run: Run, tmp_path: Path, path: str) -> None:
+    run()
+    said = json.loads((tmp_path / "out" / "summary.json").read_text())
+    task = Complete(to="FLAIR", weights=path, draws=2, steps=1, device="cpu")
+    assert said["settings"] == dataclasses.asdict(task)
+    assert (said["format"], said["task"], said["seed"]) == ("veridical-folder-1", "complete", 0)
