@@ -6,6 +6,7 @@ thousand, and the spread of the draws over the error of their mean. KID has the 
 ones. Prints one markdown table a set.
 
 Usage: python benchmarks/few_steps.py [WEIGHTS] [--patients N] [--every N] [--runtime R] [--steps N ...] [--shifts S ...]
+       [--sets openms simulator]
 """
 
 from __future__ import annotations
@@ -112,12 +113,14 @@ def main() -> None:
     words.add_argument("--runtime", default="auto")
     words.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8])
     words.add_argument("--shifts", type=float, nargs="+", default=[0.3, 0.5, 1.0, 2.0])
+    words.add_argument("--sets", choices=("openms", "simulator"), nargs="+", default=["openms", "simulator"])
     given = words.parse_args()
     settings = weights.card(given.weights)["net"]
     prior = shared.Prior(tuple(settings["channels"]), tuple(settings["prior_mean"]), tuple(settings["prior_std"]))
     model = BrainPrior(weights=given.weights, device="cpu", runtime=given.runtime)
     head = ["solver", "steps", "shift", f"PSNR of the mean of {DRAWS}, dB", "one draw, dB", "KID x 1000", "spread / error", "s"]
-    for name, parts in (("openms, real", real(given.every, prior)), ("second simulator", digital(given.patients, prior))):
+    for name in given.sets:
+        parts = real(given.every, prior) if name == "openms" else digital(given.patients, prior)
         seen = np.concatenate([shared.features(part.images[TARGET], part.head) for part in parts])
         print(f"## {name}: {len(seen)} slices; KID of real against real {shared.distance([seen[::2]], [seen[1::2]]):.1f}\n")
         print(shared.table(head, []), end="", flush=True)
