@@ -24,7 +24,7 @@ from scipy import ndimage
 from veridical.datasets.patient_volumes import patient_volumes
 from veridical.datasets.pool import data_root
 from veridical.datasets.slabs import Volume, canonical
-from veridical.metrics.dice import dice
+from veridical.metrics.auc import auc
 from veridical.models import weights
 from veridical.models.brain_prior import BrainPrior
 from veridical.workflow.train import train
@@ -68,22 +68,10 @@ def fine_tuned(start: str, held_out: str, steps: int, out: Path) -> tuple[str, f
 
 
 def contrast(image: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> float:
-    """Return how much brighter a lesion is than the brain within 4 mm around it, relative to the brain's mean."""
-    rim = ndimage.binary_dilation(mask, iterations=4) & ~ndimage.binary_dilation(mask) & brain
+    """Return how much brighter a lesion is than the brain within 4 mm around it in the slice, relative to the brain's mean."""
+    near = ndimage.generate_binary_structure(2, 1)[None]
+    rim = ndimage.binary_dilation(mask, near, 4) & ~ndimage.binary_dilation(mask, near) & brain
     return float((image[mask].mean() - image[rim].mean()) / image[brain].mean())
-
-
-def threshold(case: shared.Part) -> float:
-    """Return the deviations above the brain's mean beyond which a real FLAIR shows lesions best."""
-    tried = np.arange(1.0, 4.1, 0.25)
-    return float(max(tried, key=lambda k: overlap(case.images[TARGET], case, float(k))))
-
-
-def overlap(image: np.ndarray, case: shared.Part, deviations: float) -> float:
-    """Return the Dice of the lesions and of what is brighter than so many deviations above the brain's mean."""
-    inside = image[case.brain]
-    bright = (image > inside.mean() + deviations * inside.std()) & case.brain
-    return dice(bright, case.lesion, (1.0, 1.0, 1.0))
 
 
 def share(error: np.ndarray, spread: np.ndarray, multiplier: float) -> float:
@@ -91,27 +79,27 @@ def share(error: np.ndarray, spread: np.ndarray, multiplier: float) -> float:
     return float(100 * (error <= multiplier * np.maximum(spread, FLOOR)).mean())
 
 
-def scored(name: str, drawn: np.ndarray, case: shared.Part, deviations: float) -> tuple[list[str], list[str]]:
-    """Return rows of the table for the mean of the draws and for one of them."""
-    real, rows = case.images[TARGET], []
-    seen = shared.features(real, case.brain)
-    for kind, made in ((f"mean of {len(drawn)}", drawn.mean(0)), ("one draw", drawn[0])):
-        peak, similarity = shared.pixel(made, real, case.brain)
-        power, off = shared.spectrum(made * case.brain, real * case.brain)
-        distance = shared.distance([shared.features(made, case.brain)], [seen])
-        numbers = f"{peak:.2f}", f"{similarity:.3f}", f"{distance:.1f}", f"{power:.1f}", f"{off:.1f}"
-        found = f"{contrast(made, case.lesion, case.brain):.3f}", f"{overlap(made, case, deviations):.3f}"
-        rows.append([case.patient, f"{name}, {kind}", *numbers, *found])
-    return rows[0], rows[1]
-
-
-def real_row(case: shared.Part, deviations: float) -> list[str]:
-    """Return what the real FLAIR scores: the floor of KID is that of even against odd slices."""
+def row(name: str, made: np.ndarray, case: shared.Part) -> list[str]:
+    """Return a row of the table; brightness is asked how well it tells lesions from the rest of the brain."""
     real = case.images[TARGET]
-    seen = shared.features(real, case.brain)
+    peak, similarity = shared.pixel(made, real, case.brain)
+    power, off = shared.spectrum(made * case.brain, real * case.brain)
+    distance = shared.distance([shared.features(made, case.brain)], [shared.features(real, case.brain)])
+    numbers = f"{peak:.2f}", f"{similarity:.3f}", f"{distance:.1f}", f"{power:.1f}", f"{off:.1f}"
+    return [case.patient, name, *numbers, *lesions(made, case)]
+
+
+def real_row(case: shared.Part) -> list[str]:
+    """Return what the real FLAIR scores: the floor of KID is that of even against odd slices."""
+    seen = shared.features(case.images[TARGET], case.brain)
     floor = shared.distance([seen[::2]], [seen[1::2]])
-    bright = contrast(real, case.lesion, case.brain)
-    return [case.patient, "real", "", "", f"{floor:.1f}", "", "", f"{bright:.3f}", f"{overlap(real, case, deviations):.3f}"]
+    return [case.patient, "real", "", "", f"{floor:.1f}", "", "", *lesions(case.images[TARGET], case)]
+
+
+def lesions(image: np.ndarray, case: shared.Part) -> tuple[str, str]:
+    """Return contrast of the lesions, and the area under the ROC curve of brightness for them, inside the brain."""
+    found = auc(image[case.brain], case.lesion[case.brain])
+    return f"{contrast(image, case.lesion, case.brain):.3f}", f"{found:.3f}"
 
 
 def bands(name: str, drawn: dict[str, np.ndarray], cases: list[shared.Part]) -> Iterator[list[str]]:
@@ -142,8 +130,9 @@ def main() -> None:
     for volume in patient_volumes(folder(), prior.channels, (), validation=False):
         usable = volume.usable()[:: given.every]
         cases.append(shared.part(volume, lesion(volume), usable, {TARGET: MEASURED}, prior, rim=0))
-    limits = {case.patient: threshold(next(o for o in cases if o is not case)) for case in cases}
-    rows, covered = [real_row(case, limits[case.patient]) for case in cases], []
+    k, covered = prior.channels.index(TARGET), []
+    rows = [real_row(case) for case in cases]
+    rows += [row("mean intensity", case.known[TARGET].anchor[:, k].numpy(), case) for case in cases]
     print("# FLAIR from T1w and T2w, multiple sclerosis\n")
     for name in ("zero-shot", "fine-tuned on the other"):
         drawn = {}
@@ -157,10 +146,11 @@ def main() -> None:
             print(
                 f"- {case.patient}, {name}: {seconds:.0f} s of training, {len(case.head)} slices in {drawing:.0f} s", flush=True
             )
-            rows += scored(name, drawn[case.patient], case, limits[case.patient])
+            rows.append(row(f"{name}, mean of {given.draws}", drawn[case.patient].mean(0), case))
+            rows.append(row(f"{name}, one draw", drawn[case.patient][0], case))
         covered += bands(name, drawn, cases)
     head = ["patient", "FLAIR", "PSNR dB", "SSIM", "KID x 1000", "fine power dB", "spectrum off by dB", "lesion contrast"]
-    print("\n" + shared.table([*head, "lesion Dice"], sorted(rows, key=lambda row: row[0])))
+    print("\n" + shared.table([*head, "AUC of lesions"], sorted(rows, key=lambda one: one[0])))
     print(shared.table(["patient", "FLAIR", "+-1.645 spreads hold %", "the other's width holds %", "in spreads"], covered))
 
 
