@@ -38,7 +38,7 @@ from veridical.models.known import (
 from veridical.nets.joint import JointNet
 from veridical.physics.fourier import fft, ifft
 
-JOBS = {"complete": 0.5, "enhance": 0.32, "harmonize": 0.08, "nothing": 0.1}
+JOBS = {"complete": 0.42, "enhance": 0.42, "harmonize": 0.06, "nothing": 0.1}
 """How often each job is rehearsed; `nothing`, where nothing is known, makes the network the prior."""
 STRIPPED = 0.35
 NEIGHBOURS = 0.6
@@ -188,7 +188,7 @@ def _tint(images: Tensor, name: str, rng: np.random.Generator) -> Tensor:
     """Change contrast and brightness mildly, as scanners do; CT and PET have absolute units and stay."""
     if name in tomography.ODDS:
         return images
-    gamma = float(np.exp(rng.normal(0, 0.1)))
+    gamma = float(np.exp(rng.normal(0, 0.18)))
     return images.clamp_min(0) ** gamma * float(np.exp(rng.normal(0, 0.03)))
 
 

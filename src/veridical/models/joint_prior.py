@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from veridical.errors import SettingError
 from veridical.generate import flow
+from veridical.generate.coloured import coloured
 from veridical.generate.samplers import euler
 from veridical.models import weights
 from veridical.models.base import ImageModel, make, pick_device
-from veridical.models.known import Known
+from veridical.models.known import DEGRADED, MISSING, RELOOK, Known
 from veridical.models.runtime import exported, graph_hash, resolve
 from veridical.nets.joint import JointNet
 
@@ -27,6 +28,8 @@ AT_START = 0.3
 """Share of the training at t = 0, where the network is the posterior mean in one step."""
 SHIFT = 0.5
 """Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
+COARSE_SHARE = {MISSING: 0.98, RELOOK: 0.98, DEGRADED: 0.3}
+"""Share of the noise's power that has the spectrum of images: what is not known of a degraded channel is mostly fine."""
 CEILING = 0.05
 """Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
 
@@ -87,7 +90,7 @@ class JointPrior(ImageModel, ABC):
         batch = truth.shape[0]
         time = flow.training_times(batch, generator, AT_START).to(truth)
         residual = (truth - known.anchor) / known.over(known.level.clamp_min(1e-6)) * known.drawn
-        noise = torch.randn(truth.shape, generator=generator).to(truth) * known.drawn
+        noise = start(known, torch.randn(truth.shape, generator=generator).to(truth))
         state = flow.interpolate(noise, residual, time)
         error = (denoise(net, known, state, time) - residual).square()
         count = known.drawn.sum(1).clamp_min(1.0).flatten()
@@ -101,9 +104,8 @@ class JointPrior(ImageModel, ABC):
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
         """Return the posterior mean in one step, `(batch, channel, y, x)`: the network at t = 0."""
         time = torch.zeros(known.anchor.shape[0], device=known.anchor.device)
-        noise = torch.randn(known.anchor.shape, generator=torch.Generator().manual_seed(0)).to(known.anchor)
         with torch.inference_mode():
-            clean = denoise(net, known, noise * known.drawn, time)
+            clean = denoise(net, known, torch.zeros_like(known.anchor), time)
             return known.anchor + known.over(known.level) * clean
 
 
@@ -114,7 +116,7 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
         net: a `JointNet`.
         known: a batch of slices.
         draws: of each.
-        noise: `(batch * draws, channel, y, x)`, unit variance.
+        noise: `(batch * draws, channel, y, x)`, white, of unit variance.
         steps: sampler steps.
 
     Returns:
@@ -132,8 +134,16 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
             found: Tensor = net(state, around, condition, many.gradient)
             return found * many.drawn
 
-        u = euler(clean, noise * many.drawn, flow.times(steps, SHIFT))
+        u = euler(clean, start(many, noise), flow.times(steps, SHIFT))
         return many.anchor + many.over(many.level) * u
+
+
+def start(known: Known, white: Tensor) -> Tensor:
+    """Return where draws start, `(batch, channel, y, x)`, from white noise of that shape; zero where nothing is drawn."""
+    share = torch.zeros(known.status.shape, device=white.device)
+    for status, coarse in COARSE_SHARE.items():
+        share[known.status == status] = coarse
+    return coloured(white, share) * known.drawn
 
 
 def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor:
