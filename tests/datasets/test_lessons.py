@@ -203,3 +203,10 @@ def test_a_cube_is_judged_as_a_whole() -> None:
     rng = np.random.default_rng(3)
     _, level = degrade(cube, "blur", torch.ones(16, 32, 32), rng)
     assert level > 0.005
+
+
+def test_a_specialist_sees_one_way_of_degrading_alone() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        kind = lesson(slab(), NET, SIZE, rng, {"enhance": 1.0}, {"blur": 1.0}).known.kind[0]
+        assert torch.nonzero(kind).flatten().tolist() == [DEGRADATIONS.index("blur")]

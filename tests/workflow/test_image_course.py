@@ -140,6 +140,8 @@ def test_sources_that_are_none_are_refused(data: dict[str, dict[str, float]], wo
         ({"validate_on": -1}, "validate_on = -1"),
         ({"jobs": {"complte": 1.0}}, "'complete'"),
         ({"jobs": {"complete": 0.0}}, "no share above 0"),
+        ({"degraded_by": {"blurr": 1.0}}, "'blur'"),
+        ({"degraded_by": {"noise": 0.0}}, "no share above 0"),
     ],
 )
 def test_data_out_of_range_are_refused(settings: dict[str, float], word: str) -> None:

@@ -40,6 +40,8 @@ from veridical.physics.fourier import fft, ifft
 
 JOBS = {"complete": 0.42, "enhance": 0.42, "harmonize": 0.06, "nothing": 0.1}
 """How often each job is rehearsed; `nothing`, where nothing is known, makes the network the prior."""
+DEGRADED_BY = {"noise": 0.34, "blur": 0.22, "thick": 0.2, "bias": 0.12, "ghosts": 0.12}
+"""How often an MR channel that is enhanced is degraded in each way."""
 STRIPPED = 0.35
 NEIGHBOURS = 0.6
 BESIDE = 0.3
@@ -58,7 +60,14 @@ class Lesson:
     truth: Tensor
 
 
-def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs: Mapping[str, float] = JOBS) -> Lesson:
+def lesson(
+    slab: Slab,
+    net: JointNet,
+    size: int,
+    rng: np.random.Generator,
+    jobs: Mapping[str, float] = JOBS,
+    degraded_by: Mapping[str, float] = DEGRADED_BY,
+) -> Lesson:
     """Draw a lesson from a slab.
 
     Args:
@@ -67,6 +76,7 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
         size: of the patch `(size, size)`, or for nets of volumes the cube, that is cut.
         rng: everything random comes from it.
         jobs: job -> how often; a slab of one channel has nothing to complete and is enhanced instead.
+        degraded_by: way -> how often MR channels are degraded in it.
     """
     images = patch(slab, size, rng)[:, [1, 0, 2]] if net.dims == 2 else cube(slab, size, rng)
     own = images[:, 0] if net.dims == 2 else images
@@ -82,7 +92,8 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
             known.status[0, k] = MEASURED
             _show(known, k, images[place])
         elif place in degraded:
-            _degrade(known, k, images[place], slab.names[place], slab.pixel or 1.0, rng)
+            here = images[place], slab.names[place], slab.pixel or 1.0
+            _degrade(known, k, here, degraded_by, rng)
         elif place in relooked:
             _relook(known, k, images[place], rng)
     if measured or degraded or relooked:
@@ -104,8 +115,7 @@ def lesson(slab: Slab, net: JointNet, size: int, rng: np.random.Generator, jobs:
 def _roles(count: int, jobs: Mapping[str, float], rng: np.random.Generator) -> tuple[set[int], set[int], set[int], set[int]]:
     """Return which channels of a slab are measured, missing, degraded and relooked; the rest is left out of the state."""
     order = [int(i) for i in rng.permutation(count)]
-    weights = np.array([jobs[job] for job in sorted(jobs)])
-    job = sorted(jobs)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    job = one_of(dict(sorted(jobs.items())), rng)
     if job == "nothing":
         return set(), set(order[: int(rng.integers(1, count + 1))]), set(), set()
     if job == "harmonize":
@@ -118,6 +128,12 @@ def _roles(count: int, jobs: Mapping[str, float], rng: np.random.Generator) -> t
         return set(order[:shown]) - poor, asked, poor, set()
     poor = {order[0]} if rng.random() < 0.75 else {i for i in order if rng.random() < 0.6} | {order[0]}
     return {i for i in order if i not in poor and rng.random() < BESIDE}, set(), poor, set()
+
+
+def one_of(odds: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Draw a name by how often it is to come."""
+    weights = np.array(list(odds.values()), dtype=float)
+    return list(odds)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
 
 def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
@@ -200,13 +216,19 @@ def _show(known: Known, k: int, images: Tensor) -> None:
         known.anchor[0, k], known.neighbours[0, k], known.neighbours[0, known.anchor.shape[1] + k] = images
 
 
-def _degrade(known: Known, k: int, images: Tensor, name: str, pixel: float, rng: np.random.Generator) -> None:
-    """Degrade the channel k, as `_show` takes it, in a random way, noise added, and say how; a cube along any of its axes."""
-    support = known.support[0, 0]
+def _degrade(
+    known: Known, k: int, here: tuple[Tensor, str, float], degraded_by: Mapping[str, float], rng: np.random.Generator
+) -> None:
+    """Degrade the channel k, its images as `_show` takes them, its name and pixel size, in a random way, noise added, and say
+    how; a cube along any of its axes.
+    """
+    (images, name, pixel), support = here, known.support[0, 0]
     turn = rng.permutation(3) if support.ndim == 3 else np.arange(3)
     images, support = images.permute(*turn), support.permute(*turn) if support.ndim == 3 else support
     kind, noisy, level = (
-        _absolute(images, name, pixel, support, rng) if name in tomography.ODDS else _magnetic(images, support, rng)
+        _absolute(images, name, pixel, support, rng)
+        if name in tomography.ODDS
+        else _magnetic(images, support, degraded_by, rng)
     )
     known.kind[0, DEGRADATIONS.index(kind)] = 1.0
     known.status[0, k] = DEGRADED
@@ -215,9 +237,11 @@ def _degrade(known: Known, k: int, images: Tensor, name: str, pixel: float, rng:
     known.hint[0, k] = detail(known.anchor[0, k], float(known.level[0, k]))
 
 
-def _magnetic(images: Tensor, support: Tensor, rng: np.random.Generator) -> tuple[str, Tensor, float]:
+def _magnetic(
+    images: Tensor, support: Tensor, degraded_by: Mapping[str, float], rng: np.random.Generator
+) -> tuple[str, Tensor, float]:
     """Degrade MR images: returns how, the images and the expected error."""
-    kind = DEGRADATIONS[int(rng.choice(5, p=(0.34, 0.22, 0.2, 0.12, 0.12)))]
+    kind = one_of(degraded_by, rng)
     noise = float(np.exp(rng.uniform(np.log(0.01), np.log(0.25)))) if kind == "noise" else float(rng.uniform(0, 0.02))
     images, level = degrade(images, kind, support, rng)
     noisy = magnitude_noise(images, noise, rng) if noise > 0.002 else images
@@ -228,7 +252,7 @@ def _magnetic(images: Tensor, support: Tensor, rng: np.random.Generator) -> tupl
 def _absolute(images: Tensor, name: str, pixel: float, support: Tensor, rng: np.random.Generator) -> tuple[str, Tensor, float]:
     """Degrade CT or PET images as `datasets/tomography.py` does: returns how, the images and the expected error."""
     odds = tomography.ODDS[name]
-    kind = list(odds)[int(rng.choice(len(odds), p=list(odds.values())))]
+    kind = one_of(odds, rng)
     guess = float(np.exp(0.1 * rng.standard_normal()))
     if kind == "blur":
         air = AIR.get(name, 0.0)

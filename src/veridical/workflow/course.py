@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.datasets.cohort import Cohort
-from veridical.datasets.lessons import JOBS
+from veridical.datasets.lessons import DEGRADED_BY, JOBS
 from veridical.datasets.patient_volumes import held_out_of
 from veridical.datasets.slabs import LOADERS
 from veridical.errors import SettingError, nearest
@@ -43,6 +43,8 @@ class Data:
     """Side of a patch in pixels; models of images only."""
     jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
     """Job -> how often it is rehearsed: complete, enhance, harmonize, nothing; models of images only."""
+    degraded_by: Mapping[str, float] = field(default_factory=lambda: dict(DEGRADED_BY))
+    """Way -> how often an MR image that is to be enhanced is degraded in it: noise, blur, thick, bias, ghosts."""
     scans: float = 0.0
     """Share of the steps in which a rehearsed raw scan is learned from too; models of images anchored in raw data only."""
 
@@ -52,11 +54,14 @@ class Data:
                 f"batch = {self.batch}, patch = {self.patch}, scans = {self.scans}, validate_on = {self.validate_on}; "
                 "expected at least 1, at least 16, 0 to 1, and 0 or more."
             )
-        for job, share in self.jobs.items():
-            if job not in JOBS or share < 0:
-                raise SettingError(f"The recipe rehearses {job!r} with share {share}. {nearest(job, JOBS)}")
-        if not sum(self.jobs.values()) > 0:
-            raise SettingError("The recipe's jobs have no share above 0; for instance jobs = { complete = 1.0 }.")
+        for what, odds, known in (("jobs", self.jobs, JOBS), ("degraded_by", self.degraded_by, DEGRADED_BY)):
+            for name, share in odds.items():
+                if name not in known or share < 0:
+                    raise SettingError(f"The recipe's {what} rehearse {name!r} with share {share}. {nearest(name, known)}")
+            if not sum(odds.values()) > 0:
+                raise SettingError(
+                    f"The recipe's {what} have no share above 0; for instance {what} = {{ {next(iter(known))} = 1.0 }}."
+                )
 
     def real(self, known: Collection[str]) -> list[str]:
         """Return the sources beside the cohort, sorted; unknown ones and weights of 0 or less are refused."""

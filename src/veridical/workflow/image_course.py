@@ -100,7 +100,7 @@ class ImageCourse(Course[Batch]):
             if "other" in self.net.channels and rng.random() < OTHER:
                 slab = unnamed(slab, rng)
             for _ in range(min(CUTS[self.net.dims] if name == "cohort" else 1, self.data.batch - len(found))):
-                found.append(lesson(slab, self.net, self.data.patch, rng, self.data.jobs))
+                found.append(lesson(slab, self.net, self.data.patch, rng, self.data.jobs, self.data.degraded_by))
         return found
 
     def digital(self, index: int, rng: np.random.Generator) -> Slab:
