@@ -28,7 +28,7 @@ from veridical.generate.flow import times
 from veridical.generate.samplers import euler, heun
 from veridical.models import weights
 from veridical.models.brain_prior import BrainPrior
-from veridical.models.joint_prior import SHIFT, denoise
+from veridical.models.joint_prior import SHIFT, denoise, start
 from veridical.models.known import Known
 from veridical.workflow.trial import TEST_SEED
 
@@ -66,7 +66,7 @@ def drawn(net: torch.nn.Module, known: Known, seed: int, sampler: Sampler) -> to
     """Return draws `(draw, channel, y, x)` of one slice; every sampler starts from the same noise."""
     solver, steps, shift = sampler
     many = known.repeat(DRAWS)
-    noise = torch.randn(many.anchor.shape, generator=torch.Generator().manual_seed(seed)) * many.drawn
+    noise = start(many, torch.randn(many.anchor.shape, generator=torch.Generator().manual_seed(seed)))
     solve: Callable[..., torch.Tensor] = {"euler": euler, "heun": heun}[solver]
 
     def clean(state: torch.Tensor, t: float) -> torch.Tensor:

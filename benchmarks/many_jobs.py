@@ -2,27 +2,33 @@
 
 Denoising at three levels and 2x and 4x super-resolution in plane (two IXI patients that were held out of training, T1w; two
 openMS patients in MNI space that were never trained on, T2w), thick slices to isotropic (openMS). The classical rivals are told
-the noise and tuned on other patients: non-local means, L1-wavelet, cubic spline. The specialist is the same network with an L1
-loss, trained only to enhance, on as many lessons as the prior had of enhancement.
+the noise and tuned on other patients: non-local means, L1-wavelet, cubic spline. The specialists are the same network with an L1
+loss, one trained only on noise, one only on blur, on as many such lessons as the prior had (recipes/brain-denoiser.toml,
+recipes/brain-upsampler.toml). Prints means over patients with their range, and the verdicts of `veridical evaluate`: pixel and
+feature level over all patients, task level by a segmenter of IXI's labels, trained on the eight other IXI patients.
 
-python benchmarks/many_jobs.py [--specialist WEIGHTS] [--every 12]
+python benchmarks/many_jobs.py [--specialists RUNS] [--every 12] [--verdicts]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import completion as shared
 import nibabel
 import numpy as np
 import torch
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
+import veridical
 from veridical import Enhance, Image
 from veridical.datasets.lessons import cut_kspace, thicken
 from veridical.metrics.psnr import psnr
@@ -36,32 +42,66 @@ DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 NOISE = (0.03, 0.07, 0.15)
 FACTORS = (2, 4)
 THICK = 4
+STRUCTURES = {"ventricles": (51, 52), "deep grey matter": (23, 30, 36, 37, 55, 56, 57, 58, 59, 60), "hippocampus": (47, 48)}
+"""Labels of MUSE that make up a structure of the task level."""
+SPECIALISTS = {"noise": "brain-denoiser", "blur": "brain-upsampler"}
+Images = dict[str, Array]
+"""Method -> `(slice, y, x)`."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A view of one patient in network units, one channel, and where the head is."""
+    """A view of one patient in network units, one channel, where the head is, and IXI's structures as a label map."""
 
     patient: str
     view: View
     channel: str
     inside: Array
+    labels: Array | None = None
+
+    @property
+    def truth(self) -> Array:
+        """`(slice, y, x)`."""
+        return self.view.images[self.channel]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One job: what is degraded how, by patient, and what its rivals do about it."""
+
+    name: str
+    how: Degradation
+    poor: Callable[[Array], Array]
+    rivals: dict[str, Callable[[Array], Array]]
+    made: dict[str, Images] = field(default_factory=dict)
+    """Patient -> images of every method."""
+
+
+def case(path: Path, channel: str, every: int) -> Case:
+    """Return the middle slices of a volume, every n-th."""
+    volume = nibabel.as_closest_canonical(nibabel.load(path))
+    data = volume.get_fdata(dtype=np.float32)
+    middle = slice(data.shape[2] // 4, 3 * data.shape[2] // 4, every if channel == "T2w" else every // 2)
+    cut = data[:, :, middle]
+    seen = view(Image(cut[None], Geometry(cut.shape, volume.affine), "a.u.", (channel,)), axis=2)
+    inside = seen.images[channel] > 0.1
+    if channel == "T2w":
+        return Case(path.parent.name, seen, channel, inside)
+    muse = nibabel.as_closest_canonical(nibabel.load(path.parents[1] / "dlmuse" / path.name.replace(".nii", "_DLMUSE.nii")))
+    found = np.asarray(muse.dataobj)[:, :, middle].transpose(2, 1, 0)
+    labels = np.select([np.isin(found, codes) for codes in STRUCTURES.values()], range(1, 1 + len(STRUCTURES)), 0)
+    return Case(path.name[:6], seen, channel, inside, labels.astype(np.uint8))
+
+
+def ixi(every: int, held_out: bool) -> list[Case]:
+    """Return the IXI patients that trained nothing, or all others."""
+    files = sorted((DATA / "ixi_t1_2mm/nifti").glob("IXI*.nii.gz"))
+    return [case(file, "T1w", every) for file in files if (file.name[:6] in ("IXI049", "IXI051")) is held_out]
 
 
 def cases(every: int) -> list[Case]:
     """Return the test patients, every `every`-th slice."""
-    files = [(p, "T1w") for n in ("IXI049", "IXI051") for p in (DATA / "ixi_t1_2mm/nifti").glob(f"{n}*")]
-    files += [(p, "T2w") for p in sorted(DATA.glob("openms/cross_sectional_MNI/*/T2_*"))]
-    found = []
-    for path, channel in files:
-        volume = nibabel.as_closest_canonical(nibabel.load(path))
-        data = volume.get_fdata(dtype=np.float32)
-        middle = slice(data.shape[2] // 4, 3 * data.shape[2] // 4, every if channel == "T2w" else every // 2)
-        cut = data[:, :, middle]
-        image = Image(cut[None], Geometry(cut.shape, volume.affine), "a.u.", (channel,))
-        seen = view(image, axis=2)
-        found.append(Case(path.name[:6] if channel == "T1w" else path.parent.name, seen, channel, seen.images[channel] > 0.1))
-    return found
+    return ixi(every, True) + [case(p, "T2w", every) for p in sorted(DATA.glob("openms/cross_sectional_MNI/*/T2_*"))]
 
 
 def solved(case: Case, poor: Array, how: Degradation, model: imagewise.ImageModel) -> tuple[Array, Array]:
@@ -72,17 +112,28 @@ def solved(case: Case, poor: Array, how: Degradation, model: imagewise.ImageMode
     return drawn.mean[0], drawn.draws[0, 0].astype(np.float32)
 
 
-def nlm(strength: float) -> Callable[[Array, float], Array]:
+def nlm(strength: float, sigma: float) -> Callable[[Array], Array]:
     """Return non-local means of a strength in noise deviations."""
-    return lambda image, sigma: np.asarray(
+    return lambda image: np.asarray(
         denoise_nl_means(image, patch_size=5, patch_distance=6, h=strength * sigma, sigma=sigma, fast_mode=True)
     )
 
 
-def by_wavelet(image: Array, sigma: float) -> Array:
+def by_wavelet(sigma: float) -> Callable[[Array], Array]:
     """Return L1-wavelet denoising through the task."""
-    seen = Image(image.T[None, :, :, None], Geometry((image.shape[1], image.shape[0], 1), np.eye(4)), "a.u.", ("T1w",))
-    return np.asarray(Enhance(model="wavelet", noise=sigma)(seen).image.data[0, :, :, 0].T)
+
+    def apply(image: Array) -> Array:
+        seen = Image(image.T[None, :, :, None], Geometry((image.shape[1], image.shape[0], 1), np.eye(4)), "a.u.", ("T1w",))
+        return np.asarray(Enhance(model="wavelet", noise=sigma)(seen).image.data[0, :, :, 0].T)
+
+    return apply
+
+
+def noisy(truth: Array, sigma: float, seed: int = 3) -> Array:
+    """Return images with Rician noise."""
+    rng = np.random.default_rng(seed)
+    real, imaginary = (sigma * rng.standard_normal(truth.shape) for _ in range(2))
+    return np.hypot(truth + real, imaginary).astype(np.float32)
 
 
 def score(truth: Array, made: Array, inside: Array) -> tuple[float, float, float]:
@@ -98,41 +149,9 @@ def score(truth: Array, made: Array, inside: Array) -> tuple[float, float, float
 
 def tuned(tuning: Array, sigma: float) -> float:
     """Return the strength of non-local means that suits another patient best."""
-    rng = np.random.default_rng(1)
-    noisy = np.hypot(tuning + sigma * rng.standard_normal(tuning.shape), sigma * rng.standard_normal(tuning.shape))
-    errors = {h: float(((nlm(h)(noisy, sigma) - tuning) ** 2).mean()) for h in (0.5, 0.7, 0.9, 1.1)}
+    poor = noisy(tuning, sigma, 1)
+    errors = {h: float(((nlm(h, sigma)(poor) - tuning) ** 2).mean()) for h in (0.5, 0.7, 0.9, 1.1)}
     return min(errors, key=lambda h: errors[h])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--specialist", default="")
-    parser.add_argument("--every", type=int, default=12)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    prior = imagewise.image_model("brain-prior", "", steps=4)
-    models = {"prior": prior}
-    if args.specialist:
-        models["specialist"] = imagewise.image_model("regressor", args.specialist)
-    other = nibabel.load(next((DATA / "ixi_t1_2mm/nifti").glob("IXI012*"))).get_fdata(dtype=np.float32)
-    tuning = view(Image(other[None, :, :, 45:46], Geometry((*other.shape[:2], 1), np.eye(4), "index"), "a.u.", ("T1w",)))
-    print("| job | patient | method | PSNR dB | SSIM | fine detail | s a slice |")
-    print("|---|---|---|---|---|---|---|")
-    for case in cases(args.every):
-        truth = case.view.images[case.channel]
-        rng = np.random.default_rng(3)
-        for sigma in NOISE:
-            noisy = np.hypot(truth + sigma * rng.standard_normal(truth.shape), sigma * rng.standard_normal(truth.shape))
-            noisy = noisy.astype(np.float32)
-            strength = tuned(tuning.images["T1w"][0], sigma)
-            rivals = {"noisy": lambda i, s: i, "non-local means": nlm(strength), "L1-wavelet": by_wavelet}
-            report(case, f"noise {sigma:g}", noisy, Degradation("noise", sigma), rivals, models, sigma)
-        for factor in FACTORS:
-            poor = cut_kspace(torch.from_numpy(truth), (1 / factor, 1 / factor)).numpy()
-            rivals = {"zero-filled": lambda i, s: i, "cubic spline": lambda i, s, f=factor: spline(i, f)}
-            report(case, f"{factor}x in plane", poor, Degradation("blur", 0.005, factor), rivals, models, 0.0)
-        thick = thicken(torch.from_numpy(truth), THICK, -1, 0.5).numpy()
-        report(case, f"{THICK}x thick", thick, Degradation("thick", 0.005, THICK), {"linear": lambda i, s: i}, models, 0.0)
 
 
 def spline(image: Array, factor: int) -> Array:
@@ -142,29 +161,95 @@ def spline(image: Array, factor: int) -> Array:
     return np.asarray(ndimage.map_coordinates(coarse, [rows, columns], order=3, mode="nearest"))
 
 
-def report(
-    case: Case, job: str, poor: Array, how: Degradation, rivals: dict[str, Callable[[Array, float], Array]],
-    models: dict[str, imagewise.ImageModel], sigma: float,
-) -> None:  # fmt: skip
-    """Print a row for each method."""
-    truth = case.view.images[case.channel]
-    rows: dict[str, tuple[Array, float]] = {}
-    for name, rival in rivals.items():
-        start = time.perf_counter()
-        made = np.stack([rival(one, sigma) for one in poor])
-        rows[name] = made, time.perf_counter() - start
+def jobs(tuning: Array) -> list[Job]:
+    """Return all jobs; non-local means is tuned on the slice `(y, x)` of another patient."""
+    found = []
+    for sigma in NOISE:
+        rivals = {"noisy": lambda i: i, "non-local means": nlm(tuned(tuning, sigma), sigma), "L1-wavelet": by_wavelet(sigma)}
+        found.append(Job(f"noise {sigma:g}", Degradation("noise", sigma), lambda x, s=sigma: noisy(x, s), rivals))
+    for factor in FACTORS:
+        rivals = {"zero-filled": lambda i: i, "cubic spline": lambda i, f=factor: spline(i, f)}
+        cut = lambda x, f=factor: cut_kspace(torch.from_numpy(x), (1 / f, 1 / f)).numpy()  # noqa: E731
+        found.append(Job(f"{factor}x in plane", Degradation("blur", 0.005, factor), cut, rivals))
+    thick = lambda x: thicken(torch.from_numpy(x), THICK, -1, 0.5).numpy()  # noqa: E731
+    found.append(Job(f"{THICK}x thick", Degradation("thick", 0.005, THICK), thick, {"linear": lambda i: i}))
+    return found
+
+
+def do(job: Job, one: Case, models: dict[str, imagewise.ImageModel]) -> None:
+    """Do a job on a patient by every method."""
+    begin, poor = time.perf_counter(), job.poor(one.truth)
+    job.made[one.patient] = made = {name: np.stack([rival(x) for x in poor]) for name, rival in job.rivals.items()}
     for name, model in models.items():
-        start = time.perf_counter()
-        mean, draw = solved(case, poor, how, model)
-        rows[f"{name}, mean" if model.stochastic else name] = mean, time.perf_counter() - start
-        if model.stochastic:
-            rows[f"{name}, one draw"] = draw, time.perf_counter() - start
-    for name, (made, seconds) in rows.items():
-        db, similarity, fine = score(truth, made, case.inside)
-        print(
-            f"| {job} | {case.patient} | {name} | {db:.2f} | {similarity:.3f} | {fine:.2f} | {seconds / len(truth):.2f} |",
-            flush=True,
-        )
+        if name == "prior" or name == f"{job.how.kind} specialist":
+            mean, draw = solved(one, poor, job.how, model)
+            made |= {"prior, mean": mean, "prior, one draw": draw} if model.stochastic else {name: mean}
+    print(f"{job.name}, {one.patient}: {time.perf_counter() - begin:.1f} s for {len(poor)} slices", file=sys.stderr, flush=True)
+
+
+def rows(job: Job, tested: list[Case]) -> list[list[str]]:
+    """Return a row for each method: means over patients, the range of PSNR."""
+    found = []
+    for method in job.made[tested[0].patient]:
+        scores = np.array([score(one.truth, job.made[one.patient][method], one.inside) for one in tested])
+        db, similarity, fine = scores.mean(0)
+        ends = f"{scores[:, 0].min():.2f} to {scores[:, 0].max():.2f}"
+        found.append([job.name, method, str(len(tested)), f"{db:.2f} ({ends})", f"{similarity:.3f}", f"{fine:.2f}"])
+    return found
+
+
+def image(stack: Array, units: str = "a.u.", channel: str = "MR") -> Image:
+    """Return slices `(slice, y, x)` as an image."""
+    data = np.ascontiguousarray(stack.transpose(2, 1, 0)[None])
+    return Image(data, Geometry.index(data.shape[1:]), units, (channel,))
+
+
+def verdicts(job: Job, tested: list[Case], training: list[Case]) -> list[list[str]]:
+    """Judge the best classical method and the prior at three levels."""
+    found = []
+    best = list(job.rivals)[-1] if len(job.rivals) < 3 else "non-local means"
+    labelled = [one for one in tested if one.labels is not None]
+    for method in (best, "prior, mean", "prior, one draw"):
+        levels: dict[str, str] = {}
+        for some, asked in ((tested, ("pixel", "feature")), (labelled, ("task",))):
+            settings: dict[str, Any] = {"masks": {one.patient: image(one.inside.astype(np.uint8), "label") for one in some}}
+            if asked == ("task",):
+                settings["labels"] = {one.patient: image(one.labels, "label") for one in some if one.labels is not None}
+                settings["training"] = {one.patient: image(one.truth) for one in training}
+                settings["training_labels"] = {
+                    one.patient: image(one.labels, "label") for one in training if one.labels is not None
+                }
+                settings["structures"] = tuple(f"{k}={name}" for k, name in enumerate(STRUCTURES, 1))
+            made = {one.patient: image(job.made[one.patient][method].astype(np.float32)) for one in some}
+            truth = {one.patient: image(one.truth) for one in some}
+            judged = veridical.evaluate(
+                made, truth, **settings, levels=asked, paired="yes", extractors=("efficientnet",), segmenter_steps=600
+            )
+            levels |= {level.level: f"{level.verdict}: {level.reason}" for level in judged.levels if level.level in asked}
+        found.append([job.name, method, *(levels[name] for name in ("pixel", "feature", "task"))])
+    return found
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--specialists", type=Path)
+    words.add_argument("--every", type=int, default=12)
+    words.add_argument("--verdicts", action="store_true")
+    given = words.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    models = {"prior": imagewise.image_model("brain-prior", "", steps=4)}
+    for kind, name in SPECIALISTS.items() if given.specialists else ():
+        models[f"{kind} specialist"] = imagewise.image_model("regressor", str(given.specialists / name / f"{name}.safetensors"))
+    tested, training = cases(given.every), ixi(given.every, False)
+    todo = jobs(training[0].truth[len(training[0].truth) // 2])
+    for job in todo:
+        for one in tested:
+            do(job, one, models)
+    head = ["job", "method", "patients", "PSNR dB", "SSIM", "fine detail"]
+    print(shared.table(head, [row for job in todo for row in rows(job, tested)]), flush=True)
+    if given.verdicts:
+        head = ["job", "method", "pixel", "feature", "task"]
+        print(shared.table(head, [row for job in todo for row in verdicts(job, tested, training)]))
 
 
 if __name__ == "__main__":
