@@ -24,6 +24,7 @@ from veridical.io import bids
 from veridical.models.brain_prior import BrainPrior
 from veridical.tasks.complete import Complete
 from veridical.tasks.reconstruct import Reconstruct
+from veridical.types import Finding
 from veridical.workflow.cases import cases
 from veridical.workflow.folder import Outcome, run_folder
 from veridical.workflow.rerun import rerun
@@ -349,3 +350,51 @@ def test_the_settings_that_a_summary_holds_are_those_that_were_given(run: Run, t
     task = Complete(to="FLAIR", weights=path, draws=2, steps=1, device="cpu")
     assert said["settings"] == dataclasses.asdict(task)
     assert (said["format"], said["task"], said["seed"]) == ("veridical-folder-1", "complete", 0)
+
+
+def recolour(shrink: float) -> type[Jitter]:
+    """A task that leaves a share `shrink` of the dark part's growth with age, and says so as `harmonize` does."""
+
+    class Recolour(Jitter):
+        def apply(self, subject: Any, seed: int, progress: Any) -> Any:
+            dark = float((np.asarray(subject.data) > 0).mean())
+            shares = [[dark, 0.5, 0.5 - dark], [0.1 + shrink * (dark - 0.1), 0.5, 0.4 - shrink * (dark - 0.1)]]
+            finding = Finding("biology", "pass", "made up", {"before": shares[0], "after": shares[1]})
+            return dataclasses.replace(super().apply(subject, seed, progress), findings=(finding,))
+
+    return Recolour
+
+
+@pytest.fixture
+def aged(tmp_path: Path) -> Path:
+    """Seven patients whose dark part grows with age, one of them seen twice, and one of unknown age."""
+    root = folders.bids(tmp_path / "aged", 0)
+    rows = ["participant_id\tage"]
+    for number in range(1, 9):
+        age = 20 + 8 * number
+        grown = np.zeros(folders.SHAPE, np.float32)
+        grown.ravel()[: int(grown.size * (0.05 + 0.001 * age + 0.0005 * (number % 2)))] = 1.0
+        sessions = ("ses-1", "ses-2") if number == 3 else ("",)
+        for place, session in enumerate(sessions):
+            name = f"sub-{number:02}" + (f"_{session}" if session else "")
+            folder = root / f"sub-{number:02}" / session / "anat"
+            folders.write(folder / f"{name}_T1w.nii.gz", grown if place == 0 else np.ones_like(grown))
+        rows.append(f"sub-{number:02}\t{age if number < 8 else 'n/a'}")
+    (root / "participants.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(("shrink", "verdict"), [(1.0, "pass"), (0.3, "fail")])
+def test_the_summary_says_whether_a_group_keeps_its_age_effect(aged: Path, tmp_path: Path, shrink: float, verdict: str) -> None:
+    for _ in ("done", "kept"):
+        run_folder(recolour(shrink)(draws=1), aged, tmp_path / "out")
+        said = json.loads((tmp_path / "out" / "summary.json").read_text())["group"]["T1w"]
+        assert (said["check"], said["verdict"], said["evidence"]["patients"]) == ("age_effect", verdict, 7)
+        assert said["evidence"]["dark"]["before"] == pytest.approx(0.01, rel=0.05)
+        assert said["evidence"]["dark"]["after"] == pytest.approx(0.01 * shrink, rel=0.05)
+    assert table(tmp_path / "out")[0]["biology"] == "pass"
+
+
+def test_nothing_is_said_of_a_group_whose_tissue_is_not_compared(run: Run, tmp_path: Path) -> None:
+    run()
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["group"] == {}

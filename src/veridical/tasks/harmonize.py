@@ -16,7 +16,9 @@ QUANTILES = 5
 
 @dataclass(frozen=True)
 class Harmonize(Task):
-    """Show an MR image under the look of another site. Volumes of tissue and contrast of lesions are checked to be kept."""
+    """Show an MR image under the look of another site. Volumes of tissue, contrast of lesions and, in a folder of patients
+    of known age, the age effect are checked to be kept.
+    """
 
     look: tuple[float, ...] = ()
     """Quantiles 10, 30, 50, 70 and 90 % of the target site's foreground over its 99th percentile: veridical.look(images)."""
@@ -48,7 +50,8 @@ class Harmonize(Task):
             raise SettingError("Both look and site are given; give one of them.")
 
     def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
-        from veridical.audit.biology import biology
+        from veridical.audit.biology import biology, same_look
+        from veridical.audit.pathology import pathology
         from veridical.models import weights
         from veridical.tasks import imagewise, result
         from veridical.tasks.complete import without_lesions
@@ -67,8 +70,13 @@ class Harmonize(Task):
         plan = imagewise.Plan(self.name, measured=beside, relook=(channel,), looks={channel: look})
         drawn = imagewise.solve(model, seen, plan, self.draws, seed, progress, result.widenings(card, plan))
         done = result.assemble(drawn, seen, plan, image, model, card, self.estimate, lesions)
-        kept = biology(np.asarray(image[channel]), done.image.data[0], np.asarray(seen.restore(drawn.support)))
-        return replace(done, findings=(*done.findings, kept))
+        before, after, body = np.asarray(image[channel]), done.image.data[0], np.asarray(seen.restore(drawn.support))
+        findings = [*done.findings, biology(before, after, body)]
+        if lesions is not None and lesions.any():  # their contrast is compared where both have one look
+            kept = pathology(same_look(after, before, body), before, None, lesions, body, 1.0)
+            findings = [f for f in findings if f.check != kept.check]
+            findings.append(replace(kept, reason=f"{channel}, under the look it had: {kept.reason}"))
+        return replace(done, findings=tuple(findings))
 
     def target(self, looks: dict[str, dict[str, list[float]]], channel: str) -> Array:
         """Return the quantiles asked for: those given, or those of a site in the card; the first site that has the channel."""

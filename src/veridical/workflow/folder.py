@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from veridical import provenance
+from veridical.audit.age_effect import age_effect
 from veridical.errors import InputError, ProvenanceError, VeridicalError
 from veridical.io import bids
 from veridical.io.guards import replacing
@@ -28,7 +31,7 @@ SUMMARY, TABLE = "summary.json", "cases.tsv"
 TYPES = {"CT": "ct", "PET": "pet"}
 """Channel -> folder of a subject; all others lie in `anat`."""
 ORDER = ("fail", "warn", "pass", "not_run")
-CHECKS = ("consistency", "scope", "pathology")
+CHECKS = ("consistency", "scope", "pathology", "biology")
 Status = Literal["done", "kept", "nothing to do", "failed"]
 
 
@@ -108,8 +111,8 @@ def run_folder(
     Raises:
         InputError: nothing in the folder fits the task.
     """
-    where, outcomes = Path(output), list[Outcome]()
-    todo = list(_jobs(task, cases(root), contrasts, where, outcomes))
+    where, outcomes, found = Path(output), list[Outcome](), cases(root)
+    todo = list(_jobs(task, found, contrasts, where, outcomes))
     if not todo and not outcomes:
         raise InputError(f"{root} holds nothing for {task.name}. Name files by contrast: sub-01/anat/sub-01_T1w.nii.gz.")
     where.mkdir(parents=True, exist_ok=True)
@@ -121,7 +124,7 @@ def run_folder(
         progress("cases: all", len(todo), len(todo))
     finally:
         outcomes.sort(key=lambda outcome: (outcome.case, outcome.images))
-        _summarize(task, seed, outcomes, where)
+        _summarize(task, seed, outcomes, where, group(found, outcomes))
     return outcomes
 
 
@@ -217,13 +220,38 @@ def _save(derived: Derived, job: Job, where: Path, keep_draws: bool) -> None:
     bids.save(derived, job.folder, job.case.name, overwrite=True, described=False)
 
 
-def _summarize(task: Task, seed: int, outcomes: Sequence[Outcome], where: Path) -> None:
+def group(found: Sequence[Case], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
+    """Return by channel whether amounts of tissue still change with age: of patients of known age, the first visit of each."""
+    known = {case.name: (place, case.patient, _age(case)) for place, case in enumerate(found)}
+    aged = [one for one in outcomes if one.case in known and isinstance(known[one.case][2], int | float)]
+    rows: dict[str, dict[str, tuple[float, Finding]]] = {}
+    for one in sorted(aged, key=lambda outcome: known[outcome.case][0]):
+        _, patient, age = known[one.case]
+        for finding in (f for f in one.findings if f.check == "biology"):
+            rows.setdefault(",".join(one.made), {}).setdefault(patient, (age, finding))
+    return {
+        channel: age_effect(
+            np.array([age for age, _ in by.values()]),
+            np.array([finding.evidence["before"] for _, finding in by.values()]),
+            np.array([finding.evidence["after"] for _, finding in by.values()]),
+        )
+        for channel, by in rows.items()
+    }
+
+
+def _age(case: Case) -> Any:
+    """Return what the tables call the age of a case."""
+    return next((value for key, value in case.known.items() if key.lower() == "age"), None)
+
+
+def _summarize(task: Task, seed: int, outcomes: Sequence[Outcome], where: Path, together: Mapping[str, Finding]) -> None:
     """Write `summary.json` and `cases.tsv`."""
     model, weights = task.model_and_weights()
     bids.dump(
         {
             "format": FORMAT, "task": task.name, "settings": dataclasses.asdict(task), "model": model, "weights": weights,
             "seed": seed, "counts": counts(outcomes),
+            "group": {channel: dataclasses.asdict(finding) for channel, finding in together.items()},
             "cases": [{**dataclasses.asdict(one), "verdict": one.verdict} for one in outcomes],
         }, where / SUMMARY,
     )  # fmt: skip
