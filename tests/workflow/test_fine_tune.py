@@ -18,6 +18,7 @@ from veridical.models import weights
 from veridical.workflow.course import Data
 from veridical.workflow.image_course import ImageCourse
 from veridical.workflow.recipe import Recipe, find
+from veridical.workflow.run import Run
 from veridical.workflow.scan_course import ScanCourse
 from veridical.workflow.train import train
 
@@ -89,6 +90,48 @@ def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Pat
     assert (found["may_ship"], found["barred_by"]) == (False, ["our-ward"])
     assert str(tree.parent) not in json.dumps(found), "no path of this machine"
     assert card(parent)["may_ship"] is True
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a toy whose samplers of 2 and 4 steps were taught by its own of 4, on digital patients and raw scans."""
+    folder, parent = tmp_path_factory.mktemp("taught"), str(toys.weights("brain-prior"))
+    text = TRAINING.replace("data = 0.7, ", "").replace("validate_on = 1", "scans = 1.0")
+    (folder / "few.toml").write_text(f"{text}teacher = 4\nstudents = [2, 4]\n", encoding="utf-8")
+    return train(folder / "few.toml", folder / "run", start=parent)
+
+
+def test_weights_that_were_taught_by_their_own_say_so_and_others_do_not(taught: Path, tuned: Path) -> None:
+    parent = toys.weights("brain-prior")
+    said = {"teacher_steps": 4, "student_steps": [2, 4], "from": weights.fingerprint(str(parent))}
+    assert card(taught)["distilled"] == said
+    assert "distilled" not in card(tuned)
+    assert np.isfinite(log(taught)[-1]["loss"])
+    before, after = load_file(parent), load_file(taught)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_teacher_of_a_run_that_goes_on_is_what_it_started_from(taught: Path, tmp_path: Path) -> None:
+    from veridical.models.brain_prior import BrainPrior
+    from veridical.workflow.ranks import together
+
+    plan = Recipe.read(taught.parents[1] / "few.toml", start=str(toys.weights("brain-prior")))
+    with together("cpu") as ranks:
+        run = Run(plan, BrainPrior, taught.parent, ranks)
+        run.restore()
+    assert run.step == 2
+    assert run.teacher is not None
+    start, now = load_file(toys.weights("brain-prior")), run.net.state_dict()
+    assert all(torch.equal(value, start[key].float()) for key, value in run.teacher.net.state_dict().items())
+    assert any(not torch.equal(value, start[key].float()) for key, value in now.items())
+    assert run.source.__getstate__()["teacher"] is None, "processes that prepare batches do not get it"
+    assert run.unseen.teacher is None
+
+
+def test_models_that_draw_otherwise_cannot_be_taught(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(TRAINING.replace("data = 0.7, ", "") + "teacher = 4\nstudents = [2]", encoding="utf-8")
+    with pytest.raises(SettingError, match="unrolled cannot be distilled"):
+        train(tmp_path / "r.toml", tmp_path / "run", start=str(toys.weights("unrolled")))
 
 
 def test_what_may_not_ship_has_no_children_that_may(tuned: Path, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None
     assert card["net"] == {"widths": [8, 8], "cascades": 2}
     assert card["data"]["sources"] == {"cohort": 1.0}
     assert card["data"]["held_out"] == []
-    assert Training(**card["training"]) == recipe.training
+    assert Training(**card["training"] | {"students": tuple(card["training"]["students"])}) == recipe.training
     assert card["validation"]["step"] == STEPS
     assert np.isfinite(card["validation"]["net_db"])
 
@@ -158,6 +158,8 @@ MODEL = '[model]\nname = "unrolled"\n'
         (MODEL + "[training]\ncheckpoint = 0", "checkpoint = 0"),
         (MODEL + '[training]\nsteps = "many"', "expected int"),
         (MODEL + "[training]\nsteps = 2.5", "expected int"),
+        (MODEL + "[training]\nteacher = 16", "--from WEIGHTS"),
+        (MODEL + "[training]\nteacher = 16\nstudents = [3]", "divide the teacher's"),
         (MODEL + '[data]\nsources = "cohort"', "expected dict"),
         ("[model]\ncascades = 3", "needs a name"),
     ],

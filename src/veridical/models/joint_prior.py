@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from veridical.errors import SettingError
 from veridical.generate import flow
 from veridical.generate.coloured import coloured
-from veridical.generate.samplers import euler
+from veridical.generate.samplers import Denoise, euler
 from veridical.models import weights
 from veridical.models.base import ImageModel, make, pick_device
 from veridical.models.known import DEGRADED, MISSING, RELOOK, Known
@@ -28,7 +28,7 @@ AT_START = 0.3
 """Share of the training at t = 0, where the network is the posterior mean in one step."""
 SHIFT = 0.5
 """Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
-COARSE_SHARE = {MISSING: 0.98, RELOOK: 0.98, DEGRADED: 0.3}
+COARSE_SHARE = {MISSING: 1.0, RELOOK: 1.0, DEGRADED: 0.3}
 """Share of the noise's power that has the spectrum of images: what is not known of a degraded channel is mostly fine."""
 CEILING = 0.05
 """Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
@@ -89,16 +89,10 @@ class JointPrior(ImageModel, ABC):
         """
         batch = truth.shape[0]
         time = flow.training_times(batch, generator, AT_START).to(truth)
-        residual = (truth - known.anchor) / known.over(known.level.clamp_min(1e-6)) * known.drawn
+        residual = unknown(known, truth)
         noise = start(known, torch.randn(truth.shape, generator=generator).to(truth))
         state = flow.interpolate(noise, residual, time)
-        error = (denoise(net, known, state, time) - residual).square()
-        count = known.drawn.sum(1).clamp_min(1.0).flatten()
-        grid = tuple(range(2, truth.ndim))
-        size = residual.square().mean(grid).sum(1) / count
-        per_slice = error.mean(grid).sum(1) / count / size.clamp_min(0.1)
-        linear = (1 - time).square() / (time.square() + (1 - time).square())
-        return (per_slice / (linear + CEILING)).mean()
+        return relative_error(denoise(net, known, state, time) - residual, known, residual, time)
 
     @classmethod
     def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
@@ -124,17 +118,7 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
     """
     many = known.repeat(draws)
     with torch.inference_mode():
-        around = many.around()
-
-        def clean(state: Tensor, t: float) -> Tensor:
-            if t == 0:  # the net sees no state yet: one pass serves all draws of a slice
-                at_start = torch.zeros(known.anchor.shape[0], device=state.device)
-                return denoise(net, known, torch.zeros_like(known.anchor), at_start).repeat_interleave(draws, 0)
-            condition = many.condition(torch.full((state.shape[0],), t, device=state.device))
-            found: Tensor = net(state, around, condition, many.gradient)
-            return found * many.drawn
-
-        u = euler(clean, start(many, noise), flow.times(steps, SHIFT))
+        u = euler(denoiser(net, known, draws), start(many, noise), flow.times(steps, SHIFT))
         return many.anchor + many.over(many.level) * u
 
 
@@ -146,10 +130,48 @@ def start(known: Known, white: Tensor) -> Tensor:
     return coloured(white, share) * known.drawn
 
 
+def denoiser(net: nn.Module, known: Known, draws: int = 1) -> Denoise:
+    """Return the network as samplers call it, for so many draws of each slice, one after the other."""
+    many = known.repeat(draws)
+    around = many.around()
+
+    def clean(state: Tensor, t: float) -> Tensor:
+        if t == 0:  # the net sees no state yet: one pass serves all draws of a slice
+            at_start = torch.zeros(known.anchor.shape[0], device=state.device)
+            return denoise(net, known, torch.zeros_like(known.anchor), at_start).repeat_interleave(draws, 0)
+        condition = many.condition(torch.full((state.shape[0],), t, device=state.device))
+        found: Tensor = net(state, around, condition, many.gradient)
+        return found * many.drawn
+
+    return clean
+
+
 def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor:
     """Return the network's clean residual `(batch, channel, y, x)` for states at times `(batch,)`, zero where not drawn."""
     found: Tensor = net(state, known.around(), known.condition(time), known.gradient)
     return found * known.drawn
+
+
+def unknown(known: Known, truth: Tensor) -> Tensor:
+    """Return what the anchors lack of the truth `(batch, channel, y, x)`, in units of the level; zero if not drawn."""
+    return (truth - known.anchor) / known.over(known.level.clamp_min(1e-6)) * known.drawn
+
+
+def relative_error(error: Tensor, known: Known, residual: Tensor, time: Tensor) -> Tensor:
+    """Return the mean over slices of the squared error of a clean residual, relative to the best linear denoiser's.
+
+    Args:
+        error: `(batch, channel, y, x)`, zero where not drawn.
+        known: the slices.
+        residual: `unknown` of the truth; errors count relative to its size.
+        time: `(batch,)`.
+    """
+    count = known.drawn.sum(1).clamp_min(1.0).flatten()
+    grid = tuple(range(2, error.ndim))
+    size = residual.square().mean(grid).sum(1) / count
+    per_slice = error.square().mean(grid).sum(1) / count / size.clamp_min(0.1)
+    linear = (1 - time).square() / (time.square() + (1 - time).square())
+    return (per_slice / (linear + CEILING)).mean()
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from veridical.datasets.patient_volumes import patient_volumes
 from veridical.datasets.slabs import LOADERS, Slab, Volume, cohort_slab, normalized, volumes
 from veridical.errors import SettingError
 from veridical.models.base import ImageModel
+from veridical.models.distilled import Teacher, distil_loss
 from veridical.models.known import MISSING, Known, collate
 from veridical.models.scan_known import known_scan
 from veridical.nets.joint import JointNet
@@ -51,15 +53,28 @@ class ImageCourse(Course[Batch]):
         net: its net, for channels and the numbers of what is not known.
         data, seed: of the recipe.
         validation: draw from the held-out patients and from other digital patients.
+        teacher: of the samplers of few steps; None: learn from the truth.
     """
 
-    def __init__(self, model: type[ImageModel], net: nn.Module, data: Data, seed: int, validation: bool = False) -> None:
+    def __init__(
+        self,
+        model: type[ImageModel],
+        net: nn.Module,
+        data: Data,
+        seed: int,
+        validation: bool = False,
+        teacher: Teacher | None = None,
+    ) -> None:
         super().__init__(data, seed, validation)
-        self.model, self.net = model, _without_weights(net)
+        self.model, self.net, self.teacher = model, _without_weights(net), teacher
         self.net.requires_grad_(False)
         self.pools = {name: self._load(name) for name in data.real(KNOWN)}
         self.mix(self.pools)
         self.scans = self._scan_course() if data.scans > 0 and self.net.anchor else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the teacher out: other processes only prepare batches."""
+        return {**self.__dict__, "teacher": None}
 
     def _load(self, name: str) -> list[tuple[Volume, list[int]]]:
         """Return the volumes of a source in the net's channels, and their slices to learn from."""
@@ -118,10 +133,15 @@ class ImageCourse(Course[Batch]):
         return volume.slab(usable[int(rng.integers(len(usable)))])
 
     def losses(self, net: nn.Module, item: Batch, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-        yield self.model.lesson_loss(net, item.known.to(device), item.truth.to(device), generator)
+        yield self._loss(net, item.known.to(device), item.truth.to(device), generator)
         for scan, truth, contrast in item.scans:
             here = known_scan(self.net, scan.to(device), contrast, str(device))
-            yield 0.2 * self.model.lesson_loss(net, here.known, here.truth(truth.to(device)), generator)
+            yield 0.2 * self._loss(net, here.known, here.truth(truth.to(device)), generator)
+
+    def _loss(self, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
+        if self.teacher is None:
+            return self.model.lesson_loss(net, known, truth, generator)
+        return distil_loss(net, self.teacher, known, truth, generator)
 
     def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
         """Return PSNR in dB (peak 1) over the drawn channels inside the support, of the anchors and of the net in one step:

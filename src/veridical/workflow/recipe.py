@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from veridical.errors import FormatError, InputError, SettingError, nearest
+from veridical.generate.distil import Plan
 from veridical.models import weights
 from veridical.workflow.course import KNOWN, YOURS, Data
 
@@ -48,6 +49,10 @@ class Training:
     """Held-out items scored at every checkpoint."""
     workers: int = 1
     """Processes that prepare items; 0 prepares them in the loop. Does not change the result."""
+    teacher: int = 0
+    """Sampler steps of the weights started from, when they teach samplers of few steps; 0: learn from the truth as usual."""
+    students: tuple[int, ...] = (2, 4, 8)
+    """Steps of the samplers that are taught; each a divisor of the teacher's."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.checkpoint, self.validate, self.accumulate) < 1 or self.workers < 0:
@@ -57,6 +62,8 @@ class Training:
             )
         if self.precision not in PRECISIONS:
             raise SettingError(f"precision = {self.precision!r} is not one. {nearest(self.precision, PRECISIONS)}")
+        if self.teacher != 0:
+            Plan(self.teacher, self.students)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,13 @@ class Recipe:
     data: Data
     training: Training
     start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.training.teacher and not self.start:
+            raise SettingError(
+                f"teacher = {self.training.teacher}, but there are no weights that could teach. Say which: from = "
+                '"brain-prior" in the [model] table, or --from WEIGHTS.'
+            )
 
     @classmethod
     def read(cls, path: str | Path, folder: str | Path | None = None, start: str = "") -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -13,8 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from veridical.errors import SettingError
+from veridical.generate.distil import Plan
 from veridical.models import weights
 from veridical.models.base import ImageModel, Trainable
+from veridical.models.distilled import Teacher, teachable
 from veridical.task import Progress
 from veridical.workflow import curves
 from veridical.workflow.checkpoints import State, log_lines, write_text
@@ -45,6 +49,7 @@ class Run:
         if plan.start:
             net.load_state_dict(weights.load(plan.start))
         self.net = net.to(ranks.device)
+        self.teacher = self._teacher()
         self.precision = precision(plan.training.precision, ranks.device)
         self.state = State(
             self.net,
@@ -55,10 +60,23 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.source, self.unseen = (self._course(validation) for validation in (False, True))
 
+    def _teacher(self) -> Teacher | None:
+        """Return the weights started from, frozen, where the recipe lets them teach."""
+        settings = self.plan.training
+        if not settings.teacher:
+            return None
+        if not teachable(self.model):
+            raise SettingError(
+                f"teacher = {settings.teacher}, but {self.plan.model} cannot be distilled; only joint priors can, such as "
+                "brain-prior. Leave teacher out."
+            )
+        return Teacher(copy.deepcopy(self.net).requires_grad_(False).eval(), Plan(settings.teacher, settings.students))
+
     def _course(self, validation: bool) -> Course[Any]:
         seed = self.plan.training.seed
         if issubclass(self.model, ImageModel):
-            return ImageCourse(self.model, self.net, self.plan.data, seed, validation)
+            teacher = None if validation else self.teacher
+            return ImageCourse(self.model, self.net, self.plan.data, seed, validation, teacher)
         return ScanCourse(self.model, self.plan.data, seed, validation)
 
     def restore(self) -> None:

@@ -96,6 +96,9 @@ def card(run: Run) -> dict[str, Any]:
         parent = weights.card(plan.start)
         found["from"] = {"weights": Path(plan.start).stem, "sha256": weights.fingerprint(plan.start)}
         barred += parent.get("barred_by", [])
+    if run.teacher:
+        steps = {"teacher_steps": plan.training.teacher, "student_steps": list(plan.training.students)}
+        found["distilled"] = {**steps, "from": found["from"]["sha256"]}
     return found | {
         "may_ship": not barred,
         "barred_by": barred,
