@@ -232,3 +232,12 @@ def test_the_page_of_curves_shows_the_loss_and_each_score_against_its_start(tune
     assert all(key.replace("_", " ").replace(" db", " (dB)") in page for key in ["loss", *shown])
     assert "http-equiv" not in page, "a finished run is not loaded again"
     assert np.isfinite(log(tuned)[-1]["loss"])
+
+
+def test_steps_asked_for_take_the_place_of_those_of_the_recipe(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "tune.toml").write_text(f'[model]\nname = "brain-prior"\n{TRAINING}', encoding="utf-8")
+    given = {"data": tree, "start": str(toys.weights("brain-prior"))}
+    made = train(tmp_path / "tune.toml", tmp_path / "run", steps=1, **given)  # type: ignore[arg-type]
+    assert card(made)["training"]["steps"] == log(made)[-1]["step"] == 1
+    with pytest.raises(SettingError, match="steps = 0"):
+        train(tmp_path / "tune.toml", tmp_path / "none", steps=0, **given)  # type: ignore[arg-type]

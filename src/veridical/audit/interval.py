@@ -111,7 +111,7 @@ def calibrate(cases: Iterable[Case], level: float, floor: float, calibrated_on: 
             f"Level {level} and floor {floor} were asked for; expected a level inside (0, 1) and a floor above 0."
         )
     listed = list(cases)
-    needed = int(np.ceil(1 / (1 - level) - 1 - ROUNDING))
+    needed = patients_needed(level)
     if len(listed) < needed:
         raise CalibrationError(
             f"{len(listed)} calibration patients were given; a band of {level:.0%} needs at least {needed}, since a miss rate "
@@ -125,6 +125,17 @@ def calibrate(cases: Iterable[Case], level: float, floor: float, calibrated_on: 
     inside = [float((r <= multiplier).mean()) for r in ratios]
     reached = (min(inside), float(np.median(inside)), max(inside))
     return Calibration(level, len(ratios), multiplier, floor, calibrated_on, reached)
+
+
+def patients_needed(level: float) -> int:
+    """Return the fewest calibration patients from which a band of this level can be promised: 9 for 90 %, 19 for 95 %.
+
+    Raises:
+        SettingError: the level is not inside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise SettingError(f"A level of {level} was asked for; expected a level inside (0, 1), such as 0.9.")
+    return int(np.ceil(1 / (1 - level) - 1 - ROUNDING))
 
 
 def interval(estimate: Array, spread: Array, calibration: Calibration, scale: float = 1.0) -> Interval:

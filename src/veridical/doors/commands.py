@@ -49,6 +49,7 @@ def train(
     data: Path | None = None,
     out: Path | None = None,
     from_: Annotated[str, Parameter(name="--from")] = "",
+    steps: int | None = None,
     resume: Switch = False,
     quiet: Switch = False,
 ) -> None:
@@ -59,28 +60,55 @@ def train(
         data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the recipe calls `data`.
         out: folder for checkpoints, log, curves and weights; runs/NAME_OF_THE_RECIPE when not given.
         from_: weights to start from, by name or path; their card then says model and net.
+        steps: optimizer steps; those of the recipe when not given.
         resume: go on from the last checkpoint in that folder.
         quiet: draw no progress bar.
     """
     from veridical.workflow.train import train as fit
 
     with show.progress(quiet) as progress:
-        print(fit(recipe, out or Path("runs") / Path(recipe).stem, resume, progress, data=data, start=from_))
+        print(fit(recipe, out or Path("runs") / Path(recipe).stem, resume, progress, data=data, start=from_, steps=steps))
 
 
-def calibrate(weights: str, /, *, patients: int = 60, scans: int = 400, quiet: Switch = False) -> None:
-    """Calibrate the intervals and the scope of trained weights on digital patients, and write both into their card.
+def calibrate(
+    weights: str,
+    /,
+    *,
+    patients: int = 60,
+    scans: int = 400,
+    data: Path | None = None,
+    to: str = "",
+    level: float = 0.9,
+    quiet: Switch = False,
+) -> None:
+    """Calibrate trained weights and write it into their card: intervals and scope on digital patients, or intervals on yours.
 
     Args:
         weights: shipped name, or path of a .safetensors file with its card beside it.
-        patients: calibration patients for each job; a 90 % interval needs at least 9.
-        scans: for the scope; at least 198.
+        patients: digital ones for each job; a 90 % interval needs at least 9. Not for --data, which takes all.
+        scans: for the scope; at least 198. Not for --data.
+        data: folder of your patients, none of whom the weights were trained on: calibrates what completes their contrasts.
+        to: contrasts to calibrate with --data, separated by commas; all that the folder has when not given.
+        level: of the bands calibrated with --data: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
         quiet: draw no progress bar.
     """
     from veridical.workflow.calibrate import calibrate_weights
+    from veridical.workflow.calibrate_folder import calibrate_folder
 
+    if data is not None and (patients, scans) != (60, 400):
+        raise SettingError("--patients and --scans are for digital patients; with --data all patients of the folder count.")
+    if data is None and (to, level) != ("", 0.9):
+        raise SettingError("--to and --level are for calibration on patients of yours: --data FOLDER.")
     with show.progress(quiet) as progress:
-        print(calibrate_weights(weights, patients, scans, progress))
+        if data is None:
+            print(calibrate_weights(weights, patients, scans, progress))
+            return
+        found = calibrate_folder(weights, data, to, level, progress)
+    for job, one in found.items():
+        print(
+            f"{job}: {one.level:.0%} band from {one.patients} patients, {one.multiplier:.3g} spreads; "
+            f"inside it {one.reached[0]:.0%} to {one.reached[2]:.0%} of a patient"
+        )
 
 
 def export(

@@ -61,10 +61,12 @@ def cases(name: str, job: str, channel: str, kind: str, patients: int, progress:
         progress(f"calibrating {job} {channel or kind}", index + 1, patients)
 
 
-def solved_case(model: ImageModel, view: View, plan: Plan, truth: Array, patient: str, seed: int) -> Case:
-    """Solve the middle slice of a view and compare with the truth `(y, x)` inside the support."""
-    net, middle = facts(model), view.shape[0] // 2
-    known = known_slice(view, middle, plan, net)
+def solved_case(
+    model: ImageModel, view: View, plan: Plan, truth: Array, patient: str, seed: int, index: int | None = None
+) -> Case:
+    """Solve one slice of a view, the middle one unless another is given, and compare with the truth `(y, x)` in the support."""
+    net = facts(model)
+    known = known_slice(view, view.shape[0] // 2 if index is None else index, plan, net)
     draws = model.complete(known, Complete().draws, seed)[0, :, net.channels.index(plan.wanted[0])].numpy()
     spread = np.sqrt(local_variance(draws[:, None], SMOOTHING)[0])
     return Case(np.abs(draws.mean(0) - truth), spread, known.support[0, 0].numpy() > 0.5, patient)

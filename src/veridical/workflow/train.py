@@ -38,6 +38,7 @@ def train(
     *,
     data: str | Path | None = None,
     start: str = "",
+    steps: int | None = None,
 ) -> Path:
     """Train a model by a recipe; under `torchrun` by all its processes together.
 
@@ -48,6 +49,7 @@ def train(
         progress: called as work goes on.
         data: folder of images, of any known layout, that the recipe calls `data`.
         start: weights to start from, by name or path; then model and net are those of their card.
+        steps: optimizer steps; those of the recipe when None.
 
     Returns:
         The path of the weights (`NAME.safetensors`, half precision, with its card `NAME.json` beside it).
@@ -57,6 +59,8 @@ def train(
         InputError: the data or the weights to start from are not there, or nothing in them fits.
     """
     plan = Recipe.read(recipe, data, start)
+    if steps is not None:
+        plan = replace(plan, training=replace(plan.training, steps=steps))
     model: type[Trainable | ImageModel] = registry.get("model", plan.model)
     if not issubclass(model, Trainable | ImageModel):
         raise SettingError(f"{plan.model} has nothing to train.")
