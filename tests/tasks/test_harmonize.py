@@ -14,10 +14,11 @@ from priors import Known4Sure, volume, weights
 from veridical.errors import InputError, SettingError
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.known import RELOOK, Known
-from veridical.tasks.harmonize import Harmonize
+from veridical.tasks.harmonize import Harmonize, curved, look_of_slices
+from veridical.tasks.view import view
 from veridical.types import Array, Derived, Image
 
-LOOK = (0.1, 0.2, 0.3, 0.4, 0.5)
+LOOK = (0.2, 0.35, 0.5, 0.6, 0.7)
 seen: list[Known] = []
 
 
@@ -55,7 +56,9 @@ def harmonized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 
         seen.clear()
         monkeypatch.setattr(imagewise, "image_model", lambda *_, **__: Brighter(weights=path, change=change))
-        return Harmonize(**{"weights": path, "draws": 2} | settings)(subject)  # type: ignore[arg-type]
+        plain = replace(subject, data=subject.data[:1], channels=("T1w",))
+        asked = settings if "look" in settings or "site" in settings else {"look": veridical.look([plain])} | settings
+        return Harmonize(**{"weights": path, "draws": 2} | asked)(subject)  # type: ignore[arg-type]
 
     return go
 
@@ -90,12 +93,30 @@ def test_without_marked_lesions_the_finding_of_imagined_regions_stays(harmonized
     assert "imagined" in next(f for f in derived.findings if f.check == "pathology").reason
 
 
-@pytest.mark.parametrize("settings", [{}, {"site": "here"}, {"look": LOOK}])
+@pytest.mark.parametrize("settings", [{"look": ()}, {"site": "here"}, {"look": LOOK}])
 def test_the_model_is_told_the_look_and_that_the_channel_has_another(harmonized: object, settings: dict[str, object]) -> None:
     harmonized(patient(), **settings)  # type: ignore[operator]
     assert seen[0].status[0, 0] == RELOOK
     assert seen[0].look_known[0, 0] == 1
     np.testing.assert_allclose(seen[0].look[0, 0], LOOK, rtol=1e-6)
+
+
+def test_the_model_begins_at_the_look_asked_for_and_its_result_is_in_the_units_of_the_image(harmonized: object) -> None:
+    derived = harmonized(patient(), look=LOOK)  # type: ignore[operator]
+    shown = np.concatenate([known.anchor[:, 0].numpy() for known in seen])
+    np.testing.assert_allclose(look_of_slices(shown, "T1w")[2:], LOOK[2:], atol=0.05)
+    top = np.percentile(patient()["T1w"][patient()["T1w"] > 10], 99)
+    assert derived.image.data.max() == pytest.approx(0.5 * top * shown.max() ** 2, rel=0.02)
+
+
+def test_a_curve_takes_a_look_to_another_and_leaves_order_zero_and_its_own_look_alone() -> None:
+    slices = view(volume(("T1w",), (32, 36, 8))).images["T1w"] ** 2
+    bent = curved(slices, "T1w", np.array(LOOK))
+    np.testing.assert_allclose(look_of_slices(bent, "T1w")[1:], LOOK[1:], atol=0.05)
+    order = np.argsort(slices, axis=None)
+    assert (np.diff(bent.ravel()[order]) >= 0).all()
+    assert (bent[slices == 0] == 0).all()
+    np.testing.assert_allclose(curved(slices, "T1w", look_of_slices(slices, "T1w")), slices, atol=1e-3)
 
 
 def test_looks_that_do_not_exist_or_contradict_are_refused(harmonized: object) -> None:
