@@ -33,6 +33,8 @@ from veridical.workflow.checkpoints import write_text
 LEVEL = 0.9
 FLOOR = 0.003
 """Least spread in network units."""
+FEW = 4
+"""Patients from whom a lower level is worth proposing."""
 SLICES = 6
 """Slices of a visit that are made, evenly spread over those that show something."""
 SHOWN = {"CT": -0.5, "PET": 0.02}
@@ -130,7 +132,7 @@ def _sources(made: str, visits: Sequence[Case], known: Sequence[str]) -> str:
 def _too_few(able: Mapping[str, Sequence[Case]], folder: str | Path, needed: int, level: float) -> str:
     said = ", ".join(f"{made}: {_count(visits)}" for made, visits in able.items()) or "none"
     most = max(map(_count, able.values()), default=0)
-    lower = f", or ask for --level {np.floor(100 * most / (most + 1)) / 100:g}, which {most} can give" if most else ""
+    lower = f", or ask for --level {np.floor(100 * most / (most + 1)) / 100:g}, which {most} can give" if most >= FEW else ""
     return (
         f"Patients of {folder} who were not trained on and have a contrast and another one to make it from: {said}. A band of "
         f"{level:.0%} needs at least {needed}. Add patients{lower}."
