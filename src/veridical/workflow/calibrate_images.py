@@ -23,6 +23,7 @@ from veridical.models.known import foreground, look_of
 from veridical.task import Progress
 from veridical.tasks.complete import Complete
 from veridical.tasks.enhance import EXPECTED
+from veridical.tasks.harmonize import curved
 from veridical.tasks.imagewise import SMOOTHING, Degradation, Plan, facts, image_model, known_slice
 from veridical.tasks.view import View
 from veridical.types import Array
@@ -86,8 +87,8 @@ def posed(slab: Slab, job: str, chosen: str, kind: str, rng: np.random.Generator
     support = foreground(truth[1], chosen)
     if job == "harmonize":
         seen = magnitude_noise(truth.clamp_min(0) ** float(np.exp(rng.normal(0, 0.3))), noise, rng).numpy()
-        plan = Plan(job, relook=(chosen,), looks={chosen: look_of(truth[1], support).numpy()})
-        return _view({chosen: seen}, slab), plan
+        look = look_of(truth[1], support).numpy()
+        return _view({chosen: curved(seen, chosen, look)}, slab), Plan(job, relook=(chosen,), looks={chosen: look})
     sigma = float(np.exp(rng.uniform(np.log(0.02), np.log(0.15)))) if kind == "noise" else 0.01
     poor, size = _degraded(truth, kind, support, rng)
     noisy = magnitude_noise(poor, sigma, rng).numpy()
