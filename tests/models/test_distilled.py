@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 import known_slices
-from veridical.generate import flow
 from veridical.generate.distil import Plan
 from veridical.models import distilled
 from veridical.models.body_prior import BodyPrior
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.bridge import Bridge
 from veridical.models.distilled import Teacher, distil_loss, teachable
-from veridical.models.joint_prior import AT_START, sample
+from veridical.models.joint_prior import AT_START, denoiser, relative_error, sample, unknown
 from veridical.models.regressor import Regressor
 
 
@@ -35,16 +34,25 @@ def frozen(net: nn.Module, *students: int) -> Teacher:
     return Teacher(copy.deepcopy(net).requires_grad_(False), Plan(8, students))
 
 
-def test_who_is_its_own_teacher_has_only_the_mean_to_learn(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_who_is_its_own_teacher_has_nothing_to_learn(net: nn.Module, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     known, truth = known_slices.known_slices()
-    teacher = frozen(net, 8)
-    monkeypatch.setattr(distilled, "AT_START", 0.0)
-    assert float(distil_loss(net, teacher, known, truth, seeded(0)).detach()) < 1e-8
+    monkeypatch.setattr(distilled, "AT_START", share)
+    assert float(distil_loss(net, frozen(net, 8), known, truth, seeded(0)).detach()) < 1e-8
+    assert float(distil_loss(net, frozen(net, 2), known, truth, seeded(0)).detach()) > 1e-3 or share == 1.0
+
+
+def test_at_the_start_what_is_learned_is_the_teachers_mean(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, truth = known_slices.known_slices()
+    teacher = frozen(net, 2)
+    for parameter in net.parameters():
+        parameter.data += 0.02
     monkeypatch.setattr(distilled, "AT_START", 1.0)
-    at_start = float(distil_loss(net, teacher, known, truth, seeded(0)).detach())
-    monkeypatch.setattr(flow, "training_times", lambda count, *_: torch.zeros(count))
-    usual = float(BrainPrior.lesson_loss(net, known, truth, seeded(0)).detach())
-    assert at_start == pytest.approx(usual, rel=1e-6)
+    found = float(distil_loss(net, teacher, known, truth, seeded(0)).detach())
+    means = [denoiser(one, known)(torch.zeros_like(truth), 0.0) for one in (net, teacher.net)]
+    expected = relative_error(means[0] - means[1], known, unknown(known, truth), torch.zeros(len(truth)))
+    assert found == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert found > 1e-3
     assert 0 < AT_START < 1
 
 
@@ -59,9 +67,8 @@ def test_the_loss_follows_its_generator_and_moves_the_student_alone(net: nn.Modu
 
 
 def test_few_steps_come_nearer_to_what_the_teacher_draws_with_many(net: nn.Module) -> None:
-    known, _ = known_slices.known_slices(batch=8, size=(8, 8))
+    known, truth = known_slices.known_slices(batch=8, size=(8, 8))
     teacher, white = frozen(net, 2), known_slices.noise(8, 3, 8, 8, seed=9)
-    truth = BrainPrior.lesson_guess(net, known)
     wanted = sample(teacher.net, known, 1, white, 8)
 
     def distance() -> float:

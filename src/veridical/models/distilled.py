@@ -26,17 +26,18 @@ def teachable(model: type) -> bool:
 
 
 def distil_loss(net: nn.Module, teacher: Teacher, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
-    """The error of `JointPrior.lesson_loss`, but after t = 0 from where the teacher goes instead of from the truth.
+    """The error of `JointPrior.lesson_loss`, but from where the teacher goes instead of from the truth.
 
-    All slices share one step of one student; a share of them is at t = 0 as ever, so that the posterior mean stays.
+    All slices share one step of one student. A share of them is at t = 0, where the teacher's answer is its posterior mean, so
+    that this stays; the truth only says how large errors are.
     """
-    residual = unknown(known, truth)
     noise = start(known, torch.randn(truth.shape, generator=generator).to(truth))
     span, step = teacher.plan.draw(generator)
-    times = flow.times(teacher.plan.teacher, SHIFT)
+    times, clean = flow.times(teacher.plan.teacher, SHIFT), denoiser(teacher.net, known)
     with torch.no_grad():
-        state, wanted = distil.lesson(denoiser(teacher.net, known), noise, times, span, step)
+        mean = clean(noise, 0.0)
+        state, wanted = distil.lesson(clean, noise, times, span, step)
     taught = (torch.rand(truth.shape[0], generator=generator) >= AT_START).to(truth)
-    wanted = torch.where(known.over(taught[:, None]) > 0, wanted, residual)
+    wanted = torch.where(known.over(taught[:, None]) > 0, wanted, mean)
     time = times[step * span] * taught
-    return relative_error(denoise(net, known, state, time) - wanted, known, residual, time)
+    return relative_error(denoise(net, known, state, time) - wanted, known, unknown(known, truth), time)
