@@ -44,3 +44,9 @@ def test_volumes_are_coloured_along_all_three_axes():
     steps = [float((noise.diff(dim=axis)).square().mean()) for axis in (2, 3, 4)]
     assert max(steps) < 0.35
     assert max(steps) / min(steps) == pytest.approx(1.0, abs=0.15)
+
+
+def test_an_earlier_bend_takes_fine_power_away():
+    soft, usual = (power(torch.Size([96, 96]), bend) for bend in (0.05, 0.1))
+    assert float(soft[0, 30] / usual[0, 30]) < 0.6
+    assert float(soft.mean()) == pytest.approx(1.0)

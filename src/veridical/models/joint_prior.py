@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from veridical.errors import SettingError
 from veridical.generate import flow
-from veridical.generate.coloured import coloured
+from veridical.generate.coloured import BEND, coloured
 from veridical.generate.samplers import Denoise, euler
 from veridical.models import weights
 from veridical.models.base import ImageModel, make, pick_device
@@ -30,6 +30,8 @@ SHIFT = 0.5
 """Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
 COARSE_SHARE = {MISSING: 1.0, RELOOK: 1.0, DEGRADED: 0.3}
 """Share of the noise's power that has the spectrum of images: what is not known of a degraded channel is mostly fine."""
+SOFT = 0.05
+"""Where the noise that draws start from bends, sooner than in training: what the network leaves of fine noise shows as grain."""
 CEILING = 0.05
 """Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
 
@@ -90,7 +92,7 @@ class JointPrior(ImageModel, ABC):
         batch = truth.shape[0]
         time = flow.training_times(batch, generator, AT_START).to(truth)
         residual = unknown(known, truth)
-        noise = start(known, torch.randn(truth.shape, generator=generator).to(truth))
+        noise = start(known, torch.randn(truth.shape, generator=generator).to(truth), BEND)
         state = flow.interpolate(noise, residual, time)
         return relative_error(denoise(net, known, state, time) - residual, known, residual, time)
 
@@ -122,12 +124,15 @@ def sample(net: nn.Module, known: Known, draws: int, noise: Tensor, steps: int) 
         return many.anchor + many.over(many.level) * u
 
 
-def start(known: Known, white: Tensor) -> Tensor:
-    """Return where draws start, `(batch, channel, y, x)`, from white noise of that shape; zero where nothing is drawn."""
+def start(known: Known, white: Tensor, bend: float = SOFT) -> Tensor:
+    """Return where draws start, `(batch, channel, y, x)`, from white noise of that shape; zero where nothing is drawn.
+
+    The noise of channels of which little is known has the spectrum of images, falling twice as fast beyond `bend`.
+    """
     share = torch.zeros(known.status.shape, device=white.device)
     for status, coarse in COARSE_SHARE.items():
         share[known.status == status] = coarse
-    return coloured(white, share) * known.drawn
+    return coloured(white, share, bend) * known.drawn
 
 
 def denoiser(net: nn.Module, known: Known, draws: int = 1) -> Denoise:
