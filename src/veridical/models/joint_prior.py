@@ -31,7 +31,7 @@ SHIFT = 0.5
 COARSE_SHARE = {MISSING: 1.0, RELOOK: 1.0, DEGRADED: 0.3}
 """Share of the noise's power that has the spectrum of images: what is not known of a degraded channel is mostly fine."""
 SOFT = 0.05
-"""Where the noise that draws start from bends, sooner than in training: what the network leaves of fine noise shows as grain."""
+"""Where the noise that draws start from bends, sooner than in training: fine noise that the network leaves shows as grain."""
 CEILING = 0.05
 """Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
 
