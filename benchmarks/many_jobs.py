@@ -1,11 +1,12 @@
-"""One prior, many jobs: the same shipped weights against classical methods and a specialist, on real patients.
+"""One prior, many jobs: the same shipped weights against classical methods and specialists, on real patients.
 
 Denoising at three levels and 2x and 4x super-resolution in plane (two IXI patients that were held out of training, T1w; two
-openMS patients in MNI space that were never trained on, T2w), thick slices to isotropic (openMS). The classical rivals are told
-the noise and tuned on other patients: non-local means, L1-wavelet, cubic spline. The specialists are the same network with an L1
+openMS patients in MNI space that were never trained on, T2w), thick slices to isotropic. The classical rivals are told the
+noise and tuned on other patients: non-local means, L1-wavelet, cubic spline. The specialists are the same network with an L1
 loss, one trained only on noise, one only on blur, on as many such lessons as the prior had (recipes/brain-denoiser.toml,
-recipes/brain-upsampler.toml). Prints means over patients with their range, and the verdicts of `veridical evaluate`: pixel and
-feature level over all patients, task level by a segmenter of IXI's labels, trained on the eight other IXI patients.
+recipes/brain-upsampler.toml; one whose weights are not there is left out). Prints means over patients with their range, and
+the verdicts of `veridical evaluate`: pixel and feature level over all patients, task level by a segmenter of IXI's labels,
+trained on the eight other IXI patients.
 
 python benchmarks/many_jobs.py [--specialists RUNS] [--every 12] [--verdicts]
 """
@@ -239,7 +240,8 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     models = {"prior": imagewise.image_model("brain-prior", "", steps=4)}
     for kind, name in SPECIALISTS.items() if given.specialists else ():
-        models[f"{kind} specialist"] = imagewise.image_model("regressor", str(given.specialists / name / f"{name}.safetensors"))
+        if (file := given.specialists / name / f"{name}.safetensors").is_file():
+            models[f"{kind} specialist"] = imagewise.image_model("regressor", str(file))
     tested, training = cases(given.every), ixi(given.every, False)
     todo = jobs(training[0].truth[len(training[0].truth) // 2])
     for job in todo:
