@@ -48,11 +48,12 @@ bench: $(READY) ## compare with BART and classical methods on the two real scans
 	  echo "$$scan"; $(BIN)/veridical bench "$$VERIDICAL_DATA/$$scan" --axes coil,y,x; done
 
 weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
-	for recipe in recipes/unrolled.toml recipes/brain-prior.toml recipes/body-prior.toml; do \
-	  name=$$(basename $$recipe .toml); \
-	  $(BIN)/veridical train $$recipe --out runs/$$name --resume; \
-	  if [ $$name != body-prior ]; then $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; fi; \
-	  cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; \
+	for name in unrolled brain-prior body-prior; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
+	$(BIN)/veridical train recipes/brain-prior-native.toml --from runs/brain-prior/brain-prior.safetensors \
+	  --out runs/brain-prior-native --resume
+	for file in unrolled/unrolled body-prior/body-prior brain-prior-native/brain-prior-native; do \
+	  $(BIN)/veridical calibrate runs/$$file.safetensors; \
+	  for end in safetensors json; do cp runs/$$file.$$end $(WEIGHTS)/$$(basename $${file%-native}).$$end; done; \
 	done
 
 check: $(READY) ## style, types and the rules of the house

@@ -48,8 +48,8 @@ BESIDE = 0.3
 """How often another channel is shown whole beside the one that is enhanced."""
 POOR = 0.12
 """How often a channel that others are completed from is degraded itself."""
-AS_IT_IS = 0.3
-"""How often a patch with CT keeps pixels and noise as they were reconstructed: neither turned, scaled nor bent."""
+AS_IT_IS = 0.4
+"""How often a patch keeps pixels and noise as they were reconstructed: neither turned, scaled nor bent, all of which smooth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def patch(slab: Slab, size: int, rng: np.random.Generator) -> Tensor:
         zoom *= 0.75
     stretch = float(np.exp(rng.normal(0, 0.05)))
     angle = rng.normal(0, 0.12)
-    if "CT" in slab.names and rng.random() < AS_IT_IS:
+    if rng.random() < AS_IT_IS:
         grid = _grid((rows, columns), size, centre.floor() + (size - 1) % 2 / 2, (1.0, 1.0), 0.0, None)
     else:
         grid = _grid((rows, columns), size, centre, (zoom * stretch, zoom / stretch), angle, rng)
