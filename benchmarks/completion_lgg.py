@@ -245,7 +245,7 @@ def label(stack: np.ndarray) -> Image:
 def judged(
     methods: dict[str, dict[tuple[str, str], np.ndarray]], testing: list[shared.Part], training: list[shared.Part]
 ) -> str:
-    """Judge the FLAIRs of some methods at three levels with `veridical.evaluate`; its segmenter then reads all of them."""
+    """Judge FLAIRs at three levels with `veridical.evaluate`; its segmenter then reads all of them."""
     target, rows = "FLAIR", []
     settings: dict[str, Any] = {
         "masks": {case.patient: label(case.brain) for case in testing},
@@ -259,10 +259,9 @@ def judged(
     }
     reference = {case.patient: image(case.images[target], target) for case in testing}
     for method in methods:
-        if method in ("regressor", "gan", "prior, one draw") or method.startswith("prior, mean"):
-            candidate = {case.patient: image(methods[method][target, case.patient], target) for case in testing}
-            found = veridical.evaluate(candidate, reference, **settings)
-            rows += [[method, level.level, level.verdict, level.reason] for level in found.levels if level.verdict != "not_run"]
+        candidate = {case.patient: image(methods[method][target, case.patient], target) for case in testing}
+        found = veridical.evaluate(candidate, reference, **settings)
+        rows += [[method, level.level, level.verdict, level.reason] for level in found.levels if level.verdict != "not_run"]
     text = shared.table(["method", "level", "verdict", "reason"], rows)
     return text + "\n### Lesion found by one segmenter trained on real FLAIRs of site CS\n\n" + _read(methods, testing, target)
 

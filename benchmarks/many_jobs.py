@@ -4,9 +4,9 @@ Denoising at three levels and 2x and 4x super-resolution in plane (two IXI patie
 openMS patients in MNI space that were never trained on, T2w), thick slices to isotropic. The classical rivals are told the
 noise and tuned on other patients: non-local means, L1-wavelet, cubic spline. The specialists are the same network with an L1
 loss, one trained only on noise, one only on blur, on as many such lessons as the prior had (recipes/brain-denoiser.toml,
-recipes/brain-upsampler.toml; one whose weights are not there is left out). Prints means over patients with their range, and
-the verdicts of `veridical evaluate`: pixel and feature level over all patients, task level by a segmenter of IXI's labels,
-trained on the eight other IXI patients.
+recipes/brain-upsampler.toml; one whose weights are not there is left out). Prints means over patients with their range; and,
+since four patients carry no verdict, those of `veridical evaluate` on FLAIRs of twenty glioma patients that trained nothing
+here, three slices each, whose lesions a segmenter trained on the other site's reads.
 
 python benchmarks/many_jobs.py [--specialists RUNS] [--every 12] [--verdicts]
 """
@@ -20,16 +20,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import completion as shared
+import completion_lgg as glioma
 import nibabel
 import numpy as np
 import torch
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
-import veridical
 from veridical import Enhance, Image
 from veridical.datasets.lessons import cut_kspace, thicken
 from veridical.metrics.psnr import psnr
@@ -43,8 +42,6 @@ DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 NOISE = (0.03, 0.07, 0.15)
 FACTORS = (2, 4)
 THICK = 4
-STRUCTURES = {"ventricles": (51, 52), "deep grey matter": (23, 30, 36, 37, 55, 56, 57, 58, 59, 60), "hippocampus": (47, 48)}
-"""Labels of MUSE that make up a structure of the task level."""
 SPECIALISTS = {"noise": "brain-denoiser", "blur": "brain-upsampler"}
 Images = dict[str, Array]
 """Method -> `(slice, y, x)`."""
@@ -52,13 +49,12 @@ Images = dict[str, Array]
 
 @dataclass(frozen=True)
 class Case:
-    """A view of one patient in network units, one channel, where the head is, and IXI's structures as a label map."""
+    """A view of one patient in network units, one channel, and where the head is."""
 
     patient: str
     view: View
     channel: str
     inside: Array
-    labels: Array | None = None
 
     @property
     def truth(self) -> Array:
@@ -85,24 +81,14 @@ def case(path: Path, channel: str, every: int) -> Case:
     middle = slice(data.shape[2] // 4, 3 * data.shape[2] // 4, every if channel == "T2w" else every // 2)
     cut = data[:, :, middle]
     seen = view(Image(cut[None], Geometry(cut.shape, volume.affine), "a.u.", (channel,)), axis=2)
-    inside = seen.images[channel] > 0.1
-    if channel == "T2w":
-        return Case(path.parent.name, seen, channel, inside)
-    muse = nibabel.as_closest_canonical(nibabel.load(path.parents[1] / "dlmuse" / path.name.replace(".nii", "_DLMUSE.nii")))
-    found = np.asarray(muse.dataobj)[:, :, middle].transpose(2, 1, 0)
-    labels = np.select([np.isin(found, codes) for codes in STRUCTURES.values()], range(1, 1 + len(STRUCTURES)), 0)
-    return Case(path.name[:6], seen, channel, inside, labels.astype(np.uint8))
-
-
-def ixi(every: int, held_out: bool) -> list[Case]:
-    """Return the IXI patients that trained nothing, or all others."""
-    files = sorted((DATA / "ixi_t1_2mm/nifti").glob("IXI*.nii.gz"))
-    return [case(file, "T1w", every) for file in files if (file.name[:6] in ("IXI049", "IXI051")) is held_out]
+    return Case(path.parent.name if channel == "T2w" else path.name[:6], seen, channel, seen.images[channel] > 0.1)
 
 
 def cases(every: int) -> list[Case]:
     """Return the test patients, every `every`-th slice."""
-    return ixi(every, True) + [case(p, "T2w", every) for p in sorted(DATA.glob("openms/cross_sectional_MNI/*/T2_*"))]
+    files = [(p, "T1w") for n in ("IXI049", "IXI051") for p in (DATA / "ixi_t1_2mm/nifti").glob(f"{n}*")]
+    files += [(p, "T2w") for p in sorted(DATA.glob("openms/cross_sectional_MNI/*/T2_*"))]
+    return [case(path, channel, every) for path, channel in files]
 
 
 def solved(case: Case, poor: Array, how: Degradation, model: imagewise.ImageModel) -> tuple[Array, Array]:
@@ -199,36 +185,21 @@ def rows(job: Job, tested: list[Case]) -> list[list[str]]:
     return found
 
 
-def image(stack: Array, units: str = "a.u.", channel: str = "MR") -> Image:
-    """Return slices `(slice, y, x)` as an image."""
-    data = np.ascontiguousarray(stack.transpose(2, 1, 0)[None])
-    return Image(data, Geometry.index(data.shape[1:]), units, (channel,))
-
-
-def verdicts(job: Job, tested: list[Case], training: list[Case]) -> list[list[str]]:
-    """Judge the best classical method and the prior at three levels."""
-    found = []
-    best = list(job.rivals)[-1] if len(job.rivals) < 3 else "non-local means"
-    labelled = [one for one in tested if one.labels is not None]
-    for method in (best, "prior, mean", "prior, one draw"):
-        levels: dict[str, str] = {}
-        for some, asked in ((tested, ("pixel", "feature")), (labelled, ("task",))):
-            settings: dict[str, Any] = {"masks": {one.patient: image(one.inside.astype(np.uint8), "label") for one in some}}
-            if asked == ("task",):
-                settings["labels"] = {one.patient: image(one.labels, "label") for one in some if one.labels is not None}
-                settings["training"] = {one.patient: image(one.truth) for one in training}
-                settings["training_labels"] = {
-                    one.patient: image(one.labels, "label") for one in training if one.labels is not None
-                }
-                settings["structures"] = tuple(f"{k}={name}" for k, name in enumerate(STRUCTURES, 1))
-            made = {one.patient: image(job.made[one.patient][method].astype(np.float32)) for one in some}
-            truth = {one.patient: image(one.truth) for one in some}
-            judged = veridical.evaluate(
-                made, truth, **settings, levels=asked, paired="yes", extractors=("efficientnet",), segmenter_steps=600
-            )
-            levels |= {level.level: f"{level.verdict}: {level.reason}" for level in judged.levels if level.level in asked}
-        found.append([job.name, method, *(levels[name] for name in ("pixel", "feature", "task"))])
-    return found
+def verdicts(todo: list[Job], models: dict[str, imagewise.ImageModel]) -> str:
+    """Judge what is made of glioma patients' FLAIRs at three levels."""
+    net = imagewise.facts(models["prior"])
+    prior = shared.Prior(net.channels, net.prior_mean, net.prior_std)
+    train, test = glioma.split(("TCGA_DU",))
+    testing, training, text = glioma.parts(test, prior, 3), glioma.parts(train, prior, 12), ""
+    for job in todo:
+        for part in testing:
+            image = part.images["FLAIR"]
+            same = View({"FLAIR": image}, {"FLAIR": 1.0}, (5.0, 0.94, 0.94), lambda a: a, lambda a: a)
+            do(job, Case(part.patient, same, "FLAIR", part.brain), models)
+        kept = [name for name in job.made[testing[0].patient] if name not in ("noisy", "L1-wavelet", "zero-filled")]
+        made = {name: {("FLAIR", part.patient): job.made[part.patient][name] for part in testing} for name in kept}
+        text += f"\n#### {job.name}\n\n{glioma.judged(made, testing, training)}"
+    return text
 
 
 def main() -> None:
@@ -242,16 +213,16 @@ def main() -> None:
     for kind, name in SPECIALISTS.items() if given.specialists else ():
         if (file := given.specialists / name / f"{name}.safetensors").is_file():
             models[f"{kind} specialist"] = imagewise.image_model("regressor", str(file))
-    tested, training = cases(given.every), ixi(given.every, False)
-    todo = jobs(training[0].truth[len(training[0].truth) // 2])
+    tested = cases(given.every)
+    tuning = case(next((DATA / "ixi_t1_2mm/nifti").glob("IXI012*")), "T1w", given.every).truth
+    todo = jobs(tuning[len(tuning) // 2])
     for job in todo:
         for one in tested:
             do(job, one, models)
     head = ["job", "method", "patients", "PSNR dB", "SSIM", "fine detail"]
     print(shared.table(head, [row for job in todo for row in rows(job, tested)]), flush=True)
     if given.verdicts:
-        head = ["job", "method", "pixel", "feature", "task"]
-        print(shared.table(head, [row for job in todo for row in verdicts(job, tested, training)]))
+        print(verdicts([job for job in todo if job.name in ("noise 0.07", "2x in plane")], models))
 
 
 if __name__ == "__main__":
