@@ -28,7 +28,7 @@ from veridical.generate.flow import times
 from veridical.generate.samplers import euler, heun
 from veridical.models import weights
 from veridical.models.brain_prior import BrainPrior
-from veridical.models.joint_prior import SHIFT, denoise, start
+from veridical.models.joint_prior import SHIFT, denoiser, start
 from veridical.models.known import Known
 from veridical.workflow.trial import TEST_SEED
 
@@ -69,13 +69,8 @@ def drawn(net: torch.nn.Module, known: Known, seed: int, sampler: Sampler) -> to
     noise = start(many, torch.randn(many.anchor.shape, generator=torch.Generator().manual_seed(seed)))
     solve: Callable[..., torch.Tensor] = {"euler": euler, "heun": heun}[solver]
 
-    def clean(state: torch.Tensor, t: float) -> torch.Tensor:
-        if t == 0:
-            return denoise(net, known, torch.zeros_like(known.anchor), torch.zeros(1)).repeat_interleave(DRAWS, 0)
-        return denoise(net, many, state, torch.full((DRAWS,), t))
-
     with torch.inference_mode():
-        return many.anchor + many.over(many.level) * solve(clean, noise, times(steps, shift))
+        return many.anchor + many.over(many.level) * solve(denoiser(net, known, DRAWS), noise, times(steps, shift))
 
 
 def row(model: BrainPrior, parts: Sequence[shared.Part], seen: np.ndarray, sampler: Sampler) -> list[float]:

@@ -134,6 +134,16 @@ def score(truth: Array, made: Array, inside: Array) -> tuple[float, float, float
     return float(np.mean(values[0])), float(np.mean(values[1])), fine[0] / fine[1]
 
 
+def coarser(truth: Array, factor: int) -> Array:
+    """Return images of a lower resolution in plane, zero-filled."""
+    return cut_kspace(torch.from_numpy(truth), (1 / factor, 1 / factor)).numpy()
+
+
+def thickened(truth: Array) -> Array:
+    """Return images averaged along x over `THICK` pixels, interpolated."""
+    return thicken(torch.from_numpy(truth), THICK, -1, 0.5).numpy()
+
+
 def tuned(tuning: Array, sigma: float) -> float:
     """Return the strength of non-local means that suits another patient best."""
     poor = noisy(tuning, sigma, 1)
@@ -156,10 +166,9 @@ def jobs(tuning: Array) -> list[Job]:
         found.append(Job(f"noise {sigma:g}", Degradation("noise", sigma), lambda x, s=sigma: noisy(x, s), rivals))
     for factor in FACTORS:
         rivals = {"zero-filled": lambda i: i, "cubic spline": lambda i, f=factor: spline(i, f)}
-        cut = lambda x, f=factor: cut_kspace(torch.from_numpy(x), (1 / f, 1 / f)).numpy()  # noqa: E731
-        found.append(Job(f"{factor}x in plane", Degradation("blur", 0.005, factor), cut, rivals))
-    thick = lambda x: thicken(torch.from_numpy(x), THICK, -1, 0.5).numpy()  # noqa: E731
-    found.append(Job(f"{THICK}x thick", Degradation("thick", 0.005, THICK), thick, {"linear": lambda i: i}))
+        how = Degradation("blur", 0.005, factor)
+        found.append(Job(f"{factor}x in plane", how, lambda x, f=factor: coarser(x, f), rivals))
+    found.append(Job(f"{THICK}x thick", Degradation("thick", 0.005, THICK), thickened, {"linear": lambda i: i}))
     return found
 
 
