@@ -17,6 +17,7 @@ from veridical.datasets.lessons import (
     ghosted,
     lesson,
     magnitude_noise,
+    patch,
     smooth_field,
     thicken,
 )
@@ -210,3 +211,14 @@ def test_a_specialist_sees_one_way_of_degrading_alone() -> None:
     for _ in range(20):
         kind = lesson(slab(), NET, SIZE, rng, {"enhance": 1.0}, {"blur": 1.0}).known.kind[0]
         assert torch.nonzero(kind).flatten().tolist() == [DEGRADATIONS.index("blur")]
+
+
+def test_four_patches_in_ten_keep_the_pixels_as_they_were_reconstructed() -> None:
+    """White noise shows it: neighbours are alike only where pixels were interpolated."""
+    rng = np.random.default_rng(0)
+    noise = Slab(rng.uniform(0.2, 1, (1, 3, 80, 80)).astype(np.float32), ("T1w",), "p", "s", 0.0, 1.5, None, 1.0)
+    kept = []
+    for _ in range(150):
+        rows = patch(noise, SIZE, rng)[0, 1, 8:24, 8:24]
+        kept.append(abs(float(torch.corrcoef(torch.stack([rows[:, 1:].flatten(), rows[:, :-1].flatten()]))[0, 1])) < 0.15)
+    assert np.mean(kept) == pytest.approx(0.4, abs=0.12)
