@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo judge test real bench weights check docs clean
+.PHONY: help demo judge test real bench weights train-on check docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 READY := $(VENV)/.ready
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 # Torch first: without an NVIDIA GPU its CPU build, which is 5 times smaller; then a constraint that keeps it in place.
 $(READY): pyproject.toml
@@ -31,7 +31,7 @@ $(READY): pyproject.toml
 	$(PIP) install -c $(VENV)/constraints.txt -e '.[dev,mri]'
 	touch $@
 
-demo: $(READY) ## scan a digital patient, reconstruct it four ways, write one HTML report
+demo: $(READY) ## scan a digital patient, reconstruct it three ways, write one HTML report
 	$(BIN)/veridical demo --out $(DEMO)
 
 judge: $(READY) ## judge reconstructions of digital patients at four levels, write one HTML report
@@ -47,14 +47,17 @@ bench: $(READY) ## compare with BART and classical methods on the two real scans
 	for scan in kspace_brain_8ch/kspace.npy kspace_sigpy_tutorial/data/cartesian_ksp.npy; do \
 	  echo "$$scan"; $(BIN)/veridical bench "$$VERIDICAL_DATA/$$scan" --axes coil,y,x; done
 
-weights: $(READY) ## train the weights that ship with the package, from their recipes (hours)
-	for name in unrolled brain-prior body-prior; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
+weights: $(READY) ## train the weights that ship with the package, from their recipes (days)
+	for name in denoiser brain-prior body-prior; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
 	$(BIN)/veridical train recipes/brain-prior-native.toml --from runs/brain-prior/brain-prior.safetensors \
 	  --out runs/brain-prior-native --resume
-	for file in unrolled/unrolled body-prior/body-prior brain-prior-native/brain-prior-native; do \
+	for file in denoiser/denoiser body-prior/body-prior brain-prior-native/brain-prior-native; do \
 	  $(BIN)/veridical calibrate runs/$$file.safetensors; \
 	  for end in safetensors json; do cp runs/$$file.$$end $(WEIGHTS)/$$(basename $${file%-native}).$$end; done; \
 	done
+
+train-on: $(READY) ## continue the first unfinished training in runs/ in the background, at the lowest priority
+	$(BIN)/veridical train-on
 
 check: $(READY) ## style, types and the rules of the house
 	$(BIN)/ruff check src tests

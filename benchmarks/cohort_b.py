@@ -17,7 +17,7 @@ def main() -> None:
     print("\n## Evidence where a small lesion would hide\n")
     for name, value in trial.hidden_detail(min(12, patients)).items():
         print(f"- {name}: {value:.3f}")
-    print("\n## Shifts, brain-prior\n")
+    print("\n## Shifts, denoiser\n")
     for outcomes in trial.shifts(min(12, patients)).values():
         print(trial.summary(outcomes), "\n")
 

@@ -190,5 +190,5 @@ def _cropped(known: Known, box: tuple[slice, slice]) -> Known:
 
 
 def _rows(known: Known, z: int) -> Known:
-    names = [f for f in known.__dataclass_fields__ if f != "gradient"]
+    names = list(known.__dataclass_fields__)
     return replace(known, **{name: getattr(known, name)[z : z + 1] for name in names})

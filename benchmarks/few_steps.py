@@ -59,7 +59,7 @@ def real(every: int, prior: shared.Prior) -> list[shared.Part]:
 
 def slice_of(known: Known, z: int) -> Known:
     """Return one slice of a batch."""
-    return replace(known, **{f.name: getattr(known, f.name)[z : z + 1] for f in fields(known) if f.name != "gradient"})
+    return replace(known, **{f.name: getattr(known, f.name)[z : z + 1] for f in fields(known)})
 
 
 def drawn(net: torch.nn.Module, known: Known, seed: int, sampler: Sampler) -> torch.Tensor:

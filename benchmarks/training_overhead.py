@@ -22,7 +22,7 @@ import torch
 from veridical.models.base import ImageModel
 from veridical.models.brain_prior import BrainPrior
 from veridical.task import silent
-from veridical.workflow.image_course import Batch
+from veridical.training.image_course import Batch
 from veridical.workflow.ranks import Ranks
 from veridical.workflow.recipe import Recipe
 from veridical.workflow.run import Run
@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     recipe = Recipe.read("recipes/brain-prior.toml")
-    data = replace(recipe.data, sources={"cohort": 1.0}, held_out=(), scans=0.0)
+    data = replace(recipe.data, sources={"cohort": 1.0}, held_out=())
     training = replace(recipe.training, steps=count, checkpoint=10**6, validate=1, workers=1, device="cpu")
     plan = replace(recipe, data=data, training=training, start="")
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "judge")
     for part in ("real", "lesions", "train", "train-lesions", "generated"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    prior = Reconstruct(model="brain-prior", draws=4)
+    prior = Reconstruct(model="denoiser", draws=4)
     rows = [("case", "disease")]
     for index in range(TRAINED + JUDGED):
         exam, name = scanned(index), f"sub-{index:03d}_{CONTRAST}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def known_slices(
     known = nothing(3, torch.ones(size))
     for k in missing:
         ask(known, k, SETTINGS["prior_mean"][k], SETTINGS["prior_std"][k])
-    known = replace(known.repeat(batch), gradient=None)
+    known = known.repeat(batch)
     for k in measured:
         known.status[:, k], known.anchor[:, k] = MEASURED, truth[:, k]
     return known, truth

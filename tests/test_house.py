@@ -19,8 +19,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "": 0,
     "generate": 1,
+    "generative": 1,
     "nets": 1,
     "physics": 1,
+    "preprocessing": 1,
     "io": 1,
     "models": 2,
     "layouts": 2,
@@ -30,21 +32,23 @@ LAYERS = {
     "tasks": 3,
     "datasets": 3,
     "evaluation": 3,
-    "workflow": 4,
-    "report": 4,
-    "doors": 5,
+    "training": 4,
+    "workflow": 5,
+    "report": 5,
+    "doors": 6,
 }
 SIDEWAYS = {
     ("io", "physics"): "a raw-data file is read into a CartesianScan",
-    ("generate", "physics"): "samplers and guidance ask operators for A x and A^H y",
-    ("nets", "physics"): "unrolled networks have data consistency inside",
+    ("generate", "physics"): "the posterior of a Gaussian prior needs the matrix of its operator",
+    ("generative", "physics"): "data steps ask operators for A x and A^H y",
+    ("audit", "models"): "self-calibration solves the scan again without some of its samples",
     ("audit", "metrics"): "a check may rest on a score",
     ("workflow", "report"): "the demo and the benches end in a report",
 }
 """Imports between two folders of one layer that are allowed, and why."""
 NETWORK = {"socket", "http", "urllib.request", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "xmlrpc", "huggingface_hub"}
 UNSAFE = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
-LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 500, 70, 8
+LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 500, 70, 9
 
 
 @cache
@@ -109,7 +113,7 @@ def test_imports_go_down_only(path: Path) -> None:
 
 def test_nets_and_samplers_never_see_files_and_tasks_never_import_io() -> None:
     for path in FILES:
-        if folder(path) in {"nets", "generate", "tasks"}:
+        if folder(path) in {"nets", "generate", "generative", "tasks"}:
             assert not [name for name in imported(tree(path)) if home(name) == "io"], path
 
 

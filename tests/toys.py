@@ -17,14 +17,16 @@ from torch import Tensor
 
 from veridical.audit.interval import Calibration
 from veridical.datasets.examination import Examination
-from veridical.models import joint_prior, unrolled
+from veridical.models import denoiser, joint_prior
 from veridical.models import weights as shipped_weights
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
+from veridical.models.problems import problems
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft
-from veridical.tasks.reconstruct import Reconstruct
+from veridical.training.clean_volumes import SOURCES, CleanVolume, Source
 from veridical.types import Array, Geometry, Image, Measurement, Noise
+from veridical.workflow.checkpoints import write_tensors
 from veridical.workflow.train import train
 
 SIZE = (48, 40)
@@ -63,11 +65,11 @@ def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -
     return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
 
 
-def scans(factor: float = 1.0) -> Iterator[Scan]:
-    """The prepared slices of the measurement, with estimated coil maps; data and noise times `factor`."""
+def problem(factor: float = 1.0) -> Problem:
+    """The prepared slice of the measurement, with estimated coil maps; data and noise times `factor`."""
     scanned = measurement()
     noise = replace(scanned.noise, level=factor * SIGMA)
-    return Reconstruct(model="zero-filled").scans(replace(scanned, data=factor * scanned.data, noise=noise))
+    return next(problems(replace(scanned, data=factor * scanned.data, noise=noise)))
 
 
 def examination() -> Examination:
@@ -83,12 +85,9 @@ def magnitude(size: tuple[int, int] = SIZE) -> Array:
     return np.asarray(picture(size).abs().numpy())
 
 
-def recipe(path: Path, model: str, **training: int | float | str) -> Path:
+def recipe(path: Path, model: str = "brain-prior", **training: int | float | str) -> Path:
     """Write a recipe that trains a very small net on the cohort alone, and return its path."""
-    net, data = "cascades = 2", ""
-    if model != "unrolled":
-        net = f'channels = {json.dumps(CHANNELS)}\nanchor = "{weights("unrolled")}"'
-        data = "[data]\nbatch = 2\npatch = 32\nscans = 1.0"
+    net, data = f"channels = {json.dumps(CHANNELS)}", "[data]\nbatch = 2\npatch = 32"
     settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": '"cpu"'} | training
     lines = [f"{key} = {value}" for key, value in settings.items()]
     text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', data, "[training]", *lines, ""]
@@ -99,22 +98,56 @@ def recipe(path: Path, model: str, **training: int | float | str) -> Path:
 
 @cache
 def weights(model: str) -> Path:
-    """Return weights of `unrolled` or `brain-prior` trained for two steps, neither calibrated nor with a scope."""
+    """Return weights of `brain-prior` trained for two steps, or of a `denoiser` that takes a little of the detail away; neither
+    is calibrated or has a scope.
+    """
     folder = Path(_folder())
+    if model == "denoiser":
+        return _denoiser(folder / "denoiser.safetensors")
     return train(recipe(folder / f"{model}.toml", model), folder / model)
 
 
+def _denoiser(path: Path) -> Path:
+    settings = {"backbone": "unet", "widths": [8, 8], "reach": 1}
+    torch.manual_seed(0)
+    net = denoiser.Denoiser.build(settings)
+    for name, value in net.named_parameters():
+        if name.startswith("net.leave"):
+            value.data = 0.02 * torch.randn(value.shape)
+    write_tensors(path, net.state_dict(), {})
+    path.with_suffix(".json").write_text(json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8")
+    return path
+
+
 @cache
-def calibrated() -> Path:
-    """Return the `brain-prior` weights with a calibration of every job in their card."""
-    source = weights("brain-prior")
-    path = Path(_folder()) / "calibrated.safetensors"
+def calibrated(model: str = "denoiser") -> Path:
+    """Return the weights with a calibration of every job in their card."""
+    source = weights(model)
+    path = Path(_folder()) / f"calibrated-{model}.safetensors"
     path.write_bytes(source.read_bytes())
     band = Calibration(0.9, 20, 2.0, 0.01, "toy patients", (0.8, 0.9, 1.0)).to_dict()
-    jobs = ("reconstruct", "enhance-denoise", "enhance-super-resolve")
+    jobs = ("reconstruct-mri", "enhance-denoise", "enhance-super-resolve")
     card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8")) | {"calibration": dict.fromkeys(jobs, band)}
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return path
+
+
+@contextmanager
+def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> Iterator[None]:
+    """Let `toy` be a set of clean volumes: ellipsoids with a texture, of patients toy-0, toy-1, ..."""
+
+    def load() -> Iterator[CleanVolume]:
+        z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+        for number in range(patients):
+            rng = np.random.default_rng(number)
+            body = (z**2 + y**2 + x**2 < 0.9) * (0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape))
+            yield CleanVolume(body.astype(np.float32), "toy", f"toy-{number}", False)
+
+    SOURCES["toy"] = Source(load, "made up")
+    try:
+        yield
+    finally:
+        del SOURCES["toy"]
 
 
 @contextmanager
@@ -122,11 +155,12 @@ def shipped() -> Iterator[Path]:
     """Let the toys take the place of the shipped weights: gives their folder, and afterwards the shipped ones are back."""
     folder, before = Path(_folder()) / "shipped", shipped_weights.FOLDER
     folder.mkdir(exist_ok=True)
-    for name, source in (("unrolled", weights("unrolled")), ("brain-prior", calibrated())):
+    for name in ("denoiser", "brain-prior"):
+        source = calibrated(name)
         for suffix in (".safetensors", ".json"):
             (folder / name).with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
     shipped_weights.FOLDER = folder
-    kept = (unrolled._net, joint_prior._net, shipped_weights.fingerprint)
+    kept = (denoiser.denoising_net, joint_prior._net, shipped_weights.fingerprint)
     for memory in kept:
         memory.cache_clear()
     try:

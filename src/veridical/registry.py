@@ -48,12 +48,18 @@ class Entry:
 
 
 def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
-    """Return what in a file has its name; of tasks and models only a class that derives from one and is not abstract."""
+    """Return what in a file has its name; of tasks and models only a class that derives from one and is not abstract, and of
+    models only one that has a `name`.
+    """
     wanted = stem.replace("_", "")
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name.replace("_", "").lower() == wanted:
+            if kind not in ("task", "model"):
+                return node.name
             bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
-            return node.name if kind not in ("task", "model") or (bases and "ABC" not in bases) else None
+            stated = {ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign)}
+            concrete = bool(bases) and "ABC" not in bases
+            return node.name if concrete and (kind == "task" or "name" in stated) else None
     return None
 
 

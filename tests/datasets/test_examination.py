@@ -13,7 +13,7 @@ from veridical.datasets.cohort import Cohort
 from veridical.datasets.cohort_b import CohortB
 from veridical.datasets.examination import MATRIX, Examination, examine, sampling
 from veridical.errors import SettingError
-from veridical.models.prepared_scan import root_sum_of_squares
+from veridical.models.problem import root_sum_of_squares
 from veridical.physics.fourier import ifft
 from veridical.provenance import inputs
 

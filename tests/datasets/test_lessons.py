@@ -109,7 +109,7 @@ def test_the_level_is_about_the_size_of_the_error_of_the_anchor() -> None:
                 error = float((one.known.anchor[0, k] - one.truth[0, k])[inside].square().mean().sqrt())
                 kind = DEGRADATIONS[int(one.known.kind[0].argmax())]
                 ratios.setdefault(kind, []).append(error / float(one.known.level[0, k]))
-    assert set(ratios) == set(DEGRADATIONS) - {"scan"}
+    assert set(ratios) == set(DEGRADATIONS)
     for kind, found in ratios.items():
         assert 0.4 < np.median(found) < 2.5, kind
     assert np.median(ratios["noise"]) == pytest.approx(1, abs=0.2)

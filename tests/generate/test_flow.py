@@ -112,9 +112,3 @@ def test_calls_of_the_denoiser_are_as_promised_and_progress_is_told() -> None:
     heun(denoise, torch.zeros(1), times(4))
     assert len(calls) == 2 * 4 - 1
     assert max(calls) < 1
-
-
-@pytest.mark.parametrize("solver", [euler, heun])
-def test_every_estimate_is_corrected(solver) -> None:  # type: ignore[no-untyped-def]
-    out = solver(lambda x, t: torch.zeros_like(x), torch.ones(2, 3), times(5), correct=lambda estimate, t: estimate + 7)
-    assert torch.allclose(out, torch.full((2, 3), 7.0))

@@ -1,4 +1,4 @@
-"""ISMRMRD: every line finds its place, noise its covariance, and what is not Cartesian is refused."""
+"""ISMRMRD: every line finds its place, noise its covariance, and a trajectory is read with the units it must have."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rawfiles import acquisition, cartesian_rows, kspace, write_mrd, xml
 
 from veridical.errors import BudgetError, FormatError, GeometryError, InputError
 from veridical.io.ismrmrd import ismrmrd, recognises
+from veridical.physics.noncartesian_mri import NoncartesianScan
 
 FULL = kspace((2, 3, 10, 8))
 PLAIN = xml((8, 10, 1), (8, 10, 1), (200, 250, 5), (200, 250, 5))
@@ -149,11 +150,11 @@ def test_a_3d_scan_falls_into_slices_on_the_same_grid(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.geometry.affine[:3, 2], (-25, 0, 0), atol=1e-9)
 
 
-def grid_rows(angle: float = 0.0, stretch: float = 0.0) -> list[Any]:
-    x, turn = np.arange(-4, 4) / 8.0, np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def grid_rows() -> list[Any]:
+    x = np.arange(-4, 4) / 8.0
     rows = []
     for ky in range(10):
-        points = np.stack([x + stretch * x**2, np.full(8, (ky - 5) / 10)], 1) @ turn
+        points = np.stack([x, np.full(8, (ky - 5) / 10)], 1)
         back = slice(None, None, -1 if ky % 2 else 1)
         rows.append(acquisition(FULL[0, :, ky][:, back], traj=points[back]))
     return rows
@@ -167,12 +168,93 @@ def test_a_trajectory_on_a_regular_grid_is_read_whatever_it_is_called(tmp_path: 
     assert "trajectory" in read.header["placed_by"]
 
 
-@pytest.mark.parametrize("rows", [grid_rows(angle=0.1), grid_rows(stretch=0.2), cartesian_rows(FULL, LINES)])
 @pytest.mark.parametrize("name", ["radial", "spiral", "epi", "other", ""])
-def test_non_cartesian_trajectories_are_refused_and_the_extra_is_named(tmp_path: Path, rows: list[Any], name: str) -> None:
+def test_a_scan_along_a_trajectory_without_coordinates_is_refused(tmp_path: Path, name: str) -> None:
     header = xml((8, 10, 1), (8, 10, 1), trajectory=name)
-    with pytest.raises(InputError, match=r"regular grid.*veridical\[mri\]"):
-        ismrmrd(write_mrd(tmp_path / "a.mrd", rows, header))
+    with pytest.raises(InputError, match="regular grid nor each with 2 or 3 coordinates"):
+        ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), header))
+
+
+RADIAL = xml((8, 10, 1), (8, 10, 1), (200, 250, 5), (200, 250, 5), trajectory="radial")
+SPOKES = kspace((2, 3, 7, 16))
+
+
+def spoke(number: int) -> np.ndarray:
+    """`(sample, 2)` coordinates (kx, ky) in cycles per pixel."""
+    angle = 2.4 * number
+    return np.outer((np.arange(16) - 8) / 16, [np.cos(angle), np.sin(angle)])
+
+
+def spoke_rows(scale: Any = 1.0, third: Any = None, **values: Any) -> list[Any]:
+    rows = []
+    for number in range(7):
+        for where in range(2):
+            points = spoke(number) * scale
+            points = points if third is None else np.c_[points, np.full(16, third)]
+            place = {"slice": where, "position": (0, 0, 6.0 * where)}
+            rows.append(acquisition(SPOKES[where, :, number], traj=points, **place, **values))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("scale", "units"),
+    [(1.0, "per pixel"), ((8.0, 10.0), "per field of view"), ((8 / 0.2, 10 / 0.25), "per metre")],
+)
+def test_a_radial_scan_is_read_exactly_whatever_its_units(tmp_path: Path, scale: Any, units: str) -> None:
+    read = ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(scale), RADIAL), contrast="T1w")
+    np.testing.assert_array_equal(read.data, SPOKES.reshape(2, 3, 112))
+    assert read.data.dtype == np.complex64
+    scan = read.operator
+    assert isinstance(scan, NoncartesianScan)
+    expected = np.concatenate([spoke(number) for number in range(7)])[:, ::-1] * (10, 8)
+    np.testing.assert_allclose(scan.trajectory, [expected, expected], atol=1e-5)
+    assert scan.matrix == (10, 8)
+    assert f"assumed cycles {units}" in read.header["trajectory_units"]
+    assert (read.header["trajectory"], read.header["readouts"], read.header["contrast"]) == ("radial", 14, "T1w")
+    assert read.geometry.shape == (8, 10, 2)
+    np.testing.assert_allclose(read.geometry.affine[:3, :3], np.diag([-25, -25, 6]))
+
+
+def test_discarded_samples_of_a_spoke_are_left_out_with_their_coordinates(tmp_path: Path) -> None:
+    read = ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(discard_pre=1, discard_post=2), RADIAL))
+    np.testing.assert_array_equal(read.data, SPOKES[..., 1:14].reshape(2, 3, 91))
+    np.testing.assert_allclose(read.operator.trajectory[0, :13], spoke(0)[1:14, ::-1] * (10, 8), atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_slices_along_a_trajectory_are_ordered_by_place(tmp_path: Path) -> None:
+    rows = spoke_rows()
+    for row in rows:
+        row["head"]["position"][2] *= -1
+    read = ismrmrd(write_mrd(tmp_path / "a.mrd", rows, RADIAL))
+    np.testing.assert_array_equal(read.data, SPOKES[::-1].reshape(2, 3, 112))
+
+
+def test_a_third_coordinate_that_never_changes_is_the_plane_of_the_slices(tmp_path: Path) -> None:
+    read = ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(third=0.0), RADIAL))
+    np.testing.assert_array_equal(read.data, SPOKES.reshape(2, 3, 112))
+    with pytest.raises(InputError, match="third coordinate"):
+        ismrmrd(write_mrd(tmp_path / "b.mrd", spoke_rows(third=np.arange(16.0)), RADIAL))
+    with pytest.raises(InputError, match="4 partitions"):
+        ismrmrd(write_mrd(tmp_path / "c.mrd", spoke_rows(), RADIAL.replace("<z>1</z>", "<z>4</z>", 1)))
+
+
+@pytest.mark.parametrize("scale", [1.1, 2.0, 0.5, 3.0, 50.0])
+def test_coordinates_whose_units_cannot_be_told_are_refused(tmp_path: Path, scale: float) -> None:
+    with pytest.raises(GeometryError, match=r"units cannot be told.*cycles per pixel"):
+        ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(scale), RADIAL))
+
+
+def test_what_does_not_make_equal_slices_along_a_trajectory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2 slices have 96 to 112 samples"):
+        ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows()[1:], RADIAL))
+    with pytest.raises(InputError, match="without the mask"):
+        ismrmrd(write_mrd(tmp_path / "b.mrd", spoke_rows(), RADIAL), mask=np.ones((10, 8)))
+    with pytest.raises(FormatError, match="discard 16 of 16"):
+        ismrmrd(write_mrd(tmp_path / "c.mrd", spoke_rows(discard_pre=16), RADIAL))
+    broken = spoke_rows()
+    broken[0]["traj"][3] = np.nan
+    with pytest.raises(FormatError, match="NaN"):
+        ismrmrd(write_mrd(tmp_path / "d.mrd", broken, RADIAL))
 
 
 @pytest.mark.parametrize("name", ["contrast", "phase", "repetition", "set"])

@@ -11,7 +11,7 @@ from torch import Tensor
 from toys import SIGMA, SIZE, kspace, picture, sensitivities
 from veridical.models.base import MRIModel
 from veridical.models.cg_sense import CgSense
-from veridical.models.prepared_scan import Scan, prepare
+from veridical.models.problem import Problem, prepare
 from veridical.models.total_variation import TotalVariation, denoise, gradient, gradient_adjoint
 from veridical.models.wavelet import Wavelet
 from veridical.models.zero_filled import ZeroFilled
@@ -19,16 +19,16 @@ from veridical.physics import masks
 
 
 @cache
-def scan(sigma: float = SIGMA) -> Scan:
+def scan(sigma: float = SIGMA) -> Problem:
     mask = torch.from_numpy(masks.variable_density(SIZE, 3, acs=10, seed=2)).float()
     return prepare(kspace(sigma=sigma) * mask, mask, sensitivities()[None], sigma)
 
 
-def solve(model: MRIModel, of: Scan) -> Tensor:
-    return model.solve(of, 3, 0, "T1w")[0]
+def solve(model: MRIModel, of: Problem) -> Tensor:
+    return model.solve(of, 3, 0)[0]
 
 
-def error(model: MRIModel, of: Scan) -> float:
+def error(model: MRIModel, of: Problem) -> float:
     truth = picture()[None] / of.scale
     return float((solve(model, of) - truth).norm() / truth.norm())
 
@@ -42,12 +42,12 @@ def total_variation(image: Tensor) -> float:
 
 
 def test_zero_filled_is_the_adjoint() -> None:
-    assert torch.equal(solve(ZeroFilled(), scan()), scan().operator.adjoint(scan().kspace))
+    assert torch.equal(solve(ZeroFilled(), scan()), scan().operator.adjoint(scan().data))
 
 
 def test_cg_sense_solves_the_damped_normal_equations() -> None:
     found = solve(CgSense(iterations=60, damping=0.1), scan())
-    left = scan().operator.normal(found) + 0.1 * found - scan().operator.adjoint(scan().kspace)
+    left = scan().operator.normal(found) + 0.1 * found - scan().operator.adjoint(scan().data)
     assert float(left.abs().max()) < 1e-4
 
 
@@ -71,7 +71,7 @@ def test_sparse_methods_gain_most_where_noise_is_strong() -> None:
 @pytest.mark.parametrize("model", [Wavelet(least=0.0, weight=0.0), TotalVariation(least=1e-9, weight=0.0)])
 def test_without_a_penalty_what_remains_is_least_squares(model: MRIModel) -> None:
     image = solve(model, scan())
-    assert float((scan().operator.forward(image) - scan().kspace).norm() / scan().kspace.norm()) < 0.02
+    assert float((scan().operator.forward(image) - scan().data).norm() / scan().data.norm()) < 0.02
 
 
 @pytest.mark.parametrize("kind", [Wavelet, TotalVariation])
@@ -117,4 +117,4 @@ def test_a_constant_image_is_left_alone() -> None:
 
 def test_none_of_them_draws_and_none_has_weights() -> None:
     for model in (ZeroFilled(), CgSense(), Wavelet(), TotalVariation()):
-        assert (model.stochastic, model.weights_hash, len(model.solve(scan(), 5, 0, "T1w"))) == (False, "none", 1)
+        assert (model.stochastic, model.weights_hash, len(model.solve(scan(), 5, 0))) == (False, "none", 1)

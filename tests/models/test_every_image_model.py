@@ -31,7 +31,7 @@ def kind(request: pytest.FixtureRequest) -> type[ImageModel]:
 
 
 def tensors(known: Known) -> list[torch.Tensor]:
-    return [getattr(known, f.name).clone() for f in fields(known) if f.name != "gradient"]
+    return [getattr(known, f.name).clone() for f in fields(known)]
 
 
 def test_draws_are_finite_follow_the_seed_and_keep_what_was_measured(kind: type[ImageModel], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import SettingError
-from veridical.nets.unet import ResidualBlock, UNet, doubled, halved, to_channels, to_complex
+from veridical.nets.unet import ResidualBlock, UNet, doubled, halved
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -59,16 +59,6 @@ def test_every_weight_of_a_net_has_a_gradient() -> None:
     torch.autograd.backward(net(noise(1, 2, 24, 24), noise(1, 2)).square().mean())
     assert all(float(p.grad.abs().max()) > 0 for p in net.parameters() if p.grad is not None)
     assert all(p.grad is not None for p in net.parameters())
-
-
-@pytest.mark.parametrize("sets", [1, 2, 5])
-def test_complex_images_come_back_from_channels(sets: int) -> None:
-    image = noise(3, sets, 7, 6, dtype=torch.complex64)
-    channels = to_channels(image)
-    assert channels.shape == (3, 2 * sets, 7, 6)
-    assert torch.equal(channels[:, 0::2], image.real)
-    assert torch.equal(channels[:, 1::2], image.imag)
-    assert torch.equal(to_complex(channels), image)
 
 
 @pytest.mark.parametrize("size", [(8, 16, 24), (7, 9, 5), (1, 1, 1)])

@@ -10,10 +10,7 @@ import torch
 
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.physics.blur import Blur
-from veridical.physics.fan_beam import FanBeam
-from veridical.physics.low_count import PETScanner, low_count_pet, osem
-from veridical.physics.parallel_beam import ParallelBeam, half_turn
-from veridical.physics.pet import PET
+from veridical.physics.low_count import PETScanner, low_count_pet
 
 SPACING = (4.0, 4.0)
 
@@ -69,34 +66,6 @@ def test_attenuation_puts_the_noise_into_the_middle() -> None:
     assert ratios[1] > 1.1 * ratios[0]
 
 
-def system(background: float = 0.0) -> PET:
-    beam = ParallelBeam((20, 24), SPACING, half_turn(30))
-    flat = torch.full(beam.range, background)
-    return PET(beam, None, flat, Blur((20, 24), SPACING, (5.0, 5.0)), 2.0)
-
-
-def test_each_iteration_of_expectation_maximization_raises_the_likelihood_and_keeps_the_counts() -> None:
-    pet = system()
-    truth = torch.rand(pet.domain, generator=torch.Generator().manual_seed(0))
-    counts = torch.poisson(pet.expected(truth), torch.Generator().manual_seed(1))
-    likelihoods = []
-    for iterations in (1, 2, 4, 8, 16):
-        expected = pet.expected(osem(pet, counts, iterations, 1)).double()
-        likelihoods.append(float((counts * expected.clamp_min(1e-12).log() - expected).sum()))
-        assert float(expected.sum()) == pytest.approx(float(counts.sum()), rel=1e-4)
-    assert likelihoods == sorted(likelihoods)
-
-
-def test_subsets_come_closer_in_the_same_number_of_iterations() -> None:
-    pet = system(background=1.0)
-    truth = torch.zeros(pet.domain)
-    truth[5:15, 6:18] = 1
-    truth[8:12, 9:12] = 5
-    counts = pet.expected(truth)
-    errors = [float((osem(pet, counts, 3, subsets) - truth).norm() / truth.norm()) for subsets in (1, 10)]
-    assert errors[1] < 0.7 * errors[0]
-
-
 def test_what_cannot_be_a_scan_is_refused() -> None:
     rng = np.random.default_rng(0)
     for fraction in (0.0, 1.2):
@@ -110,11 +79,6 @@ def test_what_cannot_be_a_scan_is_refused() -> None:
     for settings in ({"counts": 0.0}, {"filter": -1.0}, {"subsets": 0}):
         with pytest.raises(SettingError):
             PETScanner(**settings)  # type: ignore[arg-type]
-    with pytest.raises(SettingError, match="subsets"):
-        osem(system(), torch.ones(system().range), 1, 31)
-    fan = PET(FanBeam((12, 15), (1.5, 1.0), half_turn(9), 30.0))
-    with pytest.raises(InputError, match="parallel-beam"):
-        osem(fan, torch.ones(fan.range), 1, 1)
 
 
 @pytest.mark.real

@@ -14,8 +14,9 @@ from priors import BODY, volume, weights
 from veridical.errors import InputError, SettingError
 from veridical.models.body_prior import BodyPrior
 from veridical.models.brain_prior import BrainPrior
-from veridical.tasks.classical import as_scan
+from veridical.models.weights import card
 from veridical.tasks.enhance import Enhance, finer
+from veridical.tasks.image_problems import as_scan
 from veridical.types import Geometry, Image
 
 AFFINE = np.array([[-2.0, 0.3, 0, 50], [0.1, 2.5, 0, -40], [0, 0, 3, 10], [0, 0, 0, 1]])
@@ -40,7 +41,9 @@ def body(folder: Path) -> str:
 
 
 def enhance(weights: str, job: str, **settings: object) -> Enhance:
-    return Enhance(job=job, weights=weights, device="cpu", draws=2, steps=2, **settings)  # type: ignore[arg-type]
+    """The job by the model that the weights belong to."""
+    model = card(weights)["model"]
+    return Enhance(job=job, model=model, weights=weights, device="cpu", draws=2, steps=2, **settings)  # type: ignore[arg-type]
 
 
 def image(data: np.ndarray) -> Image:
@@ -150,19 +153,61 @@ def test_classical_denoising_brings_an_image_nearer_to_the_truth_on_the_same_gri
     assert np.linalg.norm(found.data[0] - truth) < 0.85 * np.linalg.norm(noisy - truth)
 
 
-def test_a_classical_solver_sees_the_image_as_the_centre_of_kspace_with_its_noise() -> None:
-    slice_ = toys.magnitude()
-    assert float(as_scan(slice_, 1e-3, 2.0).operator.mask.mean()) == pytest.approx(0.25)
-    assert float(as_scan(slice_, 1e-3, 1.0).operator.mask.mean()) == 1
+def test_a_finer_grid_sees_the_image_as_the_centre_of_kspace_with_its_noise() -> None:
+    scan = as_scan(toys.magnitude(), 1e-3, 2.0)
+    assert float(scan.operator.mask.mean()) == pytest.approx(0.25)  # type: ignore[attr-defined]
     noisy = 2 + 0.05 * np.random.default_rng(0).normal(size=(96, 80))
     for noise, wanted in ((0.0, 0.05), (0.2, 0.2)):
-        scan = as_scan(noisy, noise, 1.0)
-        assert scan.sigma * scan.scale == pytest.approx(wanted, rel=0.15)
+        scan = as_scan(noisy, noise, 2.0)
+        assert scan.sigma * scan.scale / 2 == pytest.approx(wanted, rel=0.15)
+
+
+MEASURED = ("denoise", "super-resolve", "upsample", "isotropic", "deblur", "low-dose-ct", "low-count-pet")
+
+
+@pytest.mark.parametrize("job", MEASURED)
+def test_every_job_that_is_a_measurement_keeps_name_and_units_and_its_parts_sum_to_it(job: str) -> None:
+    channel = {"low-dose-ct": "CT", "low-count-pet": "PET"}.get(job, "T1w")
+    given = volume((channel,), spacing=(2.0, 2.0, 6.0) if job == "isotropic" else (2.0, 2.0, 4.0))
+    noise = 20.0 if channel == "CT" else 0.1 if channel == "PET" else 2.0
+    found = enhance(str(toys.weights("denoiser")), job, noise=noise)(given, seed=3)
+    assert (found.image.channels, found.image.units, found.kind) == ((channel,), given.units_of(channel), "posterior mean")
+    assert found.draws is not None
+    assert found.draws.shape == (2, *found.image.data.shape)
+    assert found.evidence is not None
+    assert found.evidence.measured is not None
+    assert found.evidence.unmeasured is not None
+    np.testing.assert_array_equal(found.evidence.measured + found.evidence.unmeasured, found.image.data)
+    assert "calibrated" in found.absent["interval"]
+    assert {finding.check for finding in found.findings} == {"consistency", "scope"}
+    finest = {"super-resolve": (48, 56, 6), "upsample": (48, 56, 6), "isotropic": (24, 28, 18)}
+    assert found.image.geometry.shape == finest.get(job, given.geometry.shape)
+
+
+def test_air_of_ct_stays_air_and_bone_stays_bone() -> None:
+    given = volume(("CT",))
+    found = enhance(str(toys.weights("denoiser")), "low-dose-ct", noise=20.0)(given).image.data[0]
+    air = given["CT"] == -1000
+    assert found[air].mean() == pytest.approx(-1000, abs=30)
+    assert found[~air].mean() == pytest.approx(float(given["CT"][~air].mean()), abs=60)
+
+
+def test_a_calibrated_denoiser_gives_an_interval() -> None:
+    found = enhance(str(toys.calibrated()), "denoise", noise=2.0)(volume(("T1w",)))
+    assert dict(found.absent) == {}
+    assert found.interval is not None
+    assert (found.interval.lower <= found.image.data).all()
+
+
+def test_a_bias_field_is_divided_out_by_n4_unless_a_prior_is_asked_for() -> None:
+    assert Enhance(job="bias-field").model_and_weights() == ("n4", "none")
+    assert Enhance(job="denoise").model_and_weights()[0] == "denoiser"
+    assert Enhance(job="motion").model_and_weights()[0] == "brain-prior"
 
 
 @pytest.mark.parametrize("size", [(47, 41), (48, 40)])
 def test_evidence_of_a_denoised_image_is_about_more_than_its_last_line(size: tuple[int, int]) -> None:
-    from veridical.tasks.slicewise import detail
+    from veridical.tasks.solved import detail
 
     image_ = toys.picture(size)
     fine = detail(image_, np.ones(size, bool))
@@ -176,11 +221,9 @@ def test_what_a_solver_of_slices_cannot_do_is_refused() -> None:
     good = image(toys.magnitude().T[..., None])
     with pytest.raises(InputError, match="reconstruct"):
         Enhance(model="wavelet")(toys.measurement())
-    with pytest.raises(InputError, match="one channel"):
-        Enhance(model="wavelet")(volume())
     with pytest.raises(InputError, match="all zero"):
-        Enhance(model="wavelet")(replace(good, data=0 * good.data))
-    with pytest.raises(SettingError, match="denoises and super-resolves"):
+        Enhance(job="super-resolve", model="wavelet")(replace(good, data=0 * good.data))
+    with pytest.raises(SettingError, match="wavelet does not take motion; brain-prior does"):
         Enhance(model="wavelet", job="motion")(good)
     for wrong in (np.nan, np.inf):
         data = good.data.copy()

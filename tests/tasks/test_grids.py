@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from priors import volume
-from veridical.errors import InputError
-from veridical.tasks.grids import noise_of, on, started, thickness
+from veridical.errors import InputError, SettingError
+from veridical.tasks.enhance import finer
+from veridical.tasks.grids import noise_of, on, started, subdivided, thickness
 from veridical.types import Array, Geometry, Image
 
 OBLIQUE = np.array([[-2.0, 0.3, 0, 50], [0.1, 2.5, 0, -40], [0, 0, 7.5, 10], [0, 0, 0, 1]])
@@ -28,6 +29,12 @@ def of(function: Array, geometry: Geometry) -> Image:
 def ends(geometry: Geometry) -> Array:
     """Outer faces of the first and last slice, mm along the third axis."""
     return np.asarray(geometry.affine[2, 3] + geometry.affine[2, 2] * np.array([-0.5, geometry.shape[2] - 0.5]))
+
+
+def corners(geometry: Geometry) -> Array:
+    """Millimetres of the eight outer corners of the grid, `(3, 8)`."""
+    ends_of = np.meshgrid(*[(-0.5, n - 0.5) for n in geometry.shape], [1.0], indexing="ij")
+    return np.asarray((geometry.affine @ np.array(ends_of).reshape(4, -1))[:3])
 
 
 def test_thick_slices_become_as_thin_as_the_pixels_in_the_same_space() -> None:
@@ -65,6 +72,37 @@ def test_a_smooth_object_stays_in_its_place_when_kspace_is_padded(factor: float)
     wanted = np.exp(-((places(fine.geometry)[:2] - centre[:2]) ** 2).sum(0) / 72) + 0.1
     np.testing.assert_allclose(fine.data[0], wanted, atol=2e-3)
     assert axes == (None,)
+
+
+@pytest.mark.parametrize("factors", [(2, 2, 1), (1, 3, 4), (1, 1, 1)])
+def test_a_subdivided_grid_has_the_same_corners(factors: tuple[int, int, int]) -> None:
+    coarse = Geometry((12, 10, 6), OBLIQUE, "mni")
+    fine = subdivided(coarse, factors)
+    assert fine.shape == tuple(n * f for n, f in zip(coarse.shape, factors, strict=True))
+    assert fine.frame == "mni"
+    np.testing.assert_allclose(corners(fine), corners(coarse), atol=1e-9)
+
+
+def test_a_coarse_voxel_lies_at_the_mean_of_the_fine_ones_inside() -> None:
+    coarse = Geometry((6, 5, 4), OBLIQUE)
+    fine = places(subdivided(coarse, (2, 3, 1))).reshape(3, 6, 2, 5, 3, 4, 1)
+    np.testing.assert_allclose(fine.mean((2, 4, 6)), places(coarse), atol=1e-9)
+
+
+def test_a_grid_subdivided_twice_is_that_of_the_product() -> None:
+    coarse = Geometry((6, 5, 4), OBLIQUE)
+    assert subdivided(subdivided(coarse, (2, 1, 3)), (2, 3, 1)) == subdivided(coarse, (4, 3, 3))
+
+
+def test_the_grid_of_kspace_padding_is_off_by_half_a_fine_voxel() -> None:
+    coarse = Geometry((12, 10, 6), np.eye(4))
+    np.testing.assert_allclose((finer(coarse).affine - subdivided(coarse, (2, 2, 1)).affine)[:3, 3], [0.25, 0.25, 0])
+
+
+@pytest.mark.parametrize("factors", [(0, 1, 1), (1.5, 1, 1), (2, 2)])
+def test_a_grid_is_divided_by_three_whole_numbers(factors: tuple[int, int, int]) -> None:
+    with pytest.raises(SettingError, match="whole numbers"):
+        subdivided(Geometry((4, 4, 4), np.eye(4)), factors)
 
 
 def test_other_jobs_leave_the_grid_alone() -> None:

@@ -1,4 +1,4 @@
-"""The demo, with small weights: a scan, four reconstructions with their provenance, and one report that holds itself."""
+"""The demo, with small weights: a scan, three reconstructions with their provenance, and one report that holds itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 import toys
 from veridical.io.files import read
+from veridical.training.image_data import VALIDATION_COHORT
 from veridical.types import Measurement
 from veridical.workflow import demo as module
-from veridical.workflow.course import VALIDATION_COHORT
 from veridical.workflow.demo import METHODS, demo
 from veridical.workflow.recipe import Recipe
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen: list[tuple[str, int, int]] = []
     with toys.shipped():
         report = demo(tmp_path_factory.mktemp("demo") / "out", lambda *step: seen.append(step))
-    assert seen[-1] == ("demo", 4, 4)
+    assert seen[-1] == ("demo", 3, 3)
     assert report.name == "report.html"
     return report.parent
 

@@ -15,11 +15,10 @@ import folders
 import toys
 from veridical.errors import InputError, SettingError
 from veridical.models import weights
-from veridical.workflow.course import Data
-from veridical.workflow.image_course import ImageCourse
+from veridical.training.image_course import ImageCourse
+from veridical.training.image_data import ImageData
 from veridical.workflow.recipe import Recipe, find
 from veridical.workflow.run import Run
-from veridical.workflow.scan_course import ScanCourse
 from veridical.workflow.train import train
 
 TRAINING = """
@@ -82,7 +81,8 @@ def test_the_first_line_of_the_log_is_what_the_weights_could_do_before(tuned: Pa
 
 def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Path, tree: Path) -> None:
     parent, found = toys.weights("brain-prior"), card(tuned)
-    assert found["from"] == {"weights": parent.stem, "sha256": weights.fingerprint(str(parent))}
+    assert found["from"] == {"weights": parent.stem, "sha256": weights.fingerprint(str(parent)), "patches": 4}
+    assert found["patches"] == 4
     assert found["patients"] == {"our-ward": 3}
     assert found["validation_patients"] == {"our-ward": 1}
     assert found["data"]["sources"] == {"our-ward": 0.7, "cohort": 0.3}
@@ -94,9 +94,9 @@ def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Pat
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of a toy whose samplers of 2 and 4 steps were taught by its own of 4, on digital patients and raw scans."""
+    """The weights of a toy whose samplers of 2 and 4 steps were taught by its own of 4, on digital patients."""
     folder, parent = tmp_path_factory.mktemp("taught"), str(toys.weights("brain-prior"))
-    text = TRAINING.replace("data = 0.7, ", "").replace("validate_on = 1", "scans = 1.0")
+    text = TRAINING.replace("data = 0.7, ", "")
     (folder / "few.toml").write_text(f"{text}teacher = 4\nstudents = [2, 4]\n", encoding="utf-8")
     return train(folder / "few.toml", folder / "run", start=parent)
 
@@ -129,9 +129,10 @@ def test_the_teacher_of_a_run_that_goes_on_is_what_it_started_from(taught: Path,
 
 
 def test_models_that_draw_otherwise_cannot_be_taught(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(TRAINING.replace("data = 0.7, ", "") + "teacher = 4\nstudents = [2]", encoding="utf-8")
-    with pytest.raises(SettingError, match="unrolled cannot be distilled"):
-        train(tmp_path / "r.toml", tmp_path / "run", start=str(toys.weights("unrolled")))
+    kept = [line for line in TRAINING.splitlines() if not line.startswith(("sources", "validate_on"))]
+    (tmp_path / "d.toml").write_text("\n".join([*kept, "teacher = 4", "students = [2]"]), encoding="utf-8")
+    with pytest.raises(SettingError, match="denoiser cannot be distilled"):
+        train(tmp_path / "d.toml", tmp_path / "run", start=str(toys.weights("denoiser")))
 
 
 def test_what_may_not_ship_has_no_children_that_may(tuned: Path, tmp_path: Path) -> None:
@@ -141,47 +142,30 @@ def test_what_may_not_ship_has_no_children_that_may(tuned: Path, tmp_path: Path)
 
 
 def test_nobody_is_trained_and_validated_on(tree: Path) -> None:
-    data = Data({str(tree): 1.0}, validate_on=1, batch=2, patch=32)
+    data = ImageData({str(tree): 1.0}, validate_on=1, batch=2, patch=32)
     assert len(data.unseen()) == 1
-    for course in (image_course, scan_course):
-        seen, unseen = ({one.patient for one in members(course(data, validation))} for validation in (False, True))
-        assert unseen == set(data.unseen())
-        assert len(seen) == 3
-        assert not seen & unseen
+    seen, unseen = ({one.patient for one in members(image_course(data, validation))} for validation in (False, True))
+    assert unseen == set(data.unseen())
+    assert len(seen) == 3
+    assert not seen & unseen
 
 
 def test_a_patient_who_is_held_out_of_one_folder_is_held_out_of_all(tree: Path, tmp_path: Path) -> None:
     other = folders.bids(tmp_path / "copy", 3)
-    data = Data({str(tree): 1.0, str(other): 1.0}, validate_on=1, batch=2, patch=32)
+    data = ImageData({str(tree): 1.0, str(other): 1.0}, validate_on=1, batch=2, patch=32)
     names = [{one.patient for one in members(image_course(data, validation))} for validation in (False, True)]
     assert not names[0] & names[1]
 
 
-def image_course(data: Data, validation: bool) -> ImageCourse:
+def image_course(data: ImageData, validation: bool) -> ImageCourse:
     model = Recipe.read(toys.recipe(Path(toys._folder()) / "again.toml", "brain-prior"))
     from veridical.models.brain_prior import BrainPrior
 
     return ImageCourse(BrainPrior, BrainPrior.build(model.net), data, 0, validation)
 
 
-def scan_course(data: Data, validation: bool) -> ScanCourse:
-    from veridical.models.unrolled import Unrolled
-
-    return ScanCourse(Unrolled, data, 0, validation)
-
-
-def members(course: ImageCourse | ScanCourse) -> list[Any]:
-    if isinstance(course, ScanCourse):
-        return [piece for pool in course.pools.values() for piece in pool]
+def members(course: ImageCourse) -> list[Any]:
     return [volume for pool in course.pools.values() for volume, _ in pool]
-
-
-def test_scans_are_rehearsed_from_the_slices_of_a_folder(tree: Path) -> None:
-    course = scan_course(Data({str(tree): 1.0}), False)
-    rehearsal, _ = course.draw(3)
-    assert rehearsal.contrast in ("T1w", "FLAIR", "other")
-    assert rehearsal.kspace.any()
-    assert torch.isfinite(torch.view_as_real(rehearsal.kspace)).all()
 
 
 def test_the_shipped_recipe_takes_a_folder_and_starts_from_the_brain_prior(tree: Path) -> None:
@@ -196,7 +180,9 @@ def test_a_recipe_that_wants_a_folder_asks_for_it_and_one_that_does_not_refuses_
     with pytest.raises(SettingError, match="--data FOLDER"):
         train(find("fine-tune"), tmp_path / "run", start=str(toys.weights("brain-prior")))
     with pytest.raises(SettingError, match="no source 'data'"):
-        Recipe.read("unrolled", tree)
+        Recipe.read("brain-prior", tree)
+    with pytest.raises(SettingError, match="named sets"):
+        Recipe.read("denoiser", tree)
     with pytest.raises(SettingError, match="'fine-tune'"):
         Recipe.read("finetune")
     with pytest.raises(InputError, match="does not exist"):
@@ -206,11 +192,11 @@ def test_a_recipe_that_wants_a_folder_asks_for_it_and_one_that_does_not_refuses_
 def test_folders_of_a_recipe_lie_beside_it(tree: Path, tmp_path: Path) -> None:
     folders.bids(tmp_path / "mine", 2)
     path = tmp_path / "r.toml"
-    path.write_text('[model]\nname = "unrolled"\n[data]\nsources = { mine = 1, cohort = 1 }', encoding="utf-8")
+    path.write_text('[model]\nname = "brain-prior"\n[data]\nsources = { mine = 1, cohort = 1 }', encoding="utf-8")
     assert set(Recipe.read(path).data.sources) == {str(tmp_path / "mine"), "cohort"}
-    path.write_text('[model]\nname = "unrolled"\n[data]\nsources = { mien = 1 }', encoding="utf-8")
+    path.write_text('[model]\nname = "brain-prior"\n[data]\nsources = { mien = 1 }', encoding="utf-8")
     with pytest.raises(SettingError, match="folder that exists"):
-        scan_course(Recipe.read(path).data, False)
+        Recipe.read(path).data.real()  # type: ignore[attr-defined]
 
 
 def test_a_net_that_is_not_that_of_the_weights_is_refused(tmp_path: Path) -> None:
@@ -218,6 +204,9 @@ def test_a_net_that_is_not_that_of_the_weights_is_refused(tmp_path: Path) -> Non
     path.write_text('[model]\nname = "brain-prior"\nwidths = [8, 12]', encoding="utf-8")
     with pytest.raises(SettingError, match=r"widths = \[8, 12\]"):
         Recipe.read(path, start=start)
+    path.write_text('[model]\nname = "brain-prior"\nwidths = [8, 8]\nblocks = 1', encoding="utf-8")
+    with pytest.raises(SettingError, match="do not fit the net"):
+        train(path, tmp_path / "run", start=start)
     path.write_text('[model]\nname = "brain-prior"\nwidths = [8, 8]', encoding="utf-8")
     assert Recipe.read(path, start=start).net == weights.card(start)["net"]
     with pytest.raises(InputError, match="no weights"):

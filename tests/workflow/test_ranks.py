@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import toys
 from veridical.errors import SettingError
-from veridical.models.unrolled import Unrolled
+from veridical.models.brain_prior import BrainPrior
 from veridical.workflow.ranks import Ranks, together
 from veridical.workflow.recipe import Recipe, Training
 from veridical.workflow.run import Run, precision
@@ -23,7 +23,7 @@ from veridical.workflow.train import train
 SCRIPT = """
 import sys
 import torch
-from veridical.models.unrolled import Unrolled
+from veridical.models.brain_prior import BrainPrior
 from veridical.task import silent
 from veridical.workflow.checkpoints import write_tensors
 from veridical.workflow.ranks import together
@@ -34,7 +34,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 recipe, folder = sys.argv[1:]
 with together("cpu") as ranks:
-    run = Run(Recipe.read(recipe), Unrolled, Path(folder), ranks)
+    run = Run(Recipe.read(recipe), BrainPrior, Path(folder), ranks)
     run.loop(silent)
     write_tensors(Path(folder) / f"rank{ranks.rank}.safetensors", run.net.state_dict(), {})
 """
@@ -50,7 +50,7 @@ def start(rank: int, port: int, *arguments: str) -> subprocess.Popen[bytes]:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two processes."""
     folder = tmp_path_factory.mktemp("two")
-    recipe = toys.recipe(folder / "toy.toml", "unrolled", steps=3, checkpoint=3)
+    recipe = toys.recipe(folder / "toy.toml", steps=3, checkpoint=3)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,7 +65,7 @@ def test_all_processes_have_the_same_weights_to_the_bit(both: Path) -> None:
 
 
 def test_two_processes_learn_what_one_does_from_twice_the_items(both: Path, tmp_path: Path) -> None:
-    single = toys.recipe(tmp_path / "toy.toml", "unrolled", steps=3, checkpoint=3, accumulate=2)
+    single = toys.recipe(tmp_path / "toy.toml", steps=3, checkpoint=3, accumulate=2)
     train(single, tmp_path)
     alone, together_, half = (load_file(path / "checkpoint.safetensors") for path in (tmp_path, both, _half(tmp_path / "half")))
     for key, value in alone.items():
@@ -74,7 +74,7 @@ def test_two_processes_learn_what_one_does_from_twice_the_items(both: Path, tmp_
 
 
 def _half(folder: Path) -> Path:
-    return train(toys.recipe(folder / "toy.toml", "unrolled", steps=3, checkpoint=3), folder).parent
+    return train(toys.recipe(folder / "toy.toml", steps=3, checkpoint=3), folder).parent
 
 
 def test_only_the_first_process_writes(both: Path) -> None:
@@ -85,10 +85,10 @@ def test_only_the_first_process_writes(both: Path) -> None:
 
 
 def test_every_item_is_learned_from_once_whoever_takes_it(tmp_path: Path) -> None:
-    plan = Recipe.read(toys.recipe(tmp_path / "toy.toml", "unrolled", steps=4, accumulate=3))
+    plan = Recipe.read(toys.recipe(tmp_path / "toy.toml", steps=4, accumulate=3))
     taken = []
     for rank in range(2):
-        run = Run(plan, Unrolled, tmp_path, Ranks(rank, 2, torch.device("cpu")))
+        run = Run(plan, BrainPrior, tmp_path, Ranks(rank, 2, torch.device("cpu")))
         run.step = 1
         taken.append(run.items())
     assert sorted(taken[0] + taken[1]) == list(range(6, 24)), "steps 1 to 3 of 2 processes with 3 items each"

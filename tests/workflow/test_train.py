@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +14,20 @@ from safetensors.torch import load_file
 
 import toys
 from veridical import registry
-from veridical.datasets.slabs import LOADERS
-from veridical.errors import FormatError, SettingError
-from veridical.models.base import ImageModel, Trainable
-from veridical.models.unrolled import Unrolled
+from veridical.errors import FormatError, InputError, SettingError
+from veridical.models.brain_prior import BrainPrior
 from veridical.task import Progress
-from veridical.workflow.checkpoints import write_tensors
-from veridical.workflow.course import YOURS
+from veridical.training.clean_volumes import SOURCES
+from veridical.training.image_data import KNOWN, YOURS
+from veridical.training.kinds import kind_of
+from veridical.workflow.checkpoints import claimed, owner, write_tensors
 from veridical.workflow.ranks import Ranks
 from veridical.workflow.recipe import Recipe, Training
 from veridical.workflow.run import Run, rate
-from veridical.workflow.scan_course import SOURCES
 from veridical.workflow.train import train
 
 STEPS = 4
-FILES = {"checkpoint.safetensors", "log.jsonl", "curves.html", "toy.safetensors", "toy.json"}
+FILES = {"checkpoint.safetensors", "log.jsonl", "curves.html", "toy.safetensors", "toy.json", "started.json", "train.pid"}
 
 
 class Killed(Exception):
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan(folder: Path) -> Path:
-    return toys.recipe(folder / "toy.toml", "unrolled", steps=STEPS, checkpoint=2)
+    return toys.recipe(folder / "toy.toml", steps=STEPS, checkpoint=2)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(plan: Path, whole: Path, tmp_p
     assert steps(tmp_path) == steps(whole) == [2, 4]
 
 
-def test_processes_that_prepare_scans_do_not_change_the_result(folder: Path, whole: Path) -> None:
-    several = toys.recipe(folder / "several" / "toy.toml", "unrolled", steps=STEPS, checkpoint=2, workers=1)
+def test_processes_that_prepare_batches_do_not_change_the_result(folder: Path, whole: Path) -> None:
+    several = toys.recipe(folder / "several" / "toy.toml", steps=STEPS, checkpoint=2, workers=1)
     assert same(train(several, folder / "workers").parent, whole)
 
 
@@ -94,7 +94,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(plan: Path, whole: Path) 
 
 def test_the_log_of_steps_that_are_taken_again_is_forgotten(plan: Path, whole: Path, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes((whole / "log.jsonl").read_bytes())
-    run = Run(Recipe.read(plan), Unrolled, tmp_path, Ranks(0, 1, torch.device("cpu")))
+    run = Run(Recipe.read(plan), BrainPrior, tmp_path, Ranks(0, 1, torch.device("cpu")))
     for step, left in ((4, [2, 4]), (3, [2]), (0, [])):
         run.step = step
         run.forget()
@@ -126,13 +126,16 @@ def test_the_weights_are_the_moving_average_in_half_precision(whole: Path) -> No
 def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None:
     card = json.loads((whole / "toy.json").read_text(encoding="utf-8"))
     recipe = Recipe.read(plan)
-    assert card["model"] == "unrolled"
-    assert card["net"] == {"widths": [8, 8], "cascades": 2}
+    assert card["model"] == "brain-prior"
+    assert card["net"] == {"widths": [8, 8], "channels": list(toys.CHANNELS)}
+    assert card["patches"] == STEPS * 2
     assert card["data"]["sources"] == {"cohort": 1.0}
     assert card["data"]["held_out"] == []
     assert Training(**card["training"] | {"students": tuple(card["training"]["students"])}) == recipe.training
     assert card["validation"]["step"] == STEPS
-    assert np.isfinite(card["validation"]["net_db"])
+    scores = [value for key, value in card["validation"].items() if key.endswith("net_db")]
+    assert scores
+    assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other net"])
@@ -145,7 +148,7 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused(plan: Path, whole: 
         train(plan if damage == "truncated" else other, tmp_path, resume=True)
 
 
-MODEL = '[model]\nname = "unrolled"\n'
+MODEL = '[model]\nname = "brain-prior"\n'
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,11 @@ MODEL = '[model]\nname = "unrolled"\n'
         (MODEL + "[training]\nteacher = 16", "--from WEIGHTS"),
         (MODEL + "[training]\nteacher = 16\nstudents = [3]", "divide the teacher's"),
         (MODEL + '[data]\nsources = "cohort"', "expected dict"),
-        ("[model]\ncascades = 3", "needs a name"),
+        ("[model]\nwidths = [8, 8]", "needs a name"),
+        ('[model]\nname = "denoiser"\n[data]\njobs = {}', "no key 'jobs'"),
+        ('[model]\nname = "denoiser"\n[data]\nsources = { ixy = 1.0 }', "'ixi'"),
+        ('[model]\nname = "brian-prior"', "'brain-prior'"),
+        ('[model]\nname = "wavelet"', "nothing to train"),
     ],
 )
 def test_a_recipe_is_read_strictly(tmp_path: Path, text: str, word: str) -> None:
@@ -174,12 +181,12 @@ def test_a_recipe_is_read_strictly(tmp_path: Path, text: str, word: str) -> None
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ('[model]\nname = "unroled"', "'unrolled'"),
-        ('[model]\nname = "wavelet"', "nothing to train"),
-        ('[model]\nname = "unrolled"\nwidhts = [8]', "'widths'"),
+        ('[model]\nname = "brain-prior"\nwidhts = [8]', "'widths'"),
+        ('[model]\nname = "denoiser"\nwidhts = [8]', "'widths'"),
+        ('[model]\nname = "denoiser"\nbackbone = "unett"', "expected one of unet"),
     ],
 )
-def test_models_that_cannot_train_and_unknown_net_settings_are_refused(tmp_path: Path, text: str, word: str) -> None:
+def test_unknown_settings_of_the_net_are_refused(tmp_path: Path, text: str, word: str) -> None:
     path = tmp_path / "r.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingError, match=word):
@@ -198,8 +205,8 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> Non
 def test_the_shipped_recipes_are_read(recipe: Path) -> None:
     plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
-    assert issubclass(registry.get("model", plan.model), Trainable | ImageModel)
-    assert set(plan.data.sources) <= {*SOURCES, *LOADERS, YOURS}
+    assert type(plan.data) is kind_of(registry.get("model", plan.model)).data
+    assert set(plan.data.sources) <= {*SOURCES, *KNOWN, YOURS}
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> None:
@@ -212,3 +219,13 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> 
     assert (np.diff(rates[600:]) <= 0).all()
     assert rates[1000] == pytest.approx(0, abs=1e-12)
     assert rate(0, replace(settings, warmup=0)) == 1
+
+
+def test_two_processes_do_not_train_in_one_folder(plan: Path, tmp_path: Path) -> None:
+    """Flock belongs to the open file, so that a second one in the same process is refused like another process."""
+    with claimed(tmp_path), pytest.raises(InputError, match=rf"Process {os.getpid()} trains in .*already"):
+        train(plan, tmp_path)
+    assert not (tmp_path / "log.jsonl").exists()
+    with claimed(tmp_path, first=False), claimed(tmp_path):
+        assert owner(tmp_path) == str(os.getpid())
+    assert owner(tmp_path) == ""

@@ -98,11 +98,11 @@ def test_shifts_are_judged_with_and_without_what_breaks(small: Path, monkeypatch
     for name, (outcome,) in found.items():
         assert outcome.method == name
         assert {"psnr", "ssim", "coverage", "rank"} == set(outcome.values)
-        assert set(outcome.verdicts) == {"consistency", "scope"}
+        assert set(outcome.verdicts) == {"consistency", "sampling", "scope"}
 
 
 def test_what_the_mask_takes_is_measured_and_what_it_leaves_is_not() -> None:
-    scan = next(toys.scans())
+    scan = toys.problem()
     places = np.array([[24, 20], [20, 16]])
     shares = {}
     for name, mask in {"all": torch.ones(toys.SIZE), "centre": torch.zeros(toys.SIZE), "scan": scan.operator.mask}.items():
@@ -129,11 +129,11 @@ def test_hidden_detail_is_looked_for_at_places_in_the_brain(small: Path, monkeyp
 
 def test_the_table_has_mean_spread_and_verdicts_of_each_method_and_says_what_is_not_given() -> None:
     outcomes = [
-        Outcome("a", "one", {"psnr": 30.0, "coverage": 0.9}, {"scope": "pass"}),
-        Outcome("b", "one", {"psnr": 32.0, "coverage": 0.8}, {"scope": "fail"}),
-        Outcome("a", "two", {"psnr": 20.0}, {"scope": "warn"}),
+        Outcome("a", "one", {"psnr": 30.0, "coverage": 0.9}, {"sampling": "pass"}),
+        Outcome("b", "one", {"psnr": 32.0, "coverage": 0.8}, {"sampling": "fail"}),
+        Outcome("a", "two", {"psnr": 20.0}, {"sampling": "warn"}),
     ]
     lines = summary(outcomes).splitlines()
-    assert lines[0] == "| method | n | psnr | coverage | scope pass/warn/fail |"
+    assert lines[0] == "| method | n | psnr | coverage | sampling pass/warn/fail |"
     assert lines[2] == "| one | 2 | 31.000 ± 1.000 | 0.850 ± 0.050 | 1/0/1 |"
     assert lines[3] == "| two | 1 | 20.000 ± 0.000 | not given | 0/1/0 |"

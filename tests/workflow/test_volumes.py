@@ -19,8 +19,8 @@ from veridical.errors import SettingError
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.known import ABSENT, MEASURED, collate
 from veridical.nets.joint import JointNet
-from veridical.workflow.course import Data
-from veridical.workflow.image_course import ImageCourse
+from veridical.training.image_course import ImageCourse
+from veridical.training.image_data import ImageData
 from veridical.workflow.train import train
 
 CHANNELS = ("T1w", "T2w", "FLAIR")
@@ -82,7 +82,7 @@ def test_thick_slices_are_no_volume(tree: Path, tmp_path: Path) -> None:
     thick = folders.bids(tmp_path, 1)
     assert not is_whole(patient_volumes(thick, CHANNELS, (), False)[0])
     with pytest.raises(SettingError, match="volumes without thick slices"):
-        ImageCourse(BrainPrior, net(), Data({str(thick): 1.0}, patch=16), 0)
+        ImageCourse(BrainPrior, net(), ImageData({str(thick): 1.0}, patch=16), 0)
 
 
 def test_lessons_of_volumes_are_cubes_of_every_kind_without_neighbours(tree: Path) -> None:

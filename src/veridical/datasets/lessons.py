@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from veridical.datasets import tomography
 from veridical.datasets.cubes import cut
-from veridical.datasets.mri_rehearsal import white
 from veridical.datasets.slabs import Slab, normalized
 from veridical.models.known import (
     AIR,
@@ -360,6 +359,12 @@ def magnitude_noise(images: Tensor, sigma: float, rng: np.random.Generator) -> T
         gain = torch.exp(0.3 * smooth_field(images.shape[-2:], rng))
         noise = noise * gain / gain.square().mean().sqrt()
     return (images + sigma * noise).abs()
+
+
+def white(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+    """Complex white noise of unit variance per real component."""
+    parts = rng.standard_normal((2, *shape), dtype=np.float32)
+    return torch.complex(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]))
 
 
 def _window(shape: torch.Size, share: float) -> Tensor:

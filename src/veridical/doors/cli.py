@@ -48,7 +48,7 @@ def build() -> App:
     for entry in registry.entries("task").values():
         app.command(f"veridical.doors.run:{entry.name}", name=entry.name, help=entry.summary, group=TASKS)
     for command in commands.ALL:
-        app.command(command, name=command.__name__.rstrip("_"))
+        app.command(command, name=command.__name__.rstrip("_").replace("_", "-"))
     for name, summary in JUDGING.items():
         app.command(f"veridical.doors.judge:{name}", name=name, help=summary, group=JUDGES)
     app.command("veridical.workflow.phantom:phantom", name="phantom", help="Scan a digital patient, to have a scan to try.")

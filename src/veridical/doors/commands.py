@@ -70,6 +70,17 @@ def train(
         print(fit(recipe, out or Path("runs") / Path(recipe).stem, resume, progress, data=data, start=from_, steps=steps))
 
 
+def train_on(*, runs: Path = Path("runs")) -> None:
+    """Continue the first unfinished training in the background, at the lowest priority; says what it does.
+
+    Args:
+        runs: folder of runs.
+    """
+    from veridical.workflow.train_on import train_on as go_on
+
+    print(go_on(runs))
+
+
 def calibrate(
     weights: str,
     /,
@@ -86,7 +97,7 @@ def calibrate(
     Args:
         weights: shipped name, or path of a .safetensors file with its card beside it.
         patients: digital ones for each job; a 90 % interval needs at least 9. Not for --data, which takes all.
-        scans: for the scope; at least 198. Not for --data.
+        scans: images of each contrast for the scope; at least 198. Not for --data.
         data: folder of your patients, none of whom the weights were trained on: calibrates what completes their contrasts.
         to: contrasts to calibrate with --data, separated by commas; all that the folder has when not given.
         level: of the bands calibrated with --data: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
@@ -175,7 +186,7 @@ def bench(
 
 
 def demo(*, out: Path = Path("demo"), quiet: Switch = False) -> None:
-    """Scan a digital patient at 4x, reconstruct it four ways, compare with the truth, and write one HTML report.
+    """Scan a digital patient at 4x, reconstruct it three ways, compare with the truth, and write one HTML report.
 
     Args:
         out: folder for the scan, the results and the report.
@@ -192,4 +203,4 @@ def version() -> None:
     print(veridical.__version__)
 
 
-ALL = (list_, rerun, demo, train, calibrate, export, bench, version)
+ALL = (list_, rerun, demo, train, train_on, calibrate, export, bench, version)

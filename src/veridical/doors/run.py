@@ -34,6 +34,10 @@ class Reading:
     """Axes of a bare array in their order, for instance coil,y,x for k-space."""
     mask: Path | None = None
     """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not sampled."""
+    geometry: Path | None = None
+    """TOML file with the operator that measured a bare array: fan-beam, parallel-beam, pet, photoacoustic, ultrasound."""
+    trajectory: Path | None = None
+    """File with the positions (ky, kx) of the samples of a bare array, cycles per field of view; --axes coil,readout,sample."""
     contrast: str | None = None
     """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET. Of a folder of patients:
     which images to use; all that fit when not given."""
@@ -129,7 +133,7 @@ def read(source: Path, reading: Reading) -> Image | Measurement:
     beside, lesions = said.pop("beside"), said.pop("lesions")
     if not beside and lesions is None:
         return files.read(source, **said)
-    for name in ("axes", "mask", "slices"):
+    for name in ("axes", "mask", "geometry", "trajectory", "slices"):
         if said.pop(name) is not None:
             raise SettingError(f"--{name} is for a single file; several images of one patient are read without it.")
     return assemble.read_together((source, *beside), lesions=lesions, **said)

@@ -1,1 +1,1 @@
-"""The mathematics of the families: paths, samplers, guidance, consistency; arrays in, arrays out."""
+"""The mathematics of the families: paths, samplers, distillation; arrays in, arrays out."""

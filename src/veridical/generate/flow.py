@@ -47,7 +47,7 @@ def times(steps: int, shift: float = 1.0) -> tuple[float, ...]:
     Args:
         steps: sampler steps, at least 1.
         shift: 1 spaces them evenly; s > 1 puts more of them near the noise, s < 1 near the data, where the spread of
-            the draws is made (0.3 to 0.5 keeps it at few steps: `benchmarks/gaussian_exactness.py`). Even noise shares
+            the draws is made. Even noise shares
             `u = 1 - t` become `s u / (1 + (s - 1) u)` (Esser et al., ICML 2024, arXiv 2403.03206, equation 23).
 
     Raises:

@@ -1,8 +1,6 @@
-"""A Gaussian prior: its denoiser and its posterior in closed form, to hold samplers, consistency and guidance against."""
+"""A Gaussian prior: its denoiser and its posterior in closed form, to hold samplers against."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -57,20 +55,3 @@ class Gaussian:
         coefficients = x.flatten(-self.mean.ndim) @ self._vectors.conj()
         flat: Tensor = (coefficients * values) @ self._vectors.T
         return flat.reshape(x.shape)
-
-
-def moments(sample: Callable[[Tensor], Tensor], domain: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (per real component) of what an affine sampler draws, without Monte-Carlo error.
-
-    A Gaussian denoiser is affine, so every solver of its flow is `x = M noise + b`: the sampler is run on zero and on each
-    unit vector. Complex samplers must be complex-linear.
-
-    Args:
-        sample: noise `(draw, *domain)` to samples.
-        domain: shape of one sample.
-        dtype: of the noise.
-    """
-    size = int(torch.Size(domain).numel())
-    start = torch.cat([torch.zeros(1, size, dtype=dtype), torch.eye(size, dtype=dtype)]).reshape(size + 1, *domain)
-    out = sample(start)
-    return out[0], (out[1:] - out[0]).abs().square().sum(0)

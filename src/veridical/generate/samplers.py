@@ -1,8 +1,7 @@
 """Samplers: they carry noise to data along the velocity field of a denoiser.
 
-`denoise(x_t, t)` estimates the clean `x`; `correct(estimate, t)` may tie each estimate to the data before it is used
-(`generate.consistency.consistent` makes one). Both solvers end with one step onto the last estimate, since the velocity
-has no value at t = 1.
+`denoise(x_t, t)` estimates the clean `x`. Both solvers end with one step onto the last estimate, since the velocity has no
+value at t = 1.
 """
 
 from __future__ import annotations
@@ -18,18 +17,8 @@ from veridical.task import Progress, silent
 Denoise = Callable[[Tensor, float], Tensor]
 """`(x_t, t)` -> estimate of the clean `x`, of the shape of `x_t`."""
 
-Correct = Callable[[Tensor, float], Tensor]
-"""`(estimate, t)` -> estimate that agrees with the data."""
 
-
-def unchanged(estimate: Tensor, t: float) -> Tensor:
-    """Correct nothing: the sampler then draws from the denoiser alone."""
-    return estimate
-
-
-def euler(
-    denoise: Denoise, start: Tensor, times: Sequence[float], correct: Correct = unchanged, progress: Progress = silent
-) -> Tensor:
+def euler(denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent) -> Tensor:
     """Follow the flow by Euler steps; one call of `denoise` a step, error falling as 1/steps.
 
     For this path it equals the deterministic sampler of Song, Meng and Ermon (DDIM, ICLR 2021, arXiv 2010.02502).
@@ -38,7 +27,6 @@ def euler(
         denoise: estimate of the clean `x`.
         start: `(draw, ...)`, noise of unit variance per real component.
         times: growing, from 0 to 1: `flow.times(steps)`.
-        correct: data consistency, applied to every estimate.
         progress: told after every step.
 
     Returns:
@@ -46,24 +34,22 @@ def euler(
     """
     x, steps = start, len(times) - 1
     for step, (t, after) in enumerate(pairwise(times)):
-        x = x + (after - t) * velocity(correct(denoise(x, t), t), x, t)
+        x = x + (after - t) * velocity(denoise(x, t), x, t)
         progress("sampling", step + 1, steps)
     return x
 
 
-def heun(
-    denoise: Denoise, start: Tensor, times: Sequence[float], correct: Correct = unchanged, progress: Progress = silent
-) -> Tensor:
+def heun(denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent) -> Tensor:
     """Follow the flow by Heun steps; `2 steps - 1` calls of `denoise`, error falling as 1/steps^2.
 
     Karras et al., NeurIPS 2022 (arXiv 2206.00364), algorithm 1. Arguments and result as for `euler`.
     """
     x, steps = start, len(times) - 1
     for step, (t, after) in enumerate(pairwise(times)):
-        slope = velocity(correct(denoise(x, t), t), x, t)
+        slope = velocity(denoise(x, t), x, t)
         ahead = x + (after - t) * slope
         if after < 1:
-            slope = (slope + velocity(correct(denoise(ahead, after), after), ahead, after)) / 2
+            slope = (slope + velocity(denoise(ahead, after), ahead, after)) / 2
             ahead = x + (after - t) * slope
         x = ahead
         progress("sampling", step + 1, steps)

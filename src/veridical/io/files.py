@@ -26,17 +26,21 @@ def read(
     contrast: str | Sequence[str] | None = None,
     units: str | None = None,
     slices: tuple[int, int] | None = None,
+    geometry: str | Path | None = None,
+    trajectory: str | Path | None = None,
     budget: int = BUDGET,
 ) -> Image | Measurement:
     """Read any file or folder that a reader recognises by its content.
 
     Args:
         path: NIfTI, DICOM file or folder with one series, fastMRI or ISMRMRD HDF5, BART `.cfl`/`.hdr`, `.npy` or `.npz`.
-        axes: names of the axes of a bare array, e.g. `coil,y,x`; needed for `.npy`, possible for BART.
+        axes: names of the axes of a bare array, e.g. `coil,y,x`; needed for `.npy` without geometry, possible for BART.
         mask: which samples of raw data were taken: a file or an array; otherwise found from exact zeros.
         contrast: e.g. `T1w`, `FLAIR`; one a channel for images. Otherwise what the file says.
         units: of an image. Otherwise what the file says.
         slices: first and last slice of a DICOM series, counted from 1 along the slice axis.
+        geometry: TOML file with the operator that measured a bare array, e.g. a fan beam; see `io.stated_geometry`.
+        trajectory: `.npy` file with the positions `(ky, kx)` of the samples of a bare array of non-Cartesian k-space.
         budget: bytes of memory that the read may take; checked before anything is allocated.
 
     Returns:
@@ -50,6 +54,7 @@ def read(
     found = Path(path)
     name, reader = _reader(found)
     options = {"axes": axes, "mask": mask, "contrast": contrast, "units": units, "slices": slices}
+    options |= {"geometry": geometry, "trajectory": trajectory}
     known = set(inspect.signature(reader).parameters)
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
@@ -76,8 +81,7 @@ def _with_source(subject: Image | Measurement, path: Path, given: Mapping[str, A
     if isinstance(given.get("mask"), np.ndarray):
         return subject
     source = {"path": str(path.resolve()), **given}
-    if "mask" in given:
-        source["mask"] = str(Path(given["mask"]).resolve())
+    source |= {key: str(Path(given[key]).resolve()) for key in ("mask", "geometry", "trajectory") if key in given}
     return replace(subject, header={**subject.header, "source": source})
 
 

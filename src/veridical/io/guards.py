@@ -78,6 +78,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def permit(path: Path, mode: int) -> None:
     """Give a file or folder that was made private the permissions that the user's umask leaves of `mode`."""
     mask = os.umask(0)

@@ -1,6 +1,7 @@
 """ISMRMRD HDF5 files (Inati et al., MRM 2017, 10.1002/mrm.26089): acquisitions one by one, and a header in XML.
 
-Cartesian scans only: lines placed by their encoding counters, or by trajectory coordinates when these lie on a regular grid.
+Cartesian lines are placed by their encoding counters, or by trajectory coordinates when these lie on a regular grid; any other
+trajectory, slice by slice, is read as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from veridical.io.acquisitions import ALONE, Lines, fill, place, sort
 from veridical.io.guards import BUDGET, within
 from veridical.io.hdf5 import Encoding, dataset, has, opened, parse_header, values
 from veridical.io.kspace import decouple, full_lines, local_grid, measurement, remove_oversampling, room
+from veridical.io.trajectories import cycles_per_field_of_view, has_coordinates, stack
 from veridical.types import Array, Geometry, Measurement, Noise
 
 HEAD = {
@@ -33,11 +35,11 @@ def recognises(path: Path) -> bool:
 def ismrmrd(
     path: str | Path, *, mask: str | Path | Array | None = None, contrast: str | None = None, budget: int = BUDGET
 ) -> Measurement:
-    """Read a Cartesian ISMRMRD file.
+    """Read an ISMRMRD file.
 
     Args:
         path: HDF5 with `dataset/data` and `dataset/xml`; one contrast, phase, repetition and set.
-        mask: `.npy` file or array, 1 where sampled; otherwise the acquired samples.
+        mask: `.npy` file or array, 1 where sampled; otherwise the acquired samples. Cartesian scans only.
         contrast: e.g. `T1w`, kept in the header.
         budget: bytes of memory that the read may take.
 
@@ -46,12 +48,15 @@ def ismrmrd(
         averaged, readout oversampling removed, a 3D scan split into slices. Its grid comes from the positions and directions
         in the file. The header tells what was left out and, where noise was measured, holds `noise_covariance`: `(coil,
         coil)` complex, `E[n n^H]` per sample, scaled to the dwell time and averages of the data, for
-        `physics.coils.prewhiten`.
+        `physics.coils.prewhiten`. Of a non-Cartesian scan: data `(slice, coil, sample)` in the order of acquisition, all
+        averages kept, with a `NoncartesianScan` on the encoded matrix; `trajectory_units` in the header says which units
+        the coordinates of the file were taken to have.
 
     Raises:
         FormatError: not ISMRMRD, truncated, counters outside the matrix, NaN.
-        InputError: not Cartesian, or several contrasts, phases, repetitions or sets.
-        GeometryError: slices of several orientations or uneven distances.
+        InputError: several contrasts, phases, repetitions or sets; not Cartesian and without coordinates, in three
+            dimensions, with differing numbers of samples a slice or with a mask.
+        GeometryError: slices of several orientations or uneven distances; coordinates in units that cannot be told.
         BudgetError: it would take more memory than `budget`.
     """
     file = Path(path)
@@ -64,13 +69,25 @@ def ismrmrd(
     encoding, technical = parse_header(text, file)
     bandwidth = technical.pop("noise_bandwidth", 1.0)
     imaging, noise_rows, said = sort(rows, file)
-    lines, more = place(imaging, encoding, file)
+    said |= {"contrast": contrast} if contrast else {}
+    try:
+        lines, more = place(imaging, encoding, file)
+    except FormatError:
+        raise
+    except InputError as off_grid:
+        if not has_coordinates(imaging):
+            raise InputError(
+                f"{file}: a scan along a trajectory ({encoding.trajectory or 'not named'}) whose acquisitions are neither on a "
+                "regular grid nor each with 2 or 3 coordinates a sample. Write the coordinates into the file."
+            ) from off_grid
+        level, more = _noise(noise_rows, imaging, bandwidth, 1.0, file)
+        return _noncartesian(imaging, encoding, level, {**technical, **said, **more}, mask is not None, file)
     width, height, depth = encoding.matrix
     shape = (int(lines.slice.max()) + 1, int(imaging["head"]["active_channels"][0]), depth, height, width)
     room(shape, 24, budget, file)
     kspace, count = fill(imaging, lines, shape, file)
     repeats = np.unique(count[count > 0]).tolist()
-    said |= more | ({"averages": repeats} if repeats != [1] else {}) | ({"contrast": contrast} if contrast else {})
+    said |= more | ({"averages": repeats} if repeats != [1] else {})
     noise, noise_said = _noise(noise_rows, imaging, bandwidth, float(np.mean(count[count > 0])), file)
     data, taken, geometry, grid_said = _slices(kspace, count > 0, imaging["head"], lines, encoding, file)
     header = {**technical, **said, **noise_said, **grid_said, "mask_source": "acquisitions"}
@@ -105,6 +122,36 @@ def _noise(rows: Array, imaging: Array, bandwidth: float, averages: float, path:
     return Noise("gaussian", level), said
 
 
+def _noncartesian(
+    imaging: Array, encoding: Encoding, noise: Noise, header: dict[str, Any], masked: bool, path: Path
+) -> Measurement:
+    """Return the measurement of a scan along a trajectory, on the encoded matrix and field of view."""
+    from veridical.physics.noncartesian_mri import NoncartesianScan
+
+    if masked:
+        raise InputError(f"{path} is not Cartesian, so a mask says nothing about its samples. Read it without the mask.")
+    width, height, depth = encoding.matrix
+    if depth > 1:
+        raise InputError(
+            f"{path} is a 3D scan of {depth} partitions along a trajectory; expected 2D slices. Transform it along kz first."
+        )
+    slices = np.unique(imaging["head"]["idx"]["slice"], return_inverse=True)[1]
+    data, points = stack(imaging, slices, path)
+    if not data.any():
+        raise InputError(f"{path} holds no sample that is not zero; expected k-space. Check the file.")
+    trajectory, units = cycles_per_field_of_view(points, encoding, path)
+    millimetres = encoding.field_of_view
+    spacing = (millimetres[0] / width, millimetres[1] / height, millimetres[2])
+    geometry, order, note = _grid(imaging["head"], slices, (width, height, len(data)), spacing, path)
+    header |= {"trajectory": encoding.trajectory or "not named", "trajectory_units": units, "affine_source": note}
+    header |= {"readouts": len(imaging)}
+    if encoding.readout_kept < width:
+        header["readout_oversampling"] = "kept: the grid is that of the encoded field of view"
+    silent = [int(coil) for coil in np.flatnonzero(~data.any((0, 2)))]
+    header |= {"silent_coils": silent} if silent else {}
+    return Measurement(data[order], NoncartesianScan(trajectory[order], (height, width)), noise, geometry, header)
+
+
 def _slices(
     kspace: Array, taken: Array, heads: Array, lines: Lines, encoding: Encoding, path: Path
 ) -> tuple[Array, Array, Geometry, dict[str, Any]]:
@@ -121,11 +168,11 @@ def _slices(
     width = kspace.shape[-1]
     spacing = (readout_mm / width, encoding.field_of_view[1] / height, encoding.field_of_view[2] / depth)
     if depth == 1:
-        geometry, order, note = _grid(heads, lines, (width, height, slices), spacing, path)
+        geometry, order, note = _grid(heads, lines.slice, (width, height, slices), spacing, path)
         return kspace[order, :, 0], taken[order, 0], geometry, {**said, "affine_source": note}
     if slices > 1:
         raise InputError(f"{path} holds {slices} slabs of a 3D scan; expected one. Split it first.")
-    geometry, _, note = _grid(heads, lines, (width, height, depth), spacing, path)
+    geometry, _, note = _grid(heads, lines.slice, (width, height, depth), spacing, path)
     data, plane, more = decouple(kspace[0], taken[0], path)
     if more["decoupled"] == "x":
         geometry = Geometry((height, depth, width), geometry.affine[:, [1, 2, 0, 3]], geometry.frame)
@@ -133,14 +180,14 @@ def _slices(
 
 
 def _grid(
-    heads: Array, lines: Lines, shape: tuple[int, int, int], spacing: tuple[float, float, float], path: Path
+    heads: Array, slices: Array, shape: tuple[int, int, int], spacing: tuple[float, float, float], path: Path
 ) -> tuple[Geometry, Array, str]:
     """Return the grid from positions and directions (LPS, turned to RAS), the order of slices along it, and a note.
 
     Where positions or directions are not set, or the field of view is not believable, only what is known is used.
     """
     local, note = local_grid(shape, spacing)
-    firsts = heads[np.unique(lines.slice, return_index=True)[1]]
+    firsts = heads[np.unique(slices, return_index=True)[1]]
     given = np.arange(len(firsts))
     axes = np.stack([firsts[name].astype(float) for name in ("read_dir", "phase_dir", "slice_dir")], -1)
     if not np.allclose(axes, axes[:1], atol=1e-3):

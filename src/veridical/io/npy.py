@@ -1,7 +1,7 @@
-"""Bare numpy arrays of k-space, `.npy` or `.npz`, with stated axes.
+"""Bare numpy arrays of raw data, `.npy` or `.npz`, with stated axes or a stated geometry.
 
-An array carries no names, so the caller says what each axis is; pickled objects are never loaded, and the header is read
-before the numbers.
+An array carries no names, so the caller says what each axis is, or which operator measured it; pickled objects are never
+loaded, and the header is read before the numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from veridical.errors import FormatError, InputError
+from veridical.errors import FormatError, InputError, SettingError
 from veridical.io.guards import BUDGET, existing, start_of, within
 from veridical.io.kspace import arrange, damaged, measurement, parse_axes, room
 from veridical.types import Array, Measurement
@@ -35,9 +35,11 @@ def npy(
     axes: str | None = None,
     mask: str | Path | Array | None = None,
     contrast: str | None = None,
+    geometry: str | Path | None = None,
+    trajectory: str | Path | None = None,
     budget: int = BUDGET,
 ) -> Measurement:
-    """Read bare Cartesian k-space.
+    """Read bare Cartesian k-space; or, as another file says, what any operator measured or k-space along a trajectory.
 
     Args:
         path: `.npy`, or `.npz` with one array or one called `kspace`. Complex, centred, exact zeros where not sampled.
@@ -45,17 +47,26 @@ def npy(
             for a 3D scan whose third axis is still k-space.
         mask: `.npy` file or array, `(ky, kx)` or `(slice, ky, kx)`, 1 where sampled; otherwise from exact zeros.
         contrast: e.g. `T1w`, kept in the header.
+        geometry: TOML file with the operator that measured the array, `(slice, *range)` or `(*range)`; see
+            `io.stated_geometry.measured_by`. Then neither axes nor mask.
+        trajectory: `.npy` file, real `(..., 2)`: `(ky, kx)` of every sample in cycles per field of view. Then the axes are
+            `sample` and if need be `readout`, `coil` and `slice`; see `io.stated_geometry.along_trajectory`. No mask.
         budget: bytes of memory that the read may take.
 
     Returns:
-        Measurement with data `(slice, coil, ky, kx)` complex64 on an index grid (no spacing is known).
+        Measurement with data `(slice, coil, ky, kx)` complex64 on an index grid (no spacing is known); with `geometry`
+        `(slice, *range)`, with `trajectory` `(slice, coil, sample)`.
 
     Raises:
         InputError: `axes` is missing or wrong, or the array is not complex.
+        SettingError: options that do not go together, or a wrong key or value in the geometry file.
+        GeometryError: array, mask, geometry and trajectory do not fit together.
         FormatError: not numpy, truncated, pickled objects, NaN or infinite samples.
         BudgetError: it would take more memory than `budget`.
     """
     file = existing(path)
+    if geometry is not None or trajectory is not None:
+        return _elsewhere(file, axes, mask, contrast, geometry, trajectory, budget)
     shape, dtype = _header(file)
     if axes is None:
         raise InputError(
@@ -68,6 +79,28 @@ def npy(
     data, taken, said = arrange(load_npy(file, budget), names, file)
     header = {"axes": ",".join(names), **({"contrast": contrast} if contrast else {}), **said}
     return measurement(data, file, header, taken=taken, mask=mask)
+
+
+def _elsewhere(
+    file: Path,
+    axes: str | None,
+    mask: str | Path | Array | None,
+    contrast: str | None,
+    geometry: str | Path | None,
+    trajectory: str | Path | None,
+    budget: int,
+) -> Measurement:
+    """Read an array whose geometry or trajectory stands in another file."""
+    from veridical.io.stated_geometry import along_trajectory, measured_by
+
+    if geometry is not None:
+        for name, value in (("axes", axes), ("mask", mask), ("trajectory", trajectory)):
+            if value is not None:
+                raise SettingError(f"{file}: {name} is given beside geometry, which says how it was measured. Leave one out.")
+        return measured_by(file, geometry, contrast, budget)
+    if trajectory is None or mask is not None:
+        raise SettingError(f"{file}: a mask is given beside trajectory, which holds sampled positions only. Leave one out.")
+    return along_trajectory(file, trajectory, axes, contrast, budget)
 
 
 def load_npy(path: Path, budget: int) -> Array:

@@ -1,4 +1,4 @@
-"""What all MR models share: the call, the device, and what training needs of a trainable one."""
+"""What all models share: the call, the device, and what training needs of a model of images."""
 
 from __future__ import annotations
 
@@ -13,26 +13,43 @@ from torch import Tensor, nn
 
 from veridical.errors import SettingError, nearest
 from veridical.models.known import Known
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
+from veridical.physics.cartesian_mri import CartesianMRI
+from veridical.physics.linear import LinearOperator
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
 
 
 @dataclass(frozen=True)
-class MRIModel(ABC):
-    """A solver of one prepared slice. Subclasses are frozen dataclasses; their fields are their settings."""
+class MeasurementModel(ABC):
+    """A solver of one prepared slice or volume. Subclasses are frozen dataclasses; their fields are their settings."""
 
     name: ClassVar[str]
     stochastic: ClassVar[bool] = False
 
+    def accepts(self, operator: LinearOperator) -> bool:
+        """Say whether this model can take measurements by an operator."""
+        return True
+
     @abstractmethod
-    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
-        """Return images `(draw, set, y, x)`, complex, in the scan's units; one draw where the model has no randomness."""
+    def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
+        """Return images `(draw, *domain)` in the problem's units; their mean is the estimate.
+
+        One where the model has no randomness or one draw is asked for.
+        """
 
     @property
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, or `none`."""
         return "none"
+
+
+@dataclass(frozen=True)
+class MRIModel(MeasurementModel, ABC):
+    """A solver of Cartesian MR k-space, whose operator has a norm of at most 1."""
+
+    def accepts(self, operator: LinearOperator) -> bool:
+        return isinstance(operator, CartesianMRI)
 
 
 @dataclass(frozen=True)
@@ -81,25 +98,6 @@ class ImageModel(ABC):
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, or `none`."""
         return "none"
-
-
-class Trainable(ABC):
-    """What `workflow/train.py` asks of a model that can be trained."""
-
-    @classmethod
-    @abstractmethod
-    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        """Make the untrained net from the recipe's `[model]` table."""
-
-    @classmethod
-    @abstractmethod
-    def objective(cls, net: nn.Module, scan: Scan, truth: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
-        """Return the training loss of one slice; `truth` is `(set, y, x)` in the scan's units."""
-
-    @classmethod
-    @abstractmethod
-    def predict(cls, net: nn.Module, scan: Scan, contrast: str) -> Tensor:
-        """Return the best single estimate `(set, y, x)`, for validation."""
 
 
 Net = TypeVar("Net", bound=nn.Module)

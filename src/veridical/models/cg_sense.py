@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
 from veridical.physics.linear import conjugate_gradient
 
 
@@ -22,6 +22,6 @@ class CgSense(MRIModel):
     damping: float = 0.01
     """Tikhonov weight relative to the operator, whose norm is at most 1."""
 
-    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
-        adjoint = scan.operator.adjoint(scan.kspace)
-        return conjugate_gradient(scan.operator.normal, adjoint, 3, self.iterations, self.damping)[None]
+    def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
+        adjoint = problem.operator.adjoint(problem.data)
+        return conjugate_gradient(problem.operator.normal, adjoint, 3, self.iterations, self.damping)[None]

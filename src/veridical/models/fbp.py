@@ -10,7 +10,6 @@ from torch import Tensor
 from veridical.models.ct import CTModel
 from veridical.physics.backprojection import check_window, filtered_backprojection
 from veridical.physics.projection import PlanarBeam
-from veridical.task import Progress
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Fbp(CTModel):
     def __post_init__(self) -> None:
         check_window(self.window, self.cutoff)
 
-    def solve(self, operator: PlanarBeam, sinogram: Tensor, progress: Progress) -> Tensor:
+    def reconstruct(self, operator: PlanarBeam, sinogram: Tensor) -> Tensor:
         image = filtered_backprojection(operator, sinogram, self.window, self.cutoff)
-        progress("back-projecting", 1, 1)
         return image

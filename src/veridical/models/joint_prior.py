@@ -145,7 +145,7 @@ def denoiser(net: nn.Module, known: Known, draws: int = 1) -> Denoise:
             at_start = torch.zeros(known.anchor.shape[0], device=state.device)
             return denoise(net, known, torch.zeros_like(known.anchor), at_start).repeat_interleave(draws, 0)
         condition = many.condition(torch.full((state.shape[0],), t, device=state.device))
-        found: Tensor = net(state, around, condition, many.gradient)
+        found: Tensor = net(state, around, condition)
         return found * many.drawn
 
     return clean
@@ -153,7 +153,7 @@ def denoiser(net: nn.Module, known: Known, draws: int = 1) -> Denoise:
 
 def denoise(net: nn.Module, known: Known, state: Tensor, time: Tensor) -> Tensor:
     """Return the network's clean residual `(batch, channel, y, x)` for states at times `(batch,)`, zero where not drawn."""
-    found: Tensor = net(state, known.around(), known.condition(time), known.gradient)
+    found: Tensor = net(state, known.around(), known.condition(time))
     return found * known.drawn
 
 

@@ -6,7 +6,7 @@ for, or not part of the state at all. A job only differs in what it writes here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -16,7 +16,7 @@ from veridical.errors import InputError, nearest
 from veridical.nets.joint import FLAGS, KINDS, LOOK
 
 ABSENT, MISSING, DEGRADED, RELOOK, MEASURED = range(FLAGS + 1)
-DEGRADATIONS = ("noise", "blur", "thick", "bias", "ghosts", "scan")
+DEGRADATIONS = ("noise", "blur", "thick", "bias", "ghosts")
 LEAST_LEVEL = 0.01
 HOUNSFIELD, UPTAKE = 1000.0, 5.0
 """HU, and SUV, that are 1 in network units."""
@@ -40,12 +40,11 @@ class Known:
         support: `(batch, 1, y, x)`, 1 where the object is.
         status: `(batch, channel)` of `ABSENT, MISSING, DEGRADED, RELOOK, MEASURED`.
         level: `(batch, channel)`, expected root mean square error of the anchor: what the flow has to add.
-        kind: `(batch, len(DEGRADATIONS))`, 1 for each way in which channels are degraded.
+        kind: `(batch, KINDS)`, 1 for each of the `DEGRADATIONS` in which channels are degraded.
         look: `(batch, channel, len(QUANTILES))`, quantiles of the wanted image's foreground; zero where not known.
         look_known: `(batch, channel)`.
         height: `(batch, 2)`: position along the slice axis in [-1, 1] and 1 if it is known.
         field: `(batch, 2)`: field strength in units of 3 T and 1 if it is known.
-        gradient: maps a residual u `(batch, channel, y, x)` to the gradient of the misfit to raw data; None: no raw data.
     """
 
     anchor: Tensor
@@ -59,7 +58,6 @@ class Known:
     look_known: Tensor
     height: Tensor
     field: Tensor
-    gradient: Callable[[Tensor], Tensor] | None = None
 
     @property
     def drawn(self) -> Tensor:
@@ -90,12 +88,12 @@ class Known:
         return torch.cat(parts, 1)
 
 
-_TENSORS = tuple(f.name for f in fields(Known) if f.name != "gradient")
+_TENSORS = tuple(f.name for f in fields(Known))
 
 
 def collate(slices: Sequence[Known]) -> Known:
     """Put slices of one size together to a batch."""
-    return replace(slices[0], gradient=None, **{name: torch.cat([getattr(s, name) for s in slices]) for name in _TENSORS})
+    return Known(**{name: torch.cat([getattr(s, name) for s in slices]) for name in _TENSORS})
 
 
 def nothing(channels: int, support: Tensor) -> Known:

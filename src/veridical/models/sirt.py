@@ -10,7 +10,6 @@ from torch import Tensor
 
 from veridical.models.ct import CTModel, sensitivities
 from veridical.physics.projection import PlanarBeam
-from veridical.task import Progress
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,11 @@ class Sirt(CTModel):
     nonnegative: bool = True
     """Attenuation is never below 0; set to False for data that are not attenuation."""
 
-    def solve(self, operator: PlanarBeam, sinogram: Tensor, progress: Progress) -> Tensor:
+    def reconstruct(self, operator: PlanarBeam, sinogram: Tensor) -> Tensor:
         per_ray, per_pixel = sensitivities(operator)
         image = torch.zeros(*sinogram.shape[:-2], *operator.domain)
-        for iteration in range(self.iterations):
+        for _ in range(self.iterations):
             image = image + per_pixel * operator.adjoint(per_ray * (sinogram - operator.forward(image)))
             if self.nonnegative:
                 image = image.clamp_min(0)
-            progress("iterating", iteration + 1, self.iterations)
         return image

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class TotalVariation(MRIModel):
     least: float = 0.001
     """Smallest weight, as a share of the image's 99th percentile."""
 
-    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
-        weight = max(self.weight * scan.sigma, self.least)
-        adjoint = scan.operator.adjoint(scan.kspace)
-        image = ahead = scan.start
+    def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
+        weight = max(self.weight * problem.sigma, self.least)
+        adjoint = problem.operator.adjoint(problem.data)
+        image = ahead = problem.start
         dual = torch.zeros(2, *image.shape, dtype=image.dtype)
         momentum = 1.0
         for _ in range(self.iterations):
-            descended = ahead - (scan.operator.normal(ahead) - adjoint)
+            descended = ahead - (problem.operator.normal(ahead) - adjoint)
             renewed, dual = denoise(descended, weight, self.inner, dual)
             following = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
             ahead = renewed + (momentum - 1) / following * (renewed - image)

@@ -14,7 +14,6 @@ from torch import Tensor
 from veridical.models.ct import CTModel
 from veridical.models.total_variation import denoise
 from veridical.physics.projection import PlanarBeam
-from veridical.task import Progress
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,14 @@ class TvCt(CTModel):
     nonnegative: bool = True
     """Attenuation is never below 0; set to False for data that are not attenuation."""
 
-    def solve(self, operator: PlanarBeam, sinogram: Tensor, progress: Progress) -> Tensor:
+    def reconstruct(self, operator: PlanarBeam, sinogram: Tensor) -> Tensor:
         seen = operator.adjoint(sinogram)
         steepest = float(operator.normal(torch.ones(operator.domain)).max())
         weight = max(self.weight * float(seen.abs().max()), 1e-20) / steepest
         image = ahead = torch.zeros_like(seen)
         dual = torch.zeros(2, *image.shape)
         momentum = 1.0
-        for iteration in range(self.iterations):
+        for _ in range(self.iterations):
             descended = ahead - (operator.normal(ahead) - seen) / steepest
             renewed, dual = denoise(descended, weight, self.inner, dual)
             if self.nonnegative:
@@ -46,5 +45,4 @@ class TvCt(CTModel):
             following = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
             ahead = renewed + (momentum - 1) / following * (renewed - image)
             image, momentum = renewed, following
-            progress("iterating", iteration + 1, self.iterations)
         return image

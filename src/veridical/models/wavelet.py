@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
 from veridical.physics.sparse import fista
 
 
@@ -26,7 +26,7 @@ class Wavelet(MRIModel):
     levels: int = 3
     """Levels of the transform."""
 
-    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
-        threshold = max(self.weight * scan.sigma, self.least)
-        adjoint = scan.operator.adjoint(scan.kspace)
-        return fista(scan.operator.normal, adjoint, scan.start, threshold, self.iterations, self.levels, seed)[None]
+    def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
+        threshold = max(self.weight * problem.sigma, self.least)
+        adjoint = problem.operator.adjoint(problem.data)
+        return fista(problem.operator.normal, adjoint, problem.start, threshold, self.iterations, self.levels, seed)[None]

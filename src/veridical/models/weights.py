@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "files"
 
 
 def find(name_or_path: str) -> Path:
-    """Return the weights file of a shipped name (`unrolled`) or of a path to a `.safetensors` file."""
+    """Return the weights file of a shipped name (`denoiser`) or of a path to a `.safetensors` file."""
     path = Path(name_or_path)
     if path.suffix != ".safetensors":
         path = FOLDER / f"{name_or_path}.safetensors"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from veridical.models.base import MRIModel
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -17,5 +17,5 @@ class ZeroFilled(MRIModel):
 
     name: ClassVar[str] = "zero-filled"
 
-    def solve(self, scan: Scan, draws: int, seed: int, contrast: str) -> Tensor:
-        return scan.operator.adjoint(scan.kspace)[None]
+    def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
+        return problem.operator.adjoint(problem.data)[None]

@@ -12,7 +12,7 @@ What is known stands beside the state as further channels and as a condition vec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from veridical.nets.unet import UNet
 FLAGS = 4
 """What may be said of a channel: missing, degraded, seen under another look, measured. None: not part of the state."""
 KINDS = 6
-"""How channels may be degraded: noise, blur, thick slices, bias field, ghosts, undersampled raw data."""
+"""How channels may be degraded: noise, blur, thick slices, bias field, ghosts; the last is not in use."""
 LOOK = 5
 """Intensity quantiles that describe how a site's contrast looks."""
 
@@ -37,9 +37,6 @@ class JointNet(nn.Module):
         blocks: residual blocks a level.
         prior_mean, prior_std: of each channel over the foreground of training images: the anchor of a channel that was not
             measured, and the size of what is not known of it.
-        anchor: weights of the unrolled model whose result is the anchor of raw data; empty where there is none.
-        error: coefficients of the log error level of that anchor: constant, log noise, log sampled fraction, log size of
-            what the unrolled model changed.
         dims: 2 for slices, 3 for volumes `(z, y, x)`, which have no neighbours.
     """
 
@@ -50,12 +47,10 @@ class JointNet(nn.Module):
         blocks: int = 2,
         prior_mean: tuple[float, ...] = (),
         prior_std: tuple[float, ...] = (),
-        anchor: str = "",
-        error: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
         dims: int = 2,
     ) -> None:
         super().__init__()
-        self.channels, self.anchor, self.error, self.dims = tuple(channels), anchor, tuple(error), dims
+        self.channels, self.dims = tuple(channels), dims
         count = len(self.channels)
         self.prior_mean, self.prior_std = tuple(prior_mean) or (0.4,) * count, tuple(prior_std) or (0.3,) * count
         if not len(self.prior_mean) == len(self.prior_std) == count:
@@ -64,13 +59,8 @@ class JointNet(nn.Module):
         self.conditions = 1 + count * own + KINDS + 4
         inputs = 3 + count * (4 if dims == 2 else 2) + dims + 1
         self.net = UNet(inputs, 1, self.conditions + count + own, tuple(widths), blocks, embedding=96, dims=dims)
-        self.step = nn.Linear(self.conditions + count + own, 1)
-        nn.init.zeros_(self.step.weight)
-        nn.init.constant_(self.step.bias, -2.0)
 
-    def forward(
-        self, state: Tensor, around: Tensor, condition: Tensor, gradient: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, state: Tensor, around: Tensor, condition: Tensor) -> Tensor:
         """Denoise.
 
         Args:
@@ -78,7 +68,6 @@ class JointNet(nn.Module):
             around: `(batch, 4 * channel + 3, y, x)`: anchors, hints, the anchors of the slices below and above (not for
                 volumes), position, support.
             condition: `(batch, conditions)`; the first is the time.
-            gradient: maps a u to the gradient of the data's misfit, in units of the level; None where the anchor says it all.
         """
         slices, channels, where = self._rows(condition)
         time = where[:, 0].reshape(-1, *[1] * (state.ndim - 1))
@@ -86,13 +75,13 @@ class JointNet(nn.Module):
         linear = time / power * state[slices]
         found = self.net(self._inputs(linear, around, slices, channels), where)
         drawn = linear[torch.arange(len(slices)), channels, None] + (1 - time) / power.sqrt() * found
-        clean = torch.zeros_like(state).index_put((slices, channels), drawn[:, 0])
-        if gradient is None:
-            return clean
-        length = torch.zeros(state.shape[:2], device=state.device).index_put(
-            (slices, channels), torch.sigmoid(self.step(where))[:, 0].to(state.dtype)
-        )
-        return clean - length.reshape(*state.shape[:2], *[1] * self.dims) * gradient(clean)
+        return torch.zeros_like(state).index_put((slices, channels), drawn[:, 0])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Leave out the length of a gradient step, which weights have from when the net also followed raw data."""
+        for name in ("step.weight", "step.bias"):
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _rows(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return slice and channel of every row, a channel to be drawn of a slice, and the row's condition.

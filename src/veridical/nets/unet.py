@@ -122,17 +122,5 @@ def doubled(x: Tensor) -> Tensor:
     return split.reshape(batch, count // 8, 2 * z, 2 * y, 2 * columns)
 
 
-def to_channels(image: Tensor) -> Tensor:
-    """Complex `(batch, set, y, x)` to real `(batch, 2 * set, y, x)`, real and imaginary parts beside each other."""
-    parts = torch.view_as_real(image).movedim(-1, 2)
-    return parts.reshape(image.shape[0], -1, *image.shape[-2:])
-
-
-def to_complex(channels: Tensor) -> Tensor:
-    """The inverse of `to_channels`."""
-    batch, count, rows, columns = channels.shape
-    return torch.view_as_complex(channels.reshape(batch, count // 2, 2, rows, columns).movedim(2, -1).contiguous())
-
-
 def _blocks(stage: nn.Module) -> list[ResidualBlock]:
     return [block for block in stage.children() if isinstance(block, ResidualBlock)]

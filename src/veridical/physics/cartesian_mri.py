@@ -32,6 +32,7 @@ class CartesianMRI(LinearOperator):
 
     name = "cartesian-mri"
     dtype = torch.complex64
+    fitting_steps = 6
 
     def __init__(self, mask: Tensor, maps: Tensor) -> None:
         if maps.ndim < 4 or not maps.is_complex():
@@ -67,6 +68,11 @@ class CartesianMRI(LinearOperator):
         kspace = torch.fft.fft2(coil_images, norm="ortho") * self._mask
         image: Tensor = torch.fft.fftshift(self._combine(torch.fft.ifft2(kspace, norm="ortho")), (-2, -1))
         return image
+
+    @property
+    def redundancy(self) -> float:
+        """Share of k-space that was sampled: coils see the same image."""
+        return float(self.mask.mean())
 
     def coil_images(self, x: Tensor) -> Tensor:
         """Return the images the coils see, `(..., coil, y, x)`; their root sum of squares needs no choice of maps."""

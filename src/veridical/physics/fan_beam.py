@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from veridical.errors import GeometryError
+from veridical.physics.backprojection import filtered_backprojection
+from veridical.physics.geometry_table import ANGLES, Table
 from veridical.physics.linear import LinearOperator
 from veridical.physics.projection import PlanarBeam, gaps, turn
 
@@ -70,9 +73,35 @@ class FanBeam(PlanarBeam):
             )
         return 0.5 * widths
 
+    def classical(self, y: Tensor) -> Tensor:
+        """Return the filtered back-projection `(..., y, x)` in 1/mm; of a part of a turn, damped least squares."""
+        try:
+            self.quadrature()
+        except GeometryError:
+            return super().classical(y)
+        return filtered_backprojection(self, y)
+
     def describe(self) -> dict[str, Any]:
         """Return what identifies the geometry, the source distance in mm included."""
         return super().describe() | {"source": self.source}
+
+    @classmethod
+    def from_geometry(cls, settings: Mapping[str, Any]) -> FanBeam:
+        """Build the beam from plain values.
+
+        Args:
+            settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `source`, its distance from the centre of rotation
+                in mm; `angles` in degrees, or `views` with `start` (0) and `arc` (360) in degrees; if need be `detectors`
+                and `pitch` in mm at the centre of rotation.
+
+        Raises:
+            SettingError: a key is unknown, missing or of a wrong value.
+            GeometryError: the source would pass through the image.
+        """
+        table = Table.of(cls.name, settings, ("shape", "spacing", "source"), ("views", *ANGLES, "detectors", "pitch"))
+        pitch = table.number("pitch", above=0) if "pitch" in settings else None
+        angles, source = table.angles(360.0), table.number("source", above=0)
+        return cls(table.grid(), table.pair("spacing"), angles, source, table.whole("detectors"), pitch)
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:

@@ -7,14 +7,18 @@ The adjoint is the true adjoint: `<A x, y> == <x, A^H y>` to rounding; the contr
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from veridical.errors import GeometryError
+from veridical.errors import GeometryError, SettingError
+
+DAMPING = 1e-3
+"""Tikhonov weight of `classical`, as a share of the largest eigenvalue of `A^H A`."""
 
 
 class LinearOperator(ABC):
@@ -31,6 +35,10 @@ class LinearOperator(ABC):
     domain: tuple[int, ...]
     range: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+    fitting_steps: int = 20
+    """Conjugate-gradient steps of a data step; few are enough where `A^H A` is nearly a projection."""
+    nonnegative: bool = False
+    """Whether `x` is never negative in nature, as attenuation and activity are."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -58,6 +66,36 @@ class LinearOperator(ABC):
         """
         return conjugate_gradient(self.normal, self.adjoint(y), len(self.domain), iterations, damping, tolerance)
 
+    def classical(self, y: Tensor) -> Tensor:
+        """Return the classical reconstruction: what iterative methods start from and learned ones are compared with.
+
+        Damped least squares by ten conjugate-gradient steps; operators whose field has a method of its own override it.
+
+        Args:
+            y: `(..., *range)`.
+
+        Returns:
+            `(..., *domain)`.
+        """
+        return self.pinv(y, iterations=10, damping=DAMPING * self.largest_singular_value() ** 2)
+
+    def largest_singular_value(self, iterations: int = 10) -> float:
+        """Return the operator norm, from below and to a few percent, by power iteration from a fixed random image."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(self.domain, dtype=self.dtype, generator=generator)
+        held = [value for value in vars(self).values() if isinstance(value, Tensor)]
+        x = x.to(held[0].device) if held else x
+        energy = 0.0
+        for _ in range(iterations):
+            x = self.normal(x / x.norm().clamp_min(1e-30))
+            energy = float(x.norm())
+        return math.sqrt(energy)
+
+    @property
+    def redundancy(self) -> float:
+        """Numbers measured over numbers wanted: below about 1.5 what was not measured limits the image, above it the noise."""
+        return math.prod(self.range) / math.prod(self.domain)
+
     def project(self, x: Tensor, iterations: int = 30) -> Tensor:
         """Return `A^+ A x`: the part of `x` that A measures. `x - project(x)` lies in the null space of A."""
         return self.pinv(self.forward(x), iterations)
@@ -78,6 +116,20 @@ class LinearOperator(ABC):
             }
         )
         return moved
+
+    @classmethod
+    def from_geometry(cls, settings: Mapping[str, Any]) -> LinearOperator:
+        """Build the operator from the plain values of a geometry file, e.g. a TOML table without its key `operator`.
+
+        Operators that a file can describe override it and say which keys they take.
+
+        Raises:
+            SettingError: this operator has no such description; or a key is unknown, missing or of a wrong value.
+        """
+        raise SettingError(
+            f"{cls.name} cannot be described by a geometry file. Build it in Python, and the measurement with it: "
+            "veridical.types.Measurement(data, operator, noise, geometry)."
+        )
 
     @classmethod
     @abstractmethod

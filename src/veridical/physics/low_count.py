@@ -99,41 +99,6 @@ def low_count_pet(
     return np.asarray((activity + (few - full)).clamp_min(0).numpy(), np.float32)
 
 
-def osem(system: PET, counts: Tensor, iterations: int, subsets: int) -> Tensor:
-    """Return the activity `(y, x)`, >= 0, by ordered-subsets expectation maximization from a flat start.
-
-    With one subset it is expectation maximization (Shepp and Vardi 1982, 10.1109/TMI.1982.4307558), of which each iteration
-    raises the Poisson likelihood.
-
-    Args:
-        system: with a `ParallelBeam` as projector.
-        counts: `(angle, detector)`, >= 0, background included.
-        iterations: over all subsets.
-        subsets: of interleaved views.
-
-    Raises:
-        InputError: the projector is not a parallel beam.
-        SettingError: more subsets than views.
-    """
-    beam = system.projector
-    if not isinstance(beam, ParallelBeam):
-        raise InputError(f"osem was given a system that projects by {beam.name}; expected a parallel-beam.")
-    if subsets > beam.range[0]:
-        raise SettingError(f"osem: {subsets} subsets of {beam.range[0]} views; expected at most as many as views.")
-    parts = [(counts[part::subsets], _subset(system, beam, slice(part, None, subsets))) for part in range(subsets)]
-    seen = [one.adjoint(torch.ones(one.range)).clamp_min(1e-12) for _, one in parts]
-    image = torch.full(system.domain, float(counts.sum() / system.adjoint(torch.ones(system.range)).sum()))
-    for _ in range(iterations):
-        for (data, one), weight in zip(parts, seen, strict=True):
-            image = image * one.adjoint(data / one.expected(image).clamp_min(1e-12)) / weight
-    return image
-
-
-def _subset(system: PET, beam: ParallelBeam, part: slice) -> PET:
-    few = ParallelBeam((beam.domain[0], beam.domain[1]), beam.spacing, beam.angles[part], beam.range[1], beam.pitch)
-    return PET(few, system.attenuation[part], system.background[part], system.blur, system.scale)
-
-
 def _system(activity: Tensor, spacing: tuple[float, float], scanner: PETScanner, coefficients: Array | None) -> PET:
     """Return the scanner of a slice, with as many views as the slice is wide times pi / 2 and its counts as asked for."""
     shape = (activity.shape[0], activity.shape[1])
@@ -150,5 +115,5 @@ def _system(activity: Tensor, spacing: tuple[float, float], scanner: PETScanner,
 
 
 def _image(system: PET, counts: Tensor, scanner: PETScanner, spacing: tuple[float, float]) -> Tensor:
-    image = osem(system, counts, scanner.iterations, scanner.subsets)
+    image = system.osem(counts, scanner.iterations, scanner.subsets)
     return Blur(image.shape, spacing, (scanner.filter, scanner.filter)).forward(image)

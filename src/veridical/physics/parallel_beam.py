@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from veridical.physics.backprojection import filtered_backprojection
+from veridical.physics.geometry_table import ANGLES, Table
 from veridical.physics.linear import LinearOperator
 from veridical.physics.projection import PlanarBeam, gaps, turn
 
@@ -41,6 +45,25 @@ class ParallelBeam(PlanarBeam):
         """Return `(angle,)` radians that sum to pi; a missing wedge is not made up for by the views at its edges."""
         widths = gaps(self.angles, math.pi)
         return torch.minimum(widths, 2 * widths.median())
+
+    def classical(self, y: Tensor) -> Tensor:
+        """Return the filtered back-projection `(..., y, x)` in 1/mm."""
+        return filtered_backprojection(self, y)
+
+    @classmethod
+    def from_geometry(cls, settings: Mapping[str, Any]) -> ParallelBeam:
+        """Build the beam from plain values.
+
+        Args:
+            settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `angles` in degrees, or `views` with `start` (0) and
+                `arc` (180) in degrees; if need be `detectors` and `pitch` in mm.
+
+        Raises:
+            SettingError: a key is unknown, missing or of a wrong value.
+        """
+        table = Table.of(cls.name, settings, ("shape", "spacing"), ("views", *ANGLES, "detectors", "pitch"))
+        pitch = table.number("pitch", above=0) if "pitch" in settings else None
+        return cls(table.grid(), table.pair("spacing"), table.angles(180.0), table.whole("detectors"), pitch)
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:

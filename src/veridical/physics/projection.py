@@ -44,6 +44,8 @@ class PlanarBeam(LinearOperator):
     pitch: float
     curvature: float
 
+    nonnegative = True
+
     def _set(
         self,
         shape: tuple[int, int],

@@ -13,15 +13,21 @@ from veridical.tasks.complete import without_lesions
 from veridical.types import Array, Derived, Geometry, Image, Measurement
 
 if TYPE_CHECKING:
-    from veridical.models.base import ImageModel
+    from veridical.models.base import ImageModel, MeasurementModel
     from veridical.tasks.imagewise import Degradation, Plan
 
-Job = Literal["denoise", "super-resolve", "isotropic", "bias-field", "motion", "low-dose-ct", "sparse-view-ct", "low-count-pet"]
+Job = Literal[
+    "denoise", "super-resolve", "upsample", "isotropic", "deblur", "bias-field", "motion", "low-dose-ct", "sparse-view-ct",
+    "low-count-pet",
+]  # fmt: skip
 EXPECTED = {"bias-field": 0.15, "motion": 0.06}
 """Expected error where an artefact is removed, as a share of the 99th percentile."""
 STREAKS = 1.5
 """Error of few views over the noise that the image seems to have: 0.9 to 1.8 on limbs, more on a head, with 40 to 160 views."""
+USUAL = {"bias-field": "n4", "motion": "brain-prior", "sparse-view-ct": "body-prior"}
+"""Job -> model where it is not the denoiser."""
 NEEDS = {"low-dose-ct": "CT", "sparse-view-ct": "CT", "low-count-pet": "PET"}
+BIAS_FIELD = "n4"
 FINEST = 8.0
 
 
@@ -30,20 +36,26 @@ class Enhance(Task):
     """Enhance MR, CT or PET images. An image is a measurement of itself: with noise, blur, thick slices or artefacts."""
 
     job: Job = "denoise"
-    """denoise; super-resolve (finer in plane); isotropic (thick slices to slices as thin as the pixels); bias-field; motion;
-    low-dose-ct, sparse-view-ct, low-count-pet."""
+    """denoise; super-resolve (finer in plane: more of k-space); upsample (finer in plane: voxels are means of smaller ones);
+    isotropic (thick slices to slices as thin as the pixels); deblur; bias-field; motion; low-dose-ct, sparse-view-ct,
+    low-count-pet."""
     channel: str = ""
     """Which channel to enhance; empty: the first. The others of the image help, as they are."""
     noise: float = 0.0
     """Noise standard deviation in the units of the image, of few views that of the streaks; 0 estimates it from the image."""
+    varying: bool = False
+    """Let the noise vary over the image, as after parallel imaging; its map is then estimated. The denoiser only."""
     factor: float = 2.0
-    """How much finer super-resolve makes the grid in plane."""
+    """How much finer super-resolve and upsample make the grid in plane; a whole number for upsample."""
+    blur: float = 2.0
+    """Full width at half maximum of the blur that deblur undoes, mm."""
     model: str = ""
-    """brain-prior or body-prior; empty: by the job. For denoise and super-resolve also unrolled, wavelet, total-variation."""
+    """denoiser; n4 for bias-field; brain-prior or body-prior; empty: by the job. For super-resolve also wavelet,
+    total-variation, cg-sense, zero-filled; for the denoiser's other jobs also classical."""
     draws: int = 8
-    """Posterior draws, for samplers. Their mean is the estimate; their spread makes interval and evidence."""
+    """Posterior draws, for samplers. Their spread makes interval and evidence; 1 gives the estimate alone, which is faster."""
     steps: int = 4
-    """Sampler steps, for samplers."""
+    """Sampler steps of brain-prior and body-prior."""
     estimate: Literal["mean", "draw"] = "mean"
     """mean: the mean of the draws, closest to the truth; draw: one draw, which has the texture of an image."""
     weights: str = ""
@@ -54,10 +66,17 @@ class Enhance(Task):
     def __post_init__(self) -> None:
         if self.job not in get_args(Job):
             raise SettingError(f"job = {self.job!r}; expected one of {', '.join(get_args(Job))}.")
-        if self.draws < 1 or self.noise < 0 or not 1 < self.factor <= FINEST or self.estimate not in ("mean", "draw"):
+        if (
+            self.draws < 1
+            or self.noise < 0
+            or self.blur <= 0
+            or not 1 < self.factor <= FINEST
+            or self.estimate not in ("mean", "draw")
+        ):
             raise SettingError(
-                f"draws = {self.draws}, noise = {self.noise}, factor = {self.factor}, estimate = {self.estimate!r}; expected "
-                f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, and mean or draw."
+                f"draws = {self.draws}, noise = {self.noise}, factor = {self.factor}, blur = {self.blur}, "
+                f"estimate = {self.estimate!r}; expected "
+                f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, a blur above 0, mean or draw."
             )
 
     def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
@@ -68,10 +87,15 @@ class Enhance(Task):
         image, lesions = without_lesions(subject)
         channel = self.channel or image.channels[0]
         self._check(image, channel)
-        if self._classical():
-            from veridical.tasks.classical import enhanced
+        if self._name() == BIAS_FIELD:
+            from veridical.tasks.unbiased import unbiased
 
-            return enhanced(self, image, seed, progress)
+            return unbiased(image, channel)
+        if self._measured():
+            from veridical.tasks.image_problems import enhanced
+
+            model, card = self._measurement_model()
+            return enhanced(self, model, card, image, seed, progress)
         return self._drawn(image, lesions, channel, seed, progress)
 
     def _check(self, image: Image, channel: str) -> None:
@@ -131,18 +155,26 @@ class Enhance(Task):
         return Degradation("bias" if self.job == "bias-field" else "ghosts", self.noise / scale, EXPECTED[self.job])
 
     def _name(self) -> str:
-        return self.model or ("body-prior" if self.job in NEEDS else "brain-prior")
+        return self.model or USUAL.get(self.job, "denoiser")
 
-    def _classical(self) -> bool:
+    def _measured(self) -> bool:
+        """Whether the model solves measurements; otherwise it is a joint prior of images."""
         from veridical import registry
         from veridical.models.base import ImageModel
 
-        kind = registry.get("model", self._name())
-        if issubclass(kind, ImageModel):
+        if issubclass(registry.get("model", self._name()), ImageModel):
             return False
-        if self.job not in ("denoise", "super-resolve"):
-            raise SettingError(f"{self.model} denoises and super-resolves; {self.job} takes brain-prior or body-prior.")
+        if self.job in USUAL:
+            raise SettingError(f"{self.model} does not take {self.job}; {USUAL[self.job]} does.")
         return True
+
+    def _measurement_model(self) -> tuple[MeasurementModel, dict[str, object]]:
+        from veridical.models import weights
+        from veridical.tasks.reconstruct import solver
+
+        model = solver(self._name(), self.weights, device=self.device)
+        name = getattr(model, "weights", "")
+        return model, weights.card(name) if name else {}
 
     def _image_model(self) -> ImageModel:
         from veridical.tasks.imagewise import image_model
@@ -150,10 +182,10 @@ class Enhance(Task):
         return image_model(self._name(), self.weights, steps=self.steps, device=self.device)
 
     def model_and_weights(self) -> tuple[str, str]:
-        if self._classical():
-            from veridical.tasks.reconstruct import solver
-
-            return self._name(), solver(self._name(), self.weights, steps=self.steps, device=self.device).weights_hash
+        if self._name() == BIAS_FIELD:
+            return BIAS_FIELD, "none"
+        if self._measured():
+            return self._name(), self._measurement_model()[0].weights_hash
         return self._name(), self._image_model().weights_hash
 
 

@@ -19,7 +19,8 @@ from veridical.errors import InputError, SettingError
 from veridical.metrics.nmse import nmse
 from veridical.metrics.psnr import psnr
 from veridical.metrics.ssim import ssim
-from veridical.models.prepared_scan import root_sum_of_squares
+from veridical.models.problem import root_sum_of_squares
+from veridical.models.problems import problems
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft, ifft
@@ -28,7 +29,7 @@ from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array, Geometry, Measurement, Noise
 from veridical.workflow import peers
 
-OURS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "unrolled", "brain-prior")
+OURS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "denoiser")
 PEERS = {"bart wavelet": "W:3:0", "bart total variation": "T:3:0"}
 PATTERNS = (("uniform", 3), ("uniform", 4), ("variable", 4), ("variable", 6))
 CENTRE = 24
@@ -127,12 +128,12 @@ def solve(method: str) -> Solve:
     """Return the solver of a model or a peer, giving coil images `(coil, y, x)` in the units of the data."""
     if method in PEERS:
         return lambda kspace, mask: [images for _, images, _ in peers.bart(kspace, 2, PEERS[method])]
-    task = Reconstruct(model=method)
+    model = Reconstruct(model=method).build()
 
     def ours(kspace: Array, mask: Array) -> list[Array]:
-        scan = next(task.scans(measurement(kspace, mask)))
-        images = task.build().solve(scan, task.draws, 0, "other")
-        return [np.asarray(scan.operator.coil_images(images.mean(0)).numpy() * scan.scale)]
+        problem = next(problems(measurement(kspace, mask), sets=2))
+        estimate = model.solve(problem, 1, 0)[0]
+        return [np.asarray(problem.seen(estimate)[:, 0].numpy() * problem.scale)]
 
     return ours
 

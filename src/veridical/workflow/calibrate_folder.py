@@ -18,6 +18,7 @@ from veridical.audit.interval import Calibration, calibrate, patients_needed
 from veridical.audit.interval import Case as Solved
 from veridical.datasets.patient_volumes import held_out_of
 from veridical.errors import CalibrationError, InputError, SettingError, nearest
+from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.models.base import ImageModel
 from veridical.task import Progress, silent
@@ -28,7 +29,6 @@ from veridical.tasks.view import view
 from veridical.types import Array, Image
 from veridical.workflow.calibrate_images import solved_case
 from veridical.workflow.cases import Case, cases
-from veridical.workflow.checkpoints import write_text
 
 LEVEL = 0.9
 FLOOR = 0.003

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
-from veridical.errors import FormatError
+from veridical.errors import FormatError, InputError
 from veridical.io.guards import replacing
 
 FILE = "checkpoint.safetensors"
+LOCK = "train.pid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,74 @@ class State:
         return int(meta["step"]), float(meta["seconds"])
 
 
+def step_of(folder: Path) -> int:
+    """Return the step of the checkpoint in a folder, 0 where there is none.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FILE
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, "pt") as file:
+            return int(file.metadata()["step"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise FormatError(f"The checkpoint {path} is damaged ({error}). Remove it, or train into another folder.") from error
+
+
+@contextmanager
+def claimed(folder: Path, first: bool = True) -> Iterator[None]:
+    """Keep other processes from training in a folder; `train.pid` in it says who does.
+
+    The claim is a lock on that file, which ends with the process however that ends.
+
+    Args:
+        folder: of the run.
+        first: whether this process is the first of its ranks, which claims for all.
+
+    Raises:
+        InputError: another process has it.
+    """
+    if not first:
+        yield
+        return
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        if not _locked(file):
+            raise InputError(
+                f"Process {owner(folder)} trains in {folder} already. Wait for it, end it, or train into another folder."
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def owner(folder: Path) -> str:
+    """Return the number of the process that trains in a folder; empty where none does."""
+    path = folder / LOCK
+    if not path.is_file():
+        return ""
+    with path.open("r+", encoding="utf-8") as file:
+        return "" if _locked(file) else file.read().strip()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock an open file until it is closed; False where another has locked it. Where the system has no locks, nobody has."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def log_lines(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log."""
     path = folder / "log.jsonl"
@@ -91,12 +162,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with replacing(path) as temporary:
         save_file(whole, temporary, metadata=dict(meta))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veridical.workflow.checkpoints import log_lines, write_text
+from veridical.io.guards import write_text
+from veridical.workflow.checkpoints import log_lines
 
 FRESH = 20
 """Seconds after which the browser loads the page again."""

@@ -1,4 +1,4 @@
-"""The main job on the embedded data: a digital patient is scanned, reconstructed four ways, and compared with the truth."""
+"""The main job on the embedded data: a digital patient is scanned, reconstructed three ways, and compared with the truth."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from veridical.datasets.cohort import Cohort
 from veridical.datasets.examination import examine
 from veridical.evaluation.regions import Region
 from veridical.io import bids
+from veridical.io.guards import write_text
 from veridical.metrics.scores import score
 from veridical.report.page import Story, write
 from veridical.report.words import Lesion
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Derived, Score
-from veridical.workflow.checkpoints import write_text
 
 PATIENT = 2
 COHORT_SEED = 424_242
 """A seed that no recipe trains on."""
-METHODS = ("zero-filled", "wavelet", "unrolled", "brain-prior")
+METHODS = ("zero-filled", "wavelet", "denoiser")
 
 
 def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -> Path:
@@ -61,7 +61,7 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
     story = Story(
         lead=(
             "A digital patient with multiple-sclerosis lesions was scanned: one FLAIR slice, 8 coils, every fourth line and "
-            "the 24 central ones. The scan was reconstructed four ways; here the truth is known."
+            "the 24 central ones. The scan was reconstructed three ways; here the truth is known."
         ),
         facts={
             "patient": exam.patient,
@@ -73,7 +73,7 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
         },
         region=Region("brain", exam.brain),
         lesion=Lesion(exam.lesions, "multiple-sclerosis lesions") if exam.lesions.any() else None,
-        main="brain-prior",
+        main="denoiser",
         rerun="veridical demo",
     )
     return write(

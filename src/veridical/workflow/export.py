@@ -29,9 +29,9 @@ from veridical.nets.joint import JointNet
 from veridical.nets.unet import UNet
 from veridical.nets.unet_onnx import INPUTS, OPSET, unet_onnx
 from veridical.task import Progress, silent
+from veridical.training.image_course import ImageCourse
+from veridical.training.image_data import ImageData
 from veridical.types import Array
-from veridical.workflow.course import Data
-from veridical.workflow.image_course import ImageCourse
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -143,7 +143,7 @@ class Lessons:
                 "Use the float32 graph."
             )
         self.net = net
-        self.course = ImageCourse(kind, net, Data({"cohort": 1.0}, batch=BATCH, patch=PATCH), SEED, validation=True)
+        self.course = ImageCourse(kind, net, ImageData({"cohort": 1.0}, batch=BATCH, patch=PATCH), SEED, validation=True)
 
     def batches(self, numbers: range, what: str, progress: Progress) -> Iterator[tuple[Known, Tensor, Tensor]]:
         """Yield what is known, the truth and noise to start from."""

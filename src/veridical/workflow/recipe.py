@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from veridical.errors import FormatError, InputError, SettingError, nearest
+from veridical import registry
+from veridical.errors import FormatError, SettingError, nearest
 from veridical.generate.distil import Plan
 from veridical.models import weights
-from veridical.workflow.course import KNOWN, YOURS, Data
+from veridical.training.course import TrainingData
+from veridical.training.kinds import kind_of
 
 PRECISIONS = ("auto", "32", "16-mixed", "bf16-mixed")
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
@@ -36,7 +38,7 @@ class Training:
     clip: float = 1.0
     """Gradient norm limit."""
     accumulate: int = 1
-    """Items (batches of patches, or scans) a step on each device; their gradients are averaged."""
+    """Items (batches of patches) a step on each device; their gradients are averaged."""
     precision: str = "auto"
     """`32`, `16-mixed`, `bf16-mixed`, or `auto`: 32 on the CPU, on a GPU the mixed one that it is fast in."""
     checkpoint: int = 500
@@ -81,7 +83,7 @@ class Recipe:
     name: str
     model: str
     net: Mapping[str, Any]
-    data: Data
+    data: TrainingData
     training: Training
     start: str = ""
 
@@ -104,7 +106,7 @@ class Recipe:
         Raises:
             FormatError: the file cannot be read.
             SettingError: a table, key or value is wrong.
-            InputError: the weights to start from are not there.
+            InputError: the weights to start from, or the folder of images, are not there.
         """
         file = find(path)
         try:
@@ -118,8 +120,9 @@ class Recipe:
         start = start or net.get("from", "")
         net.pop("from", None)
         model, net = _of_card(start, net) if start else _given(net)
-        data = located(_table(Data, tables.get("data", {})), file.parent, folder)
-        return cls(file.stem, model, net, data, _table(Training, tables.get("training", {})), start)
+        data = _table("data", kind_of(registry.get("model", model)).data, tables.get("data", {}))
+        training = _table("training", Training, tables.get("training", {}))
+        return cls(file.stem, model, net, data.located(file.parent, folder), training, start)
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -133,41 +136,30 @@ def find(name_or_path: str | Path) -> Path:
     return shipped[str(name_or_path)]
 
 
-def located(data: Data, beside: Path, folder: str | Path | None) -> Data:
-    """Return the data with sources that are folders as paths: relative ones are beside the recipe, `data` is `folder`."""
-    if folder is not None and YOURS not in data.sources:
-        raise SettingError(f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it could be.")
-    if folder is not None and not Path(folder).exists():
-        raise InputError(f"{folder} does not exist; expected a folder of images. Check the path.")
-    found: dict[str, float] = {}
-    for name, weight in data.sources.items():
-        path = Path(folder) if name == YOURS and folder is not None else beside / name
-        known = name in KNOWN or (name == YOURS and folder is None) or not path.exists()
-        found[name if known else str(path.resolve())] = weight
-    return replace(data, sources=found)
-
-
 def _given(net: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if "name" not in net:
-        raise SettingError('The recipe\'s [model] table needs a name, for instance name = "unrolled".')
+        raise SettingError('The recipe\'s [model] table needs a name, for instance name = "denoiser".')
     return net.pop("name"), net
 
 
 def _of_card(start: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return model and net of the weights to start from; what the recipe says of them must be the same."""
+    """Return model and net of the weights to start from; what the recipe says of them must be the same.
+
+    What the card does not say may be said by the recipe; whether the weights fit shows when they are loaded.
+    """
     card = weights.card(start)
     known = {"name": card["model"], **card["net"]}
     for key, value in given.items():
-        if key not in known or known[key] != value:
+        if known.get(key, value) != value:
             raise SettingError(
-                f"The recipe's [model] says {key} = {value!r}, the weights {start!r} have {known.get(key)!r}. "
+                f"The recipe's [model] says {key} = {value!r}, the weights {start!r} have {known[key]!r}. "
                 "Leave it out: weights to start from bring their own net."
             )
-    return card["model"], dict(card["net"])
+    return card["model"], {key: value for key, value in {**known, **given}.items() if key != "name"}
 
 
-def _table(cls: type[T], values: Mapping[str, Any]) -> T:
-    name, usual = cls.__name__.lower(), cls()
+def _table(name: str, cls: type[T], values: Mapping[str, Any]) -> T:
+    usual = cls()
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     for key, value in given.items():

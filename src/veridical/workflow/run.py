@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veridical.errors import SettingError
 from veridical.generate.distil import Plan
+from veridical.io.guards import write_text
 from veridical.models import weights
-from veridical.models.base import ImageModel, Trainable
 from veridical.models.distilled import Teacher, teachable
 from veridical.task import Progress
+from veridical.training.course import Course
+from veridical.training.kinds import Trained, kind_of
 from veridical.workflow import curves
-from veridical.workflow.checkpoints import State, log_lines, write_text
-from veridical.workflow.course import Course
-from veridical.workflow.image_course import ImageCourse
+from veridical.workflow.checkpoints import State, log_lines
 from veridical.workflow.ranks import Ranks
 from veridical.workflow.recipe import Recipe, Training
-from veridical.workflow.scan_course import ScanCourse
 
 SMOOTH = 0.98
 """Of the loss that the progress bar shows."""
@@ -42,12 +41,12 @@ class Run:
         ranks: this process among all.
     """
 
-    def __init__(self, plan: Recipe, model: type[Trainable | ImageModel], folder: Path, ranks: Ranks) -> None:
+    def __init__(self, plan: Recipe, model: Trained, folder: Path, ranks: Ranks) -> None:
         self.plan, self.model, self.folder, self.ranks = plan, model, folder, ranks
         torch.manual_seed(plan.training.seed)
         net = model.build(plan.net)
         if plan.start:
-            net.load_state_dict(weights.load(plan.start))
+            self._start(net)
         self.net = net.to(ranks.device)
         self.teacher = self._teacher()
         self.precision = precision(plan.training.precision, ranks.device)
@@ -59,6 +58,16 @@ class Run:
         )
         self.step, self.seconds = 0, 0.0
         self.source, self.unseen = (self._course(validation) for validation in (False, True))
+
+    def _start(self, net: nn.Module) -> None:
+        try:
+            net.load_state_dict(weights.load(self.plan.start))
+        except RuntimeError as error:
+            last = str(error).splitlines()[-1].strip()
+            raise SettingError(
+                f"The weights {self.plan.start!r} do not fit the net of the recipe's [model] ({last}). Leave its settings out: "
+                "weights to start from bring their own net."
+            ) from error
 
     def _teacher(self) -> Teacher | None:
         """Return the weights started from, frozen, where the recipe lets them teach."""
@@ -73,11 +82,9 @@ class Run:
         return Teacher(copy.deepcopy(self.net).requires_grad_(False).eval(), Plan(settings.teacher, settings.students))
 
     def _course(self, validation: bool) -> Course[Any]:
-        seed = self.plan.training.seed
-        if issubclass(self.model, ImageModel):
-            teacher = None if validation else self.teacher
-            return ImageCourse(self.model, self.net, self.plan.data, seed, validation, teacher)
-        return ScanCourse(self.model, self.plan.data, seed, validation)
+        teacher = None if validation else self.teacher
+        course = kind_of(self.model).course
+        return course(self.model, self.net, self.plan.data, self.plan.training.seed, validation, teacher)
 
     def restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""

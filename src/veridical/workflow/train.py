@@ -7,27 +7,23 @@ are written beside the log, and `curves.html` is drawn anew.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from veridical import registry
-from veridical.datasets import pool
-from veridical.datasets.slabs import MAY_SHIP
-from veridical.errors import SettingError
+from veridical.io.guards import write_text
 from veridical.models import weights
-from veridical.models.base import ImageModel, Trainable
 from veridical.task import Progress, silent
-from veridical.workflow.checkpoints import log_lines, write_tensors, write_text
-from veridical.workflow.course import KNOWN
+from veridical.workflow.checkpoints import claimed, log_lines, write_tensors
 from veridical.workflow.ranks import together
 from veridical.workflow.recipe import Recipe
 from veridical.workflow.run import Run
 
-LIMITS = (
-    "Cartesian MR slices of heads, and a few of limbs; not for diagnosis. Other anatomy, contrasts, patterns and noise levels "
-    "than those rehearsed are outside of what it knows, and the scope check does not find all of them."
-)
+T = TypeVar("T")
+STARTED = "started.json"
+"""What a run was started with, beside its checkpoint."""
 
 
 def train(
@@ -56,22 +52,28 @@ def train(
 
     Raises:
         SettingError: the recipe is wrong, or its model has nothing to train.
-        InputError: the data or the weights to start from are not there, or nothing in them fits.
+        InputError: the data or the weights to start from are not there, nothing in them fits, or another process trains in
+            `out`.
     """
     plan = Recipe.read(recipe, data, start)
     if steps is not None:
         plan = replace(plan, training=replace(plan.training, steps=steps))
-    model: type[Trainable | ImageModel] = registry.get("model", plan.model)
-    if not issubclass(model, Trainable | ImageModel):
-        raise SettingError(f"{plan.model} has nothing to train.")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with together(plan.training.device) as ranks:
-        run = Run(plan, model, folder, ranks)
+    with together(plan.training.device) as ranks, claimed(folder, ranks.first):
+        if ranks.first:
+            _note(folder, recipe, data, start, steps)
+        run = Run(plan, registry.get("model", plan.model), folder, ranks)
         if resume:
             run.restore()
         run.loop(progress if ranks.first else silent)
         return finish(run)
+
+
+def _note(folder: Path, recipe: str | Path, data: str | Path | None, start: str, steps: int | None) -> None:
+    """Write what a run was started with, so that `train-on` can go on with it from the same working directory."""
+    given = {"recipe": str(recipe), "data": None if data is None else str(data), "start": start, "steps": steps}
+    write_text(folder / STARTED, json.dumps(given, indent=2) + "\n")
 
 
 def finish(run: Run) -> Path:
@@ -84,21 +86,25 @@ def finish(run: Run) -> Path:
 
 
 def card(run: Run) -> dict[str, Any]:
-    """Return the card: model and net, what they were trained on, from which weights, and whether they may be passed on."""
+    """Return the card: model and net, what they were trained on, from which weights, and whether they may be passed on.
+
+    Folders are called by their last name.
+    """
     plan = run.plan
-    called = {name: name if name in KNOWN else Path(name).name for name in plan.data.sources}
     found: dict[str, Any] = {
         "model": plan.model,
         "net": dict(plan.net),
-        "data": asdict(replace(plan.data, sources={called[name]: weight for name, weight in plan.data.sources.items()})),
-        "patients": {called[name]: count for name, count in run.source.patients().items()},
-        "validation_patients": {called[name]: count for name, count in run.unseen.patients().items()},
-        "licences": {called[name]: pool.LICENCES.get(name, "not known to this package") for name in plan.data.sources},
+        "data": asdict(replace(plan.data, sources=_called(plan.data.sources))),
+        "patients": _called(run.source.patients()),
+        "validation_patients": _called(run.unseen.patients()),
+        "licences": _called(run.source.licences()),
+        "patches": run.step * plan.training.accumulate * run.ranks.size * plan.data.batch,
     }
-    barred = [called[name] for name in plan.data.sources if name not in MAY_SHIP]
+    barred = [Path(name).name for name in run.source.barred()]
     if plan.start:
         parent = weights.card(plan.start)
         found["from"] = {"weights": Path(plan.start).stem, "sha256": weights.fingerprint(plan.start)}
+        found["from"] |= {"patches": parent["patches"]} if "patches" in parent else {}
         barred += parent.get("barred_by", [])
     if run.teacher:
         steps = {"teacher_steps": plan.training.teacher, "student_steps": list(plan.training.students)}
@@ -106,9 +112,13 @@ def card(run: Run) -> dict[str, Any]:
     return found | {
         "may_ship": not barred,
         "barred_by": barred,
-        "limits": getattr(run.model, "limits", LIMITS),
+        "limits": getattr(run.model, "limits", run.source.limits),
         "training": asdict(plan.training),
         "processes": run.ranks.size,
         "seconds": round(run.seconds),
         "validation": log_lines(run.folder)[-1],
     }
+
+
+def _called(values: Mapping[str, T]) -> dict[str, T]:
+    return {Path(name).name: value for name, value in values.items()}

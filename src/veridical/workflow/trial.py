@@ -18,7 +18,8 @@ from veridical.metrics.coverage import coverage
 from veridical.metrics.psnr import psnr
 from veridical.metrics.rank_correlation import rank_correlation
 from veridical.metrics.ssim import ssim
-from veridical.models.prepared_scan import Scan
+from veridical.models.problem import Problem
+from veridical.models.problems import problems
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
@@ -26,7 +27,7 @@ from veridical.types import Array, Derived
 from veridical.workflow.calibrate import draw_exam
 
 TEST_SEED = 17
-METHODS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "unrolled", "brain-prior")
+METHODS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "denoiser")
 PROBES = 40
 
 
@@ -96,8 +97,8 @@ def turned(exam: Examination) -> Examination:
 
 
 def shifts(patients: int = 20, progress: Progress = silent) -> dict[str, list[Outcome]]:
-    """Reconstruct under each shift with brain-prior; scope and consistency should tell what breaks."""
-    task = Reconstruct(model="brain-prior")
+    """Reconstruct under each shift with the denoiser; its findings should tell what breaks."""
+    task = Reconstruct(model="denoiser")
     found: dict[str, list[Outcome]] = {}
     for name, make in SHIFTS.items():
         for index in range(patients):
@@ -118,16 +119,16 @@ def hidden_detail(patients: int = 20, progress: Progress = silent) -> dict[str, 
         `correlation` (Spearman, evidence against the measured share), `auc` (evidence telling the most hidden quarter of the
         places from the least hidden quarter), `hidden` and `sampled` (mean evidence of the two quarters), `places`.
     """
-    task = Reconstruct(model="brain-prior")
+    task = Reconstruct(model="denoiser")
     shares, values = [], []
     for index in range(patients):
         exam = draw_exam(CohortB(TEST_SEED), index)
         derived = task(exam.measurement, seed=index)
         if derived.evidence is None or derived.evidence.map is None:
-            raise AssertionError("brain-prior gives evidence")
-        scan = next(task.scans(exam.measurement))
+            raise AssertionError("the denoiser gives evidence")
+        problem = next(problems(exam.measurement, task.sets))
         places = _places(exam.brain[..., 0].T, index)
-        shares.append(_measured_share(scan, places))
+        shares.append(_measured_share(problem, places))
         values.append(derived.evidence.map[0, places[:, 1], places[:, 0], 0])
         progress("hidden detail", index + 1, patients)
     share, value = np.concatenate(shares), np.concatenate(values)
@@ -149,15 +150,15 @@ def _places(brain: Array, seed: int) -> Array:
     return np.asarray(inside[np.random.default_rng([seed, 8]).choice(len(inside), PROBES, replace=False)])
 
 
-def _measured_share(scan: Scan, places: Array, width: float = 0.8) -> Array:
+def _measured_share(problem: Problem, places: Array, width: float = 0.8) -> Array:
     """Return the share of the energy of a small Gaussian lesion at each place that A measures."""
-    rows, columns = scan.operator.mask.shape
+    sets, rows, columns = problem.operator.domain
     y, x = torch.arange(rows)[:, None], torch.arange(columns)[None]
     shares = []
     for row, column in places:
         blob = torch.exp(-((y - int(row)) ** 2 + (x - int(column)) ** 2) / (2 * width**2)).to(torch.complex64)
-        lesion = torch.stack([blob, torch.zeros_like(blob)])
-        measured = scan.operator.project(lesion, 8)
+        lesion = torch.cat([blob[None], blob.new_zeros(sets - 1, rows, columns)])
+        measured = problem.operator.project(lesion, 8)
         shares.append(1 - float((lesion - measured).abs().square().sum() / lesion.abs().square().sum()))
     return np.array(shares)
 
@@ -165,14 +166,14 @@ def _measured_share(scan: Scan, places: Array, width: float = 0.8) -> Array:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return a Markdown table: mean and standard deviation over patients per method, and the verdicts."""
     names = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
-    lines = ["| method | n | " + " | ".join(names) + " | scope pass/warn/fail |", "|---|---|" + "---|" * (len(names) + 1)]
+    lines = ["| method | n | " + " | ".join(names) + " | sampling pass/warn/fail |", "|---|---|" + "---|" * (len(names) + 1)]
     for method in dict.fromkeys(o.method for o in outcomes):
         group = [o for o in outcomes if o.method == method]
         cells = []
         for name in names:
             values = [o.values[name] for o in group if name in o.values]
             cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "not given")
-        verdicts = [o.verdicts.get("scope") for o in group]
+        verdicts = [o.verdicts.get("sampling") for o in group]
         counts = "/".join(str(verdicts.count(v)) for v in ("pass", "warn", "fail"))
         lines.append(f"| {method} | {len(group)} | {' | '.join(cells)} | {counts} |")
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Families of generative models, and what turns them into posteriors."""

@@ -1,0 +1,163 @@
+"""From a measurement to the problems that models solve, slice by slice, whatever measured it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veridical.errors import InputError, SettingError
+from veridical.generative.posterior import Fit
+from veridical.models.problem import Problem, object_of, prepare, scaled
+from veridical.physics.cartesian_mri import CartesianScan
+from veridical.physics.coils import compress, espirit
+from veridical.physics.linear import LinearOperator
+from veridical.physics.noise import estimate_sigma, inverse_variance
+from veridical.physics.noncartesian_coils import noncartesian_maps, noncartesian_sigma
+from veridical.physics.noncartesian_mri import NoncartesianMRI, NoncartesianScan
+from veridical.physics.pet import PET
+from veridical.types import Array, Measurement, Noise
+
+MOST_COILS = 12
+"""More coils than that are compressed to this number of virtual ones."""
+WRAPPED = 0.005
+"""Share of the energy that a second set of maps must hold to be kept; without it everything takes half the time."""
+FOREGROUND = 0.1
+"""Share of the 99th percentile above which an image is foreground."""
+SUBSETS = 8
+"""Of the angles of a PET scan, in its data step."""
+LEAST_COUNTS = 0.5
+"""Expected counts below which the variance of a Poisson number is taken no smaller."""
+
+
+def problems(measurement: Measurement, sets: int = 2) -> Iterator[Problem]:
+    """Yield the slices of a measurement, prepared.
+
+    Args:
+        measurement: Cartesian or non-Cartesian MR, whose coil maps are found from the data, or any linear operator with data
+            `(slice, *range)`.
+        sets: of coil maps.
+
+    Raises:
+        InputError: there is no linear operator, a slice is all zero, or NaN or infinities are in the data.
+    """
+    operator = measurement.operator
+    if not np.isfinite(measurement.data).all():
+        raise InputError("The raw data hold NaN or infinite values; repair the file or leave those samples out as zeros.")
+    for index, data in enumerate(measurement.data):
+        if not np.abs(data).max() > 0:
+            raise InputError(f"Slice {index + 1} of the raw data is all zero; nothing was measured there. Leave it out.")
+        if isinstance(operator, CartesianScan):
+            yield cartesian(data, operator.mask[index], measurement.noise, sets)
+        elif isinstance(operator, NoncartesianScan):
+            yield noncartesian(data, operator, index, measurement.noise, sets)
+        elif isinstance(operator, LinearOperator):
+            yield linear(operator, data, measurement.noise)
+        else:
+            raise InputError(
+                f"The operator {operator.name!r} of this measurement is not linear, so no model here can solve it. "
+                "Linear ones: veridical list operator."
+            )
+
+
+def cartesian(kspace: Array, mask: Array, noise: Noise, sets: int) -> Problem:
+    """Prepare one slice of Cartesian k-space `(coil, ky, kx)`."""
+    data = compress(torch.from_numpy(np.array(kspace, dtype=np.complex64)), MOST_COILS)
+    sampled = torch.from_numpy(np.array(mask, dtype=np.float32))
+    maps = espirit(data, sampled, sets=sets) if len(data) > 1 else torch.ones(1, 1, *mask.shape, dtype=torch.complex64)
+    prepared = prepare(data * sampled, sampled, maps, noise.level or estimate_sigma(data, sampled))
+    shares = prepared.start.abs().square().sum((1, 2))
+    if len(maps) > 1 and float(shares[1:].sum() / shares.sum()) < WRAPPED:  # the object fits the field of view
+        return prepare(data * sampled, sampled, maps[:1], prepared.sigma * prepared.scale)
+    return prepared
+
+
+def noncartesian(kspace: Array, scan: NoncartesianScan, index: int, noise: Noise, sets: int) -> Problem:
+    """Prepare one slice of non-Cartesian k-space `(coil, sample)`, its samples weighted by what they resolve of the grid."""
+    data = torch.from_numpy(np.array(kspace, dtype=np.complex64))
+    trajectory = torch.from_numpy(np.array(scan.trajectory[index], dtype=np.float32))
+    maps = noncartesian_maps(data, trajectory, scan.matrix, sets)
+    operator = NoncartesianMRI(trajectory, maps)
+    sigma = noise.level or noncartesian_sigma(data, trajectory)
+    return scaled(operator, data, operator.classical(data), sigma, object_of(maps))
+
+
+def linear(operator: LinearOperator, data: Array, noise: Noise) -> Problem:
+    """Prepare one slice of any linear operator with real data `(*range)`."""
+    kind = torch.complex64 if operator.dtype.is_complex else torch.float32
+    measured = torch.from_numpy(np.array(data)).to(kind)
+    start = operator.classical(measured)
+    magnitude = start.abs()
+    scale = foreground_percentile(magnitude)
+    offset = operator.background if isinstance(operator, PET) else 0.0
+    sigma, weights = noise_of(operator, measured, start, noise)
+    generator = torch.Generator().manual_seed(0)
+    perturbed = measured + sigma * _standard(measured, generator) / (1.0 if weights is None else weights.sqrt().clamp_min(1e-6))
+    if noise.kind == "poisson":
+        perturbed = perturbed.clamp_min(0)
+    changed = (operator.classical(perturbed) - start).abs() / (math.sqrt(2) if operator.dtype.is_complex else 1.0)
+    level = float(changed.square().mean().sqrt()) / scale
+    support = (magnitude > FOREGROUND * scale).float()
+    fit = poisson_fit(operator, measured, scale) if isinstance(operator, PET) and noise.kind == "poisson" else None
+    return Problem(
+        operator, (measured - offset) / scale, sigma / scale, start / scale, weights, level, fit, scale=scale,
+        support=support.reshape(-1, *support.shape[-2:])[:1],
+    )  # fmt: skip
+
+
+def poisson_fit(system: PET, counts: Tensor, scale: float) -> Fit:
+    """Return the data step of PET counts: penalized expectation maximization, in units of `scale`."""
+
+    def fit(x: Tensor, towards: Tensor, weight: float) -> Tensor:
+        return system.penalized(x * scale, counts, towards * scale, weight / scale**2, SUBSETS) / scale
+
+    return fit
+
+
+def noise_of(operator: LinearOperator, data: Tensor, start: Tensor, noise: Noise) -> tuple[float, Tensor | None]:
+    """Return the noise level, and the weight of every sample where they differ.
+
+    Args:
+        operator: A.
+        data: `(*range)`.
+        start: `(*domain)`, from which Poisson means are predicted.
+        noise: `poisson`: data are counts; `poisson_gaussian`: line integrals of a beam of `level` photons a bin; otherwise
+            white, of that level, or estimated from differences of neighbouring samples along the last axis.
+    """
+    if noise.kind == "poisson":
+        expected = operator.expected(start) if isinstance(operator, PET) else operator.forward(start)
+        variance = expected.clamp_min(LEAST_COUNTS)
+        sigma = float(variance.mean().sqrt())
+        return sigma, sigma**2 / variance
+    if noise.kind == "poisson_gaussian":
+        if not noise.level:
+            raise SettingError("poisson_gaussian noise needs its level: the photons of the unattenuated beam in one bin.")
+        precision = inverse_variance(data.clamp_min(0), noise.level, 0.0)
+        sigma = float((1 / precision.mean()).sqrt())
+        return sigma, precision * sigma**2
+    if noise.level:
+        return float(noise.level), None
+    return white_level(data), None
+
+
+def white_level(data: Tensor) -> float:
+    """Estimate white noise from second differences along the last axis, robustly (median absolute deviation)."""
+    second = data[..., 2:] - 2 * data[..., 1:-1] + data[..., :-2]
+    parts = torch.view_as_real(second) if second.is_complex() else second
+    return max(float(parts.abs().median()) / 0.6745 / math.sqrt(6), 1e-12)
+
+
+def foreground_percentile(magnitude: Tensor) -> float:
+    """Return the 99th percentile of what lies above a tenth of the image's own 99th percentile."""
+    flat = magnitude.flatten()
+    top = float(torch.quantile(flat[:: max(1, len(flat) // 10**6)], 0.99)) or float(flat.max())
+    bright = flat[flat > FOREGROUND * top]
+    return max(float(torch.quantile(bright[:: max(1, len(bright) // 10**6)], 0.99)), 1e-20) if len(bright) else max(top, 1e-20)
+
+
+def _standard(like: Tensor, generator: torch.Generator) -> Tensor:
+    parts = torch.randn(*like.shape, *([2] if like.is_complex() else []), generator=generator)
+    return torch.view_as_complex(parts) if like.is_complex() else parts

@@ -1,0 +1,188 @@
+"""Images as measurements: what was measured of the image that is wanted, as a problem that any model of raw data solves.
+
+Noise: the image itself. A finer grid in plane: the centre of a larger k-space, or means over larger voxels. Thick slices: means
+along the slice axis. Blur: a point spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veridical.errors import InputError
+from veridical.models.base import MeasurementModel
+from veridical.models.problem import Problem, prepare
+from veridical.models.problems import foreground_percentile
+from veridical.physics.blur import Blur
+from veridical.physics.fourier import centre, fft
+from veridical.physics.identity import Identity
+from veridical.physics.linear import LinearOperator
+from veridical.physics.voxel_average import VoxelAverage
+from veridical.task import Progress
+from veridical.tasks import grids, solved
+from veridical.types import Array, Derived, Geometry, Image
+
+if TYPE_CHECKING:
+    from veridical.tasks.enhance import Enhance
+
+AIR_HU = -1000.0
+CUBIC = 1.3
+"""Voxels whose sides differ by no more than this factor are cut along all three axes."""
+UNSURE = 0.05
+"""How far an image made finer is from the truth, as a share of its 99th percentile: denoising ends at this level."""
+QUIET = 0.005
+"""Noise of an image that is made finer, as a share of its 99th percentile, where none is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Problems that an image poses, and how their solutions become an image again.
+
+    Args:
+        problems: one for each slice, or one for the volume.
+        geometry: of the result.
+        along: axis of the image, 0 to 2, that the slices are stacked along.
+        offset: added to the solution in the units of the image: -1000 for CT, whose air is made 0.
+    """
+
+    problems: Iterator[Problem]
+    geometry: Geometry
+    along: int
+    offset: float = 0.0
+
+
+def enhanced(
+    task: Enhance, model: MeasurementModel, card: dict[str, object], image: Image, seed: int, progress: Progress
+) -> Derived:
+    """Enhance one channel by a model of raw data."""
+    channel = task.channel or image.channels[0]
+    posed = pose(task, image, channel)
+    job = f"{task.name}-{task.job}"
+    factor, slices = solved.spread_factor_of(card, job), []
+    for index, problem in enumerate(posed.problems):
+        slices.append(solved.solve(model, problem, task.draws, seed + index, factor))
+        progress("enhancing", index + 1, index + 2)
+    order = [a for a in (0, 1, 2) if a != posed.along]
+    inner = posed.geometry
+    turned = Geometry(
+        (inner.shape[order[0]], inner.shape[order[1]], inner.shape[posed.along]),
+        inner.affine[:, [*order, posed.along, 3]],
+        inner.frame,
+    )
+    done = solved.assemble(slices, model, card, turned, job, channel, image.units_of(channel))
+    return solved.moved(done, posed.geometry, posed.along, posed.offset)
+
+
+def pose(task: Enhance, image: Image, channel: str) -> Posed:
+    """Return the problems of a job on a channel."""
+    offset = AIR_HU if image.units_of(channel) == "HU" else 0.0
+    data = np.asarray(image[channel], np.float32) - offset
+    if not np.abs(data).max() > 0:
+        raise InputError(f"{channel} is all zero: it shows nothing that could be enhanced.")
+    along = int(np.argmax(image.geometry.spacing))
+    stack = torch.from_numpy(np.ascontiguousarray(stacked(data, along)))
+    if task.job == "super-resolve":
+        from veridical.tasks.enhance import finer
+
+        slices = (as_scan(part.numpy(), task.noise, task.factor) for part in torch.from_numpy(data.transpose(2, 1, 0).copy()))
+        return Posed(slices, finer(image.geometry, task.factor), 2, offset)
+    if task.job in ("upsample", "isotropic"):
+        operator, geometry = finer_grid(task, image.geometry, stack, along)
+        return Posed(iter([volume_problem(operator, stack, task.noise, geometry, UNSURE)]), geometry, along, offset)
+    if task.job == "deblur":
+        return Posed(iter([blurred(task, stack, image.geometry, along)]), image.geometry, along, offset)
+    noise = task.noise or grids.noise_of(image, channel)
+    return Posed(iter([noisy(stack, noise, image.geometry, task.varying)]), image.geometry, along, offset)
+
+
+def stacked(data: Array, along: int) -> Array:
+    """Return `(slice, y, x)` of `(x, y, z)`, stacked along an axis."""
+    return np.moveaxis(data, along, 2).transpose(2, 1, 0)
+
+
+def cubic(geometry: Geometry) -> bool:
+    """Say whether voxels are about as long as they are wide."""
+    return geometry.frame != "index" and max(geometry.spacing) / min(geometry.spacing) <= CUBIC
+
+
+def noisy(stack: Tensor, noise: float, geometry: Geometry, varying: bool) -> Problem:
+    """Return the problem of a volume under noise of a standard deviation in its own units."""
+    scale = foreground_percentile(stack.abs())
+    weights = None
+    if varying:
+        local = torch.from_numpy(grids.noise_map(stack.numpy()) / grids.noise_map(stack.numpy()).mean())
+        weights = 1 / local.square()
+    return Problem(
+        Identity(tuple(stack.shape)), stack / scale, noise / scale, stack / scale, weights, scale=scale,
+        support=(stack.abs() > 0.1 * scale).float(), stacked=True, isotropic=cubic(geometry) and min(stack.shape) > 16,
+    )  # fmt: skip
+
+
+def finer_grid(task: Enhance, geometry: Geometry, stack: Tensor, along: int) -> tuple[VoxelAverage, Geometry]:
+    """Return the operator from the finer grid to the image, and that grid."""
+    if task.job == "upsample":
+        step = max(2, round(task.factor))
+        factors = tuple(1 if axis == along else step for axis in (0, 1, 2))
+    else:
+        thin = float(np.sqrt(np.prod([s for axis, s in enumerate(geometry.spacing) if axis != along])))
+        ratio = geometry.spacing[along] / thin
+        if ratio <= grids.THIN or geometry.frame == "index":
+            raise InputError(
+                f"The image has {geometry}; its slices are not thicker than its pixels, or their spacing is not known. "
+                "Nothing is to be made isotropic."
+            )
+        factors = tuple(max(2, round(ratio)) if axis == along else 1 for axis in (0, 1, 2))
+    ordered = stacked_factors(factors, along)
+    fine = tuple(n * f for n, f in zip(stack.shape, ordered, strict=True))
+    return VoxelAverage(fine, ordered), grids.subdivided(geometry, (factors[0], factors[1], factors[2]))
+
+
+def stacked_factors(factors: tuple[int, ...], along: int) -> tuple[int, ...]:
+    """Return factors of `(x, y, z)` in the order of `stacked`."""
+    rest = [factors[axis] for axis in (0, 1, 2) if axis != along]
+    return (factors[along], rest[1], rest[0])
+
+
+def volume_problem(
+    operator: LinearOperator, stack: Tensor, noise: float, geometry: Geometry, level: float | None = None
+) -> Problem:
+    """Return the problem of a whole volume under an operator, from its classical solution."""
+    start = operator.classical(stack)
+    scale = foreground_percentile(start.abs())
+    sigma = (noise / scale) or QUIET
+    return Problem(
+        operator, stack / scale, sigma, start / scale, None, level, scale=scale,
+        support=(start.abs() > 0.1 * scale).float(), stacked=True,
+        isotropic=cubic(geometry) and min(start.shape) > 16,
+    )  # fmt: skip
+
+
+def blurred(task: Enhance, stack: Tensor, geometry: Geometry, along: int) -> Problem:
+    """Return the problem of a volume that was blurred in plane by a Gaussian of a full width at half maximum in mm."""
+    spacing = [geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
+    across = (geometry.spacing[along], spacing[1], spacing[0])
+    operator = Blur(tuple(stack.shape), across, (0.0, task.blur, task.blur))
+    return volume_problem(operator, stack, task.noise, geometry)
+
+
+def as_scan(image: Array, noise: float, factor: float) -> Problem:
+    """Turn one slice `(y, x)` into the centre of a k-space `factor` times as large.
+
+    Raises:
+        InputError: the slice is all zero.
+    """
+    if not np.abs(image).max() > 0:
+        raise InputError("A slice of the image is all zero. Crop the volume to the slices that show something.")
+    kspace = fft(torch.from_numpy(np.array(image, dtype=np.complex64)))[None]
+    mask = torch.ones(image.shape)
+    peak = float(foreground_percentile(torch.from_numpy(np.abs(image))))
+    sigma = noise or QUIET * peak  # the outer ring of a k-space that was cut short is signal
+    size = (round(factor * image.shape[0]), round(factor * image.shape[1]))
+    kept = (size[0] * size[1] / mask.numel()) ** 0.5
+    kspace, mask, sigma = kept * centre(kspace, size), centre(mask, size), kept * sigma
+    return prepare(kspace, mask, torch.ones(1, 1, *mask.shape, dtype=torch.complex64), sigma)

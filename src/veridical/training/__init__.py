@@ -1,0 +1,1 @@
+"""Training samples, packed caches and the courses that learn from them."""

@@ -1,0 +1,101 @@
+"""What a model is trained on, whatever its kind: items drawn by step number from mixed sources, their loss, a validation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veridical.errors import SettingError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class TrainingData(ABC):
+    """The `[data]` table of a recipe, as far as all kinds of models share it."""
+
+    sources: Mapping[str, float]
+    held_out: tuple[str, ...] = ()
+    batch: int = 1
+
+    def located(self, beside: Path, folder: str | Path | None) -> Self:
+        """Return the data with sources that are folders as absolute paths.
+
+        Args:
+            beside: folder of the recipe, from which relative paths are meant.
+            folder: that the user gave; None: none.
+
+        Raises:
+            SettingError: a folder was given and no source stands for it.
+        """
+        if folder is not None:
+            raise SettingError(f"A folder {folder} was given, but models of this kind train on named sets. Leave it out.")
+        return self
+
+
+class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
+    """Items by step number: the same seed and step give the same item, whoever prepares it.
+
+    Args:
+        data, seed: of the recipe.
+        validation: draw from the held-out patients.
+    """
+
+    limits: ClassVar[str]
+    """For which images models of this course are, in the card of those that do not say it themselves."""
+
+    def __init__(self, data: TrainingData, seed: int, validation: bool) -> None:
+        self.data, self.seed, self.validation = data, seed, validation
+        self.names: list[str] = []
+        self.weights = np.zeros(0)
+
+    @abstractmethod
+    def __getitem__(self, step: int) -> Item:
+        """Return the item of this number; a step of one process learns from one, else from as many as there are processes."""
+
+    @abstractmethod
+    def losses(self, net: nn.Module, item: Item, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+        """Yield the parts of the step's loss, each to be differentiated before the next is asked for."""
+
+    @abstractmethod
+    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
+        """Return scores on `count` fixed items."""
+
+    @abstractmethod
+    def patients(self) -> dict[str, int]:
+        """Return how many patients of each real source are drawn from."""
+
+    @abstractmethod
+    def licences(self) -> dict[str, str]:
+        """Return the licence of each source."""
+
+    @abstractmethod
+    def barred(self) -> list[str]:
+        """Return the sources on which weights that are passed on may not be trained."""
+
+    def mix(self, pools: Mapping[str, Sized]) -> None:
+        """Keep the sources that have something, or need no pool, and their weights."""
+        self.names = [name for name in sorted(self.data.sources) if name not in pools or len(pools[name])]
+        weights = np.array([self.data.sources[name] for name in self.names], dtype=float)
+        self.weights = weights / weights.sum() if len(weights) else weights
+
+    def pick(self, rng: np.random.Generator) -> str:
+        """Draw a source by its weight."""
+        return self.names[int(rng.choice(len(self.names), p=self.weights))]
+
+    def generator(self, step: int) -> np.random.Generator:
+        """Return the random numbers of a step."""
+        return np.random.default_rng([self.seed, step, int(self.validation)])
+
+    def loader(self, items: Sequence[int], workers: int) -> Iterable[Item]:
+        """Return these items in order, prepared by other processes while the net trains."""
+        if workers == 0:
+            return (self[item] for item in items)
+        return torch.utils.data.DataLoader(self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4)

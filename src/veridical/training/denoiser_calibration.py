@@ -1,0 +1,250 @@
+"""Calibrate a denoiser: for each job, the intervals of patients it never saw, against a truth without noise.
+
+MR and PET are calibrated on digital patients of the second simulator, which trains nothing, and on held-out real ones; CT on
+the held-out patients of OpenKBP; thick slices on heads painted under contrasts that no training used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from veridical.audit.evidence import local_variance
+from veridical.audit.interval import Case, calibrate
+from veridical.datasets.acquire import scan
+from veridical.datasets.cohort_b import CohortB
+from veridical.datasets.examination import examine
+from veridical.datasets.rendering import render
+from veridical.io.guards import write_text
+from veridical.models import weights
+from veridical.models.base import MeasurementModel
+from veridical.models.denoiser import Denoiser
+from veridical.models.problem import Problem
+from veridical.models.problems import linear, problems
+from veridical.physics.ct_noise import low_dose_surrogate
+from veridical.physics.noise import poisson, poisson_gaussian
+from veridical.physics.noncartesian_mri import NoncartesianMRI, NoncartesianScan, radial
+from veridical.physics.parallel_beam import ParallelBeam, half_turn
+from veridical.physics.pet import PET
+from veridical.task import Progress, silent
+from veridical.tasks import solved
+from veridical.tasks.enhance import Enhance
+from veridical.tasks.image_problems import pose
+from veridical.training.clean_volumes import clean_volumes, contrast_of_labels, label_maps, paint
+from veridical.types import Array, Geometry, Image, Measurement, Noise
+
+LEVEL, FLOOR = 0.9, 0.003
+SEED = 901
+HELD_OUT = {"ixi": ("IXI049", "IXI051"), "sarcoma-mr": ("STS_042",), "openkbp": ("pt_20",)}
+CONTRASTS, PATTERNS = ("T1w", "T2w", "FLAIR", "PD", "T1c"), ("uniform", "variable", "poisson")
+WATER = 0.02
+"""Attenuation of water at CT energies, 1/mm."""
+WHERE = "digital patients of a second simulator and held-out real ones, one slice or slab a patient"
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A problem of a patient, its truth `(z, y, x)` in the units of the measurement, and where it counts."""
+
+    patient: str
+    problem: Problem
+    truth: Array
+    foreground: Array
+
+
+Poser = Callable[[int], Iterator[Posed]]
+
+
+def calibrate_denoiser(name: str, patients: int = 24, jobs: tuple[str, ...] = (), progress: Progress = silent) -> Path:
+    """Write the calibration of jobs into the card of denoiser weights; that of other jobs stays.
+
+    Args:
+        name: shipped weights or a path.
+        patients: at most so many a job; a 90 % interval needs at least 9.
+        jobs: names as in `POSERS`; all when empty.
+        progress: called as work goes on.
+
+    Returns:
+        The path of the card.
+    """
+    card, model = weights.card(name), Denoiser(weights=name)
+    found = dict(card.get("calibration", {}))
+    for job in jobs or tuple(POSERS):
+        chosen = limited(POSERS[job](patients), patients, progress, job)
+        cases = [case(model, posed, index, job) for index, posed in enumerate(chosen)]
+        found[job] = calibrate(cases, LEVEL, FLOOR, WHERE).to_dict()
+    path = weights.find(name).with_suffix(".json")
+    write_text(path, json.dumps(card | {"calibration": found}, indent=2) + "\n")
+    return path
+
+
+def limited(every: Iterator[Posed], count: int, progress: Progress, job: str) -> Iterator[Posed]:
+    """Yield at most `count` of them, and say so."""
+    for index, posed in enumerate(every):
+        if index == count:
+            return
+        yield posed
+        progress(f"calibrating {job}", index + 1, count)
+
+
+def case(model: MeasurementModel, posed: Posed, seed: int, job: str) -> Case:
+    """Solve one problem with 8 draws and compare with the truth, in the problem's units."""
+    found = solved.solve(model, posed.problem, 8, seed, raw=job == "reconstruct-mri")
+    if found.draws is None:
+        raise AssertionError("a denoiser gives draws")
+    spread = np.sqrt(local_variance(found.draws[:, None], solved.SMOOTHING)[0])
+    return Case(np.abs(found.estimate - posed.truth) / found.scale, spread / found.scale, posed.foreground, posed.patient)
+
+
+def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
+    """Yield a slice `(y, x)`, 99th percentile about 1, of held-out real patients and then of digital ones."""
+    for source in ("ixi", "sarcoma-mr"):
+        for volume in clean_volumes(source):
+            if volume.patient.startswith(HELD_OUT[source]):
+                yield volume.patient, volume.image[len(volume.image) // 2]
+    cohort = CohortB(SEED)
+    for index in range(count):
+        image = render(cohort.slice(index, size=(192, 160), spacing=1.2, plane="axial"), CONTRASTS[index % 5])
+        yield f"cohort-b-{index}", np.asarray(image / np.percentile(image[image > 0.1 * image.max()], 99), np.float32)
+
+
+def ct_slices(count: int) -> Iterator[tuple[str, Array]]:
+    """Yield a slice `(y, x)` in HU of held-out radiotherapy patients."""
+    for volume in clean_volumes("openkbp"):
+        if volume.patient.startswith(HELD_OUT["openkbp"]):
+            middle = volume.image[len(volume.image) // 2]
+            yield volume.patient, np.asarray(1000 * middle / np.median(middle[middle > 0.5]) - 1000, np.float32)
+
+
+def scans(count: int) -> Iterator[Posed]:
+    """Multi-coil Cartesian scans under random patterns."""
+    cohort = CohortB(SEED)
+    for index in range(count):
+        rng = np.random.default_rng([SEED, index, 5])
+        pattern = PATTERNS[index % 3]
+        factor = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))
+        exam = examine(cohort, index, CONTRASTS[index % 5], factor, pattern, plane="axial")
+        problem = next(problems(exam.measurement))
+        yield Posed(exam.patient, problem, exam.truth.data[0].transpose(2, 1, 0), exam.brain.transpose(2, 1, 0))
+
+
+def radial_scans(count: int) -> Iterator[Posed]:
+    """Multi-coil radial scans of 32 to 64 spokes."""
+    for index, (patient, image) in enumerate(mr_slices(count)):
+        rng = np.random.default_rng([SEED, index, 6])
+        raw = scan(image, rng, noise=0.01, receive="gaussian")
+        rows, columns = image.shape
+        side = max(rows, columns)
+        trajectory = radial(int(rng.integers(32, 65)), side, float(min(rows, columns)))
+        images, maps = torch.from_numpy(raw.images), torch.from_numpy(raw.maps)
+        operator = NoncartesianMRI(trajectory, maps)
+        clean = operator.forward(images)
+        noise = torch.from_numpy(rng.normal(0, raw.noise, (*clean.shape, 2)).astype(np.float32))
+        data = (clean + torch.view_as_complex(noise)).numpy()[None]
+        known = NoncartesianScan(trajectory.numpy()[None], (rows, columns))
+        grid = Geometry.index((columns, rows, 1))
+        problem = next(problems(Measurement(data, known, Noise("gaussian", raw.noise), grid)))
+        truth = np.sqrt((np.abs((raw.maps * raw.images[:, None]).sum(0)) ** 2).sum(0))[None]
+        yield Posed(patient, problem, truth, truth > 0.1 * np.percentile(truth, 99))
+
+
+def sinograms(count: int) -> Iterator[Posed]:
+    """CT scans of 60 to 240 views at low dose."""
+    for index, (patient, hounsfield) in enumerate(ct_slices(count)):
+        rng = np.random.default_rng([SEED, index, 7])
+        mu = torch.from_numpy(np.clip(hounsfield + 1000, 0, None) / 1000 * WATER)
+        operator = ParallelBeam((mu.shape[0], mu.shape[1]), (3.0, 3.0), half_turn(int(rng.choice([60, 120, 240]))))
+        photons = float(np.exp(rng.uniform(np.log(3e3), np.log(1e5))))
+        data = poisson_gaussian(operator.forward(mu), photons, 0.0, torch.Generator().manual_seed(index))
+        truth = mu.numpy()[None]
+        yield Posed(patient, linear(operator, data.numpy(), Noise("poisson_gaussian", photons)), truth, truth > 0.1 * WATER)
+
+
+def counts(count: int) -> Iterator[Posed]:
+    """PET scans of digital heads with 50,000 to 500,000 counts a slice."""
+    cohort = CohortB(SEED)
+    for index in range(count):
+        rng = np.random.default_rng([SEED, index, 8])
+        image = render(cohort.slice(index, size=(96, 80), spacing=2.4, plane="axial"), "FDG")
+        activity = torch.from_numpy(np.asarray(image / image.max(), np.float32))
+        projector = ParallelBeam((activity.shape[0], activity.shape[1]), (2.4, 2.4), half_turn(120))
+        total = float(projector.forward(activity).sum())
+        system = PET(projector, scale=float(np.exp(rng.uniform(np.log(5e4), np.log(5e5)))) / total)
+        data = poisson(system.expected(activity), torch.Generator().manual_seed(index))
+        truth = activity.numpy()[None]
+        yield Posed(f"cohort-b-{index}", linear(system, data.numpy(), Noise("poisson")), truth, truth > 0.05)
+
+
+def images(job: str, count: int) -> Iterator[Posed]:
+    """Degraded MR slices, or CT and PET ones, by the job that mends them."""
+    slices = ct_slices(count) if job == "low-dose-ct" else mr_slices(count)
+    for index, (patient, image) in enumerate(slices):
+        rng = np.random.default_rng([SEED, index, len(job)])
+        even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        given, settings = degraded(job, even, rng)
+        channel = "CT" if job == "low-dose-ct" else "PET" if job == "low-count-pet" else "T1w"
+        units = {"CT": "HU", "PET": "SUV"}.get(channel, "a.u.")
+        grid = Geometry((given.shape[1], given.shape[0], 1), np.diag([1.0, 1.0, 3.0, 1.0]))
+        task = Enhance(job=job, **settings)  # type: ignore[arg-type]
+        posed = pose(task, Image(given.T[None, :, :, None], grid, units, (channel,)), channel)
+        truth = even[None] - posed.offset
+        yield Posed(patient, next(posed.problems), truth, truth > 0.1 * np.percentile(truth, 99))
+
+
+def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, dict[str, float]]:
+    """Return what would be measured of an image `(y, x)`, and the settings of the task."""
+    from scipy import ndimage
+
+    from veridical.physics.fourier import centre, fft, ifft
+
+    if job == "low-dose-ct":
+        noisy = low_dose_surrogate(image[None], (1.0, 1.0), float(np.exp(rng.uniform(-4, -1.5))), rng)[0]
+        return np.asarray(noisy, np.float32), {"noise": float((noisy - image)[image > -500].std())}
+    white = rng.standard_normal(image.shape).astype(np.float32)
+    if job == "low-count-pet":
+        grain = ndimage.gaussian_filter(white, rng.uniform(0.6, 1.5))
+        level = float(np.exp(rng.uniform(np.log(0.02), np.log(0.15))))
+        return image + level * grain / grain.std(), {"noise": level}
+    if job == "denoise":
+        level = float(np.exp(rng.uniform(np.log(0.02), np.log(0.15))))
+        return image + level * white, {"noise": level}
+    if job == "deblur":
+        width = float(rng.uniform(1.5, 3.0))
+        soft = ndimage.gaussian_filter(image, width / 2.3548, mode="nearest")
+        return np.asarray(soft + 0.01 * white, np.float32), {"noise": 0.01, "blur": width}
+    if job == "upsample":
+        return image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).mean((1, 3)), {"factor": 2.0}
+    size = (image.shape[0] // 2, image.shape[1] // 2)
+    small = 0.5 * ifft(centre(fft(torch.from_numpy(image).to(torch.complex64)), size)).real.numpy()
+    return np.asarray(small, np.float32), {"factor": 2.0, "noise": 0.005}
+
+
+def thick_slices(count: int) -> Iterator[Posed]:
+    """Slabs of painted heads whose slices were averaged by four."""
+    for index, (patient, labels) in enumerate(label_maps()):
+        rng = np.random.default_rng([SEED, index, 9])
+        start = labels.shape[0] // 2 - 16
+        volume = paint(labels[start : start + 32, 40:168, 20:148], contrast_of_labels(rng), rng)
+        thick = volume.reshape(8, 4, *volume.shape[1:]).mean(1)
+        grid = Geometry((thick.shape[2], thick.shape[1], 8), np.diag([1.0, 1.0, 4.0, 1.0]))
+        posed = pose(Enhance(job="isotropic"), Image(thick.transpose(2, 1, 0)[None], grid, "a.u.", ("T1w",)), "T1w")
+        yield Posed(patient, next(posed.problems), volume, volume > 0.1)
+
+
+POSERS: dict[str, Poser] = {
+    "reconstruct-mri": scans,
+    "reconstruct-noncartesian-mri": radial_scans,
+    "reconstruct-ct": sinograms,
+    "reconstruct-pet": counts,
+    "enhance-isotropic": thick_slices,
+    **{
+        f"enhance-{job}": partial(images, job)
+        for job in ("denoise", "super-resolve", "upsample", "deblur", "low-dose-ct", "low-count-pet")
+    },
+}
