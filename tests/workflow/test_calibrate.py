@@ -13,10 +13,10 @@ import toys
 from veridical.audit.interval import Calibration
 from veridical.audit.scope import Scope
 from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import Examination
+from veridical.datasets.examination import Examination, draw_exam
 from veridical.provenance import inputs
 from veridical.workflow import calibrate, calibrate_images
-from veridical.workflow.calibrate import calibrate_weights, draw_exam
+from veridical.workflow.calibrate import calibrate_weights
 
 
 @cache

@@ -13,12 +13,12 @@ import torch
 
 import toys
 from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import Examination, examine
+from veridical.datasets.examination import Examination, draw_exam, examine
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Derived, Interval
 from veridical.workflow import trial
-from veridical.workflow.calibrate import CALIBRATION_SEED, draw_exam
+from veridical.workflow.calibrate import CALIBRATION_SEED
 from veridical.workflow.trial import Outcome, judge, summary, turned
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from veridical.datasets.acquire import scan
 from veridical.datasets.population import Population
 from veridical.datasets.rendering import Slice, render
+from veridical.datasets.scanners import CONTRASTS
 from veridical.errors import SettingError
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
@@ -17,6 +18,7 @@ from veridical.types import Array, Geometry, Image, Measurement, Noise
 
 MATRIX = (232, 184)
 CENTRE = 24
+PATTERNS = ("uniform", "variable", "poisson")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,15 @@ def examine(
         head.lesions.T[..., None],
         f"{type(cohort).__name__}-{cohort.seed}-{index}",
     )
+
+
+def draw_exam(cohort: Population, index: int) -> Examination:
+    """Return a patient's axial slice under a contrast, pattern and acceleration that follow from the index."""
+    rng = np.random.default_rng([cohort.seed, index, 5])
+    pattern = PATTERNS[index % 3]
+    acceleration = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))
+    contrast = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
+    return examine(cohort, index, contrast, acceleration, pattern, plane="axial")
 
 
 def sampling(pattern: str, acceleration: float, seed: int) -> Array:

@@ -98,7 +98,7 @@ class Settings:
     """See `redundant`."""
     highest: float = 0.3
     """Noise level that the sampler starts at."""
-    rounds: int = 7
+    rounds: int = 5
     """Rounds of the sampler, from the highest level down to the noise of the image."""
     pull: float = 0.3
     """Weight of the denoised image in the data step of the sampler."""
@@ -161,7 +161,7 @@ def local_level(problem: LinearProblem) -> float | Tensor:
 
 
 def plug_and_play(problem: LinearProblem, denoise: Denoise, settings: Settings) -> Tensor:
-    """Return the estimate `(*domain)`, which fits the data as well as their noise allows and which the denoiser leaves alone."""
+    """Return the estimate `(*domain)`, which fits the data as their noise allows and which the denoiser leaves alone."""
     axes, adjoint = len(problem.operator.domain), problem.adjoint(problem.data)
     noisy = problem.operator.redundancy >= settings.redundant or problem.fit is not None
     trust = settings.redundant_trust if noisy else settings.trust
@@ -207,13 +207,12 @@ def posterior_samples(
     levels = [float(v) for v in np.geomspace(max(settings.highest, 2 * last), last, settings.rounds)]
     adjoint = problem.adjoint(problem.data) + problem.noise(count, generator)
     tied = estimate.expand(count, *estimate.shape)
+    fitting = (problem.operator.fitting_steps + 1) // 2  # samples need not fit as exactly as the estimate
     for turn, level in enumerate(levels):
         noisy = tied + level * standard_normal(tuple(tied.shape), tied, generator)
         z = clean(problem, denoise, noisy, level, turn)
         weight = settings.pull * (problem.sigma / level) ** 2
-        tied = conjugate_gradient(
-            problem.normal, adjoint + weight * z, len(problem.operator.domain), problem.operator.fitting_steps, weight, 1e-4, z
-        )
+        tied = conjugate_gradient(problem.normal, adjoint + weight * z, len(problem.operator.domain), fitting, weight, 1e-4, z)
     return tied - tied.mean(0) + estimate
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from veridical.errors import InputError, SettingError
 from veridical.generative.posterior import Fit
 from veridical.models.problem import Problem, object_of, prepare, scaled
-from veridical.physics.cartesian_mri import CartesianScan
+from veridical.physics.cartesian_mri import CartesianMRI, CartesianScan
 from veridical.physics.coils import compress, espirit
 from veridical.physics.linear import LinearOperator
 from veridical.physics.noise import estimate_sigma, inverse_variance
@@ -55,12 +55,20 @@ def problems(measurement: Measurement, sets: int = 2) -> Iterator[Problem]:
         elif isinstance(operator, NoncartesianScan):
             yield noncartesian(data, operator, index, measurement.noise, sets)
         elif isinstance(operator, LinearOperator):
-            yield linear(operator, data, measurement.noise)
+            yield linear(operator, data, stated_noise(measurement))
         else:
             raise InputError(
                 f"The operator {operator.name!r} of this measurement is not linear, so no model here can solve it. "
                 "Linear ones: veridical list operator."
             )
+
+
+def stated_noise(measurement: Measurement) -> Noise:
+    """Return the noise with the photons of one detector bin as its level, where the header of a CT scan has them."""
+    noise, photons = measurement.noise, measurement.header.get("photons")
+    if noise.kind == "poisson_gaussian" and noise.level is None and photons:
+        return Noise(noise.kind, float(photons))
+    return noise
 
 
 def cartesian(kspace: Array, mask: Array, noise: Noise, sets: int) -> Problem:
@@ -71,7 +79,8 @@ def cartesian(kspace: Array, mask: Array, noise: Noise, sets: int) -> Problem:
     prepared = prepare(data * sampled, sampled, maps, noise.level or estimate_sigma(data, sampled))
     shares = prepared.start.abs().square().sum((1, 2))
     if len(maps) > 1 and float(shares[1:].sum() / shares.sum()) < WRAPPED:  # the object fits the field of view
-        return prepare(data * sampled, sampled, maps[:1], prepared.sigma * prepared.scale)
+        start, sigma = prepared.start[:1] * prepared.scale, prepared.sigma * prepared.scale
+        return scaled(CartesianMRI(sampled, maps[:1]), data * sampled, start, sigma, object_of(maps))
     return prepared
 
 

@@ -19,8 +19,9 @@ from veridical.audit.evidence import local_variance
 from veridical.audit.interval import Case, calibrate
 from veridical.datasets.acquire import scan
 from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import examine
+from veridical.datasets.examination import draw_exam
 from veridical.datasets.rendering import render
+from veridical.datasets.scanners import CONTRASTS
 from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.models.base import MeasurementModel
@@ -42,7 +43,6 @@ from veridical.types import Array, Geometry, Image, Measurement, Noise
 LEVEL, FLOOR = 0.9, 0.003
 SEED = 901
 HELD_OUT = {"ixi": ("IXI049", "IXI051"), "sarcoma-mr": ("STS_042",), "openkbp": ("pt_20",)}
-CONTRASTS, PATTERNS = ("T1w", "T2w", "FLAIR", "PD", "T1c"), ("uniform", "variable", "poisson")
 WATER = 0.02
 """Attenuation of water at CT energies, 1/mm."""
 WHERE = "digital patients of a second simulator and held-out real ones, one slice or slab a patient"
@@ -126,10 +126,7 @@ def scans(count: int) -> Iterator[Posed]:
     """Multi-coil Cartesian scans under random patterns."""
     cohort = CohortB(SEED)
     for index in range(count):
-        rng = np.random.default_rng([SEED, index, 5])
-        pattern = PATTERNS[index % 3]
-        factor = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))
-        exam = examine(cohort, index, CONTRASTS[index % 5], factor, pattern, plane="axial")
+        exam = draw_exam(cohort, index)
         problem = next(problems(exam.measurement))
         yield Posed(exam.patient, problem, exam.truth.data[0].transpose(2, 1, 0), exam.brain.transpose(2, 1, 0))
 

@@ -9,11 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-
 from veridical.audit.interval import Calibration, calibrate
-from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import Examination, examine
 from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.task import Progress, silent
@@ -27,17 +23,6 @@ LEVEL = 0.9
 FLOOR = 0.003
 """Least spread as a share of the image's 99th percentile."""
 CALIBRATION_SEED = 901
-CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c")
-PATTERNS = ("uniform", "variable", "poisson")
-
-
-def draw_exam(cohort: CohortB, index: int) -> Examination:
-    """Return a patient's slice under a contrast, pattern and acceleration that follow from the index."""
-    rng = np.random.default_rng([cohort.seed, index, 5])
-    pattern = PATTERNS[index % 3]
-    acceleration = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))
-    contrast = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
-    return examine(cohort, index, contrast, acceleration, pattern, plane="axial")
 
 
 def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress: Progress = silent) -> Path:

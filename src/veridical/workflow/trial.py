@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import Examination, examine
+from veridical.datasets.examination import Examination, draw_exam, examine
 from veridical.metrics.coverage import coverage
 from veridical.metrics.psnr import psnr
 from veridical.metrics.rank_correlation import rank_correlation
@@ -24,7 +24,6 @@ from veridical.physics.cartesian_mri import CartesianScan
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array, Derived
-from veridical.workflow.calibrate import draw_exam
 
 TEST_SEED = 17
 METHODS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "denoiser")
