@@ -157,7 +157,7 @@ def test_a_finer_grid_sees_the_image_as_the_centre_of_kspace_with_its_noise() ->
     scan = as_scan(toys.magnitude(), 1e-3, 2.0)
     assert float(scan.operator.mask.mean()) == pytest.approx(0.25)  # type: ignore[attr-defined]
     noisy = 2 + 0.05 * np.random.default_rng(0).normal(size=(96, 80))
-    for noise, wanted in ((0.0, 0.05), (0.2, 0.2)):
+    for noise, wanted in ((0.0, 0.005 * 2.1), (0.2, 0.2)):
         scan = as_scan(noisy, noise, 2.0)
         assert scan.sigma * scan.scale / 2 == pytest.approx(wanted, rel=0.15)
 
