@@ -1,7 +1,7 @@
 """Calibrate a denoiser: for each job, the intervals of patients it never saw, against a truth without noise.
 
 MR and PET are calibrated on digital patients of the second simulator, which trains nothing, and on held-out real ones; CT on
-the held-out patients of OpenKBP; thick slices on heads painted under contrasts that no training used.
+the held-out patients of OpenKBP and on painted heads; thick slices on heads painted under contrasts that no training used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from veridical.task import Progress, silent
 from veridical.tasks import solved
 from veridical.tasks.enhance import Enhance
 from veridical.tasks.image_problems import pose
-from veridical.training.clean_volumes import clean_volumes, contrast_of_labels, label_maps, paint
+from veridical.training.clean_volumes import clean_volumes, contrast_of_labels, ct_of_labels, label_maps, paint
 from veridical.types import Array, Geometry, Image, Measurement, Noise
 
 LEVEL, FLOOR = 0.9, 0.003
@@ -115,11 +115,16 @@ def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
 
 
 def ct_slices(count: int) -> Iterator[tuple[str, Array]]:
-    """Yield a slice `(y, x)` in HU of held-out radiotherapy patients."""
+    """Yield a slice `(y, x)` in HU of held-out radiotherapy patients, and of painted heads with tissue values of their own."""
     for volume in clean_volumes("openkbp"):
         if volume.patient.startswith(HELD_OUT["openkbp"]):
             middle = volume.image[len(volume.image) // 2]
             yield volume.patient, np.asarray(1000 * middle / np.median(middle[middle > 0.5]) - 1000, np.float32)
+    for index, (patient, labels) in enumerate(label_maps()):
+        rng = np.random.default_rng([SEED, index, 10])
+        middle = len(labels) // 2
+        painted = paint(labels[middle - 2 : middle + 3, ::2, ::2], ct_of_labels(rng), rng)[2]
+        yield patient, np.asarray(1000 * painted / np.median(painted[painted > 0.3]) - 1000, np.float32)
 
 
 def scans(count: int) -> Iterator[Posed]:
