@@ -96,7 +96,7 @@ def expected_error(problem: Problem, estimate: Estimate, seed: int) -> ExpectedE
     return ExpectedError(np.where(mask, 0.0, power[ring] * lost_of(mask, reach)), reach, count, ratio)
 
 
-def blended(reach: float, count: int, saturated: bool) -> float:
+def blended(reach: float, count: float, saturated: bool) -> float:
     """Return the reach of this scan drawn towards that of other scans, the more the fewer lines were withheld."""
     if saturated:
         return min(reach, REACH)
@@ -104,9 +104,9 @@ def blended(reach: float, count: int, saturated: bool) -> float:
     return math.exp(share * math.log(reach) + (1 - share) * math.log(REACH))
 
 
-def lines(hidden: Array) -> int:
-    """Return how many lines were withheld, or the equivalent number of single samples."""
-    return int(min(hidden.any(0).sum(), hidden.any(1).sum()))
+def lines(hidden: Array) -> float:
+    """Return how many lines were withheld, single samples counted as parts of one."""
+    return float(hidden.sum() / max(hidden.any(1).sum(), hidden.any(0).sum(), 1))
 
 
 def distances(mask: Array) -> Array:
