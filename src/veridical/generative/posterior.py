@@ -22,11 +22,10 @@ from veridical.physics.linear import LinearOperator, conjugate_gradient
 
 Denoise = Callable[[Tensor, Any, int], Tensor]
 """`(batch, *domain)` under noise of a standard deviation per real component (a number, or one a voxel), and the number of the
-call, to the clean image.
-The number lets a denoiser take turns among mirror images, which costs nothing and averages out what it treats unevenly."""
-
-
+call, to the clean image. The number lets a denoiser take turns among mirror images, which costs nothing and averages out what it
+treats unevenly."""
 Fit = Callable[[Tensor, Tensor, float], Tensor]
+"""From an image, the denoised image and the weight that pulls towards it, to the next image."""
 PROBES, PROBE, WIDTH = 4, 0.1, 2.0
 """Probes of the denoiser's Jacobian, their size as a share of the noise, and voxels over which variances are averaged."""
 HARD = 10
@@ -46,8 +45,7 @@ class LinearProblem:
         start: `(*domain)`, a classical reconstruction.
         weights: `(*range)`, `(sigma / standard deviation)^2` of every sample, 0 where nothing was measured; None: 1 everywhere.
         level: noise standard deviation in the image of the classical reconstruction; None: `sigma`.
-        fit: data step of its own where noise is far from Gaussian: from an image, the denoised image and the weight that pulls
-            towards it, to the next image; None: least squares.
+        fit: data step of its own where noise is far from Gaussian; None: least squares.
     """
 
     operator: LinearOperator
@@ -86,7 +84,7 @@ class Settings:
     """How estimate and samples are computed. Fixed once on development data, the same for all measurements."""
 
     first: float = 0.06
-    """Noise level of the first denoising; at least twice the noise of the classical reconstruction."""
+    """Noise level of the first denoising; four times the noise of the classical reconstruction where that is more."""
     steps: int = 8
     """Denoising steps of the estimate; twice as many where little was measured by an operator that is hard to invert."""
     trust: float = 0.2

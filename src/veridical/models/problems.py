@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from veridical.errors import InputError, SettingError
-from veridical.generative.posterior import Fit
+from veridical.generative.posterior import Fit, standard_normal
 from veridical.models.problem import Problem, object_of, prepare, scaled
 from veridical.physics.cartesian_mri import CartesianMRI, CartesianScan
 from veridical.physics.coils import calibration_region, compress, espirit
@@ -112,7 +112,9 @@ def linear(operator: LinearOperator, data: Array, noise: Noise) -> Problem:
     offset = operator.background if isinstance(operator, PET) else 0.0
     sigma, weights = noise_of(operator, measured, start, noise)
     generator = torch.Generator().manual_seed(0)
-    perturbed = measured + sigma * _standard(measured, generator) / (1.0 if weights is None else weights.sqrt().clamp_min(1e-6))
+    perturbed = measured + sigma * standard_normal(tuple(measured.shape), measured, generator) / (
+        1.0 if weights is None else weights.sqrt().clamp_min(1e-6)
+    )
     if noise.kind == "poisson":
         perturbed = perturbed.clamp_min(0)
     changed = (operator.classical(perturbed) - start).abs() / (math.sqrt(2) if operator.dtype.is_complex else 1.0)
@@ -173,8 +175,3 @@ def foreground_percentile(magnitude: Tensor) -> float:
     top = float(torch.quantile(flat[:: max(1, len(flat) // 10**6)], 0.99)) or float(flat.max())
     bright = flat[flat > FOREGROUND * top]
     return max(float(torch.quantile(bright[:: max(1, len(bright) // 10**6)], 0.99)), 1e-20) if len(bright) else max(top, 1e-20)
-
-
-def _standard(like: Tensor, generator: torch.Generator) -> Tensor:
-    parts = torch.randn(*like.shape, *([2] if like.is_complex() else []), generator=generator)
-    return torch.view_as_complex(parts) if like.is_complex() else parts

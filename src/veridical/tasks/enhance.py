@@ -40,7 +40,7 @@ class Enhance(Task):
     isotropic (thick slices to slices as thin as the pixels); deblur; bias-field; motion; low-dose-ct, sparse-view-ct,
     low-count-pet."""
     channel: str = ""
-    """Which channel to enhance; empty: the first. The others of the image help, as they are."""
+    """Which channel to enhance; empty: the first. The others help brain-prior and body-prior."""
     noise: float = 0.0
     """Noise standard deviation in the units of the image, of few views that of the streaks; 0 estimates it from the image, or
     where a finer grid is wanted takes it to be 0.5 % of the image's 99th percentile."""
@@ -58,7 +58,8 @@ class Enhance(Task):
     steps: int = 4
     """Sampler steps of brain-prior and body-prior."""
     estimate: Literal["mean", "draw"] = "mean"
-    """mean: the mean of the draws, closest to the truth; draw: one draw, which has the texture of an image."""
+    """Of brain-prior and body-prior. mean: the mean of the draws, closest to the truth; draw: one draw, which has the texture
+    of an image."""
     weights: str = ""
     """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
     device: str = "auto"
