@@ -92,7 +92,7 @@ def test_the_image_has_the_units_of_the_data(done: Derived, factor: float) -> No
         np.testing.assert_allclose(many / factor, one, atol=5e-3 * done.image.data.max())
 
 
-@pytest.mark.parametrize(("model", "draws", "kind"), [("wavelet", 3, "point estimate"), ("denoiser", 1, "one draw")])
+@pytest.mark.parametrize(("model", "draws", "kind"), [("wavelet", 3, "point estimate"), ("denoiser", 1, "point estimate")])
 def test_what_one_image_cannot_give_is_absent_and_says_why(model: str, draws: int, kind: str) -> None:
     given = Reconstruct(model=model, draws=draws) if model == "wavelet" else task(draws=draws)
     found = given(toys.measurement())

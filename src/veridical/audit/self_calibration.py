@@ -195,9 +195,9 @@ def withhold(mask: Array, seed: int) -> tuple[Array, Array]:
     outer[fully_sampled_centre(mask)] = False
     hidden = np.zeros(mask.shape, bool)
     for axis in (0, 1):
-        if (mask == mask.any(axis, keepdims=True)).all() or (mask.any(1 - axis).all() and _whole(mask, axis)):
-            lines = np.flatnonzero(outer.any(axis))
-            drawn = rng.choice(lines, round(WITHHELD * len(lines)), replace=False)
+        if mask.any(1 - axis).all() and _whole(mask, axis):
+            candidates = np.flatnonzero(outer.any(axis))
+            drawn = rng.choice(candidates, round(WITHHELD * len(candidates)), replace=False)
             hidden[(slice(None), drawn) if axis == 0 else (drawn, slice(None))] = True
             return mask & ~hidden, outer & hidden
     hidden = outer & (rng.random(mask.shape) < WITHHELD)

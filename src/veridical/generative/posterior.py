@@ -22,8 +22,8 @@ from veridical.physics.linear import LinearOperator, conjugate_gradient
 
 Denoise = Callable[[Tensor, Any, int], Tensor]
 """`(batch, *domain)` under noise of a standard deviation per real component (a number, or one a voxel), and the number of the
-call, to the clean image. The number lets a denoiser take turns among mirror images, which costs nothing and averages out what it
-treats unevenly."""
+call, to the clean image. The number lets a denoiser take turns among mirror images, which costs nothing and averages out what
+it treats unevenly."""
 Fit = Callable[[Tensor, Tensor, float], Tensor]
 """From an image, the denoised image and the weight that pulls towards it, to the next image."""
 PROBES, PROBE, WIDTH = 4, 0.1, 2.0

@@ -48,12 +48,14 @@ class Posed:
         geometry: of the result.
         along: axis of the image, 0 to 2, that the slices are stacked along.
         offset: added to the solution in the units of the image: -1000 for CT, whose air is made 0.
+        count: how many problems there are.
     """
 
     problems: Iterator[Problem]
     geometry: Geometry
     along: int
     offset: float = 0.0
+    count: int = 1
 
 
 def enhanced(
@@ -66,7 +68,7 @@ def enhanced(
     factor, slices = solved.spread_factor_of(card, job), []
     for index, problem in enumerate(posed.problems):
         slices.append(solved.solve(model, problem, task.draws, seed + index, factor))
-        progress("enhancing", index + 1, index + 2)
+        progress("enhancing", index + 1, posed.count)
     order = [a for a in (0, 1, 2) if a != posed.along]
     inner = posed.geometry
     turned = Geometry(
@@ -90,7 +92,7 @@ def pose(task: Enhance, image: Image, channel: str) -> Posed:
         from veridical.tasks.enhance import finer
 
         slices = (as_scan(part.numpy(), task.noise, task.factor) for part in torch.from_numpy(data.transpose(2, 1, 0).copy()))
-        return Posed(slices, finer(image.geometry, task.factor), 2, offset)
+        return Posed(slices, finer(image.geometry, task.factor), 2, offset, data.shape[2])
     if task.job in ("upsample", "isotropic"):
         operator, geometry = finer_grid(task, image.geometry, stack, along)
         return Posed(iter([volume_problem(operator, stack, task.noise, geometry, UNSURE)]), geometry, along, offset)
@@ -115,8 +117,8 @@ def noisy(stack: Tensor, noise: float, geometry: Geometry, varying: bool) -> Pro
     scale = foreground_percentile(stack.abs())
     weights = None
     if varying:
-        local = torch.from_numpy(grids.noise_map(stack.numpy()) / grids.noise_map(stack.numpy()).mean())
-        weights = 1 / local.square()
+        local = torch.from_numpy(grids.noise_map(stack.numpy()))
+        weights = (local.mean() / local).square()
     return Problem(
         Identity(tuple(stack.shape)), stack / scale, noise / scale, stack / scale, weights, scale=scale,
         support=(stack.abs() > 0.1 * scale).float(), stacked=True, isotropic=cubic(geometry) and min(stack.shape) > 16,

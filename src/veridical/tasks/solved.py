@@ -117,9 +117,8 @@ def _evidence(problem: Problem, images: Tensor, spread_factor: float) -> Array:
     The variance before the measurement is that of the detail of an image like this one: by the law of total variance the
     mean energy of the posterior mean's detail over the object, plus the mean posterior variance.
     """
-    mri = isinstance(problem.operator, CartesianMRI)
-    shown = images.sum(1, keepdim=True) if mri or (not problem.stacked and images.ndim == 4) else images
-    shown = shown if shown.ndim == 4 else shown[:, None]
+    sets = images.ndim == 4 and not problem.stacked
+    shown = images.sum(1, keepdim=True) if sets else images if problem.stacked else images[:, None]
     mask = problem.operator.mask.numpy() > 0 if isinstance(problem.operator, CartesianMRI) else None
     draws = detail(shown, mask).numpy() * spread_factor
     inside = np.ones(draws.shape[1:]) if problem.support is None else np.clip(problem.support.numpy(), 1e-6, None)
@@ -199,7 +198,7 @@ def assemble(
     parts = Evidence(found, volume(lambda s: s.measured), volume(lambda s: s.unmeasured), "" if found is None else ABOUT)
     checks = dict.fromkeys(f.check for s in slices for f in s.findings)
     findings = tuple(_worst([f for s in slices for f in s.findings if f.check == check]) for check in checks)
-    kind = "posterior mean" if every is not None else "one draw" if model.stochastic else "point estimate"
+    kind = "posterior mean" if every is not None else "point estimate"
     return Derived(image, kind, every, band, parts, (*findings, _scope(job)), (), absent)
 
 
