@@ -238,3 +238,8 @@ def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"draws": 0}, {"noise": -1.0}, {"factor": 1.0}, {"factor": 20.0}, {"estimate": "median"}):
         with pytest.raises(SettingError):
             Enhance(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_draw_as_the_result_is_refused_where_the_model_gives_its_estimate() -> None:
+    with pytest.raises(SettingError, match="denoiser gives its estimate"):
+        Enhance(estimate="draw")(volume(("T1w",)))

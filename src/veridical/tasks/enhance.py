@@ -96,6 +96,10 @@ class Enhance(Task):
         if self._measured():
             from veridical.tasks.image_problems import enhanced
 
+            if self.estimate == "draw":
+                raise SettingError(
+                    f"{self._name()} gives its estimate; one draw as the result is for brain-prior and body-prior."
+                )
             model, card = self._measurement_model()
             return enhanced(self, model, card, image, seed, progress)
         return self._drawn(image, lesions, channel, seed, progress)
