@@ -19,15 +19,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from veridical.physics.linear import LinearOperator, conjugate_gradient
+from veridical.physics.preconditioning import Preconditioner
 
 Denoise = Callable[[Tensor, Any, int], Tensor]
 """`(batch, *domain)` under noise of a standard deviation per real component (a number, or one a voxel), and the number of the
 call, to the clean image. The number lets a denoiser take turns among mirror images, which costs nothing and averages out what
 it treats unevenly."""
-Fit = Callable[[Tensor, Tensor, float], Tensor]
-"""From an image, the denoised image and the weight that pulls towards it, to the next image."""
+Fit = Callable[[Tensor, Tensor, Any], Tensor]
+"""From an image, the denoised image and the weight that pulls towards it (a number, or one a voxel), to the next image."""
 PROBES, PROBE, WIDTH = 4, 0.1, 2.0
 """Probes of the denoiser's Jacobian, their size as a share of the noise, and voxels over which variances are averaged."""
+LEAST = 1e-3
+"""Noise level below which nothing is denoised."""
 HARD = 10
 """Conjugate-gradient steps of a data step from which an operator counts as hard to invert."""
 STRETCH = 6.0
@@ -44,7 +47,7 @@ class LinearProblem:
         sigma: noise standard deviation per real component where the weight is 1.
         start: `(*domain)`, a classical reconstruction.
         weights: `(*range)`, `(sigma / standard deviation)^2` of every sample, 0 where nothing was measured; None: 1 everywhere.
-        level: noise standard deviation in the image of the classical reconstruction; None: `sigma`.
+        level: noise standard deviation in the image of the classical reconstruction, a number or `(*domain)`; None: `sigma`.
         fit: data step of its own where noise is far from Gaussian; None: least squares.
     """
 
@@ -53,12 +56,14 @@ class LinearProblem:
     sigma: float
     start: Tensor
     weights: Tensor | None = None
-    level: float | None = None
+    level: float | Tensor | None = None
     fit: Fit | None = None
 
     @property
     def noise_level(self) -> float:
-        """Noise level of the image."""
+        """Noise level of the image, its root mean square where it varies."""
+        if isinstance(self.level, Tensor):
+            return float(self.level.square().mean().sqrt())
         return self.sigma if self.level is None else self.level
 
     def normal(self, x: Tensor) -> Tensor:
@@ -85,15 +90,21 @@ class Settings:
 
     first: float = 0.06
     """Noise level of the first denoising; four times the noise of the classical reconstruction where that is more."""
-    steps: int = 8
-    """Denoising steps of the estimate; twice as many where little was measured by an operator that is hard to invert."""
+    steps: int = 6
+    """Denoising steps of the estimate."""
+    hard_steps: int = 16
+    """The same where little was measured by an operator that is hard to invert."""
     trust: float = 0.2
     """Weight of the denoised image in the data step; less trusts the data more."""
     redundant: float = 1.5
-    """Numbers measured over numbers wanted from which noise, not what is missing, limits the image. Then the denoised image has
-    a weight of `redundant_trust`, and denoising ends at half the noise of the image."""
-    redundant_trust: float = 0.5
+    """Numbers measured over numbers wanted from which noise, not what is missing, limits the image. Then there are
+    `redundant_steps`, from twice the noise of the classical reconstruction to half of it."""
+    redundant_steps: int = 4
     """See `redundant`."""
+    redundant_trust: float = 1.0
+    """`trust` where `redundant`."""
+    counting_trust: float = 0.5
+    """`trust` of counts, which have a data step of their own."""
     highest: float = 0.3
     """Noise level that the sampler starts at."""
     rounds: int = 5
@@ -158,26 +169,63 @@ def local_level(problem: LinearProblem) -> float | Tensor:
     return problem.sigma if problem.weights is None else problem.sigma / problem.weights.sqrt()
 
 
+class DataStep:
+    """Fit the data, pulled towards a denoised image, again and again.
+
+    Conjugate gradient starts from the denoised image and what the data changed of the last one, as far as the new weight leaves
+    it. It never starts from the last fit: its unmeasured part is the old one, which conjugate gradient does not replace.
+
+    Args:
+        problem: what was measured.
+        adjoint: `A^H W y`, `(..., *domain)`.
+        steps: of conjugate gradient.
+        tolerance: of conjugate gradient.
+    """
+
+    def __init__(self, problem: LinearProblem, adjoint: Tensor, steps: int, tolerance: float) -> None:
+        self.problem, self.adjoint, self.steps, self.tolerance = problem, adjoint, steps, tolerance
+        self.change, self.weight = torch.zeros_like(adjoint), 0.0
+        invariant = problem.operator.shift_invariant
+        self.spectral = Preconditioner(problem.normal, problem.operator, problem.weights) if invariant else None
+
+    def __call__(self, z: Tensor, weight: float) -> Tensor:
+        """Return the minimum of `|W^1/2 (A x - y)|^2 + weight |x - z|^2`, `(..., *domain)`."""
+        start = z + self.weight / weight * self.change
+        x = conjugate_gradient(
+            self.problem.normal, self.adjoint + weight * z, len(self.problem.operator.domain), self.steps, weight,
+            self.tolerance, start, self.spectral.at(weight) if self.spectral else None,
+        )  # fmt: skip
+        self.change, self.weight = x - z, weight
+        return x
+
+
 def plug_and_play(problem: LinearProblem, denoise: Denoise, settings: Settings) -> Tensor:
     """Return the estimate `(*domain)`, which fits the data as their noise allows and which the denoiser leaves alone."""
-    axes, adjoint = len(problem.operator.domain), problem.adjoint(problem.data)
-    noisy = problem.operator.redundancy >= settings.redundant or problem.fit is not None
-    trust = settings.redundant_trust if noisy else settings.trust
-    last = max(problem.noise_level, 1e-3)
-    x = problem.start
-    ends = 0.5 * last if noisy and problem.fit is None else last
-    steps = settings.steps if noisy or problem.operator.fitting_steps < HARD else 2 * settings.steps
-    for step, level in enumerate(np.geomspace(max(settings.first, 4 * last), ends, steps)):
-        z = clean(problem, denoise, x[None], float(level), step)[0]
+    levels, trust = schedule(problem, settings)
+    fit_data = DataStep(problem, problem.adjoint(problem.data), problem.operator.fitting_steps, 1e-5)
+    x = z = problem.start
+    for step, level in enumerate(levels):
+        z = clean(problem, denoise, x[None], level, step)[0]
         if problem.fit is not None:
-            x = problem.fit(x, z, trust / float(level) ** 2)
-            continue
-        weight = trust * (problem.sigma / float(level)) ** 2
-        x = conjugate_gradient(problem.normal, adjoint + weight * z, axes, problem.operator.fitting_steps, weight, 1e-5, z)
-    return x
+            x = problem.fit(x, z, trust / level**2)
+        else:
+            x = fit_data(z, trust * (problem.sigma / float(level)) ** 2)
+    return x if problem.fit is None else z  # a pass over the counts adds noise, which the denoised image is without
 
 
-def clean(problem: LinearProblem, denoise: Denoise, x: Tensor, level: float, turn: int) -> Tensor:
+def schedule(problem: LinearProblem, settings: Settings) -> tuple[list[float | Tensor], float]:
+    """Return the noise levels of the denoising steps, and the weight of the denoised image."""
+    last: float | Tensor = max(problem.noise_level, LEAST)
+    if problem.fit is not None or problem.operator.redundancy >= settings.redundant:
+        if isinstance(problem.level, Tensor):
+            last = problem.level.clamp_min(LEAST)
+        trust = settings.redundant_trust if problem.fit is None else settings.counting_trust
+        return [float(m) * last for m in np.geomspace(2.0, 0.5, settings.redundant_steps)], trust
+    steps = settings.steps if problem.operator.fitting_steps < HARD else settings.hard_steps
+    return [float(v) for v in np.geomspace(max(settings.first, 4 * last), last, steps)], settings.trust
+
+
+def clean(problem: LinearProblem, denoise: Denoise, x: Tensor, level: float | Tensor, turn: int) -> Tensor:
     """Denoise a batch, and keep it from being negative where it never is."""
     z = denoise(x, level, turn)
     return z.clamp_min(0) if problem.operator.nonnegative else z
@@ -201,16 +249,16 @@ def posterior_samples(
         settings: levels and rounds.
     """
     generator = torch.Generator().manual_seed(seed)
-    last = max(problem.noise_level, 1e-3)
+    last = max(problem.noise_level, LEAST)
     levels = [float(v) for v in np.geomspace(max(settings.highest, 2 * last), last, settings.rounds)]
     adjoint = problem.adjoint(problem.data) + problem.noise(count, generator)
     tied = estimate.expand(count, *estimate.shape)
     fitting = (problem.operator.fitting_steps + 1) // 2  # samples need not fit as exactly as the estimate
+    fit_data = DataStep(problem, adjoint, fitting, 1e-4)
     for turn, level in enumerate(levels):
         noisy = tied + level * standard_normal(tuple(tied.shape), tied, generator)
         z = clean(problem, denoise, noisy, level, turn)
-        weight = settings.pull * (problem.sigma / level) ** 2
-        tied = conjugate_gradient(problem.normal, adjoint + weight * z, len(problem.operator.domain), fitting, weight, 1e-4, z)
+        tied = fit_data(z, settings.pull * (problem.sigma / level) ** 2)
     return tied - tied.mean(0) + estimate
 
 

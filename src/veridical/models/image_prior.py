@@ -21,16 +21,17 @@ class ImagePrior:
     def __init__(self, net: Preconditioned) -> None:
         self.net = net
 
-    def __call__(self, x: Tensor, sigma: float, turn: int = 0) -> Tensor:
+    def __call__(self, x: Tensor, sigma: float | Tensor, turn: int = 0) -> Tensor:
         """Denoise `(..., y, x)`.
 
         Args:
             x: noisy; where it is real, real ones come back.
-            sigma: standard deviation of the noise of each real component.
+            sigma: standard deviation of the noise of each real component, a number or `(y, x)`.
             turn: number of the call; every other one works on the mirror image.
         """
         flat = parts(x.reshape(-1, 1, *x.shape[-2:]))
-        noise = torch.full((len(flat), 1, *x.shape[-2:]), sigma, device=x.device)
+        level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+        noise = level.expand(len(flat), 1, *x.shape[-2:])
         return joined(denoised(self.net, flat, noise, turn), x).reshape(x.shape)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from veridical.errors import InputError, SettingError
@@ -32,6 +33,8 @@ FOREGROUND = 0.1
 """Share of the 99th percentile above which an image is foreground."""
 SUBSETS = 8
 """Of the angles of a PET scan, in its data step."""
+PERTURBED, LOCAL = 8, 1.5
+"""Perturbed reconstructions of counts, and pixels over which their variance is averaged."""
 LEAST_COUNTS = 0.5
 """Expected counts below which the variance of a Poisson number is taken no smaller."""
 
@@ -111,26 +114,39 @@ def linear(operator: LinearOperator, data: Array, noise: Noise) -> Problem:
     scale = foreground_percentile(magnitude)
     offset = operator.background if isinstance(operator, PET) else 0.0
     sigma, weights = noise_of(operator, measured, start, noise)
-    generator = torch.Generator().manual_seed(0)
-    perturbed = measured + sigma * standard_normal(tuple(measured.shape), measured, generator) / (
-        1.0 if weights is None else weights.sqrt().clamp_min(1e-6)
-    )
-    if noise.kind == "poisson":
-        perturbed = perturbed.clamp_min(0)
-    changed = (operator.classical(perturbed) - start).abs() / (math.sqrt(2) if operator.dtype.is_complex else 1.0)
-    level = float(changed.square().mean().sqrt()) / scale
+    counts = isinstance(operator, PET) and noise.kind == "poisson"
+    level = start_level(operator, measured, start, sigma, weights, counts) / scale
     support = (magnitude > FOREGROUND * scale).float()
-    fit = poisson_fit(operator, measured, scale) if isinstance(operator, PET) and noise.kind == "poisson" else None
+    fit = poisson_fit(operator, measured, scale) if isinstance(operator, PET) and counts else None
     return Problem(
         operator, (measured - offset) / scale, sigma / scale, start / scale, weights, level, fit, scale=scale,
         support=support.reshape(-1, *support.shape[-2:])[:1],
     )  # fmt: skip
 
 
+def start_level(
+    operator: LinearOperator, data: Tensor, start: Tensor, sigma: float, weights: Tensor | None, counts: bool
+) -> float | Tensor:
+    """Return the noise standard deviation of the classical reconstruction, from reconstructions of perturbed data.
+
+    Of counts it is `(*domain)`: expectation maximization is as noisy as it is bright. Elsewhere it hardly varies; the root
+    mean square over the image is returned.
+    """
+    generator, total, times = torch.Generator().manual_seed(0), torch.zeros_like(start.abs()), PERTURBED if counts else 1
+    deviation = sigma if weights is None else sigma / weights.sqrt().clamp_min(1e-6)
+    for _ in range(times):
+        perturbed = data + deviation * standard_normal(tuple(data.shape), data, generator)
+        changed = operator.classical(perturbed.clamp_min(0) if counts else perturbed) - start
+        total = total + changed.abs().square() / (2 if operator.dtype.is_complex else 1)
+    if counts:
+        return torch.from_numpy(ndimage.gaussian_filter((total / times).numpy(), LOCAL)).sqrt()
+    return float(total.mean().sqrt())
+
+
 def poisson_fit(system: PET, counts: Tensor, scale: float) -> Fit:
     """Return the data step of PET counts: penalized expectation maximization, in units of `scale`."""
 
-    def fit(x: Tensor, towards: Tensor, weight: float) -> Tensor:
+    def fit(x: Tensor, towards: Tensor, weight: float | Tensor) -> Tensor:
         return system.penalized(x * scale, counts, towards * scale, weight / scale**2, SUBSETS) / scale
 
     return fit

@@ -37,6 +37,8 @@ class LinearOperator(ABC):
     dtype: torch.dtype = torch.float32
     fitting_steps: int = 20
     """Conjugate-gradient steps of a data step; few are enough where `A^H A` is nearly a projection."""
+    shift_invariant: bool = False
+    """Whether `A^H A` is nearly a convolution of two-dimensional images, so that `Preconditioner` helps to invert it."""
     nonnegative: bool = False
     """Whether `x` is never negative in nature, as attenuation and activity are."""
 
@@ -223,6 +225,7 @@ def conjugate_gradient(
     damping: float | Tensor = 0.0,
     tolerance: float = 1e-6,
     start: Tensor | None = None,
+    precondition: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Solve `(N + damping) x = b` for a batch, N Hermitian and positive semi-definite.
 
@@ -234,6 +237,7 @@ def conjugate_gradient(
         damping: added to the diagonal; a number, or a tensor that broadcasts against `b`.
         tolerance: stop when every residual norm has fallen below this share of the norm of `b`.
         start: first guess; zero when None.
+        precondition: approximate inverse of `N + damping`, Hermitian and positive definite; none when None.
 
     Returns:
         The solution, of the shape of `b`.
@@ -246,20 +250,22 @@ def conjugate_gradient(
     def apply(u: Tensor) -> Tensor:
         return normal(u) + damping * u
 
+    solve = precondition or (lambda u: u)
     x = torch.zeros_like(b) if start is None else start
     residual = b.clone() if start is None else b - apply(x)
-    direction = residual
-    energy = dot(residual, residual)
+    direction = solved = solve(residual)
+    energy = dot(residual, solved)
     goal = tolerance**2 * dot(b, b)
     for _ in range(iterations):
-        if bool((energy <= goal).all()):
+        if bool((dot(residual, residual) <= goal).all()):
             break
         mapped = apply(direction)
         step = energy / dot(direction, mapped).clamp_min(1e-30)
         x = x + step * direction
         residual = residual - step * mapped
-        renewed = dot(residual, residual)
-        direction = residual + (renewed / energy.clamp_min(1e-30)) * direction
+        solved = solve(residual)
+        renewed = dot(residual, solved)
+        direction = solved + (renewed / energy.clamp_min(1e-30)) * direction
         energy = renewed
     return x
 

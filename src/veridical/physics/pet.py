@@ -80,7 +80,7 @@ class PET(LinearOperator):
         smeared = self.projector.adjoint(y * (self.scale * self.attenuation))
         return smeared if self.blur is None else self.blur.adjoint(smeared)
 
-    def penalized(self, x: Tensor, counts: Tensor, towards: Tensor, weight: float, subsets: int) -> Tensor:
+    def penalized(self, x: Tensor, counts: Tensor, towards: Tensor, weight: float | Tensor, subsets: int) -> Tensor:
         """Return one pass of penalized expectation maximization, `(y, x)`, >= 0.
 
         Maximizes Poisson likelihood minus `weight / 2 |x - towards|^2` (De Pierro 1995, 10.1109/42.370409).
@@ -89,7 +89,7 @@ class PET(LinearOperator):
             x: `(y, x)` activity to start from, >= 0.
             counts: `(angle, detector)` as measured, background included.
             towards: `(y, x)`, where the penalty pulls to.
-            weight: of the penalty, in units of one over squared activity.
+            weight: of the penalty, in units of one over squared activity; a number or `(y, x)`.
             subsets: interleaved subsets of the angles.
         """
         x = x.clamp_min(1e-6 * float(x.max().clamp_min(1e-12)))

@@ -24,6 +24,10 @@ from veridical.physics.linear import LinearOperator
 from veridical.types import Array
 
 f4 = np.float32
+WEDGE = 2.5
+"""Gap between views, in medians of all gaps, from which a wedge of directions is missing."""
+ENOUGH = 1.5
+"""Numbers measured over numbers wanted from which views are so dense that back-projection is a plain blur."""
 
 
 class PlanarBeam(LinearOperator):
@@ -45,6 +49,23 @@ class PlanarBeam(LinearOperator):
     curvature: float
 
     nonnegative = True
+
+    @property
+    def redundancy(self) -> float:
+        """Numbers measured over numbers wanted; at most 1 where a wedge of directions was not measured."""
+        widths = gaps(self.angles, math.pi)  # opposite views measure the same lines
+        numbers = super().redundancy
+        return min(numbers, 1.0) if widths.max() > WEDGE * widths.median() else numbers
+
+    @property
+    def shift_invariant(self) -> bool:  # type: ignore[override]
+        """Whether the views are so many, and all around, that no streaks can be told from a blur."""
+        return self.redundancy >= ENOUGH
+
+    @property
+    def fitting_steps(self) -> int:  # type: ignore[override]
+        """Conjugate-gradient steps of a data step; preconditioned, a few do."""
+        return 8 if self.shift_invariant else 30
 
     def _set(
         self,

@@ -7,7 +7,7 @@ along the slice axis. Blur: a point spread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 AIR_HU = -1000.0
 CUBIC = 1.3
 """Voxels whose sides differ by no more than this factor are cut along all three axes."""
-UNSURE = 0.05
+UNSURE = {"super-resolve": 0.03, "upsample": 0.015, "isotropic": 0.05}
 """How far an image made finer is from the truth, as a share of its 99th percentile: denoising ends at this level."""
 QUIET = 0.005
 """Noise of an image that is made finer, as a share of its 99th percentile, where none is given."""
@@ -95,7 +95,7 @@ def pose(task: Enhance, image: Image, channel: str) -> Posed:
         return Posed(slices, finer(image.geometry, task.factor), 2, offset, data.shape[2])
     if task.job in ("upsample", "isotropic"):
         operator, geometry = finer_grid(task, image.geometry, stack, along)
-        return Posed(iter([volume_problem(operator, stack, task.noise, geometry, UNSURE)]), geometry, along, offset)
+        return Posed(iter([volume_problem(operator, stack, task.noise, geometry, UNSURE[task.job])]), geometry, along, offset)
     if task.job == "deblur":
         return Posed(iter([blurred(task, stack, image.geometry, along)]), image.geometry, along, offset)
     noise = task.noise or grids.noise_of(image, channel)
@@ -187,4 +187,5 @@ def as_scan(image: Array, noise: float, factor: float) -> Problem:
     size = (round(factor * image.shape[0]), round(factor * image.shape[1]))
     kept = (size[0] * size[1] / mask.numel()) ** 0.5
     kspace, mask, sigma = kept * centre(kspace, size), centre(mask, size), kept * sigma
-    return prepare(kspace, mask, torch.ones(1, 1, *mask.shape, dtype=torch.complex64), sigma)
+    prepared = prepare(kspace, mask, torch.ones(1, 1, *mask.shape, dtype=torch.complex64), sigma)
+    return replace(prepared, level=max(prepared.sigma, UNSURE["super-resolve"]))
