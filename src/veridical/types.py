@@ -278,7 +278,8 @@ class Derived:
 
     Args:
         image: the estimate; `kind` says which one it is.
-        kind: `posterior mean`, `one draw` or `point estimate` (a method without draws).
+        kind: `posterior mean`, `plug-and-play estimate` (fits the data, and the denoiser leaves it alone; near the posterior
+            mean, not the same), `one draw` or `point estimate` (no draws).
         draws: `(draw, channel, x, y, z)` or None.
         absent: companion name -> why it is missing.
     """

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from veridical.generate.gaussian import Gaussian
 from veridical.generative.posterior import (
+    DataStep,
     LinearProblem,
     Settings,
     denoised_directly,
     plug_and_play,
     posterior_samples,
     samples_of_noisy,
+    schedule,
     standard_normal,
 )
 from veridical.physics.blur import Blur
@@ -155,6 +157,39 @@ def test_samples_of_no_weight_do_not_matter(name: str) -> None:
     torch.testing.assert_close(one, two, atol=1e-12, rtol=0)
     drawn = [posterior_samples(each, denoise, one, 3, 0, Settings()) for each in (of, other)]
     torch.testing.assert_close(drawn[0], drawn[1], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_data_step_is_the_exact_minimum_whatever_it_did_before(name: str) -> None:
+    of, _ = problem(name)
+    fit_data = DataStep(of, of.adjoint(of.data), 200, 1e-12)
+    for seed, weight in ((1, 0.003), (2, 0.05), (3, 0.3)):
+        z = standard_normal(tuple(of.start.shape), of.start, torch.Generator().manual_seed(seed))
+        x = fit_data(z, weight)
+        gradient = of.normal(x) - of.adjoint(of.data) + weight * (x - z)
+        assert float(gradient.abs().max()) < 1e-6
+
+
+def test_a_data_step_of_few_steps_is_nearer_when_it_goes_on_from_the_last() -> None:
+    of, _ = problem("blur")
+    z = of.start
+    exact = DataStep(of, of.adjoint(of.data), 300, 1e-12)(z, 0.05)
+    fresh = DataStep(of, of.adjoint(of.data), 4, 0.0)
+    once = fresh(z, 0.05)
+    twice = fresh(z, 0.05)
+    assert float((twice - exact).norm()) < 0.7 * float((once - exact).norm())
+
+
+def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_counts_were_measured() -> None:
+    of, _ = problem("blur")
+    level = torch.linspace(0.01, 0.2, SHAPE[1], dtype=torch.float64).expand(SHAPE)
+    counted = replace(of, level=level, fit=lambda x, z, weight: z)
+    levels, trust = schedule(counted, Settings())
+    assert trust == Settings().counting_trust
+    torch.testing.assert_close(torch.as_tensor(levels[0]), 2 * level)
+    torch.testing.assert_close(torch.as_tensor(levels[-1]), 0.5 * level)
+    assert all(isinstance(one, float) for one in schedule(replace(counted, fit=None), Settings())[0])
+    assert counted.noise_level == pytest.approx(float(level.square().mean().sqrt()))
 
 
 def test_weights_are_those_of_least_squares() -> None:

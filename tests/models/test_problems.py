@@ -157,6 +157,18 @@ def test_counts_have_the_variance_of_their_mean_and_lose_their_background(backgr
     assert float(problem.weights[~bright].mean()) > float(problem.weights[bright].mean())
 
 
+def test_the_noise_of_counts_is_known_in_every_pixel_and_grows_with_the_activity() -> None:
+    beam, truth = ParallelBeam(SIZE, (2.0, 2.0), half_turn(60)), disc(2.0)
+    pet = PET(beam, background=torch.zeros(beam.range), scale=1.0)
+    counts = [poisson(pet.expected(truth), torch.Generator().manual_seed(seed)) for seed in range(12)]
+    problem = next(problems(measured(pet, counts[0], Noise("poisson"))))
+    assert isinstance(problem.level, Tensor)
+    seen = torch.stack([pet.osem(one) for one in counts]).std(0)
+    inside = truth > 1
+    assert float(problem.scale * problem.level[inside].mean() / seen[inside].mean()) == pytest.approx(1, abs=0.25)
+    assert float(problem.level[inside].mean()) > 3 * float(problem.level[truth == 0].mean())
+
+
 def test_photoacoustic_traces_are_a_problem_like_any_other() -> None:
     operator = Photoacoustic.example(0)
     truth = torch.rand(operator.domain, generator=torch.Generator().manual_seed(0))

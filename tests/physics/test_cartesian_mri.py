@@ -128,3 +128,13 @@ def test_a_scan_is_described_by_what_was_sampled() -> None:
     assert CartesianScan(other).describe()["mask"] != about["mask"] == CartesianScan(mask).describe()["mask"]
     with pytest.raises(ValueError, match="read-only"):
         scan.mask[0, 0, 0] = True
+
+
+@pytest.mark.parametrize("lines", ["columns", "rows", "points", "all"])
+def test_transforms_along_fully_sampled_axes_are_left_out_without_a_change(lines: str) -> None:
+    size = (12, 15)
+    drawn = (torch.rand(size, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    mask = {"columns": drawn[:1].expand(size), "rows": drawn[:, :1].expand(size), "points": drawn, "all": torch.ones(size)}
+    operator = CartesianMRI(mask[lines], noise(2, 3, *size))
+    x = noise(4, 2, *size, seed=1)
+    torch.testing.assert_close(operator.normal(x), operator.adjoint(operator.forward(x)), atol=1e-5, rtol=1e-5)

@@ -111,3 +111,20 @@ def test_impossible_geometries_are_refused() -> None:
         ParallelBeam((8, 8), (1.0, -1.0), half_turn(4), detectors=5, pitch=1.0)
     with pytest.raises(GeometryError, match="angles"):
         ParallelBeam((8, 8), (1.0, 1.0), torch.zeros(2, 2))
+
+
+def test_a_missing_wedge_is_no_redundancy_however_many_its_views() -> None:
+    whole = ParallelBeam((16, 16), (1.0, 1.0), half_turn(90))
+    wedge = ParallelBeam((16, 16), (1.0, 1.0), half_turn(90)[:60])
+    assert whole.redundancy > 5
+    assert whole.shift_invariant
+    assert wedge.redundancy == 1
+    assert not wedge.shift_invariant
+    assert wedge.fitting_steps > whole.fitting_steps, "and it is solved with more patience"
+
+
+def test_views_from_behind_close_no_gap() -> None:
+    """A third of a turn and its opposite measure the same lines."""
+    third = half_turn(60)[:40]
+    both = ParallelBeam((8, 8), (1.0, 1.0), torch.cat([third, third + math.pi]))
+    assert both.redundancy == 1

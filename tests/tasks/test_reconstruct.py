@@ -33,7 +33,7 @@ def done() -> Derived:
 
 
 def test_a_calibrated_sampler_gives_all_five_companions(done: Derived) -> None:
-    assert done.kind == "posterior mean"
+    assert done.kind == "plug-and-play estimate"
     assert dict(done.absent) == {}
     assert done.draws is not None
     assert done.draws.shape == (3, 1, 40, 48, 2)

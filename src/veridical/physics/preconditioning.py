@@ -47,7 +47,8 @@ class Preconditioner:
         def apply(residual: Tensor) -> Tensor:
             size = (2 * self.rows, 2 * self.columns)
             found = torch.fft.ifft2(gain * torch.fft.fft2(residual / self.scale, s=size))[..., : self.rows, : self.columns]
-            return (found if self.complex else found.real) / self.scale
+            solved: Tensor = (found if self.complex else found.real) / self.scale
+            return solved
 
         return apply
 

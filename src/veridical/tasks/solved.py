@@ -19,6 +19,7 @@ from veridical.models.base import MeasurementModel
 from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.fourier import fft, ifft
+from veridical.physics.identity import Identity
 from veridical.physics.masks import fully_sampled_centre
 from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Verdict
 
@@ -47,6 +48,8 @@ class Solved:
     evidence: Array | None
     scale: float
     findings: tuple[Finding, ...]
+    direct: bool = False
+    """Whether the image itself was measured, so that one denoising is the posterior mean."""
 
     @property
     def believable(self) -> bool:
@@ -86,6 +89,7 @@ def solve(
         _evidence(problem, images, spread_factor) if many else None,
         problem.scale,
         (_consistency(problem, mean), *findings),
+        isinstance(problem.operator, Identity),
     )
 
 
@@ -198,7 +202,8 @@ def assemble(
     parts = Evidence(found, volume(lambda s: s.measured), volume(lambda s: s.unmeasured), "" if found is None else ABOUT)
     checks = dict.fromkeys(f.check for s in slices for f in s.findings)
     findings = tuple(_worst([f for s in slices for f in s.findings if f.check == check]) for check in checks)
-    kind = "posterior mean" if every is not None else "point estimate"
+    centre = "posterior mean" if all(s.direct for s in slices) else "plug-and-play estimate"
+    kind = centre if every is not None else "point estimate"
     return Derived(image, kind, every, band, parts, (*findings, _scope(job)), (), absent)
 
 
