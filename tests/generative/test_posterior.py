@@ -180,6 +180,17 @@ def test_a_data_step_of_few_steps_is_nearer_when_it_goes_on_from_the_last() -> N
     assert float((twice - exact).norm()) < 0.7 * float((once - exact).norm())
 
 
+def test_denoising_is_short_where_the_start_explains_the_data_and_they_are_redundant() -> None:
+    of, _ = problem("identity")
+    twice = replace(of, operator=Identity(SHAPE, torch.float64))
+    assert twice.misfit() < 1.01
+    short = Settings(redundant=0.5)
+    assert len(schedule(twice, short)[0]) == short.redundant_steps
+    streaks = replace(twice, start=twice.start + 20 * SIGMA)
+    assert streaks.misfit() == pytest.approx(20, rel=0.1)
+    assert len(schedule(streaks, short)[0]) > short.redundant_steps
+
+
 def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_counts_were_measured() -> None:
     of, _ = problem("blur")
     level = torch.linspace(0.01, 0.2, SHAPE[1], dtype=torch.float64).expand(SHAPE)

@@ -76,6 +76,14 @@ class LinearProblem:
         """Apply `A^H W` to `(..., *range)`."""
         return self.operator.adjoint(y if self.weights is None else self.weights * y)
 
+    def misfit(self) -> float:
+        """Return how far the classical reconstruction is from the data, root mean square in units of their noise."""
+        residual = self.data - self.operator.forward(self.start)
+        whitened = residual if self.weights is None else self.weights.sqrt() * residual
+        parts = 2 if whitened.is_complex() else 1
+        size = float(whitened.abs().square().mean().sqrt())
+        return size / (self.sigma * math.sqrt(parts))
+
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `A^H W n` for `count` draws of the noise, `(count, *domain)`."""
         white = self.sigma * standard_normal((count, *self.data.shape), self.data, generator)
@@ -97,8 +105,11 @@ class Settings:
     trust: float = 0.2
     """Weight of the denoised image in the data step; less trusts the data more."""
     redundant: float = 1.5
-    """Numbers measured over numbers wanted from which noise, not what is missing, limits the image. Then there are
-    `redundant_steps`, from twice the noise of the classical reconstruction to half of it."""
+    """Numbers measured over numbers wanted from which noise, not what is missing, limits the image, if the classical
+    reconstruction explains the data within `explained` times their noise. Then there are `redundant_steps`, from twice the
+    noise of that reconstruction to half of it."""
+    explained: float = 5.0
+    """See `redundant`; streaks of few views on a coarse grid leave 20 to 200 times the noise."""
     redundant_steps: int = 4
     """See `redundant`."""
     redundant_trust: float = 1.0
@@ -107,7 +118,7 @@ class Settings:
     """`trust` of counts, which have a data step of their own."""
     highest: float = 0.3
     """Noise level that the sampler starts at."""
-    rounds: int = 5
+    rounds: int = 3
     """Rounds of the sampler, from the highest level down to the noise of the image."""
     pull: float = 0.3
     """Weight of the denoised image in the data step of the sampler."""
@@ -216,7 +227,8 @@ def plug_and_play(problem: LinearProblem, denoise: Denoise, settings: Settings) 
 def schedule(problem: LinearProblem, settings: Settings) -> tuple[list[float | Tensor], float]:
     """Return the noise levels of the denoising steps, and the weight of the denoised image."""
     last: float | Tensor = max(problem.noise_level, LEAST)
-    if problem.fit is not None or problem.operator.redundancy >= settings.redundant:
+    redundant = problem.operator.redundancy >= settings.redundant and problem.misfit() <= settings.explained
+    if problem.fit is not None or redundant:
         if isinstance(problem.level, Tensor):
             last = problem.level.clamp_min(LEAST)
         trust = settings.redundant_trust if problem.fit is None else settings.counting_trust
