@@ -19,13 +19,11 @@ from torch import Tensor
 
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
+from veridical.physics.footprints import PARTS, f4, fill, share
 from veridical.physics.geometry_table import ANGLES, Table
 from veridical.physics.linear import LinearOperator
-from veridical.physics.projection import _share as share
 from veridical.physics.projection import gaps
 from veridical.types import Array
-
-f4 = np.float32
 
 
 class Photoacoustic(LinearOperator):
@@ -186,11 +184,6 @@ class Photoacoustic(LinearOperator):
         return places, np.array([*self.spacing, 1 / self.step, self.delay * self.rate], f4), self._taps
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _within(value: f4, high: f4) -> f4:
-    return min(max(value, f4(0)), high)
-
-
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _shadows(y: f4, place: Array, numbers: Array, bins: int, first: Array, weights: Array, shadow: Array) -> None:
     """Compute what each pixel of a row adds to which samples of one detector's trace.
@@ -202,7 +195,7 @@ def _shadows(y: f4, place: Array, numbers: Array, bins: int, first: Array, weigh
         bins: samples of a trace.
         first: out, `(x,)` the first sample touched, in a trace with `taps` samples of padding at each end.
         weights: out, `(taps, x)`.
-        shadow: scratch, `(5, x)`: start within its sample, length of the ramps, of the flat top, height, area so far.
+        shadow: scratch, `(PARTS, x)`.
     """
     half, taps = f4(0.5), weights.shape[0]
     dy, dx, per_mm, begin = numbers
@@ -218,20 +211,13 @@ def _shadows(y: f4, place: Array, numbers: Array, bins: int, first: Array, weigh
         shadow[0, column], shadow[1, column], shadow[2, column] = left - cell, ramp, top
         shadow[3, column], shadow[4, column] = dy * dx * per_mm / (top + ramp), f4(0)
         first[column] = np.int32(min(max(cell, f4(-taps)), f4(bins))) + np.int32(taps)
-    for tap in range(taps):
-        for column in range(first.size):
-            reach, ramp, top = f4(tap + 1) - shadow[0, column], shadow[1, column], shadow[2, column]
-            rise, fall = _within(reach, ramp), _within(reach - ramp - top, ramp)
-            area = half * (rise * rise - fall * fall) / ramp + _within(reach - ramp, top) + fall
-            area *= shadow[3, column]
-            weights[tap, column] = area - shadow[4, column]
-            shadow[4, column] = area
+    fill(shadow, weights)
 
 
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _forward(image: Array, traces: Array, places: Array, numbers: Array, taps: int, low: int, high: int) -> None:
     batch, rows, columns = image.shape
-    first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
+    first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)
     weights = np.empty((taps, columns), np.float32)
     for detector in range(low, high):
         for row in range(rows):
@@ -246,7 +232,7 @@ def _forward(image: Array, traces: Array, places: Array, numbers: Array, taps: i
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _adjoint(traces: Array, image: Array, places: Array, numbers: Array, taps: int, low: int, high: int) -> None:
     batch, rows, columns = image.shape
-    first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
+    first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)
     weights = np.empty((taps, columns), np.float32)
     for row in range(low, high):
         y = (f4(row) - f4(0.5 * (rows - 1))) * numbers[0]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -20,10 +18,10 @@ from torch import Tensor
 
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
+from veridical.physics.footprints import PARTS, f4, fill, share
 from veridical.physics.linear import LinearOperator
 from veridical.types import Array
 
-f4 = np.float32
 WEDGE = 2.5
 """Gap between views, in medians of all gaps, from which a wedge of directions is missing."""
 ENOUGH = 1.5
@@ -136,13 +134,13 @@ class PlanarBeam(LinearOperator):
     def _project(self, image: Array, analytic: bool = False) -> Array:
         views, detectors = self.range
         padded = np.zeros((len(image), views, detectors + 2 * self._taps), f4)
-        _share(views, lambda low, high: _forward(image, padded, *self._numbers(), analytic, low, high))
+        share(views, lambda low, high: _forward(image, padded, *self._numbers(), analytic, low, high))
         return np.ascontiguousarray(padded[..., self._taps : self._taps + detectors])
 
     def _smear(self, sinogram: Array, analytic: bool = False) -> Array:
         padded = np.pad(sinogram, ((0, 0), (0, 0), (self._taps, self._taps)))
         image = np.zeros((len(sinogram), *self.domain), f4)
-        _share(self.domain[0], lambda low, high: _adjoint(padded, image, *self._numbers(), analytic, low, high))
+        share(self.domain[0], lambda low, high: _adjoint(padded, image, *self._numbers(), analytic, low, high))
         return image
 
     def _numbers(self) -> tuple[Array, Array, int]:
@@ -166,22 +164,6 @@ def gaps(angles: Tensor, period: float) -> Tensor:
     return widths
 
 
-def _share(count: int, work: Callable[[int, int], None]) -> None:
-    """Run `work(low, high)` over `range(count)` on as many threads as torch uses; each part writes its own rows."""
-    threads = min(torch.get_num_threads(), count)
-    if threads == 1:
-        work(0, count)
-        return
-    edges = [count * i // threads for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
-
-
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _within(value: f4, high: f4) -> f4:
-    return min(max(value, f4(0)), high)
-
-
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
 def _footprints(
     y: f4, direction: Array, numbers: Array, bins: int, analytic: bool, first: Array, weights: Array, shadow: Array
@@ -197,7 +179,7 @@ def _footprints(
             and the magnification once more.
         first: out, `(x,)` the first bin touched, in a detector with `taps` bins of padding at each end.
         weights: out, `(taps, x)`.
-        shadow: scratch, `(5, x)`: left edge within its bin, length of the ramps, of the flat top, height, area so far.
+        shadow: scratch, `(PARTS, x)`.
     """
     one, half, taps = f4(1), f4(0.5), weights.shape[0]
     curvature, dy, dx, pitch = numbers
@@ -220,14 +202,7 @@ def _footprints(
         shadow[0, column], shadow[1, column], shadow[2, column] = left - cell, ramp, top
         shadow[3, column], shadow[4, column] = mass / (top + ramp), f4(0)
         first[column] = np.int32(min(max(cell, f4(-taps)), f4(bins))) + np.int32(taps)
-    for tap in range(taps):
-        for column in range(first.size):
-            reach, ramp, top = f4(tap + 1) - shadow[0, column], shadow[1, column], shadow[2, column]
-            rise, fall = _within(reach, ramp), _within(reach - ramp - top, ramp)
-            area = half * (rise * rise - fall * fall) / ramp + _within(reach - ramp, top) + fall
-            area *= shadow[3, column]
-            weights[tap, column] = area - shadow[4, column]
-            shadow[4, column] = area
+    fill(shadow, weights)
 
 
 @numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
@@ -235,7 +210,7 @@ def _forward(
     image: Array, sinogram: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:
     batch, rows, columns = image.shape
-    first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
+    first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)
     weights = np.empty((taps, columns), np.float32)
     for view in range(low, high):
         for row in range(rows):
@@ -252,7 +227,7 @@ def _adjoint(
     sinogram: Array, image: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:
     batch, rows, columns = image.shape
-    first, shadow = np.empty(columns, np.int32), np.empty((5, columns), np.float32)
+    first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)
     weights = np.empty((taps, columns), np.float32)
     for row in range(low, high):
         y = (f4(row) - f4(0.5 * (rows - 1))) * numbers[1]

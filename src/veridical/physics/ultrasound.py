@@ -20,9 +20,9 @@ from torch import Tensor
 
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
+from veridical.physics.footprints import share
 from veridical.physics.geometry_table import ANGLES, Table
 from veridical.physics.linear import LinearOperator
-from veridical.physics.projection import _share as share
 from veridical.types import Array
 
 f4 = np.float32
