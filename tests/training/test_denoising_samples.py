@@ -18,6 +18,7 @@ from veridical.training.denoising_samples import (
     clean_stack,
     coloured_at_random,
     noise_levels,
+    phases,
     random_spectrum,
     smooth,
 )
@@ -104,6 +105,21 @@ def test_a_phase_keeps_the_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:
     made = batch(16, value=0.7)
     torch.testing.assert_close(made.clean.square().sum(1).sqrt(), torch.full((16, SIDE, SIDE), 0.7))
     assert float(made.clean[:, 1].abs().max()) > 0.1
+
+
+def test_phases_turn_at_most_a_few_times_and_bright_tissue_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEEPNESS", (0.0, 0.0))
+    stacks = torch.zeros(64, 1, SIDE, SIDE)
+    stacks[..., : SIDE // 2] = 2.0
+    found = phases(stacks, torch.Generator().manual_seed(0))
+    left, right = found[:, 0, 0, 0], found[:, 0, 0, -1]
+    assert float(right.abs().max()) < 0.01, "what is dark keeps the phase of the whole"
+    assert 0.2 < float((left.abs() > 0.01).float().mean()) < 0.6, "a share of the samples"
+    monkeypatch.setattr(module, "TISSUE", 0.0)
+    monkeypatch.setattr(module, "STEEPNESS", (0.5, 0.5))
+    flat = phases(stacks, torch.Generator().manual_seed(0))
+    steps = torch.diff(flat, dim=-1).abs().max()
+    assert 0.01 < float(steps) < 1.0, "smooth, whatever the image shows"
 
 
 def test_a_rician_image_is_the_magnitude_of_complex_data(monkeypatch: pytest.MonkeyPatch) -> None:

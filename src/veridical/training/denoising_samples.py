@@ -22,6 +22,9 @@ USUAL, USUAL_SHARE = (0.006, 0.25), 0.8
 """Noise levels that most samples have; the rest spans all levels."""
 COMPLEX, COMPLEX_NOISE_ONLY = 0.5, 0.1
 """Share of samples with a phase, and of real images under complex noise; the rest is real with real noise."""
+STEEPNESS, TISSUE, BRIGHT, EDGE = (0.1, 1.0), 0.4, (0.4, 1.2), 0.05
+"""Of phases: half turns over a patch; share of samples whose bright tissue has a phase of its own, above which magnitude, and
+how far the step is smeared. Real heads have about one turn over all, and another phase in the fat of the scalp."""
 RICIAN = 0.2
 """Share of the real samples that are magnitudes of complex data."""
 COLOURED, VARYING = 0.25, 0.3
@@ -93,7 +96,7 @@ def add_noise(stacks: Tensor, deep: Sequence[bool], generator: torch.Generator) 
 
     kind = chance()
     real = kind >= COMPLEX + COMPLEX_NOISE_ONLY
-    phase = smooth(batch, side, 3, generator) * torch.where(kind < COMPLEX, math.pi, 0.0)[:, None, None, None]
+    phase = torch.where(kind < COMPLEX, 1.0, 0.0)[:, None, None, None] * phases(stacks, generator)
     clean = torch.stack([stacks * phase.cos(), stacks * phase.sin()], 2)
     sigma = noise_levels(batch, generator)[:, None, None, None]
     uneven = torch.where(chance() < VARYING, 0.6, 0.0)[:, None, None, None]
@@ -110,6 +113,21 @@ def add_noise(stacks: Tensor, deep: Sequence[bool], generator: torch.Generator) 
     noisy[alone] = 0
     noisy[:, depth // 2] = middle
     return NoisyBatch(noisy, clean[:, depth // 2], sigma, real)
+
+
+def phases(stacks: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw phases `(batch, slice, y, x)` for magnitudes of that shape: gentle or steep over the patch, and in some of them
+    another phase in what is bright, as fat and flowing blood have beside water.
+    """
+    batch, _, side, _ = stacks.shape
+
+    def number(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, 1, 1, 1, generator=generator)
+
+    over_all = number(*STEEPNESS) * math.pi * smooth(batch, side, 3, generator)
+    bright = torch.sigmoid((stacks - number(*BRIGHT)) / EDGE)
+    with_tissue = (torch.rand(batch, 1, 1, 1, generator=generator) < TISSUE).float()
+    return over_all + with_tissue * number(-math.pi, math.pi) * bright
 
 
 def noise_levels(batch: int, generator: torch.Generator) -> Tensor:
