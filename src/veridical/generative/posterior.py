@@ -98,7 +98,7 @@ class Settings:
 
     first: float = 0.06
     """Noise level of the first denoising; four times the noise of the classical reconstruction where that is more."""
-    steps: int = 6
+    steps: int = 8
     """Denoising steps of the estimate."""
     hard_steps: int = 16
     """The same where little was measured by an operator that is hard to invert."""
