@@ -10,7 +10,7 @@ from veridical.physics.linear import conjugate_gradient
 from veridical.physics.parallel_beam import ParallelBeam, half_turn
 from veridical.physics.preconditioning import Preconditioner, pixel_weights, window
 
-SHAPE = (24, 30)
+SHAPE, CPU = (24, 30), torch.device("cpu")
 
 
 def beam(views: int = 90) -> ParallelBeam:
@@ -34,7 +34,7 @@ def test_a_preconditioned_system_is_solved_in_fewer_steps(weighted: bool) -> Non
     right = normal(torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)))
     damping = 20.0
     exact = conjugate_gradient(normal, right, 2, 300, damping, 1e-8)
-    inverse = Preconditioner(normal, operator, weights).at(damping)
+    inverse = Preconditioner(normal, operator, weights, CPU).at(damping)
     plain = conjugate_gradient(normal, right, 2, 6, damping, 0.0)
     quick = conjugate_gradient(normal, right, 2, 6, damping, 0.0, precondition=inverse)
     assert float((quick - exact).norm()) < 0.25 * float((plain - exact).norm())
@@ -43,7 +43,7 @@ def test_a_preconditioned_system_is_solved_in_fewer_steps(weighted: bool) -> Non
 def test_the_approximate_inverse_is_symmetric_and_positive() -> None:
     """Conjugate gradient needs both."""
     operator = beam()
-    inverse = Preconditioner(operator.normal, operator, uneven(operator)).at(5.0)
+    inverse = Preconditioner(operator.normal, operator, uneven(operator), CPU).at(5.0)
     u, v = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
     assert float((inverse(u) * v).sum()) == pytest.approx(float((u * inverse(v)).sum()), rel=1e-4)
     assert float((inverse(u) * u).sum()) > 0
@@ -57,6 +57,6 @@ def test_even_weights_are_one_in_every_pixel() -> None:
 
 @pytest.mark.parametrize("count", [8, 9])
 def test_the_window_is_one_in_the_middle_and_small_at_the_ends(count: int) -> None:
-    found = window(count, torch.device("cpu"))
+    found = window(count, CPU)
     assert float(found[count // 2]) == 1
     assert float(found.min()) == float(found[0]) < 0.2

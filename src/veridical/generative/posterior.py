@@ -197,7 +197,7 @@ class DataStep:
         self.problem, self.adjoint, self.steps, self.tolerance = problem, adjoint, steps, tolerance
         self.change, self.weight = torch.zeros_like(adjoint), 0.0
         invariant = problem.operator.shift_invariant
-        self.spectral = Preconditioner(problem.normal, problem.operator, problem.weights) if invariant else None
+        self.spectral = Preconditioner(problem.normal, problem.operator, problem.weights, adjoint.device) if invariant else None
 
     def __call__(self, z: Tensor, weight: float) -> Tensor:
         """Return the minimum of `|W^1/2 (A x - y)|^2 + weight |x - z|^2`, `(..., *domain)`."""

@@ -27,14 +27,17 @@ class Preconditioner:
         normal: applies `A^H W A`.
         operator: A, whose domain ends in `(y, x)`.
         weights: W, `(*range)`; None: 1.
+        device: where A works.
     """
 
-    def __init__(self, normal: Callable[[Tensor], Tensor], operator: LinearOperator, weights: Tensor | None) -> None:
+    def __init__(
+        self, normal: Callable[[Tensor], Tensor], operator: LinearOperator, weights: Tensor | None, device: torch.device
+    ) -> None:
         self.complex, self.rows, self.columns = operator.dtype.is_complex, *operator.domain[-2:]
-        middle = torch.zeros(operator.domain, dtype=operator.dtype)
+        middle = torch.zeros(operator.domain, dtype=operator.dtype, device=device)
         middle[..., self.rows // 2, self.columns // 2] = 1
-        spread = normal(middle.to(weights.device) if weights is not None else middle)
-        spread = spread * window(self.rows, spread.device)[:, None] * window(self.columns, spread.device)
+        spread = normal(middle)
+        spread = spread * window(self.rows, device)[:, None] * window(self.columns, device)
         padded = functional.pad(spread, (0, self.columns, 0, self.rows))
         spectrum = torch.fft.fft2(padded.roll((-(self.rows // 2), -(self.columns // 2)), (-2, -1))).real
         self.spectrum = spectrum.clamp_min(LEAST_GAIN * float(spectrum.max()))

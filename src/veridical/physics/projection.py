@@ -26,6 +26,8 @@ WEDGE = 2.5
 """Gap between views, in medians of all gaps, from which a wedge of directions is missing."""
 ENOUGH = 1.5
 """Numbers measured over numbers wanted from which views are so dense that back-projection is a plain blur."""
+FITTING = {True: 8, False: 30}
+"""Conjugate-gradient steps of a data step, by whether they are preconditioned."""
 
 
 class PlanarBeam(LinearOperator):
@@ -55,16 +57,6 @@ class PlanarBeam(LinearOperator):
         numbers = super().redundancy
         return min(numbers, 1.0) if widths.max() > WEDGE * widths.median() else numbers
 
-    @property
-    def shift_invariant(self) -> bool:  # type: ignore[override]
-        """Whether the views are so many, and all around, that no streaks can be told from a blur."""
-        return self.redundancy >= ENOUGH
-
-    @property
-    def fitting_steps(self) -> int:  # type: ignore[override]
-        """Conjugate-gradient steps of a data step; preconditioned, a few do."""
-        return 8 if self.shift_invariant else 30
-
     def _set(
         self,
         shape: tuple[int, int],
@@ -89,6 +81,8 @@ class PlanarBeam(LinearOperator):
         self.curvature = float(curvature)
         nearest = 1 - self.curvature * 0.5 * math.hypot(shape[0] * self.spacing[0], shape[1] * self.spacing[1])
         self._taps = math.ceil(math.hypot(*self.spacing) / (self.pitch * nearest)) + 1
+        self.shift_invariant = self.redundancy >= ENOUGH
+        self.fitting_steps = FITTING[self.shift_invariant]
 
     @property
     def positions(self) -> Tensor:

@@ -20,12 +20,11 @@ from torch import Tensor
 
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
-from veridical.physics.footprints import share
+from veridical.physics.footprints import f4, share
 from veridical.physics.geometry_table import ANGLES, Table
 from veridical.physics.linear import LinearOperator
 from veridical.types import Array
 
-f4 = np.float32
 FINE = 4
 """Delays are interpolated on a time grid so many times finer than the samples: at 4 samples a period, to 1 % of the pulse."""
 SHORT = 3.5
