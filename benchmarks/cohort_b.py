@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from veridical.workflow import trial
+from veridical.evaluation import simulation_study as trial
 
 
 def main() -> None:

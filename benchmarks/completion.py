@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from veridical.datasets.slabs import Volume
+from veridical.training.slabs import Volume
 from veridical.evaluation.statistics import bca, bootstrap
 from veridical.features.efficientnet import efficientnet
 from veridical.metrics.kid import kid

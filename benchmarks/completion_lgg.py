@@ -27,8 +27,8 @@ import torch
 import veridical
 from veridical.audit.evidence import evidence
 from veridical.audit.interval import Calibration, Case, calibrate
-from veridical.datasets.pool import data_root
-from veridical.datasets.slabs import Volume, volumes
+from veridical.layouts.pool import data_root
+from veridical.training.slabs import Volume, volumes
 from veridical.metrics.auc import auc
 from veridical.metrics.dice import dice
 from veridical.models import weights

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from veridical.datasets.patient_volumes import patient_volumes
-from veridical.datasets.pool import data_root
-from veridical.datasets.slabs import Volume, canonical
+from veridical.training.patient_volumes import patient_volumes
+from veridical.layouts.pool import data_root
+from veridical.training.slabs import Volume, canonical
 from veridical.metrics.auc import auc
 from veridical.models import weights
 from veridical.models.brain_prior import BrainPrior
-from veridical.workflow.train import train
+from veridical.training.train import train
 
 TARGET, MEASURED = "FLAIR", ("T1w", "T2w")
 NORMAL = 1.645

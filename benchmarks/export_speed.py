@@ -19,7 +19,7 @@ import torch
 
 from veridical.models import runtime, weights
 from veridical.nets.unet_onnx import conditions_of
-from veridical.workflow.export import prior
+from veridical.training.export import prior
 
 Run = Callable[[], torch.Tensor]
 

@@ -20,17 +20,17 @@ import completion as shared
 import numpy as np
 import torch
 
-from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.patient_volumes import patient_volumes
-from veridical.datasets.pool import data_root
-from veridical.datasets.slabs import Volume, cohort_slab
-from veridical.generate.flow import times
-from veridical.generate.samplers import euler, heun
+from veridical.phantoms.cohort_b import CohortB
+from veridical.training.patient_volumes import patient_volumes
+from veridical.layouts.pool import data_root
+from veridical.training.slabs import Volume, cohort_slab
+from veridical.generative.flow import times
+from veridical.generative.samplers import euler, heun
 from veridical.models import weights
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.joint_prior import SHIFT, denoiser, start
 from veridical.models.known import Known
-from veridical.workflow.trial import TEST_SEED
+from veridical.evaluation.simulation_study import TEST_SEED
 
 TARGET, MEASURED, DRAWS, MOST = "FLAIR", ("T1w", "T2w"), 8, 50
 Sampler = tuple[str, int, float]

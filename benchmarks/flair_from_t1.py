@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from veridical.doors.cli import main as veridical
+from veridical.apps.cli import main as veridical
 
 DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data")) / "lgg_tcga"
 T1, FLAIR = 0, 1

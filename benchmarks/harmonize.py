@@ -33,13 +33,13 @@ from sklearn.preprocessing import StandardScaler
 from veridical.audit.age_effect import effect
 from veridical.audit.biology import CLASSES, biology
 from veridical.audit.describe_image import describe_image
-from veridical.datasets.anatomy import evaluate
-from veridical.datasets.cohort_b import SITES_B, CohortB
-from veridical.datasets.lessons import magnitude_noise, smooth_field
-from veridical.datasets.pool import data_root
-from veridical.datasets.rendering import Slice, render
-from veridical.datasets.scanners import Site
-from veridical.datasets.slabs import normalized, volumes
+from veridical.phantoms.anatomy import evaluate
+from veridical.phantoms.cohort_b import SITES_B, CohortB
+from veridical.training.lessons import magnitude_noise, smooth_field
+from veridical.layouts.pool import data_root
+from veridical.phantoms.rendering import Slice, render
+from veridical.phantoms.scanners import Site
+from veridical.training.slabs import normalized, volumes
 from veridical.metrics.auc import auc
 from veridical.models import weights
 from veridical.models.base import ImageModel
@@ -50,7 +50,7 @@ from veridical.tasks.harmonize import curved
 from veridical.tasks.imagewise import Plan, facts, known_slice
 from veridical.tasks.view import View, view
 from veridical.types import Array, Geometry, Image
-from veridical.workflow.trial import TEST_SEED
+from veridical.evaluation.simulation_study import TEST_SEED
 
 CHANNEL, TARGET = "T1w", SITES_B[0]
 SOURCES: Mapping[str, Site | None] = {"curve": None, "south, 1.5 T SPGR": SITES_B[1], "west, 1 T SE": SITES_B[2]}

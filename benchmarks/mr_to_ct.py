@@ -29,8 +29,8 @@ from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from veridical.audit.interval import Case, calibrate
-from veridical.datasets.pool import data_root
-from veridical.datasets.slabs import Volume, canonical, volumes
+from veridical.layouts.pool import data_root
+from veridical.training.slabs import Volume, canonical, volumes
 from veridical.evaluation.statistics import bca, bootstrap
 from veridical.metrics.dice import dice
 from veridical.models import weights

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import veridical
-from veridical.doors.cli import main as command
+from veridical.apps.cli import main as command
 from veridical.metrics.scores import score
 from veridical.tasks.view import scale
 

@@ -75,7 +75,7 @@ def main() -> None:
             "--overwrite",
         ]
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "veridical.doors.cli", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "veridical.apps.cli", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         print(f"| {count} | {seconds:.0f} | {seconds / count:.1f} | {peak:.2f} |", flush=True)

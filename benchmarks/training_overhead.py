@@ -22,10 +22,10 @@ import torch
 from veridical.models.base import ImageModel
 from veridical.models.brain_prior import BrainPrior
 from veridical.task import silent
-from veridical.training.image_course import Batch
-from veridical.workflow.ranks import Ranks
-from veridical.workflow.recipe import Recipe
-from veridical.workflow.run import Run
+from veridical.training.image_samples import Batch
+from veridical.training.distributed import Ranks
+from veridical.training.recipe import Recipe
+from veridical.training.loop import Run
 
 ROUNDS = 3
 

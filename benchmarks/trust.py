@@ -20,7 +20,7 @@ from scipy import stats
 from veridical.physics import masks
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array
-from veridical.workflow.bench import head_mask, measurement, rss
+from veridical.evaluation.bench import head_mask, measurement, rss
 
 DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 

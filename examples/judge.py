@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from veridical import Image, Reconstruct, write
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.examination import Examination, examine
-from veridical.doors.cli import main as veridical
+from veridical.phantoms.cohort import Cohort
+from veridical.phantoms.simulated_scan import Examination, examine
+from veridical.apps.cli import main as veridical
 from veridical.io.bids import save
 
 CONTRAST = "FLAIR"

@@ -8,7 +8,7 @@ import numpy as np
 
 from veridical.errors import InputError
 from veridical.task import Progress, Task
-from veridical.types import Derived, Evidence, Finding, Image, Interval, Measurement
+from veridical.types import Evidence, Finding, Image, Interval, Measurement, Result
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Jitter(Task):
 
     weights = "none"
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         if not isinstance(subject, Image):
             raise InputError("jitter takes an image, a measurement was given. Reconstruct it first.")
         names = self.keep or subject.channels
@@ -33,7 +33,7 @@ class Jitter(Task):
         for index in range(self.draws):
             progress("drawing", index + 1, self.draws)
         mean = data + noise.mean(0)
-        return Derived(
+        return Result(
             Image(mean, subject.geometry, subject.units, names, subject.header),
             "posterior mean",
             data + noise,

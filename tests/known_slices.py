@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from veridical.models.base import ImageModel
 from veridical.models.known import MEASURED, Known, ask, nothing
-from veridical.workflow.train import write_tensors
+from veridical.training.train import write_tensors
 
 SETTINGS: dict[str, Any] = {
     "channels": ("T1w", "FLAIR", "T1c"), "widths": (8, 8), "blocks": 1,

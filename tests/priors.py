@@ -16,8 +16,8 @@ from veridical.audit.interval import Calibration
 from veridical.models.base import ImageModel
 from veridical.models.joint_prior import JointPrior
 from veridical.models.known import Known
+from veridical.training.train import write_tensors
 from veridical.types import Geometry, Image
-from veridical.workflow.train import write_tensors
 
 HEAD = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
 BODY = ("T1w", "CT", "PET")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from veridical import registry
-from veridical.doors import run
+from veridical.apps import run
 from veridical.errors import GeometryError, InputError, UnitsError, VeridicalError
 from veridical.metrics.scores import facts, score
 from veridical.models.base import ImageModel, MeasurementModel
@@ -24,7 +24,7 @@ from veridical.provenance import digest, inputs
 from veridical.task import Task
 from veridical.tasks.complete import Complete
 from veridical.tasks.harmonize import Harmonize
-from veridical.types import Derived, Geometry, Image, Interval, Measurement, Noise
+from veridical.types import Geometry, Image, Interval, Measurement, Noise, Result
 
 TASKS = list(registry.entries("task"))
 MODELS = list(registry.entries("model"))
@@ -95,7 +95,7 @@ def measured(scan: Problem) -> list[Problem]:
 
 
 @pytest.fixture(scope="module", params=[(name, by) for name in TASKS for by in ("", "wavelet")], ids=lambda p: " by ".join(p))
-def done(request: pytest.FixtureRequest, measurement: Measurement, image: Image) -> tuple[Task, Measurement | Image, Derived]:
+def done(request: pytest.FixtureRequest, measurement: Measurement, image: Image) -> tuple[Task, Measurement | Image, Result]:
     """A task by its own and by a classical model, the subject that it takes, and what came of it."""
     name, model = request.param
     cls: type[Task] = registry.get("task", name)
@@ -129,21 +129,21 @@ def test_no_setting_takes_the_name_of_a_flag_that_every_task_has(name: str) -> N
     assert not taken & {f.name for f in dataclasses.fields(registry.get("task", name))}
 
 
-def evidence_map(derived: Derived) -> np.ndarray | None:
+def evidence_map(derived: Result) -> np.ndarray | None:
     return None if derived.evidence is None else derived.evidence.map
 
 
-def test_the_same_seed_gives_the_same_bytes(done: tuple[Task, Any, Derived]) -> None:
+def test_the_same_seed_gives_the_same_bytes(done: tuple[Task, Any, Result]) -> None:
     task, subject, first = done
     assert dict(task(subject, seed=1).steps[-1].outputs) == dict(first.steps[-1].outputs)
 
 
-def test_a_task_leaves_its_subject_as_it_was(done: tuple[Task, Any, Derived]) -> None:
+def test_a_task_leaves_its_subject_as_it_was(done: tuple[Task, Any, Result]) -> None:
     _, subject, derived = done
     assert dict(derived.steps[-1].inputs) == inputs(subject)
 
 
-def test_the_grid_stays_in_its_frame_and_the_numbers_are_finite(done: tuple[Task, Any, Derived]) -> None:
+def test_the_grid_stays_in_its_frame_and_the_numbers_are_finite(done: tuple[Task, Any, Result]) -> None:
     _, subject, derived = done
     assert derived.image.geometry.frame == subject.geometry.frame
     assert np.isfinite(derived.image.data).all()
@@ -152,14 +152,14 @@ def test_the_grid_stays_in_its_frame_and_the_numbers_are_finite(done: tuple[Task
         assert derived.image.channels == subject.channels
 
 
-def test_a_task_that_makes_channels_makes_others_than_those_measured(done: tuple[Task, Any, Derived]) -> None:
+def test_a_task_that_makes_channels_makes_others_than_those_measured(done: tuple[Task, Any, Result]) -> None:
     task, subject, derived = done
     if not isinstance(task, Complete):
         pytest.skip(f"{task.name} keeps the channels")
     assert not set(derived.image.channels) & set(subject.channels)
 
 
-def test_each_companion_is_there_or_says_why_not(done: tuple[Task, Any, Derived]) -> None:
+def test_each_companion_is_there_or_says_why_not(done: tuple[Task, Any, Result]) -> None:
     _, _, derived = done
     computed = {"draws": derived.draws, "interval": derived.interval, "evidence": evidence_map(derived)}
     for companion, value in computed.items():
@@ -170,7 +170,7 @@ def test_each_companion_is_there_or_says_why_not(done: tuple[Task, Any, Derived]
     assert all(len(finding.reason) > 10 for finding in derived.findings)
 
 
-def test_companions_have_the_shape_of_the_estimate_and_keep_their_promises(done: tuple[Task, Any, Derived]) -> None:
+def test_companions_have_the_shape_of_the_estimate_and_keep_their_promises(done: tuple[Task, Any, Result]) -> None:
     _, _, derived = done
     shape = derived.image.data.shape
     if derived.draws is not None:
@@ -196,7 +196,7 @@ def damaged(subject: Measurement | Image) -> list[Measurement | Image]:
     return found
 
 
-def test_a_damaged_subject_is_refused(done: tuple[Task, Any, Derived]) -> None:
+def test_a_damaged_subject_is_refused(done: tuple[Task, Any, Result]) -> None:
     task, subject, _ = done
     for bad in damaged(subject):
         with pytest.raises(VeridicalError):
@@ -236,7 +236,7 @@ def test_a_model_gives_finite_draws_the_same_for_the_same_seed_and_leaves_what_w
 
 
 @pytest.fixture(scope="module")
-def compared() -> tuple[Derived, Image, np.ndarray]:
+def compared() -> tuple[Result, Image, np.ndarray]:
     """A result with an interval, the truth, and the region that counts; wide enough for five scales of MS-SSIM."""
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 1, (1, 180, 176, 16)).astype(np.float32)
@@ -248,7 +248,7 @@ def compared() -> tuple[Derived, Image, np.ndarray]:
     draws = estimate + rng.normal(0, 0.1, (5, *truth.shape)).astype(np.float32)
     mask = np.zeros(truth.shape[1:], bool)
     mask[2:-2, 2:-2, 2:-2] = True
-    result = Derived(Image(estimate, grid, "a.u.", ("T1w",)), "posterior mean", draws, interval)
+    result = Result(Image(estimate, grid, "a.u.", ("T1w",)), "posterior mean", draws, interval)
     return result, Image(truth, grid, "a.u.", ("T1w",)), mask
 
 
@@ -297,12 +297,12 @@ def test_a_metric_without_images_refuses_other_shapes_and_nan(name: str) -> None
             metric(**{**given, array: broken})
 
 
-def scored(name: str, candidate: Derived, reference: Image, mask: np.ndarray) -> float:
+def scored(name: str, candidate: Result, reference: Image, mask: np.ndarray) -> float:
     return score(name, candidate, reference, data_range=1.0, mask=mask).value
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_says_what_it_is_and_gives_one_finite_number(name: str, compared: tuple[Derived, Image, np.ndarray]) -> None:
+def test_a_metric_says_what_it_is_and_gives_one_finite_number(name: str, compared: tuple[Result, Image, np.ndarray]) -> None:
     about = facts(name)
     assert about.label
     assert about.units
@@ -314,7 +314,7 @@ def test_a_metric_says_what_it_is_and_gives_one_finite_number(name: str, compare
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_that_sees_a_better_result_says_so(name: str, compared: tuple[Derived, Image, np.ndarray]) -> None:
+def test_a_metric_that_sees_a_better_result_says_so(name: str, compared: tuple[Result, Image, np.ndarray]) -> None:
     result, truth, mask = compared
     if facts(name).level != "pixel":
         pytest.skip(f"{name} does not judge the error itself")
@@ -329,7 +329,7 @@ def test_a_metric_that_sees_a_better_result_says_so(name: str, compared: tuple[D
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_refuses_another_grid_other_units_nan_and_an_empty_region(
-    name: str, compared: tuple[Derived, Image, np.ndarray]
+    name: str, compared: tuple[Result, Image, np.ndarray]
 ) -> None:
     result, truth, mask = compared
     elsewhere = dataclasses.replace(truth, geometry=Geometry(truth.geometry.shape, np.diag([2.0, 1, 1, 1])))

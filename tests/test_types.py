@@ -7,7 +7,7 @@ import pytest
 
 from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.physics.cartesian_mri import CartesianScan
-from veridical.types import Derived, Geometry, Image, Measurement, Noise, Step
+from veridical.types import Geometry, Image, Measurement, Noise, Result, Step
 
 
 def image(shape: tuple[int, int, int] = (3, 4, 5), channels: tuple[str, ...] = ("T1w",)) -> Image:
@@ -86,7 +86,7 @@ def test_a_grid_without_millimetres_says_so() -> None:
 
 
 def test_adding_a_step_leaves_the_first_result_as_it_was() -> None:
-    first = Derived(image(), "point estimate")
+    first = Result(image(), "point estimate")
     step = Step("enhance", {}, {}, "none", "none", {}, 0)
     assert first.with_step(step).steps == (step,)
     assert first.steps == ()

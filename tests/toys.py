@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 from veridical.audit.interval import Calibration
-from veridical.datasets.examination import Examination
 from veridical.models import denoiser, joint_prior
 from veridical.models import weights as shipped_weights
 from veridical.models.problem import Problem
 from veridical.models.problems import problems
+from veridical.phantoms.simulated_scan import Examination
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft
+from veridical.training.checkpoints import write_tensors
 from veridical.training.clean_volumes import SOURCES, CleanVolume, Source
+from veridical.training.train import train
 from veridical.types import Array, Geometry, Image, Measurement, Noise
-from veridical.workflow.checkpoints import write_tensors
-from veridical.workflow.train import train
 
 SIZE = (48, 40)
 SIGMA = 0.005

@@ -15,8 +15,8 @@ _HOME = {
     "Image": "types",
     "Measurement": "types",
     "Noise": "types",
-    "Patient": "types",
-    "Derived": "types",
+    "Study": "types",
+    "Result": "types",
     "Finding": "types",
     "Score": "types",
     "Step": "types",
@@ -34,7 +34,7 @@ _HOME = {
     "evaluate": "workflow.evaluate",
     "compare": "workflow.compare",
     "rerun": "workflow.rerun",
-    "train": "workflow.train",
+    "train": "training.train",
 }
 
 __all__ = sorted(_HOME)

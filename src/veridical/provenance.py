@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.types import Array, Derived, Image, Measurement, Step
+from veridical.types import Array, Image, Measurement, Result, Step
 
 if TYPE_CHECKING:
     from veridical.task import Task
@@ -49,7 +49,7 @@ def inputs(subject: Measurement | Image) -> dict[str, str]:
     return found
 
 
-def outputs(derived: Derived) -> dict[str, str]:
+def outputs(derived: Result) -> dict[str, str]:
     """Return the hash of every array of a result by role."""
     arrays: dict[str, Array | None] = {"estimate": derived.image.data, "draws": derived.draws}
     if derived.interval is not None:
@@ -63,7 +63,7 @@ def outputs(derived: Derived) -> dict[str, str]:
     return {role: digest(array) for role, array in arrays.items() if array is not None}
 
 
-def step(task: Task, subject: Measurement | Image, derived: Derived, seed: int) -> Step:
+def step(task: Task, subject: Measurement | Image, derived: Result, seed: int) -> Step:
     """Return the record of one run of a task."""
     model, weights = task.model_and_weights()
     settings: dict[str, Any] = dataclasses.asdict(task)

@@ -27,7 +27,7 @@ FOLDERS = {
     "audit": "audit",
     "operator": "physics",
     "reader": "io",
-    "dataset": "datasets",
+    "phantom": "phantoms",
     "layout": "layouts",
 }
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from veridical import provenance
 from veridical.errors import SettingError, nearest
-from veridical.types import Derived, Image, Measurement
+from veridical.types import Image, Measurement, Result
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all); doors draw a bar from it."""
@@ -35,14 +35,14 @@ class Task(ABC):
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     @abstractmethod
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         """Do the work; everything random comes from `seed`. Must not change `subject`."""
 
     @abstractmethod
     def model_and_weights(self) -> tuple[str, str]:
         """Return the model's name and the hash of its weights (`none` when it has none), for provenance."""
 
-    def __call__(self, subject: Measurement | Image, seed: int = 0, progress: Progress = silent) -> Derived:
+    def __call__(self, subject: Measurement | Image, seed: int = 0, progress: Progress = silent) -> Result:
         """Run the task and return the result with its provenance step added.
 
         Args:

@@ -179,7 +179,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Patient:
+class Study:
     """A patient: visits by day, each a set of named images or measurements, and what is known besides."""
 
     id: str
@@ -243,7 +243,7 @@ class Evidence:
 
     Args:
         map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0 imagined. None where the model
-            gives no draws; `Derived.absent` then says so.
+            gives no draws; `Result.absent` then says so.
         measured: `A^+ A x`, the part of the estimate that the measurement fixes (linear A), or None.
         unmeasured: `(I - A^+ A) x`, the part that the prior filled in, or None.
         about: what of `x` the map is about where it is not the voxel as it is, in words; empty otherwise.
@@ -271,7 +271,7 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class Result:
     """A result: the image and its five companions.
 
     A companion that could not be computed is None, and `absent` says why; unknown is never written as zero.
@@ -293,6 +293,6 @@ class Derived:
     steps: tuple[Step, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
 
-    def with_step(self, step: Step) -> Derived:
+    def with_step(self, step: Step) -> Result:
         """Return the same result with one more provenance step."""
         return replace(self, steps=(*self.steps, step))

@@ -6,7 +6,7 @@ import torch
 
 from veridical.audit.consistency import consistency, withheld
 from veridical.errors import InputError
-from veridical.generate.flow import standard_noise
+from veridical.generative.flow import standard_noise
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.selection import Selection
 

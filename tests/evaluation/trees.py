@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from veridical.io.bids import save
 from veridical.io.nifti import write_nifti
-from veridical.types import Derived, Geometry, Image, Interval
+from veridical.types import Geometry, Image, Interval, Result
 
 SHAPE = (20, 18, 12)
 AFFINE = np.array([[2.0, 0, 0, -20], [0, 2.0, 0, -18], [0, 0, 3.0, -10], [0, 0, 0, 1]])
@@ -62,7 +62,7 @@ def result(root: Path, name: str, array: np.ndarray, draws: int = 0) -> Path:
     estimate = image(array)
     interval = Interval(estimate.data - 5, estimate.data + 5, 0.9, 20, "made up", "nothing")
     several = np.stack([estimate.data + n for n in range(draws)]) if draws else None
-    save(Derived(estimate, "posterior mean", several, interval), root / name, name)
+    save(Result(estimate, "posterior mean", several, interval), root / name, name)
     return root
 
 

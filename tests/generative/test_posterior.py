@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from veridical.generate.gaussian import Gaussian
+from veridical.generative.gaussian import Gaussian
 from veridical.generative.posterior import (
     DataStep,
     LinearProblem,

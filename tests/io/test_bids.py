@@ -12,7 +12,7 @@ import pytest
 from veridical.errors import FormatError, InputError, ProvenanceError, SettingError
 from veridical.io.bids import load_provenance, save
 from veridical.io.nifti import nifti
-from veridical.types import Derived, Evidence, Finding, Geometry, Image, Interval, Step
+from veridical.types import Evidence, Finding, Geometry, Image, Interval, Result, Step
 
 SHAPE = (1, 5, 4, 2)
 AFFINE = np.array([[2, 0, 0, -5], [0, 2.5, 0, 4], [0, 0, 3, 1], [0, 0, 0, 1.0]])
@@ -23,14 +23,14 @@ def field(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 
 @pytest.fixture
-def derived() -> Derived:
+def derived() -> Result:
     image = Image(field(0), Geometry(SHAPE[1:], AFFINE), "a.u.", ("T1w",))
     step = Step(
         "reconstruct", {"steps": 8, "widths": (1, 2)}, {"data": "ab"}, "brain-prior", "cd", {"torch": "2"}, 3,
         {"estimate": "ef"}, {"path": "/scan.h5", "slices": (1, 2)},
     )  # fmt: skip
     finding = Finding("scope", "warn", "unlike training", {"distance": np.float32(2.5), "unknown": float("nan")})
-    return Derived(
+    return Result(
         image,
         "posterior mean",
         draws=field(1, (3, *SHAPE)),
@@ -42,7 +42,7 @@ def derived() -> Derived:
     )
 
 
-def test_every_companion_is_written_under_its_role(derived: Derived, tmp_path: Path) -> None:
+def test_every_companion_is_written_under_its_role(derived: Result, tmp_path: Path) -> None:
     files = save(derived, tmp_path / "out", "sub-01")
     assert set(files) == {"estimate", "lower", "upper", "evidence", "measured", "draws", "provenance", "description"}
     assert files["estimate"].name == "sub-01_desc-estimate_T1w.nii.gz"
@@ -61,14 +61,14 @@ def test_every_companion_is_written_under_its_role(derived: Derived, tmp_path: P
         assert read.units == ("1" if role == "evidence" else "a.u.")
 
 
-def test_draws_run_along_the_fourth_axis(derived: Derived, tmp_path: Path) -> None:
+def test_draws_run_along_the_fourth_axis(derived: Result, tmp_path: Path) -> None:
     read = nifti(save(derived, tmp_path, "sub-01")["draws"])
     assert derived.draws is not None
     np.testing.assert_array_equal(read.data, derived.draws[:, 0])
     assert read.channels == ("T1w:draw-1", "T1w:draw-2", "T1w:draw-3")
 
 
-def test_complex_arrays_are_written_as_magnitude_and_the_role_says_so(derived: Derived, tmp_path: Path) -> None:
+def test_complex_arrays_are_written_as_magnitude_and_the_role_says_so(derived: Result, tmp_path: Path) -> None:
     assert derived.draws is not None
     files = save(replace(derived, draws=derived.draws * (3 + 4j)), tmp_path, "sub-01")
     assert "draws" not in files
@@ -76,7 +76,7 @@ def test_complex_arrays_are_written_as_magnitude_and_the_role_says_so(derived: D
     np.testing.assert_allclose(nifti(files["draws_magnitude"]).data, 5 * np.abs(derived.draws[:, 0]), rtol=1e-6)
 
 
-def test_the_record_reads_back_whole(derived: Derived, tmp_path: Path) -> None:
+def test_the_record_reads_back_whole(derived: Result, tmp_path: Path) -> None:
     files = save(derived, tmp_path, "sub-01")
     for path in (files["provenance"], tmp_path):
         record = load_provenance(path)
@@ -90,7 +90,7 @@ def test_the_record_reads_back_whole(derived: Derived, tmp_path: Path) -> None:
     assert json.loads(files["description"].read_text())["DatasetType"] == "derivative"
 
 
-def test_the_same_result_gives_the_same_bytes(derived: Derived, tmp_path: Path) -> None:
+def test_the_same_result_gives_the_same_bytes(derived: Result, tmp_path: Path) -> None:
     first, second = (save(derived, tmp_path / name, "sub-01") for name in "ab")
     assert all(first[role].read_bytes() == second[role].read_bytes() for role in first)
 
@@ -104,19 +104,19 @@ def test_the_same_result_gives_the_same_bytes(derived: Derived, tmp_path: Path) 
         ("sub-1", ("odd name!",), "sub-1_desc-estimate_oddname.nii.gz"),
     ],
 )
-def test_names_follow_bids(derived: Derived, tmp_path: Path, name: str, channels: tuple[str, ...], expected: str) -> None:
-    bare = Derived(replace(derived.image, channels=channels), "point estimate")
+def test_names_follow_bids(derived: Result, tmp_path: Path, name: str, channels: tuple[str, ...], expected: str) -> None:
+    bare = Result(replace(derived.image, channels=channels), "point estimate")
     assert save(bare, tmp_path, name)["estimate"].name == expected
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x\n", "a" * 200])
-def test_names_that_are_no_file_names_are_refused(derived: Derived, tmp_path: Path, name: str) -> None:
+def test_names_that_are_no_file_names_are_refused(derived: Result, tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingError, match="cannot start a file name"):
         save(derived, tmp_path / "out", name)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_earlier_result_is_kept_unless_overwriting_is_asked_for(derived: Derived, tmp_path: Path) -> None:
+def test_an_earlier_result_is_kept_unless_overwriting_is_asked_for(derived: Result, tmp_path: Path) -> None:
     files = save(derived, tmp_path, "sub-01")
     before = {role: file.read_bytes() for role, file in files.items()}
     with pytest.raises(InputError, match="already holds"):
@@ -126,14 +126,14 @@ def test_an_earlier_result_is_kept_unless_overwriting_is_asked_for(derived: Deri
     assert {role: file.read_bytes() for role, file in files.items()} == before
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_result(derived: Derived, tmp_path: Path) -> None:
+def test_overwriting_leaves_nothing_of_the_earlier_result(derived: Result, tmp_path: Path) -> None:
     save(derived, tmp_path, "sub-01")
     (tmp_path / "notes.txt").write_text("mine")
-    files = save(Derived(derived.image, "point estimate"), tmp_path, "sub-02", overwrite=True)
+    files = save(Result(derived.image, "point estimate"), tmp_path, "sub-02", overwrite=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*(file.name for file in files.values()), "notes.txt"])
 
 
-def test_a_failure_leaves_nothing_behind(derived: Derived, tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing_behind(derived: Result, tmp_path: Path) -> None:
     assert derived.interval is not None
     upper = derived.interval.upper.copy()
     upper[0, 0, 0, 0] = np.nan
@@ -155,7 +155,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
         load_provenance(tmp_path / "none.json")
 
 
-def test_a_step_with_unknown_entries_is_refused(derived: Derived, tmp_path: Path) -> None:
+def test_a_step_with_unknown_entries_is_refused(derived: Result, tmp_path: Path) -> None:
     file = save(derived, tmp_path, "sub-01")["provenance"]
     said = json.loads(file.read_text())
     said["steps"][0]["extra"] = 1

@@ -19,7 +19,7 @@ from veridical.metrics.psnr import psnr
 from veridical.metrics.rank_correlation import rank_correlation
 from veridical.metrics.scores import facts, score
 from veridical.metrics.ssim import ssim, ssim_map
-from veridical.types import Array, Derived, Geometry, Image, Interval
+from veridical.types import Array, Geometry, Image, Interval, Result
 
 NAMES = {"psnr", "ssim", "nmse", "coverage", "rank-correlation"}
 PIXEL = {"psnr": lambda c, r, m: psnr(c, r, data_range=1.0, mask=m), "nmse": lambda c, r, m: nmse(c, r, mask=m)}
@@ -223,7 +223,7 @@ def test_a_score_carries_units_direction_level_region_and_case() -> None:
 def test_one_function_scores_with_every_metric() -> None:
     x, y = pair()
     estimate = image(x)
-    derived = Derived(estimate, "posterior mean", interval=band(estimate.data, np.linspace(0.1, 0.3, x.size)))
+    derived = Result(estimate, "posterior mean", interval=band(estimate.data, np.linspace(0.1, 0.3, x.size)))
     mask = np.ones((24, 20, 1), dtype=bool)
     found = {name: score(name, derived, image(y), data_range=1.0, mask=mask).value for name in NAMES}
     assert found["ssim"] == pytest.approx(ssim(x, y, data_range=1.0))
@@ -244,7 +244,7 @@ def test_a_score_refuses_other_grids_units_channels_and_missing_companions() -> 
         score("nmse", image(x, channels=("T2w",)), image(y))
     with pytest.raises(UnitsError, match="data_range"):
         score("psnr", image(x), image(y))
-    without = Derived(image(x), "point estimate", absent={"interval": "there are no draws"})
+    without = Result(image(x), "point estimate", absent={"interval": "there are no draws"})
     with pytest.raises(InputError, match="there are no draws"):
         score("coverage", without, image(y))
     with pytest.raises(SettingError, match="Did you mean 'psnr'"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import known_slices
-from veridical.generate import bridge
+from veridical.generative import bridge
 from veridical.models.bridge import Bridge, estimate, start
 
 

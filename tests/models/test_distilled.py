@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import known_slices
-from veridical.generate.distil import Plan
+from veridical.generative.distil import Plan
 from veridical.models import distilled
 from veridical.models.body_prior import BodyPrior
 from veridical.models.brain_prior import BrainPrior

@@ -15,7 +15,7 @@ import toys
 from veridical.errors import FormatError, InputError
 from veridical.models import weights
 from veridical.models.denoiser import Denoiser
-from veridical.workflow.checkpoints import write_tensors
+from veridical.training.checkpoints import write_tensors
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from veridical.evaluation.regions import Region
 from veridical.metrics.scores import score
 from veridical.report.page import Story
 from veridical.report.words import Lesion
-from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Score, Step
+from veridical.types import Array, Evidence, Finding, Geometry, Image, Interval, Result, Score, Step
 
 NO_DRAWS = {"interval": "a method without draws has no spread", "evidence": "a method without draws has no spread"}
 VERSIONS = {"veridical": "0.1.0", "torch": "2.13.0", "numpy": "2.4.0", "machine": "x86_64"}
@@ -35,7 +35,7 @@ def phantom(size: int = 96) -> tuple[Array, Array, Array]:
 
 def case(
     truth: Array, brain: Array, lesion: Array, geometry: Geometry | None = None
-) -> tuple[Image, dict[str, Derived], dict[str, list[Score]], Story]:
+) -> tuple[Image, dict[str, Result], dict[str, list[Score]], Story]:
     """What `page.write` takes, for a truth `(x, y)`."""
     grid = geometry or Geometry.index((*truth.shape, 1))
     rng = np.random.default_rng(1)
@@ -67,15 +67,15 @@ def case(
     aliased = Finding("consistency", "fail", "In variance the residual is 9.1 times what the noise explains.")
     promises = "On average over patients, 90% of brain voxels lie inside; not for each voxel, nor for other scanners."
     results = {
-        "zero-filled": Derived(
+        "zero-filled": Result(
             image(zero_filled), "point estimate", findings=(aliased,),
             steps=step("zero-filled", "none", {}), absent=NO_DRAWS,
         ),
-        "wavelet": Derived(
+        "wavelet": Result(
             blurred, "point estimate", evidence=Evidence(None, 0.9 * blurred.data, 0.1 * blurred.data), findings=(consistent,),
             steps=step("wavelet", "none", {"weight": 0.002}), absent=NO_DRAWS,
         ),
-        "brain-prior": Derived(
+        "brain-prior": Result(
             image(mean), "posterior mean", draws,
             Interval(mean - band, mean + band, 0.9, 40, "conformal risk control over patients", promises),
             Evidence(evidence, mean * 0.95, mean * 0.05),

@@ -18,9 +18,9 @@ from veridical.errors import GeometryError, InputError
 from veridical.evaluation.regions import Region
 from veridical.report.page import Story, render, write
 from veridical.report.words import Lesion
-from veridical.types import Derived, Evidence, Finding, Geometry, Image, Interval, Score
+from veridical.types import Evidence, Finding, Geometry, Image, Interval, Result, Score
 
-Case = tuple[Image, dict[str, Derived], dict[str, list[Score]], Story]
+Case = tuple[Image, dict[str, Result], dict[str, list[Score]], Story]
 EVIL = '<script>alert("1")</script>'
 
 
@@ -227,7 +227,7 @@ def test_a_volume_shows_the_slice_with_most_of_the_lesion(example: Case) -> None
     mask = np.zeros(grid.shape, dtype=bool)
     mask[..., 3] = lesion
     story = Story("", region=Region("brain", np.repeat(brain[..., None], 5, -1)), lesion=Lesion(mask))
-    text = Outline(render("a", stack, {"m": Derived(stack, "point estimate")}, {}, story)).text
+    text = Outline(render("a", stack, {"m": Result(stack, "point estimate")}, {}, story)).text
     assert "T1w, slice 4 of 5, axial, patient's right on the left" in text
 
 
@@ -261,6 +261,6 @@ def test_an_interval_that_is_known_for_one_of_two_channels_shown_by_name(example
     grid = Geometry.index((32, 32, 1))
     data = np.random.default_rng(0).random((2, 32, 32, 1))
     image = Image(data, grid, "a.u.", ("T1w", "T2w"))
-    derived = Derived(image, "posterior mean", interval=Interval(data - 1, data + 1, 0.9, 20, "given", "nothing"))
+    derived = Result(image, "posterior mean", interval=Interval(data - 1, data + 1, 0.9, 20, "given", "nothing"))
     text = Outline(render("a", None, {"m": derived}, {}, Story("", channel="T2w"))).text
     assert "Shown: T2w, slice 1 of 1" in text

@@ -9,7 +9,7 @@ from veridical.evaluation import regions
 from veridical.evaluation.regions import Region
 from veridical.report import numbers, words
 from veridical.report.words import Lesion
-from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval
+from veridical.types import Array, Evidence, Finding, Geometry, Image, Interval, Result
 
 GRID = Geometry.index((40, 40, 1))
 WHOLE = Region("brain", np.ones(GRID.shape, dtype=bool))
@@ -19,8 +19,8 @@ def image(data: Array) -> Image:
     return Image(np.broadcast_to(data, (1, *GRID.shape)), GRID, "a.u.", ("T1w",))
 
 
-def with_evidence(known: Array, data: Array | float = 1.0) -> Derived:
-    return Derived(image(np.asarray(data)), "posterior mean", evidence=Evidence(np.reshape(known, (1, *GRID.shape))))
+def with_evidence(known: Array, data: Array | float = 1.0) -> Result:
+    return Result(image(np.asarray(data)), "posterior mean", evidence=Evidence(np.reshape(known, (1, *GRID.shape))))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_exact_split_is_told_in_energy() -> None:
 
 def test_a_method_without_evidence_still_tells_the_exact_split() -> None:
     part = np.full((1, *GRID.shape), 3.0)
-    found = Derived(image(part), "point estimate", evidence=Evidence(None, part, part / 3), absent={"evidence": "no draws."})
+    found = Result(image(part), "point estimate", evidence=Evidence(None, part, part / 3), absent={"evidence": "no draws."})
     assert words.measured(found, WHOLE) == [
         "How much of each voxel was measured and how much imagined is not known: no draws.",
         "By the exact split, 90% of the image's energy is fixed by the measurement; 10% lies where the scan is blind and was "
@@ -117,7 +117,7 @@ def test_a_method_without_evidence_still_tells_the_exact_split() -> None:
 
 def test_the_interval_is_told_in_units_and_in_signal_and_checked_where_the_truth_is_known() -> None:
     center = np.full((1, *GRID.shape), 2.0)
-    derived = Derived(image(center), "posterior mean", interval=Interval(center - 0.1, center + 0.1, 0.9, 20, "", ""))
+    derived = Result(image(center), "posterior mean", interval=Interval(center - 0.1, center + 0.1, 0.9, 20, "", ""))
     truth = np.where(np.arange(40) < 4, 3.0, 2.05)[:, None, None]
     assert words.interval(derived, WHOLE, image(truth)) == [
         "The 90% interval is ± 0.1 a.u. in the median voxel, 5% of the median signal.",
@@ -134,7 +134,7 @@ def test_errors_are_compared_between_imagined_and_measured() -> None:
     assert said == ["Where it was imagined its mean error is 3.0 times that where it was measured."]
 
 
-def lesion_case() -> tuple[Image, dict[str, Derived], Lesion]:
+def lesion_case() -> tuple[Image, dict[str, Result], Lesion]:
     mask = np.zeros(GRID.shape, dtype=bool)
     mask[18:22, 18:22] = True
 
@@ -146,10 +146,10 @@ def lesion_case() -> tuple[Image, dict[str, Derived], Lesion]:
     known[0, 18, 18] = 0.4
     band = Interval(shown(0.4) - 0.2, shown(0.4) + 0.2, 0.9, 20, "", "")
     results = {
-        "a": Derived(image(shown(0.05)), "point estimate"),
-        "b": Derived(image(shown(0.3)), "point estimate"),
-        "c": Derived(image(shown(0.5)), "posterior mean", draws, band, Evidence(known)),
-        "d": Derived(image(shown(0.7)), "point estimate"),
+        "a": Result(image(shown(0.05)), "point estimate"),
+        "b": Result(image(shown(0.3)), "point estimate"),
+        "c": Result(image(shown(0.5)), "posterior mean", draws, band, Evidence(known)),
+        "d": Result(image(shown(0.7)), "point estimate"),
     }
     return image(shown(0.5)), results, Lesion(mask)
 
@@ -213,7 +213,7 @@ def test_an_image_without_contrast_counts_as_a_whole_and_says_so() -> None:
 
 
 def test_the_summary_of_a_method_without_draws_gives_each_reason_once() -> None:
-    derived = Derived(
+    derived = Result(
         image(np.ones(GRID.shape)), "point estimate", absent=dict.fromkeys(("interval", "evidence", "draws"), "one.")
     )
     assert words.summary(derived).split("\n") == [

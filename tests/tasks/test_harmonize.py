@@ -16,7 +16,7 @@ from veridical.models.brain_prior import BrainPrior
 from veridical.models.known import RELOOK, Known
 from veridical.tasks.harmonize import Harmonize, curved, look_of_slices
 from veridical.tasks.view import view
-from veridical.types import Array, Derived, Image
+from veridical.types import Array, Image, Result
 
 LOOK = (0.2, 0.35, 0.5, 0.6, 0.7)
 seen: list[Known] = []
@@ -51,7 +51,7 @@ def patient(contrast: float = 40.0) -> Image:
 def harmonized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     path = weights(BrainPrior, tmp_path, looks={"here": {"T1w": list(LOOK)}})
 
-    def go(subject: Image, change: str = "", **settings: object) -> Derived:
+    def go(subject: Image, change: str = "", **settings: object) -> Result:
         from veridical.tasks import imagewise
 
         seen.clear()
@@ -63,7 +63,7 @@ def harmonized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return go
 
 
-def verdicts(derived: Derived) -> dict[str, str]:
+def verdicts(derived: Result) -> dict[str, str]:
     assert len({finding.check for finding in derived.findings}) == len(derived.findings)
     return {finding.check: finding.verdict for finding in derived.findings}
 

@@ -18,7 +18,7 @@ from veridical.physics.fan_beam import FanBeam, full_turn
 from veridical.physics.parallel_beam import ParallelBeam, half_turn
 from veridical.physics.pet import PET
 from veridical.tasks.reconstruct import Reconstruct
-from veridical.types import Derived, Geometry, Measurement, Noise
+from veridical.types import Geometry, Measurement, Noise, Result
 
 
 def task(calibrated: bool = True, **settings: int) -> Reconstruct:
@@ -27,12 +27,12 @@ def task(calibrated: bool = True, **settings: int) -> Reconstruct:
 
 
 @pytest.fixture(scope="module")
-def done() -> Derived:
+def done() -> Result:
     """Two slices by a calibrated sampler."""
     return task()(toys.measurement(2), seed=1)
 
 
-def test_a_calibrated_sampler_gives_all_five_companions(done: Derived) -> None:
+def test_a_calibrated_sampler_gives_all_five_companions(done: Result) -> None:
     assert done.kind == "plug-and-play estimate"
     assert dict(done.absent) == {}
     assert done.draws is not None
@@ -51,20 +51,20 @@ def test_a_calibrated_sampler_gives_all_five_companions(done: Derived) -> None:
     assert len(done.steps[0].weights) == 64
 
 
-def test_the_band_is_never_narrower_than_the_calibrated_floor(done: Derived) -> None:
+def test_the_band_is_never_narrower_than_the_calibrated_floor(done: Result) -> None:
     assert done.interval is not None
     half = 0.5 * (done.interval.upper - done.interval.lower)
     assert half.min() > 0.015
     np.testing.assert_allclose(half + done.interval.lower, done.image.data, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_other_draws(done: Derived) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_other_draws(done: Result) -> None:
     again, other = task()(toys.measurement(2), seed=1), task()(toys.measurement(2), seed=2)
     assert dict(again.steps[0].outputs) == dict(done.steps[0].outputs)
     assert other.steps[0].outputs["draws"] != done.steps[0].outputs["draws"]
 
 
-def test_slices_are_drawn_independently_and_in_their_place(done: Derived) -> None:
+def test_slices_are_drawn_independently_and_in_their_place(done: Result) -> None:
     """The same data in both slices: other draws, and slice 0 does not depend on slice 1."""
     assert done.draws is not None
     assert not np.array_equal(done.draws[..., 0], done.draws[..., 1])
@@ -72,7 +72,7 @@ def test_slices_are_drawn_independently_and_in_their_place(done: Derived) -> Non
     np.testing.assert_array_equal(alone.image.data[..., 0], done.image.data[..., 0])
 
 
-def test_the_image_lies_on_the_grid_of_the_measurement_with_x_along_kx(done: Derived) -> None:
+def test_the_image_lies_on_the_grid_of_the_measurement_with_x_along_kx(done: Result) -> None:
     assert done.image.geometry == toys.measurement(2).geometry
     assert (done.image.units, done.image.channels) == ("a.u.", ("T2w",))
     truth = toys.magnitude().T
@@ -82,7 +82,7 @@ def test_the_image_lies_on_the_grid_of_the_measurement_with_x_along_kx(done: Der
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1000.0])
-def test_the_image_has_the_units_of_the_data(done: Derived, factor: float) -> None:
+def test_the_image_has_the_units_of_the_data(done: Result, factor: float) -> None:
     scan = toys.measurement(2)
     scaled = replace(scan, data=factor * scan.data, noise=Noise("gaussian", factor * toys.SIGMA))
     found = task()(scaled, seed=1)
@@ -176,7 +176,7 @@ def test_bad_data_are_refused(what: str) -> None:
         Reconstruct(model="zero-filled")(damaged)
 
 
-def test_an_image_and_settings_out_of_range_are_refused(done: Derived) -> None:
+def test_an_image_and_settings_out_of_range_are_refused(done: Result) -> None:
     with pytest.raises(InputError, match="k-space"):
         Reconstruct(model="zero-filled")(done.image)
     with pytest.raises(SettingError, match="draws = 0"):

@@ -16,7 +16,7 @@ from veridical.task import silent
 from veridical.tasks.imagewise import Degradation, Plan, solve
 from veridical.tasks.result import Which, assemble, key, units, widenings
 from veridical.tasks.view import view
-from veridical.types import Array, Derived, Image
+from veridical.types import Array, Image, Result
 
 PLAN = Plan("complete", measured=("T1w", "T2w"), asked=("FLAIR",))
 DENOISE = Plan("enhance", measured=("T2w",), degraded={"T1w": Degradation("noise", 0.05)})
@@ -36,7 +36,7 @@ def path(folder: Path) -> str:
 def result(
     path: str, plan: Plan = PLAN, image: Image | None = None, share: float = 0.5, draws: int = 4, which: Which = "mean",
     lesions: Array | None = None,
-) -> Derived:  # fmt: skip
+) -> Result:  # fmt: skip
     subject = volume() if image is None else image
     model, seen, card = Known4Sure(weights=path, share=share, device="cpu"), view(subject), stored.card(path)
     drawn = solve(model, seen, plan, draws, 0, silent, widenings(card, plan))

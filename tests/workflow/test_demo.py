@@ -12,10 +12,10 @@ import pytest
 import toys
 from veridical.io.files import read
 from veridical.training.image_data import VALIDATION_COHORT
+from veridical.training.recipe import Recipe
 from veridical.types import Measurement
 from veridical.workflow import demo as module
 from veridical.workflow.demo import METHODS, demo
-from veridical.workflow.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,11 @@ from veridical.errors import FormatError, SettingError
 from veridical.models.denoiser import Denoiser
 from veridical.models.weights import fingerprint
 from veridical.task import Progress
-from veridical.workflow import train_on as module
-from veridical.workflow.checkpoints import claimed, owner, step_of
-from veridical.workflow.recipe import Recipe
-from veridical.workflow.train import train
-from veridical.workflow.train_on import started, train_on, unfinished
+from veridical.training import train_on as module
+from veridical.training.checkpoints import claimed, owner, step_of
+from veridical.training.recipe import Recipe
+from veridical.training.train import train
+from veridical.training.train_on import started, train_on, unfinished
 
 STEPS = 4
 RECIPE = """
@@ -205,7 +205,7 @@ REAL = subprocess.Popen
 HOLD = """
 import sys
 from pathlib import Path
-from veridical.workflow.checkpoints import claimed
+from veridical.training.checkpoints import claimed
 with claimed(Path(sys.argv[1])):
     sys.stdin.read()
 """

@@ -15,11 +15,11 @@ import folders
 import toys
 from veridical.errors import InputError, SettingError
 from veridical.models import weights
-from veridical.training.image_course import ImageCourse
 from veridical.training.image_data import ImageData
-from veridical.workflow.recipe import Recipe, find
-from veridical.workflow.run import Run
-from veridical.workflow.train import train
+from veridical.training.image_samples import ImageCourse
+from veridical.training.loop import Run
+from veridical.training.recipe import Recipe, find
+from veridical.training.train import train
 
 TRAINING = """
 [data]
@@ -113,7 +113,7 @@ def test_weights_that_were_taught_by_their_own_say_so_and_others_do_not(taught: 
 
 def test_the_teacher_of_a_run_that_goes_on_is_what_it_started_from(taught: Path, tmp_path: Path) -> None:
     from veridical.models.brain_prior import BrainPrior
-    from veridical.workflow.ranks import together
+    from veridical.training.distributed import together
 
     plan = Recipe.read(taught.parents[1] / "few.toml", start=str(toys.weights("brain-prior")))
     with together("cpu") as ranks:

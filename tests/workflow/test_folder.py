@@ -21,11 +21,11 @@ from priors import weights
 from veridical.errors import InputError, ProvenanceError
 from veridical.evaluation import sources
 from veridical.io import bids
+from veridical.layouts.folder_cases import cases
 from veridical.models.brain_prior import BrainPrior
 from veridical.tasks.complete import Complete
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Finding
-from veridical.workflow.cases import cases
 from veridical.workflow.folder import Outcome, run_folder
 from veridical.workflow.rerun import rerun
 

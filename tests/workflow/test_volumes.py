@@ -10,18 +10,18 @@ import pytest
 import torch
 
 import folders
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.cubes import MARGIN, cohort_cube, cut, is_whole, piece
-from veridical.datasets.lessons import lesson
-from veridical.datasets.patient_volumes import patient_volumes
-from veridical.datasets.slabs import Slab, Volume
 from veridical.errors import SettingError
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.known import ABSENT, MEASURED, collate
 from veridical.nets.joint import JointNet
-from veridical.training.image_course import ImageCourse
+from veridical.phantoms.cohort import Cohort
+from veridical.training.cubes import MARGIN, cohort_cube, cut, is_whole, piece
 from veridical.training.image_data import ImageData
-from veridical.workflow.train import train
+from veridical.training.image_samples import ImageCourse
+from veridical.training.lessons import lesson
+from veridical.training.patient_volumes import patient_volumes
+from veridical.training.slabs import Slab, Volume
+from veridical.training.train import train
 
 CHANNELS = ("T1w", "T2w", "FLAIR")
 SETTINGS = {"channels": CHANNELS, "widths": [6, 8], "blocks": 1, "dims": 3}

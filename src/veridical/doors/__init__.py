@@ -1,1 +1,1 @@
-"""Faces: command line and, later, web and node. No science here."""
+"""Former name of `apps`, kept so that scripts calling `python -m veridical.doors.cli` go on working."""

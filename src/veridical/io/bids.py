@@ -23,7 +23,7 @@ from veridical import __version__
 from veridical.errors import InputError, ProvenanceError, SettingError
 from veridical.io.guards import permit, replacing
 from veridical.io.nifti import write_nifti
-from veridical.types import Array, Derived, Finding, Image, Step
+from veridical.types import Array, Finding, Image, Result, Step
 
 PROVENANCE = "provenance.json"
 DESCRIPTION = "dataset_description.json"
@@ -54,9 +54,7 @@ class Record:
     files: Mapping[str, Mapping[str, str]]
 
 
-def save(
-    derived: Derived, folder: str | Path, name: str, *, overwrite: bool = False, described: bool = True
-) -> dict[str, Path]:
+def save(derived: Result, folder: str | Path, name: str, *, overwrite: bool = False, described: bool = True) -> dict[str, Path]:
     """Write a result with all its companions.
 
     Args:
@@ -148,7 +146,7 @@ def load_provenance(path: str | Path) -> Record:
         raise ProvenanceError(f"{file} is not a whole record: {error}. Take it from the result again.") from error
 
 
-def _images(derived: Derived) -> dict[str, Image]:
+def _images(derived: Result) -> dict[str, Image]:
     """Return every array of a result as an image, by role."""
     image, interval, evidence = derived.image, derived.interval, derived.evidence
     each = {channel: image.units_of(channel) for channel in image.channels}
@@ -178,7 +176,7 @@ def _real(role: str, image: Image) -> tuple[str, Image]:
     return f"{role}_magnitude", dataclasses.replace(image, data=np.abs(image.data))
 
 
-def _record(derived: Derived, names: Mapping[str, str], where: Path) -> dict[str, Any]:
+def _record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str, Any]:
     interval, image = derived.interval, derived.image
     geometry = image.geometry
     return {

@@ -19,7 +19,7 @@ from veridical.layouts.heads import Head, head_of
 from veridical.layouts.issues import Issue
 from veridical.layouts.tables import Index, tables_of
 from veridical.layouts.tree import Listing, split_of, suffix_of
-from veridical.types import Image, Measurement, Patient
+from veridical.types import Image, Measurement, Study
 
 Kind = Literal["image", "label", "raw", "object"]
 """What an entry is. `object` is counted and never read as an image: structures, plans, stacks of many patients."""
@@ -175,7 +175,7 @@ class Layout(ABC):
         units = "label" if entry.kind == "label" else entry.units
         return read(root / entry.path, **options | ({"units": units} if units else {}))
 
-    def patients(self, path: str | Path) -> Iterator[Patient]:
+    def patients(self, path: str | Path) -> Iterator[Study]:
         """Yield the patients of a set in the order of their ids; images are read when asked for."""
         listing = Listing.of(path)
         entries = [entry for entry in self.entries(listing) if entry.kind != "object"]
@@ -184,7 +184,7 @@ class Layout(ABC):
         for patient, group in itertools.groupby(entries, key=lambda entry: entry.patient):
             yield self.patient(listing.root, patient, list(group), known.get(patient, {}))
 
-    def patient(self, root: Path, patient: str, entries: list[Entry], known: Mapping[str, Any]) -> Patient:
+    def patient(self, root: Path, patient: str, entries: list[Entry], known: Mapping[str, Any]) -> Study:
         """Put one patient together; two entries of one name are told apart by a number."""
         visits: dict[float, dict[str, Entry]] = {}
         for entry in (fine for one in entries for fine in self.refine(root, one)):
@@ -192,7 +192,7 @@ class Layout(ABC):
             visit[numbered(entry.name, visit)] = entry
         splits = {entry.split for entry in entries if entry.split}
         said = {**known, **({"split": splits.pop()} if len(splits) == 1 else {})}
-        return Patient(patient, {day: Visit(self, root, visit) for day, visit in visits.items()}, said)
+        return Study(patient, {day: Visit(self, root, visit) for day, visit in visits.items()}, said)
 
     def _channels(self, root: Path, entry: Entry) -> str | list[str]:
         """Return the contrast for each channel of a file: its name, numbered where there are several."""

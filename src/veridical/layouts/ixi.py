@@ -1,6 +1,6 @@
 """IXI: healthy adults from three London scanners; T1, T2, PD, MRA and DTI, a folder each (brain-development.org).
 
-`IXI012-HH-1211-T1.nii.gz`: subject, hospital, number. Derived files keep the name and add to it (`_ds`, `_ds_DLMUSE`).
+`IXI012-HH-1211-T1.nii.gz`: subject, hospital, number. Result files keep the name and add to it (`_ds`, `_ds_DLMUSE`).
 """
 
 from __future__ import annotations

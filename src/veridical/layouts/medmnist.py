@@ -19,7 +19,7 @@ from veridical.layouts.base import Entry, Layout, Match
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
 from veridical.layouts.tree import Listing, stem_of, suffix_of
-from veridical.types import Array, Geometry, Image, Patient
+from veridical.types import Array, Geometry, Image, Study
 
 SPLITS = ("train", "val", "test")
 MODALITY = {
@@ -77,7 +77,7 @@ class Medmnist(Layout):
             next="Two images of one person may stand in two splits; no check of the files can tell.",
         )  # fmt: skip
 
-    def patients(self, path: str | Path) -> Iterator[Patient]:
+    def patients(self, path: str | Path) -> Iterator[Study]:
         """Yield a patient an image, its label in the covariates; one image in memory at a time.
 
         Raises:
@@ -91,7 +91,7 @@ class Medmnist(Layout):
                     label = [int(value) for value in np.ravel(labels[number])]
                     said: Mapping[str, Any] = {"split": split, "label": label[0] if len(label) == 1 else label}
                     name = _modality(file)
-                    yield Patient(f"{stem_of(file)}_{split}_{number:06d}", {0.0: {name: _image(row, name)}}, said)
+                    yield Study(f"{stem_of(file)}_{split}_{number:06d}", {0.0: {name: _image(row, name)}}, said)
 
     def _files(self, listing: Listing) -> list[str]:
         wanted = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")}

@@ -11,7 +11,7 @@ from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
 from veridical.layouts.tables import ABSENT, as_value, rows_of
 from veridical.layouts.tree import Listing, stem_of, suffix_of
-from veridical.types import Patient
+from veridical.types import Study
 
 IDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant_id", "case", "case_id", "id", "mrid")
 REPORTS = ("report", "text", "findings", "impression")
@@ -88,7 +88,7 @@ class Table(Layout):
                     "empty_cells", "note", file, "Cells are empty", ", ".join(holes[:6]), "", "They are left out, not zero."
                 )
 
-    def patients(self, path: str | Path) -> Iterator[Patient]:
+    def patients(self, path: str | Path) -> Iterator[Study]:
         """Yield a patient a row; empty cells are left out."""
         listing = Listing.of(path)
         for file in self._tables(listing):
@@ -99,7 +99,7 @@ class Table(Layout):
                 identity = str(said.pop(column)) if column in said else f"{stem_of(file)}_{number + 1:05d}"
                 report = next((str(said.pop(name)) for name in list(said) if name.lower() in REPORTS), "")
                 genes = {name: said.pop(name) for name in list(said) if name in GENES}
-                yield Patient(identity, {}, said, report, genes)
+                yield Study(identity, {}, said, report, genes)
 
     def _tables(self, listing: Listing) -> list[str]:
         return [file for file, size in listing.files.items() if suffix_of(file) in (".csv", ".tsv") and size > 0]

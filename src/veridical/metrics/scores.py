@@ -9,7 +9,7 @@ from typing import Any
 from veridical import registry
 from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.metrics.about import Facts
-from veridical.types import Array, Derived, Image, Score
+from veridical.types import Array, Image, Result, Score
 
 
 def facts(name: str) -> Facts:
@@ -28,7 +28,7 @@ def facts(name: str) -> Facts:
 
 def score(
     name: str,
-    candidate: Derived | Image,
+    candidate: Result | Image,
     reference: Image,
     *,
     data_range: float | None = None,
@@ -41,7 +41,7 @@ def score(
 
     Args:
         name: of the metric, as the registry knows it: `psnr`, `ssim`, `nmse`, `coverage`, `rank-correlation`.
-        candidate: what is judged; a `Derived` where the metric needs an interval.
+        candidate: what is judged; a `Result` where the metric needs an interval.
         reference: the truth, on the same grid, in the same units, with the same channels.
         data_range: peak to peak of the signal in these units; needed by `psnr` and `ssim`.
         mask: bool, `(x, y, z)` or with channels; None counts all voxels.
@@ -56,7 +56,7 @@ def score(
         SettingError: no metric is called so.
     """
     about, metric = facts(name), registry.get("metric", name)
-    image = candidate.image if isinstance(candidate, Derived) else candidate
+    image = candidate.image if isinstance(candidate, Result) else candidate
     if not image.geometry.matches(reference.geometry):
         raise GeometryError(
             f"The candidate is {image.geometry}, the reference is {reference.geometry}, at another place or size. Resample one."
@@ -79,9 +79,9 @@ def score(
     return Score(name, about.level, value, about.units, about.better, region=region, case=case)
 
 
-def _companion(name: str, companion: str, candidate: Derived | Image) -> Any:
+def _companion(name: str, companion: str, candidate: Result | Image) -> Any:
     found = getattr(candidate, companion, None)
     if found is not None:
         return found
-    why = candidate.absent.get(companion, "none was computed") if isinstance(candidate, Derived) else "an image has none"
+    why = candidate.absent.get(companion, "none was computed") if isinstance(candidate, Result) else "an image has none"
     raise InputError(f"{name} needs {companion}, and there is none: {why}. Score a result that has it.")

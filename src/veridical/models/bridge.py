@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from veridical.generate import bridge, flow
+from veridical.generative import bridge, flow
 from veridical.models.joint_prior import AT_START, CEILING, SHIFT, JointPrior, denoise
 from veridical.models.known import MEASURED, MISSING, Known
 from veridical.models.one_pass import image, residual

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from veridical.generate import distil, flow
+from veridical.generative import distil, flow
 from veridical.models.joint_prior import AT_START, SHIFT, JointPrior, denoise, denoiser, relative_error, start, unknown
 from veridical.models.known import Known
 

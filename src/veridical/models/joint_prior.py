@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import SettingError
-from veridical.generate import flow
-from veridical.generate.coloured import BEND, coloured
-from veridical.generate.samplers import Denoise, euler
+from veridical.generative import flow
+from veridical.generative.coloured import BEND, coloured
+from veridical.generative.samplers import Denoise, euler
 from veridical.models import weights
 from veridical.models.base import ImageModel, make, pick_device
 from veridical.models.known import DEGRADED, MISSING, RELOOK, Known
@@ -27,7 +27,7 @@ from veridical.nets.joint import JointNet
 AT_START = 0.3
 """Share of the training at t = 0, where the network is the posterior mean in one step."""
 SHIFT = 0.5
-"""Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generate.flow.times`)."""
+"""Puts more of a few sampler steps near the data, where the spread of the draws is made (see `generative.flow.times`)."""
 COARSE_SHARE = {MISSING: 1.0, RELOOK: 1.0, DEGRADED: 0.3}
 """Share of the noise's power that has the spectrum of images: what is not known of a degraded channel is mostly fine."""
 SOFT = 0.05

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from veridical.evaluation.regions import magnitude
-from veridical.types import Array, Derived, Geometry, Image
+from veridical.types import Array, Geometry, Image, Result
 
 MEASURED, IMAGINED = 0.9, 0.5
 """Evidence from which a voxel counts as measured, and below which it counts as imagined."""
@@ -45,7 +45,7 @@ class Place:
     rim: float
 
 
-def evidence(derived: Derived) -> Array | None:
+def evidence(derived: Result) -> Array | None:
     """Return the evidence map `(channel, x, y, z)`, or None where there is none."""
     return None if derived.evidence is None else derived.evidence.map
 
@@ -70,7 +70,7 @@ def place(known: Array, image: Image, mask: Array) -> Place | None:
     return Place(bound, float(sharp[least].mean()), float((depth <= np.median(depth))[least].mean()))
 
 
-def prior_energy(derived: Derived) -> float | None:
+def prior_energy(derived: Result) -> float | None:
     """Return the share of the estimate's energy that lies where the measurement is blind; None without the exact split."""
     found = derived.evidence
     if found is None or found.measured is None or found.unmeasured is None:
@@ -79,7 +79,7 @@ def prior_energy(derived: Derived) -> float | None:
     return parts[1] / sum(parts) if sum(parts) > 0 else None
 
 
-def half_width(derived: Derived, mask: Array) -> tuple[float, float] | None:
+def half_width(derived: Result, mask: Array) -> tuple[float, float] | None:
     """Return the median half-width of the interval in a region and the median magnitude of the estimate there."""
     if derived.interval is None:
         return None
@@ -87,7 +87,7 @@ def half_width(derived: Derived, mask: Array) -> tuple[float, float] | None:
     return float(np.median(width)), float(np.median(np.abs(derived.image.data[:, mask])))
 
 
-def error_ratio(derived: Derived, truth: Image, mask: Array) -> float | None:
+def error_ratio(derived: Result, truth: Image, mask: Array) -> float | None:
     """Return the mean error where it was imagined over the mean error where it was measured; None with too few of either."""
     known = evidence(derived)
     if known is None:

@@ -16,7 +16,7 @@ from veridical.report import numbers, paper, pictures, table, words
 from veridical.report.panels import Panels, Scale
 from veridical.report.pictures import View
 from veridical.report.words import Lesion
-from veridical.types import Derived, Image, Score
+from veridical.types import Image, Result, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def write(
     path: str | Path,
     title: str,
     truth: Image | None,
-    results: Mapping[str, Derived],
+    results: Mapping[str, Result],
     scores: Mapping[str, Sequence[Score]],
     story: Story,
 ) -> Path:
@@ -75,7 +75,7 @@ def write(
 def render(
     title: str,
     truth: Image | None,
-    results: Mapping[str, Derived],
+    results: Mapping[str, Result],
     scores: Mapping[str, Sequence[Score]],
     story: Story,
 ) -> str:
@@ -87,7 +87,7 @@ def render(
 def _content(
     title: str,
     truth: Image | None,
-    results: Mapping[str, Derived],
+    results: Mapping[str, Result],
     scores: Mapping[str, Sequence[Score]],
     story: Story,
 ) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _content(
     }
 
 
-def _main(results: Mapping[str, Derived], scores: Mapping[str, Sequence[Score]], story: Story) -> str:
+def _main(results: Mapping[str, Result], scores: Mapping[str, Sequence[Score]], story: Story) -> str:
     if not results:
         raise InputError("A report needs at least one result; none was given.")
     for name in (*scores, *([story.main] if story.main else [])):
@@ -145,7 +145,7 @@ def _main(results: Mapping[str, Derived], scores: Mapping[str, Sequence[Score]],
     return story.main or (known[0] if known else list(results)[-1])
 
 
-def _one_grid(truth: Image | None, results: Mapping[str, Derived], story: Story) -> None:
+def _one_grid(truth: Image | None, results: Mapping[str, Result], story: Story) -> None:
     first, derived = next(iter(results.items()))
     grid, channels = derived.image.geometry, derived.image.channels
     others = {name: other.image for name, other in results.items()} | ({"the truth": truth} if truth is not None else {})
@@ -167,7 +167,7 @@ def _slice(story: Story, region: Region) -> int:
     return int(mask.sum(axis=(0, 1)).argmax())
 
 
-def _absences(results: Mapping[str, Derived]) -> list[tuple[str, str, str]]:
+def _absences(results: Mapping[str, Result]) -> list[tuple[str, str, str]]:
     """Return each absent companion with its reason and the results that lack it for that reason."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, derived in results.items():
@@ -178,10 +178,10 @@ def _absences(results: Mapping[str, Derived]) -> list[tuple[str, str, str]]:
 
 def _tiles(
     main: str,
-    chosen: Derived,
+    chosen: Result,
     region: Region,
     columns: Sequence[table.Column],
-    results: Mapping[str, Derived],
+    results: Mapping[str, Result],
     story: Story,
     truth: Image | None,
 ) -> list[tuple[str, str]]:

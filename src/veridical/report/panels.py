@@ -12,7 +12,7 @@ from veridical.evaluation.regions import Region, magnitude
 from veridical.report import numbers, pictures
 from veridical.report.pictures import Picture, View
 from veridical.report.words import Lesion, amount, percent
-from veridical.types import Array, Derived, Image
+from veridical.types import Array, Image, Result
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Panels:
     """
 
     truth: Image | None
-    results: Mapping[str, Derived]
+    results: Mapping[str, Result]
     region: Region
     view: View
     channel: int
@@ -218,5 +218,5 @@ def _around(mask: Array) -> tuple[slice, slice]:
     return slice(int(start[0]), int(end[0])), slice(int(start[1]), int(end[1]))
 
 
-def _absent(name: str, derived: Derived, companion: str) -> Cell:
+def _absent(name: str, derived: Result, companion: str) -> Cell:
     return Cell(name, "", "", None, derived.absent.get(companion, "no reason was given"))

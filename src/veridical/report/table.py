@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from veridical import registry
 from veridical.metrics.scores import facts
 from veridical.report import words
-from veridical.types import Derived, Score
+from veridical.types import Result, Score
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Column:
     values: tuple[Value | None, ...]
 
 
-def columns(results: Mapping[str, Derived], scores: Mapping[str, Sequence[Score]]) -> list[Column]:
+def columns(results: Mapping[str, Result], scores: Mapping[str, Sequence[Score]]) -> list[Column]:
     """Return one column a metric and region, in the order in which they come; the best of two or more is marked.
 
     Where neither more nor less is simply better (`Facts.target`), nothing is marked.
@@ -70,7 +70,7 @@ def ranking(found: Sequence[Column], names: Sequence[str]) -> str:
     return f"{'; '.join(said)}." if said else ""
 
 
-def captions(results: Mapping[str, Derived], found: Sequence[Column]) -> dict[str, str]:
+def captions(results: Mapping[str, Result], found: Sequence[Column]) -> dict[str, str]:
     """Return what stands under each result's image: its kind and its first score."""
     made = {name: derived.kind for name, derived in results.items()}
     for column in found[:1]:

@@ -11,7 +11,7 @@ from veridical.evaluation.regions import Region, foreground, magnitude
 from veridical.metrics.coverage import coverage
 from veridical.report import numbers
 from veridical.report.numbers import IMAGINED, LEAST, MEASURED
-from veridical.types import Array, Derived, Finding, Image, Interval, Verdict
+from veridical.types import Array, Finding, Image, Interval, Result, Verdict
 
 KEPT = (0.8, 1.2)
 """Contrast recovery between which a lesion counts as kept."""
@@ -83,7 +83,7 @@ def headline(findings: Sequence[Finding]) -> Headline:
     return Headline(worst, TITLES[worst], capital(text), reasons)
 
 
-def measured(derived: Derived, region: Region) -> list[str]:
+def measured(derived: Result, region: Region) -> list[str]:
     """Return how much of the region was measured, where the rest lies, and what the exact split says."""
     said = []
     known = numbers.evidence(derived)
@@ -114,7 +114,7 @@ def measured(derived: Derived, region: Region) -> list[str]:
     return said
 
 
-def interval(derived: Derived, region: Region, truth: Image | None = None) -> list[str]:
+def interval(derived: Result, region: Region, truth: Image | None = None) -> list[str]:
     """Return how wide the interval is and, where the truth is known, how often it holds it."""
     width = numbers.half_width(derived, region.mask)
     if derived.interval is None or width is None:
@@ -133,7 +133,7 @@ def held(band: Interval, truth: Image, mask: Array) -> float:
     return coverage(band, magnitude(truth.data), mask=mask)
 
 
-def against_truth(derived: Derived, region: Region, truth: Image) -> list[str]:
+def against_truth(derived: Result, region: Region, truth: Image) -> list[str]:
     """Return how much larger the error is where the image was imagined."""
     ratio = numbers.error_ratio(derived, truth, region.mask)
     if ratio is None:
@@ -141,7 +141,7 @@ def against_truth(derived: Derived, region: Region, truth: Image) -> list[str]:
     return [f"Where it was imagined its mean error is {ratio:.1f} times that where it was measured."]
 
 
-def lesion(results: Mapping[str, Derived], main: str, region: Region, found: Lesion, truth: Image | None = None) -> list[str]:
+def lesion(results: Mapping[str, Result], main: str, region: Region, found: Lesion, truth: Image | None = None) -> list[str]:
     """Return what became of a known lesion: its contrast by method, the draws that show it, the evidence inside it."""
     said = []
     inside = found.mask
@@ -171,7 +171,7 @@ def lesion(results: Mapping[str, Derived], main: str, region: Region, found: Les
     return said
 
 
-def recoveries(results: Mapping[str, Derived], region: Region, found: Lesion, truth: Image) -> dict[str, float] | None:
+def recoveries(results: Mapping[str, Result], region: Region, found: Lesion, truth: Image) -> dict[str, float] | None:
     """Return the lesion contrast of every result over the true one; None where the truth shows none."""
     first = next(iter(results.values()))
     ring = numbers.surroundings(found.mask, region.mask, first.image.geometry)
@@ -180,13 +180,13 @@ def recoveries(results: Mapping[str, Derived], region: Region, found: Lesion, tr
     return None if kept is None else dict(zip(results, kept, strict=True))
 
 
-def contrasts(results: Mapping[str, Derived], region: Region, found: Lesion, truth: Image | None) -> dict[str, str]:
+def contrasts(results: Mapping[str, Result], region: Region, found: Lesion, truth: Image | None) -> dict[str, str]:
     """Return for each result what became of the lesion, e.g. `keeps it (97%)`; empty where that is not known."""
     kept = recoveries(results, region, found, truth) if truth is not None else None
     return {} if kept is None else {name: _kept(value) for name, value in kept.items()}
 
 
-def summary(derived: Derived, region: Region | None = None) -> str:
+def summary(derived: Result, region: Region | None = None) -> str:
     """Return a result in a few lines, for a terminal.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress, Task
-from veridical.types import Array, Derived, Image, Measurement
+from veridical.types import Array, Image, Measurement, Result
 
 LESIONS = "lesions"
 """Name of a channel that is a mask of lesions, used for checks only."""
@@ -40,7 +40,7 @@ class Complete(Task):
         if self.draws < 1 or self.estimate not in ("mean", "draw"):
             raise SettingError(f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and mean or draw.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         return made(self, subject, seed, progress)
 
     def wanted(self, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Complete(Task):
         return self.model, image_model(self.model, self.weights, steps=self.steps, device=self.device).weights_hash
 
 
-def made(task: Complete, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+def made(task: Complete, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
     """Make the channels that a task wants from those that an image has."""
     from veridical.models import weights
     from veridical.tasks import imagewise, result

@@ -10,7 +10,7 @@ import numpy as np
 from veridical.errors import InputError, SettingError
 from veridical.task import Progress, Task
 from veridical.tasks.complete import without_lesions
-from veridical.types import Array, Derived, Geometry, Image, Measurement
+from veridical.types import Array, Geometry, Image, Measurement, Result
 
 if TYPE_CHECKING:
     from veridical.models.base import ImageModel, MeasurementModel
@@ -81,7 +81,7 @@ class Enhance(Task):
                 f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, a blur above 0, mean or draw."
             )
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         if not isinstance(subject, Image):
             raise InputError(f"enhance takes images; for raw data use reconstruct. Got {type(subject).__name__}.")
         if not np.isfinite(subject.data).all():
@@ -113,7 +113,7 @@ class Enhance(Task):
         if not needed and (units in ("HU", "SUV", "label") or channel in ("CT", "PET")):
             raise InputError(f"{self.job} is for MR; {channel} is in {units}. For CT and PET: {', '.join(NEEDS)}.")
 
-    def _drawn(self, image: Image, lesions: Array | None, channel: str, seed: int, progress: Progress) -> Derived:
+    def _drawn(self, image: Image, lesions: Array | None, channel: str, seed: int, progress: Progress) -> Result:
         from veridical.models import weights
         from veridical.tasks import grids, imagewise, result
         from veridical.tasks.view import view

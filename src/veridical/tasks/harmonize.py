@@ -9,7 +9,7 @@ import numpy as np
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress, Task
-from veridical.types import Array, Derived, Image, Measurement
+from veridical.types import Array, Image, Measurement, Result
 
 QUANTILES = 5
 
@@ -49,7 +49,7 @@ class Harmonize(Task):
         if self.look and self.site:
             raise SettingError("Both look and site are given; give one of them.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         from veridical.audit.biology import biology, same_look
         from veridical.audit.pathology import pathology
         from veridical.models import weights

@@ -25,7 +25,7 @@ from veridical.physics.linear import LinearOperator
 from veridical.physics.voxel_average import VoxelAverage
 from veridical.task import Progress
 from veridical.tasks import grids, solved
-from veridical.types import Array, Derived, Geometry, Image
+from veridical.types import Array, Geometry, Image, Result
 
 if TYPE_CHECKING:
     from veridical.tasks.enhance import Enhance
@@ -60,7 +60,7 @@ class Posed:
 
 def enhanced(
     task: Enhance, model: MeasurementModel, card: dict[str, object], image: Image, seed: int, progress: Progress
-) -> Derived:
+) -> Result:
     """Enhance one channel by a model of raw data."""
     channel = task.channel or image.channels[0]
     posed = pose(task, image, channel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.task import Progress, Task
-from veridical.types import Derived, Image, Measurement
+from veridical.types import Image, Measurement, Result
 
 if TYPE_CHECKING:
     from veridical.models.base import MeasurementModel
@@ -42,7 +42,7 @@ class Reconstruct(Task):
         if self.draws < 1 or self.sets not in (1, 2):
             raise SettingError(f"draws = {self.draws}, sets = {self.sets}; expected at least 1 draw, and 1 or 2 sets of maps.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Derived:
+    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
         from veridical.models.problems import problems
         from veridical.tasks import solved
 

@@ -15,7 +15,7 @@ from veridical.audit.scope import Scope
 from veridical.models.base import ImageModel
 from veridical.tasks.imagewise import Drawn, Plan
 from veridical.tasks.view import View, scale
-from veridical.types import Array, Derived, Evidence, Finding, Image, Interval, Verdict
+from veridical.types import Array, Evidence, Finding, Image, Interval, Result, Verdict
 
 ABOUT = (
     "each voxel's value: one minus the variance of the draws over the variance that such values have over the object in "
@@ -48,7 +48,7 @@ def key(plan: Plan, channel: str) -> str:
 def assemble(
     drawn: Drawn, view: View, plan: Plan, subject: Image, model: ImageModel, card: Mapping[str, Any], which: Which = "mean",
     lesions: Array | None = None,
-) -> Derived:  # fmt: skip
+) -> Result:  # fmt: skip
     """Put a drawn volume back onto the grid of the subject with its companions.
 
     Args:
@@ -91,7 +91,7 @@ def assemble(
         ("posterior mean" if which == "mean" else "one draw") if many else "one draw" if model.stochastic else "point estimate"
     )
     about = Evidence(found, None, None, "" if found is None else ABOUT)
-    return Derived(image, kind, draws, band, about, findings, (), absent)
+    return Result(image, kind, draws, band, about, findings, (), absent)
 
 
 def scale_unseen(name: str) -> float:

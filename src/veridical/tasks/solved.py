@@ -21,7 +21,7 @@ from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.fourier import fft, ifft
 from veridical.physics.identity import Identity
 from veridical.physics.masks import fully_sampled_centre
-from veridical.types import Array, Derived, Evidence, Finding, Geometry, Image, Interval, Verdict
+from veridical.types import Array, Evidence, Finding, Geometry, Image, Interval, Result, Verdict
 
 MAP_ERROR = 0.05
 """Share of the signal by which estimated coil maps may be wrong; without it a clean scan would never be consistent."""
@@ -159,7 +159,7 @@ def assemble(
     job: str,
     channel: str,
     units: str,
-) -> Derived:
+) -> Result:
     """Put solved slices together to one result with its companions.
 
     Args:
@@ -204,10 +204,10 @@ def assemble(
     findings = tuple(_worst([f for s in slices for f in s.findings if f.check == check]) for check in checks)
     centre = "posterior mean" if all(s.direct for s in slices) else "plug-and-play estimate"
     kind = centre if every is not None else "point estimate"
-    return Derived(image, kind, every, band, parts, (*findings, _scope(job)), (), absent)
+    return Result(image, kind, every, band, parts, (*findings, _scope(job)), (), absent)
 
 
-def moved(result: Derived, geometry: Geometry, along: int, offset: float) -> Derived:
+def moved(result: Result, geometry: Geometry, along: int, offset: float) -> Result:
     """Return a result whose last axis is the slice axis `along` of an image, on that image's grid, with `offset` added.
 
     Args:

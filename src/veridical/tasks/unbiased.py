@@ -8,13 +8,13 @@ import numpy as np
 
 from veridical.errors import InputError
 from veridical.preprocessing.bias_field import bias_field
-from veridical.types import Derived, Finding, Image, Verdict
+from veridical.types import Finding, Image, Result, Verdict
 
 FAR = 2.0
 """Ratio of the brightest to the darkest field from which a warning is due."""
 
 
-def unbiased(image: Image, channel: str) -> Derived:
+def unbiased(image: Image, channel: str) -> Result:
     """Divide a channel by its bias field.
 
     Raises:
@@ -33,4 +33,4 @@ def unbiased(image: Image, channel: str) -> Derived:
     reason = f"The field that was divided out goes from {low:.2f} to {high:.2f} in the foreground; its mean is 1."
     found = Finding("bias field", verdict, reason, {"low": low, "high": high})
     absent = dict.fromkeys(("draws", "interval", "evidence"), "n4 gives one estimate; it has no posterior.")
-    return replace(Derived(corrected, "point estimate", absent=absent), findings=(found,))
+    return replace(Result(corrected, "point estimate", absent=absent), findings=(found,))

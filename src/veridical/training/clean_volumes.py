@@ -14,9 +14,9 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from veridical.datasets.pool import data_root
-from veridical.datasets.slabs import scale_of
 from veridical.errors import InputError, SettingError, nearest
+from veridical.layouts.pool import data_root
+from veridical.training.slabs import scale_of
 from veridical.types import Array
 
 AIR_HU = -1000.0

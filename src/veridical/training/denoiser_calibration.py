@@ -17,17 +17,17 @@ import torch
 
 from veridical.audit.evidence import local_variance
 from veridical.audit.interval import Case, calibrate
-from veridical.datasets.acquire import scan
-from veridical.datasets.cohort_b import CohortB
-from veridical.datasets.examination import draw_exam
-from veridical.datasets.rendering import render
-from veridical.datasets.scanners import CONTRASTS
 from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.models.base import MeasurementModel
 from veridical.models.denoiser import Denoiser
 from veridical.models.problem import Problem
 from veridical.models.problems import linear, problems
+from veridical.phantoms.acquire import scan
+from veridical.phantoms.cohort_b import CohortB
+from veridical.phantoms.rendering import render
+from veridical.phantoms.scanners import CONTRASTS
+from veridical.phantoms.simulated_scan import draw_exam
 from veridical.physics.ct_noise import low_dose_surrogate
 from veridical.physics.noise import poisson, poisson_gaussian
 from veridical.physics.noncartesian_mri import NoncartesianMRI, NoncartesianScan, radial

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.lessons import DEGRADED_BY, JOBS
-from veridical.datasets.patient_volumes import held_out_of
-from veridical.datasets.slabs import LOADERS
 from veridical.errors import InputError, SettingError, nearest
-from veridical.training.course import TrainingData
+from veridical.phantoms.cohort import Cohort
+from veridical.training.lessons import DEGRADED_BY, JOBS
+from veridical.training.patient_volumes import held_out_of
+from veridical.training.slabs import LOADERS
+from veridical.training.training_data import TrainingData
 
 VALIDATION_COHORT = 1_000_000
 KNOWN = ("cohort", *LOADERS)

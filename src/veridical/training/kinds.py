@@ -13,10 +13,10 @@ from veridical.generative.preconditioned import Preconditioned
 from veridical.models.base import ImageModel
 from veridical.models.denoiser import Denoiser
 from veridical.models.distilled import Teacher
-from veridical.training.course import Course, TrainingData
-from veridical.training.denoising_course import DenoisingCourse, DenoisingData
-from veridical.training.image_course import ImageCourse
+from veridical.training.denoising_data import DenoisingCourse, DenoisingData
 from veridical.training.image_data import ImageData
+from veridical.training.image_samples import ImageCourse
+from veridical.training.training_data import Course, TrainingData
 
 Trained = type[ImageModel] | type[Denoiser]
 """A model that can be trained: its `build` makes the untrained net from the recipe's `[model]` table."""

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.examination import examine
 from veridical.evaluation.regions import Region
 from veridical.io import bids
 from veridical.io.guards import write_text
 from veridical.metrics.scores import score
+from veridical.phantoms.cohort import Cohort
+from veridical.phantoms.simulated_scan import examine
 from veridical.report.page import Story, write
 from veridical.report.words import Lesion
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
-from veridical.types import Derived, Score
+from veridical.types import Result, Score
 
 PATIENT = 2
 COHORT_SEED = 424_242
@@ -41,7 +41,7 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
     np.save(folder / "scan.npy", exam.measurement.data[0])
     write_text(folder / "README.txt", "scan.npy: k-space (coil, y, x). veridical reconstruct scan.npy out --axes coil,y,x\n")
     data_range = float(exam.truth.data[0][exam.brain].max())
-    results: dict[str, Derived] = {}
+    results: dict[str, Result] = {}
     scores: dict[str, list[Score]] = {}
     for number, method in enumerate(METHODS):
         derived = Reconstruct(model=method)(exam.measurement, seed)

@@ -163,7 +163,7 @@ class Evaluate:
             further = {name: embed_all(found, rules, running, f"reading the {name} set") for name, found in _further(cases)}
             judged = conclude(known, cases, rules, measured, further)
         if target is not None:
-            from veridical.workflow.judgement import write
+            from veridical.report.evaluation_report import write
 
             write(judged, cases, target)
             shutil.rmtree(target / RESUME, ignore_errors=True)

@@ -22,9 +22,9 @@ from veridical.audit.age_effect import age_effect
 from veridical.errors import InputError, ProvenanceError, VeridicalError
 from veridical.io import bids
 from veridical.io.guards import replacing
+from veridical.layouts.folder_cases import Case, cases
 from veridical.task import Progress, Task, silent
-from veridical.types import Derived, Finding, Image, Measurement
-from veridical.workflow.cases import Case, cases
+from veridical.types import Finding, Image, Measurement, Result
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
@@ -202,7 +202,7 @@ def _kept(job: Job, subject: Image | Measurement, seed: int) -> bids.Record | st
     return f"its {', '.join(differing)} differ" if differing else record
 
 
-def _save(derived: Derived, job: Job, where: Path, keep_draws: bool) -> None:
+def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
     """Write a result; what an interrupted run left half-written goes first."""
     for left in job.folder.parent.glob(f".{job.folder.name}.*.part"):
         shutil.rmtree(left, ignore_errors=True)

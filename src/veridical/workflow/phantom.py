@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.datasets.cohort import Cohort
-from veridical.datasets.examination import examine
 from veridical.errors import InputError
 from veridical.io.guards import replacing
+from veridical.phantoms.cohort import Cohort
+from veridical.phantoms.simulated_scan import examine
 
 
 def phantom(

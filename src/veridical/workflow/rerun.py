@@ -11,12 +11,12 @@ from veridical.errors import InputError, ProvenanceError
 from veridical.io.assemble import read_together
 from veridical.io.bids import load_provenance
 from veridical.io.files import read
+from veridical.layouts.folder_cases import from_record
 from veridical.task import Progress, Task, silent
-from veridical.types import Derived, Image, Measurement, Step
-from veridical.workflow.cases import from_record
+from veridical.types import Image, Measurement, Result, Step
 
 
-def rerun(path: str | Path, progress: Progress = silent) -> Derived:
+def rerun(path: str | Path, progress: Progress = silent) -> Result:
     """Repeat every step of a stored result and return the result made again, which has the same bytes.
 
     Args:

@@ -1,0 +1,1 @@
+"""Faces: command line and, later, web and node. No science here."""

@@ -1,0 +1,177 @@
+"""The command of a task, made from its dataclass: `veridical TASK INPUT OUTPUT [--settings]`.
+
+Attributes of this module are made on demand: `run.reconstruct` loads the task and returns its command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from veridical import registry
+from veridical.apps import show
+from veridical.errors import InputError, SettingError
+from veridical.task import Task
+
+if TYPE_CHECKING:
+    from veridical.types import Image, Measurement
+
+SETTINGS = Group("Settings", sort_key=1)
+READING = Group("Reading: what the file does not say itself", sort_key=2)
+RUNNING = Group("Running", sort_key=3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How to read the input; each is needed only where the file does not say it."""
+
+    axes: str | None = None
+    """Axes of a bare array in their order, for instance coil,y,x for k-space."""
+    mask: Path | None = None
+    """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not sampled."""
+    geometry: Path | None = None
+    """TOML file with the operator that measured a bare array: fan-beam, parallel-beam, pet, photoacoustic, ultrasound."""
+    trajectory: Path | None = None
+    """File with the positions (ky, kx) of the samples of a bare array, cycles per field of view; --axes coil,readout,sample."""
+    contrast: str | None = None
+    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET. Of a folder of patients:
+    which images to use; all that fit when not given."""
+    units: str | None = None
+    """Units of an image: HU, SUV, ms, a.u., 1."""
+    slices: tuple[int, int] | None = None
+    """First and last slice of a DICOM series, counted from 1."""
+    beside: tuple[Path, ...] = ()
+    """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the flag for several."""
+    lesions: Path | None = None
+    """File with a mask of lesions, for the checks that say whether they are kept."""
+    budget: int = 4 * 2**30
+    """Bytes of memory that the read may take."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How to run and what to print."""
+
+    name: str | None = None
+    """Start of the names of the output files, for instance sub-01; that of INPUT when not given."""
+    seed: int = 0
+    """Seed of everything random: same seed, same bytes."""
+    json: bool = False
+    """Print one JSON object with every output file by role, and nothing else, on standard output."""
+    overwrite: bool = False
+    """Replace an earlier result in OUTPUT; of a folder of patients only what came of other input, settings or weights."""
+    keep_draws: bool = False
+    """Of a folder of patients: write the draws too, which take most of the space. Those of a single case are always written."""
+    quiet: bool = False
+    """Draw no progress bar."""
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    if name.startswith("_") or name not in registry.entries("task"):
+        raise AttributeError(name)
+    return command(registry.get("task", name))
+
+
+def command(task: type[Task]) -> Callable[..., None]:
+    """Return the function from which the command line makes a task's flags and help."""
+
+    def run(source: Path, output: Path, /, *, settings: Any, reading: Any = Reading(), running: Any = Running()) -> None:
+        execute(settings, source, output, reading, running)
+
+    if all(
+        f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
+    ):
+        run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
+    hints = get_type_hints(task, include_extras=True)  # those of a base are words of the base's own module
+    vars(task)["__init__"].__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)}
+    run.__doc__ = task.__doc__
+    run.__annotations__ = {
+        "source": Annotated[
+            Path,
+            Parameter(
+                name="INPUT", help="File to read, or a folder: a DICOM series, or a data set of patients (BIDS, BraTS, ...)."
+            ),
+        ],
+        "output": Annotated[Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")],
+        "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
+        "reading": Annotated[Reading, Parameter(name="*", negative_iterable=(), group=READING)],
+        "running": Annotated[Running, Parameter(name="*", negative=(), group=RUNNING)],
+        "return": None,
+    }
+    return run
+
+
+def execute(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+    """Read, run, save, and say what came of it; a folder of patients case by case."""
+    from veridical.io import bids
+
+    if holds_patients(source):
+        return over_folder(task, source, output, reading, running)
+    if (output / bids.PROVENANCE).exists() and not running.overwrite:
+        raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
+    with show.only_result(running.json), show.progress(running.quiet) as progress:
+        subject = read(source, reading)
+        derived = task(subject, running.seed, progress)
+        written = bids.save(derived, output, running.name or case(source), overwrite=running.overwrite)
+    show.result(derived, written, as_json=running.json)
+
+
+def read(source: Path, reading: Reading) -> Image | Measurement:
+    """Read the input, with what stands beside it.
+
+    Raises:
+        SettingError: a flag that is about a single file, for several.
+    """
+    from veridical.io import assemble, files
+
+    said = {f.name: getattr(reading, f.name) for f in dataclasses.fields(reading)}
+    beside, lesions = said.pop("beside"), said.pop("lesions")
+    if not beside and lesions is None:
+        return files.read(source, **said)
+    for name in ("axes", "mask", "geometry", "trajectory", "slices"):
+        if said.pop(name) is not None:
+            raise SettingError(f"--{name} is for a single file; several images of one patient are read without it.")
+    return assemble.read_together((source, *beside), lesions=lesions, **said)
+
+
+def holds_patients(source: Path) -> bool:
+    """Say whether this is a folder of patients: a BIDS data set, or a folder that is no single series of DICOM files."""
+    from veridical.io import dicom
+
+    return source.is_dir() and ((source / "dataset_description.json").exists() or not dicom.recognises(source))
+
+
+def over_folder(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+    """Run a task on every case of a folder and say what came of each.
+
+    Raises:
+        SettingError: a flag that is about one file.
+        InputError: some cases failed; all others are done.
+    """
+    from veridical.workflow.folder import run_folder
+
+    plain = dataclasses.replace(reading, contrast=None)
+    given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + ["name"] * bool(running.name)
+    if given:
+        raise SettingError(f"{source} is a folder of patients; --{given[0]} is for one file. Leave it out, or give one file.")
+    contrasts = tuple((reading.contrast or "").split(",")) if reading.contrast else ()
+    with show.only_result(running.json), show.progress(running.quiet) as progress:
+        outcomes = run_folder(task, source, output, running.seed, progress, contrasts, running.keep_draws, running.overwrite)
+    show.outcomes(outcomes, output, as_json=running.json)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        reasons = "; ".join(f"{one.case}: {one.reason}" for one in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise InputError(f"{len(failed)} of {len(outcomes)} cases failed: {reasons}{more} All of them: {output / 'cases.tsv'}.")
+
+
+def case(source: Path) -> str:
+    """Return how the output files start: the BIDS entities of the input's name, else its letters and digits."""
+    stem = source.name.split(".")[0]
+    entities = re.match(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*", stem)
+    return entities[0] if entities else re.sub(r"[^A-Za-z0-9]", "", stem) or "case"

@@ -1,0 +1,157 @@
+"""What the command line shows: a progress bar on standard error, a short summary, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veridical.task import Progress, silent
+
+if TYPE_CHECKING:
+    from veridical.evaluation.results import Evaluation
+    from veridical.types import Result
+    from veridical.workflow.folder import Outcome
+
+ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
+LEVELS = {"pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust"}
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim", "absent": "dim", "inconclusive": "yellow"}
+
+
+@contextmanager
+def only_result(wanted: bool) -> Iterator[None]:
+    """While work goes on, send what libraries print to standard error, so that standard output holds the result alone."""
+    if not wanted:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Yield a progress callback that draws a bar on standard error, or draws nothing when that is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        known: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            name = what.partition(":")[0]  # what follows the colon changes as work goes on
+            if name not in known:
+                known[name] = bars.add_task(what, total=total)
+            elif done < bars.tasks[known[name]].completed:  # the same is done again, for the next case
+                bars.reset(known[name])
+            bars.update(known[name], description=what, completed=done, total=total)
+
+        yield report
+
+
+def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
+    """Print what came of a task: the files by role, the verdicts, what is missing and why."""
+    if as_json:
+        step = derived.steps[-1]
+        found = {
+            "task": step.task,
+            "kind": derived.kind,
+            **{ROLES.get(role, role): str(path) for role, path in written.items()},
+            "findings": [asdict(finding) for finding in derived.findings],
+            "absent": dict(derived.absent),
+            "model": step.model,
+            "weights": step.weights,
+            "seed": step.seed,
+        }
+        print(json.dumps(plain(found), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    console.print(Text(f"{derived.kind} by {derived.steps[-1].model}, {derived.image.geometry}"))
+    verdicts: list[tuple[str, str, str]] = [(f.verdict, f.check, f.reason) for f in derived.findings]
+    verdicts += [("absent", companion, reason) for companion, reason in derived.absent.items()]
+    for verdict, what, reason in verdicts:
+        console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
+    for role, path in written.items():
+        console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
+
+
+def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
+    """Print what came of every case of a folder, and where the summary is."""
+    files = {"table": str(output / "cases.tsv"), "summary": str(output / "summary.json")}
+    if as_json:
+        print(json.dumps(plain({"cases": [{**asdict(one), "verdict": one.verdict} for one in found], **files}), indent=2))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for one in found:
+        word = one.verdict.replace("_", " ") if one.status in ("done", "kept") else one.status
+        said = one.reason or f"{', '.join(one.made)} from {', '.join(one.images)}"
+        here = " (was there already)" if one.status == "kept" else ""
+        console.print(Text(f"{word:<14}", COLOURS.get(one.verdict or "fail", "dim")), Text(f"{one.case}: {said}{here}"))
+    console.print(Text("\n".join(files.values())))
+
+
+def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> None:
+    """Print the verdicts of an evaluation, what failed, and where the report is."""
+    if as_json:
+        levels = {one.level: {"verdict": one.verdict, "reason": one.reason} for one in judged.levels}
+        gate = [asdict(finding) for finding in judged.integrity if finding.verdict in ("fail", "warn")]
+        failed = {row.case: row.failed for row in judged.cases if row.failed}
+        paths = {"page": str(written / "report.html"), "report": str(written / "report.json")}
+        found = {"title": judged.title, "levels": levels, "integrity": gate, "failed": failed, "head": head, **paths}
+        print(json.dumps(plain(found), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    analysed = sum(not row.failed for row in judged.cases)
+    console.print(Text(f"{judged.title}: {analysed} of {judged.about.get('cases', 0)} cases analysed"))
+    for finding in judged.integrity:
+        if finding.verdict in ("fail", "warn"):
+            console.print(Text(f"{finding.verdict:<13}", COLOURS[finding.verdict]), Text(f"{finding.check}: {finding.reason}"))
+    if judged.cases:
+        for one in judged.levels:
+            words = Text(f"{one.verdict.replace('_', ' '):<13}", COLOURS[one.verdict])
+            console.print(words, Text(f"{LEVELS[one.level]}: {one.reason}"))
+    for conflict in judged.conflicts:
+        console.print(Text(f"{'conflict':<13}", "yellow"), Text(f"{conflict.name}: {conflict.reason}"))
+    console.print(Text(f"{written / 'report.html'}\n{written / 'report.json'}\nhead {head}"))
+
+
+def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:
+    """Print what the registry knows: kind -> name -> summary."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    width = max((len(name) for entries in found.values() for name in entries), default=0)
+    for kind, entries in found.items():
+        print(f"{kind}: {len(entries)}")
+        for name, summary in entries.items():
+            print(f"  {name:<{width}}  {summary}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: numpy numbers and arrays as plain ones, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,1 +1,0 @@
-"""The mathematics of the families: paths, samplers, distillation; arrays in, arrays out."""

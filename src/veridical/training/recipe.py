@@ -1,0 +1,173 @@
+"""A training's recipe: a TOML file with the tables `[model]`, `[data]` and `[training]`, read strictly."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from veridical import registry
+from veridical.errors import FormatError, SettingError, nearest
+from veridical.generative.distil import Plan
+from veridical.models import weights
+from veridical.training.kinds import kind_of
+from veridical.training.training_data import TrainingData
+
+PRECISIONS = ("auto", "32", "16-mixed", "bf16-mixed")
+FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
+"""Where recipes lie that are called by name: in the installed package, and in a checkout."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The `[training]` table."""
+
+    steps: int = 1000
+    """Optimizer steps."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of Adam."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    decay_from: float = 0.6
+    """Share of the steps after which the rate falls to zero along a cosine."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights, which is what is kept."""
+    clip: float = 1.0
+    """Gradient norm limit."""
+    accumulate: int = 1
+    """Items (batches of patches) a step on each device; their gradients are averaged."""
+    precision: str = "auto"
+    """`32`, `16-mixed`, `bf16-mixed`, or `auto`: 32 on the CPU, on a GPU the mixed one that it is fast in."""
+    checkpoint: int = 500
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Of initialization and data."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+    validate: int = 16
+    """Held-out items scored at every checkpoint."""
+    workers: int = 1
+    """Processes that prepare items; 0 prepares them in the loop. Does not change the result."""
+    teacher: int = 0
+    """Sampler steps of the weights started from, when they teach samplers of few steps; 0: learn from the truth as usual."""
+    students: tuple[int, ...] = (2, 4, 8)
+    """Steps of the samplers that are taught; each a divisor of the teacher's."""
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.checkpoint, self.validate, self.accumulate) < 1 or self.workers < 0:
+            raise SettingError(
+                f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = {self.validate}, accumulate = "
+                f"{self.accumulate}, workers = {self.workers}; expected at least 1 of the first four, and 0 or more workers."
+            )
+        if self.precision not in PRECISIONS:
+            raise SettingError(f"precision = {self.precision!r} is not one. {nearest(self.precision, PRECISIONS)}")
+        if self.teacher != 0:
+            Plan(self.teacher, self.students)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe.
+
+    Args:
+        name: of the file.
+        model: name of the model.
+        net: settings of its net.
+        data, training: the tables.
+        start: weights to start from, by name or path; empty: from scratch.
+    """
+
+    name: str
+    model: str
+    net: Mapping[str, Any]
+    data: TrainingData
+    training: Training
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.training.teacher and not self.start:
+            raise SettingError(
+                f"teacher = {self.training.teacher}, but there are no weights that could teach. Say which: from = "
+                '"brain-prior" in the [model] table, or --from WEIGHTS.'
+            )
+
+    @classmethod
+    def read(cls, path: str | Path, folder: str | Path | None = None, start: str = "") -> Recipe:
+        """Read a recipe; unknown tables and keys, and values of another type, are refused.
+
+        Args:
+            path: of the file, or the name of a shipped recipe.
+            folder: the folder of images that the source `data` of the recipe stands for.
+            start: weights to start from, whatever the recipe says; model and net are then those of their card.
+
+        Raises:
+            FormatError: the file cannot be read.
+            SettingError: a table, key or value is wrong.
+            InputError: the weights to start from, or the folder of images, are not there.
+        """
+        file = find(path)
+        try:
+            tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise FormatError(f"The recipe {path} cannot be read: {error}.") from error
+        for key in tables:
+            if key not in ("model", "data", "training"):
+                raise SettingError(f"The recipe has no table {key!r}. {nearest(key, ('model', 'data', 'training'))}")
+        net = dict(tables.get("model", {}))
+        start = start or net.get("from", "")
+        net.pop("from", None)
+        model, net = _of_card(start, net) if start else _given(net)
+        data = _table("data", kind_of(registry.get("model", model)).data, tables.get("data", {}))
+        training = _table("training", Training, tables.get("training", {}))
+        return cls(file.stem, model, net, data.located(file.parent, folder), training, start)
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the file of a recipe given by path, or by name when it is a shipped one."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    shipped = {file.stem: file for folder in FOLDERS for file in sorted(folder.glob("*.toml"))}
+    if str(name_or_path) not in shipped:
+        raise SettingError(f"No recipe is called {str(name_or_path)!r}. {nearest(str(name_or_path), shipped)}")
+    return shipped[str(name_or_path)]
+
+
+def _given(net: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if "name" not in net:
+        raise SettingError('The recipe\'s [model] table needs a name, for instance name = "denoiser".')
+    return net.pop("name"), net
+
+
+def _of_card(start: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return model and net of the weights to start from; what the recipe says of them must be the same.
+
+    What the card does not say may be said by the recipe; whether the weights fit shows when they are loaded.
+    """
+    card = weights.card(start)
+    known = {"name": card["model"], **card["net"]}
+    for key, value in given.items():
+        if known.get(key, value) != value:
+            raise SettingError(
+                f"The recipe's [model] says {key} = {value!r}, the weights {start!r} have {known[key]!r}. "
+                "Leave it out: weights to start from bring their own net."
+            )
+    return card["model"], {key: value for key, value in {**known, **given}.items() if key != "name"}
+
+
+def _table(name: str, cls: type[T], values: Mapping[str, Any]) -> T:
+    usual = cls()
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key, value in given.items():
+        if key not in known:
+            raise SettingError(f"The recipe's [{name}] table has no key {key!r}. {nearest(key, known)}")
+        kind = type(getattr(usual, key))
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise SettingError(
+                f"The recipe's [{name}] {key} = {value!r}; expected {kind.__name__}, such as {getattr(usual, key)!r}."
+            )
+    return cls(**given)
