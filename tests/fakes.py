@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.errors import InputError
 from veridical.task import Progress, Task
-from veridical.types import Evidence, Finding, Image, Interval, Measurement, Result
+from veridical.types import Evidence, Finding, Image, Interval, Result, Study
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,8 @@ class Jitter(Task):
 
     weights = "none"
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
-        if not isinstance(subject, Image):
-            raise InputError("jitter takes an image, a measurement was given. Reconstruct it first.")
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        subject = study.image()
         names = self.keep or subject.channels
         data = np.stack([subject[name] for name in names]).astype(np.float32)
         noise = np.random.default_rng(seed).normal(0, self.spread, (self.draws, *data.shape)).astype(np.float32)

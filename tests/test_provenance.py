@@ -7,7 +7,7 @@ import pytest
 
 from veridical import provenance
 from veridical.physics.cartesian_mri import CartesianScan
-from veridical.types import Geometry, Measurement, Noise
+from veridical.types import Geometry, Measurement, Noise, Study
 
 
 def test_a_digest_sees_values_shape_and_type_but_not_the_memory_layout() -> None:
@@ -26,13 +26,13 @@ def test_a_digest_is_the_sha256_of_type_shape_and_bytes() -> None:
 @pytest.mark.parametrize("change", ["data", "mask"])
 def test_the_inputs_of_a_measurement_are_its_numbers_and_its_operator(change: str) -> None:
     data, mask = np.zeros((1, 2, 4, 4), np.complex64), np.ones((1, 4, 4), bool)
-    before = provenance.inputs(measurement(data, mask))
+    before = provenance.inputs(Study.of(measurement(data, mask)))
     if change == "data":
         data = data + 1
     else:
         mask = mask.copy()
         mask[0, 0, 0] = False
-    after = provenance.inputs(measurement(data, mask))
+    after = provenance.inputs(Study.of(measurement(data, mask)))
     assert {key for key in before if before[key] != after[key]} >= ({"data"} if change == "data" else {"operator.mask"})
 
 

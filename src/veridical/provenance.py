@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.types import Array, Image, Measurement, Result, Step
+from veridical.types import Array, Measurement, Result, Step, Study
 
 if TYPE_CHECKING:
     from veridical.task import Task
@@ -40,12 +40,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def inputs(subject: Measurement | Image) -> dict[str, str]:
-    """Return what identifies a subject: the hash of its numbers, how channels were resampled, the operator of a measurement."""
-    found = {"data": digest(subject.data)}
-    found |= {f"resampled.{name}": str(how) for name, how in subject.header.get("resampled", {}).items()}
-    if isinstance(subject, Measurement):
-        found |= {f"operator.{key}": str(value) for key, value in subject.operator.describe().items()}
+def inputs(study: Study) -> dict[str, str]:
+    """Return what identifies a study: the hash of every image and measurement, how an image was resampled, the operator of a
+    measurement, and the hash of a report.
+    """
+    found: dict[str, str] = {}
+    for day in study.days:
+        for name, subject in study.visits[day].items():
+            place = name if len(study.visits) == 1 else f"day {day:g}, {name}"
+            found[place] = digest(subject.data)
+            found |= {f"{place}, resampled": str(how) for of, how in subject.header.get("resampled", {}).items() if of == name}
+            if isinstance(subject, Measurement):
+                found |= {f"{place}, operator {key}": str(value) for key, value in subject.operator.describe().items()}
+    if study.report:
+        found["report"] = hashlib.sha256(study.report.encode()).hexdigest()
     return found
 
 
@@ -63,9 +71,8 @@ def outputs(derived: Result) -> dict[str, str]:
     return {role: digest(array) for role, array in arrays.items() if array is not None}
 
 
-def step(task: Task, subject: Measurement | Image, derived: Result, seed: int) -> Step:
+def step(task: Task, study: Study, result: Result, seed: int) -> Step:
     """Return the record of one run of a task."""
     model, weights = task.model_and_weights()
     settings: dict[str, Any] = dataclasses.asdict(task)
-    source = dict(subject.header.get("source", {}))
-    return Step(task.name, settings, inputs(subject), model, weights, versions(), seed, outputs(derived), source)
+    return Step(task.name, settings, inputs(study), model, weights, versions(), seed, outputs(result), dict(study.source))

@@ -48,12 +48,15 @@ class Entry:
 
 
 def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
-    """Return what in a file has its name; of tasks and models only a class that derives from one and is not abstract, and of
-    models only one that has a `name`.
+    """Return what in a file has its name: of audits a function of `(study, result)`, of tasks and models a class that derives
+    from one and is not abstract, and of models only one that has a `name`.
     """
     wanted = stem.replace("_", "")
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name.replace("_", "").lower() == wanted:
+            if kind == "audit":
+                takes = [argument.arg for argument in node.args.args] if isinstance(node, ast.FunctionDef) else []
+                return node.name if takes == ["study", "result"] else None
             if kind not in ("task", "model"):
                 return node.name
             bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from veridical import provenance
+from veridical import provenance, registry
 from veridical.errors import SettingError, nearest
-from veridical.types import Image, Measurement, Result
+from veridical.types import Finding, Image, Measurement, Result, Study
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all); doors draw a bar from it."""
@@ -35,26 +35,28 @@ class Task(ABC):
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     @abstractmethod
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
-        """Do the work; everything random comes from `seed`. Must not change `subject`."""
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        """Do the work; everything random comes from `seed`. Must not change `study`."""
 
     @abstractmethod
     def model_and_weights(self) -> tuple[str, str]:
         """Return the model's name and the hash of its weights (`none` when it has none), for provenance."""
 
-    def __call__(self, subject: Measurement | Image, seed: int = 0, progress: Progress = silent) -> Result:
-        """Run the task and return the result with its provenance step added.
+    def __call__(self, subject: Study | Image | Measurement, seed: int = 0, progress: Progress = silent) -> Result:
+        """Run the task and return the result with the findings of all audits and its provenance step.
 
         Args:
-            subject: a measurement, or an image (a measurement with the identity as operator).
+            subject: a study; an image or a measurement is a study of one.
             seed: same seed, machine kind and thread count: same bytes.
             progress: called as work goes on.
 
         Raises:
             InputError: the subject does not fit the task.
         """
-        derived = self.apply(subject, seed, progress)
-        return derived.with_step(provenance.step(self, subject, derived, seed))
+        study = Study.of(subject)
+        result = self.apply(study, seed, progress)
+        result = dataclasses.replace(result, findings=(*result.findings, *audited(study, result)))
+        return result.with_step(provenance.step(self, study, result, seed))
 
     def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
         """Return the task for a visit that has these images, those of them that it takes, and the channels that it makes.
@@ -71,6 +73,12 @@ class Task(ABC):
             if key not in known:
                 raise SettingError(f"{cls.name} has no setting {key!r}. {nearest(key, known)}")
         return cls(**settings)
+
+
+def audited(study: Study, result: Result) -> tuple[Finding, ...]:
+    """Return what every registered audit says; one that does not apply to such a result returns None."""
+    found = (entry.load()(study, result) for entry in registry.entries("audit").values())
+    return tuple(finding for finding in found if finding is not None)
 
 
 def setting_docs(cls: type[Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ Types know nothing of files or of networks. Arrays are made read-only when they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,6 +17,10 @@ from veridical.errors import GeometryError, InputError, UnitsError
 Array = NDArray[Any]
 Verdict = Literal["pass", "warn", "fail", "not_run"]
 Level = Literal["integrity", "pixel", "feature", "task", "trust"]
+
+
+SEVERITY: tuple[Verdict, ...] = ("not_run", "pass", "warn", "fail")
+"""Verdicts from the least to the most serious. A check that was not run is no pass, but hides none either."""
 
 
 def readonly(array: Array) -> Array:
@@ -131,6 +135,30 @@ class Image:
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "data", readonly(data))
 
+    def channel(self, name: str) -> Image:
+        """Return one channel as an image of its own."""
+        units = {key: value for key, value in self.header.items() if key != "units"}
+        return Image(self[name][None], self.geometry, self.units_of(name), (name,), units)
+
+    @classmethod
+    def stack(cls, images: Sequence[Image]) -> Image:
+        """Return images of one grid as the channels of one; the first gives grid and header."""
+        first = images[0]
+        if len(images) == 1:
+            return first
+        for image in images[1:]:
+            if not image.geometry.matches(first.geometry):
+                raise GeometryError(
+                    f"{', '.join(image.channels)} has {image.geometry}, {', '.join(first.channels)} has {first.geometry}; "
+                    "expected one grid. Read them with veridical.read_together, which resamples."
+                )
+        names = tuple(name for image in images for name in image.channels)
+        each = {name: image.units_of(name) for image in images for name in image.channels}
+        header = {key: value for key, value in first.header.items() if key != "units"}
+        if len(set(each.values())) > 1:
+            return cls(np.concatenate([i.data for i in images]), first.geometry, "mixed", names, {**header, "units": each})
+        return cls(np.concatenate([i.data for i in images]), first.geometry, first.units_of(first.channels[0]), names, header)
+
     def units_of(self, channel: str) -> str:
         """Return the units of one channel."""
         return str(self.header["units"][channel]) if self.units == "mixed" else self.units
@@ -178,15 +206,80 @@ class Measurement:
         object.__setattr__(self, "data", readonly(np.asarray(self.data)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """A patient: visits by day, each a set of named images or measurements, and what is known besides."""
+    """A patient as far as known: visits by day, each with named images, label maps and raw data.
+
+    Args:
+        id: of the patient.
+        visits: days since the first visit -> name -> image, label map (units `label`) or measurement. An image is
+            named after its contrast or modality: `T1w`, `CT`, `T1w.2` for a second one. May read when asked.
+        covariates: age, sex, diagnosis, ...; whatever the tables of a data set say.
+        report: text.
+        genes: name -> state.
+        notes: what was chosen, assumed or changed while reading, one sentence each; results repeat them.
+        source: how to read it again: `path` and the options of `veridical.read`; empty when made in memory.
+    """
 
     id: str
     visits: Mapping[float, Mapping[str, Image | Measurement]]
     covariates: Mapping[str, Any] = field(default_factory=dict)
     report: str = ""
     genes: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, subject: Study | Image | Measurement) -> Study:
+        """Return the study of one image, whose channels become its images, or of one measurement; a study as it is."""
+        if isinstance(subject, Study):
+            return subject
+        header = subject.header
+        notes = tuple(str(note) for note in header.get("notes", ()))
+        if isinstance(subject, Measurement):
+            visit: dict[str, Image | Measurement] = {str(header.get("contrast") or "raw"): subject}
+        else:
+            visit = {name: subject.channel(name) for name in subject.channels}
+        return cls(str(header.get("patient", "")), {0.0: visit}, notes=notes, source=dict(header.get("source", {})))
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        """The days of all visits, in order."""
+        return tuple(sorted(self.visits))
+
+    def visit(self, day: float | None = None) -> Mapping[str, Image | Measurement]:
+        """Return the images and measurements of a day; of the last visit when no day is given."""
+        if not self.visits:
+            raise InputError(f"The study of {self.id or 'this patient'} has no visit; expected images or raw data.")
+        chosen = self.days[-1] if day is None else day
+        if chosen not in self.visits:
+            days = ", ".join(f"{known:g}" for known in self.days)
+            raise InputError(f"There is no visit at day {chosen:g}. Days of this study: {days}.")
+        return self.visits[chosen]
+
+    def image(self, day: float | None = None) -> Image:
+        """Return all images of a visit as the channels of one; they must lie on one grid.
+
+        Raises:
+            InputError: the visit has raw data only.
+            GeometryError: the grids differ; `veridical.read_together` brings images onto one.
+        """
+        found = [one for one in self.visit(day).values() if isinstance(one, Image)]
+        if not found:
+            raise InputError("The study has raw data and no image. Reconstruct them first: veridical reconstruct.")
+        return Image.stack(found)
+
+    def measurement(self, day: float | None = None) -> Measurement:
+        """Return the one measurement of a visit.
+
+        Raises:
+            InputError: there is none, or there are several.
+        """
+        found = {name: one for name, one in self.visit(day).items() if isinstance(one, Measurement)}
+        if len(found) != 1:
+            held = ", ".join(self.visit(day)) or "nothing"
+            raise InputError(f"One set of raw data is expected; the visit holds {held}. Choose one, or read raw data.")
+        return next(iter(found.values()))
 
 
 @dataclass(frozen=True)
@@ -215,6 +308,11 @@ class Finding:
     verdict: Verdict
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """Return the most serious verdict; `not_run` where there is no finding."""
+    return max((finding.verdict for finding in findings), key=SEVERITY.index, default="not_run")
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +380,8 @@ class Result:
             mean, not the same), `one draw` or `point estimate` (no draws).
         draws: `(draw, channel, x, y, z)` or None.
         absent: companion name -> why it is missing.
+        facts: numbers noted while solving, which the audits read: `misfit`, `degraded`, `card`, ...; not saved.
+        also: further results by name, for tasks that make several: the visits of a forecast, for instance.
     """
 
     image: Image
@@ -292,6 +392,8 @@ class Result:
     findings: tuple[Finding, ...] = ()
     steps: tuple[Step, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Result] = field(default_factory=dict)
 
     def with_step(self, step: Step) -> Result:
         """Return the same result with one more provenance step."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress, Task
-from veridical.types import Array, Image, Measurement, Result
+from veridical.types import Array, Image, Result, Study
 
 LESIONS = "lesions"
 """Name of a channel that is a mask of lesions, used for checks only."""
@@ -40,8 +40,8 @@ class Complete(Task):
         if self.draws < 1 or self.estimate not in ("mean", "draw"):
             raise SettingError(f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and mean or draw.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
-        return made(self, subject, seed, progress)
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        return made(self, study, seed, progress)
 
     def wanted(self, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
         """Return the channels to make."""
@@ -73,16 +73,14 @@ class Complete(Task):
         return self.model, image_model(self.model, self.weights, steps=self.steps, device=self.device).weights_hash
 
 
-def made(task: Complete, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
+def made(task: Complete, study: Study, seed: int, progress: Progress) -> Result:
     """Make the channels that a task wants from those that an image has."""
     from veridical.models import weights
     from veridical.tasks import imagewise, result
     from veridical.tasks.view import view
 
-    if not isinstance(subject, Image):
-        raise InputError(f"{task.name} takes images; got {type(subject).__name__}. Reconstruct raw data first.")
     model = imagewise.image_model(task.model, task.weights, steps=task.steps, device=task.device)
-    image, lesions = without_lesions(subject)
+    image, lesions = without_lesions(study.image())
     imagewise.check_channels(image.channels, model)
     field = image.header.get("field")
     plan = imagewise.Plan(

@@ -10,7 +10,7 @@ import numpy as np
 from veridical.errors import InputError, SettingError
 from veridical.task import Progress, Task
 from veridical.tasks.complete import without_lesions
-from veridical.types import Array, Geometry, Image, Measurement, Result
+from veridical.types import Array, Geometry, Image, Result, Study
 
 if TYPE_CHECKING:
     from veridical.models.base import ImageModel, MeasurementModel
@@ -81,9 +81,8 @@ class Enhance(Task):
                 f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, a blur above 0, mean or draw."
             )
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
-        if not isinstance(subject, Image):
-            raise InputError(f"enhance takes images; for raw data use reconstruct. Got {type(subject).__name__}.")
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        subject = study.image()
         if not np.isfinite(subject.data).all():
             raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
         image, lesions = without_lesions(subject)

@@ -9,7 +9,7 @@ import numpy as np
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress, Task
-from veridical.types import Array, Image, Measurement, Result
+from veridical.types import Array, Image, Result, Study
 
 QUANTILES = 5
 
@@ -49,7 +49,7 @@ class Harmonize(Task):
         if self.look and self.site:
             raise SettingError("Both look and site are given; give one of them.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         from veridical.audit.biology import biology, same_look
         from veridical.audit.pathology import pathology
         from veridical.models import weights
@@ -57,9 +57,7 @@ class Harmonize(Task):
         from veridical.tasks.complete import without_lesions
         from veridical.tasks.view import view
 
-        if not isinstance(subject, Image):
-            raise InputError(f"harmonize takes images; got {type(subject).__name__}. Reconstruct raw data first.")
-        image, lesions = without_lesions(subject)
+        image, lesions = without_lesions(study.image())
         model = imagewise.image_model(self.model, self.weights, steps=self.steps, device=self.device)
         imagewise.check_channels(image.channels, model)
         channel = self.channel or image.channels[0]

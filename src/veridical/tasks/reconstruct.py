@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.task import Progress, Task
-from veridical.types import Image, Measurement, Result
+from veridical.types import Measurement, Result, Study
 
 if TYPE_CHECKING:
     from veridical.models.base import MeasurementModel
@@ -42,11 +42,11 @@ class Reconstruct(Task):
         if self.draws < 1 or self.sets not in (1, 2):
             raise SettingError(f"draws = {self.draws}, sets = {self.sets}; expected at least 1 draw, and 1 or 2 sets of maps.")
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         from veridical.models.problems import problems
         from veridical.tasks import solved
 
-        measurement = checked(subject)
+        measurement = checked(study)
         model, card, total = self.build(), self.card(), len(measurement.data)
         kind = KINDS.get(measurement.operator.name, measurement.operator.name)
         job, slices = f"{self.name}-{kind}", []
@@ -80,13 +80,14 @@ CHANNELS = {"ct": "CT", "pet": "PET"}
 """What a measurement shows where its header does not say."""
 
 
-def checked(subject: Measurement | Image) -> Measurement:
+def checked(study: Study) -> Measurement:
     """Return the raw data, or refuse: images, and data that do not fit their operator or grid."""
-    if not isinstance(subject, Measurement):
+    if not any(isinstance(one, Measurement) for one in study.visit().values()):
         raise InputError(
-            f"reconstruct takes raw data; got {type(subject).__name__}. Read raw data with veridical.read(path): bare k-space "
-            "with axes='coil,y,x', sinograms and others with geometry='scanner.toml'. For images there is enhance."
+            "reconstruct takes raw data; the study has images only. Bare k-space is read with --axes coil,y,x, sinograms and "
+            "others with --geometry scanner.toml. For images there is enhance."
         )
+    subject = study.measurement()
     shape = getattr(getattr(subject.operator, "mask", None), "shape", None)
     if shape is None or len(shape) != 3:
         return _fitting(subject)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from veridical.task import Progress
 from veridical.tasks.complete import Complete, made
-from veridical.types import Image, Measurement, Result
+from veridical.types import Result, Study
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,5 @@ class Translate(Complete):
     model: str = "body-prior"
     """Which model: body-prior, or a baseline with weights of your own: regressor, translation-gan, bridge."""
 
-    def apply(self, subject: Measurement | Image, seed: int, progress: Progress) -> Result:
-        return made(self, subject, seed, progress)
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        return made(self, study, seed, progress)

@@ -24,7 +24,7 @@ from veridical.io import bids
 from veridical.io.guards import replacing
 from veridical.layouts.folder_cases import Case, cases
 from veridical.task import Progress, Task, silent
-from veridical.types import Finding, Image, Measurement, Result
+from veridical.types import Finding, Image, Measurement, Result, Study
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
@@ -196,7 +196,7 @@ def _kept(job: Job, subject: Image | Measurement, seed: int) -> bids.Record | st
     wanted: dict[str, tuple[Any, Any]] = {
         "task": (step.task, job.task.name), "settings": (dict(step.settings), dataclasses.asdict(job.task)),
         "model": (step.model, model), "weights": (step.weights, weights), "seed": (step.seed, seed),
-        "input": (dict(step.inputs), provenance.inputs(subject)),
+        "input": (dict(step.inputs), provenance.inputs(Study.of(subject))),
     }  # fmt: skip
     differing = [what for what, (before, now) in wanted.items() if before != now]
     return f"its {', '.join(differing)} differ" if differing else record

@@ -13,7 +13,7 @@ from veridical.io.bids import load_provenance
 from veridical.io.files import read
 from veridical.layouts.folder_cases import from_record
 from veridical.task import Progress, Task, silent
-from veridical.types import Image, Measurement, Result, Step
+from veridical.types import Image, Measurement, Result, Step, Study
 
 
 def rerun(path: str | Path, progress: Progress = silent) -> Result:
@@ -67,7 +67,7 @@ def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
 
 def same_input(step: Step, subject: Image | Measurement) -> None:
     """Raise a ProvenanceError when the input is not what it was."""
-    changed = differing(step.inputs, provenance.inputs(subject))
+    changed = differing(step.inputs, provenance.inputs(Study.of(subject)))
     if changed:
         raise ProvenanceError(
             f"Input changed since {step.task} was run: {', '.join(changed)} differ. Restore the original file."
