@@ -5,7 +5,7 @@ python benchmarks/bias_field.py [--seeds 1] [--volumes 0] [--only SET] [--alike]
 Known smooth fields are multiplied into real volumes. These have bias of their own, which nobody knows, so each method is also
 run on the volume as it is: of `applied * found(as it is) / found(with the field)`, 1 everywhere for a perfect method, the
 standard deviation of the logarithm is the residual, over the foreground (above Otsu's threshold of the volume as it is). Fields
-are polynomials of degree 3 (`physics.artefacts.bias_field`), strengths 0.4 and 0.8, and the fall-off of a surface coil beside
+are polynomials of degree 3 (`physics.bias_shading`), strengths 0.4 and 0.8, and the fall-off of a surface coil beside
 the body. N4 of SimpleITK runs as in its own example: Otsu's mask, every fourth voxel along each axis, its defaults (4 levels
 of 50 iterations). "Above 1.2" counts the volumes whose residual is more than 1.2 times that of N4. "N4, alike" gets the mask
 and the coarse grid of ours, which spares thick slices. One thread each.
@@ -31,7 +31,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from veridical.io.files import read
-from veridical.physics.artefacts import bias_field as polynomial
+from veridical.physics.bias_shading import random_polynomial, smooth_field
 from veridical.preprocessing.bias_field import N4, bias_field
 from veridical.types import Array, Image
 
@@ -79,7 +79,7 @@ def applied(kind: str, shape: tuple[int, ...], spacing: tuple[float, float, floa
     """A smooth field, above 0."""
     rng = np.random.default_rng(seed)
     if kind.startswith("polynomial"):
-        return polynomial(shape, rng, float(kind.split()[1]))
+        return smooth_field(shape, random_polynomial(len(shape), rng), float(kind.split()[1]))
     size = np.multiply(shape, spacing)
     direction = rng.normal(size=3)
     coil = size / 2 + direction / np.linalg.norm(direction) * size.max() * 0.6

@@ -35,7 +35,6 @@ from veridical.audit.biology import CLASSES, biology
 from veridical.audit.describe_image import describe_image
 from veridical.phantoms.anatomy import evaluate
 from veridical.phantoms.cohort_b import SITES_B, CohortB
-from veridical.training.lessons import magnitude_noise, smooth_field
 from veridical.layouts.pool import data_root
 from veridical.phantoms.rendering import Slice, render
 from veridical.phantoms.scanners import Site
@@ -45,6 +44,8 @@ from veridical.models import weights
 from veridical.models.base import ImageModel
 from veridical.models.brain_prior import BrainPrior
 from veridical.models.known import foreground, look_of
+from veridical.physics.bias_shading import BiasShading
+from veridical.physics.rician_noise import RicianNoise
 from veridical.physics.tissue import TissueClass
 from veridical.tasks.harmonize import curved
 from veridical.tasks.imagewise import Plan, facts, known_slice
@@ -124,8 +125,8 @@ def disturbed(truth: Array, curve: bool, rng: np.random.Generator) -> Array:
     if curve:
         steep, centre = rng.uniform(1.6, 2.8), rng.uniform(0.35, 0.55)
         image = ndimage.gaussian_filter(np.tanh(steep * (truth - centre)) + np.tanh(steep * centre), (0, 0.7, 0.7))
-    field = torch.exp(0.12 * smooth_field(torch.Size(SIZE), rng)).numpy()
-    return normalized(magnitude_noise(torch.from_numpy(normalized(image * field, CHANNEL)), 0.02, rng).numpy(), CHANNEL)
+    shaded = normalized(BiasShading((0.5, 0.5))(image, (SPACING, SPACING), rng), CHANNEL)
+    return normalized(RicianNoise((0.02, 0.02))(shaded, (SPACING, SPACING), rng), CHANNEL)
 
 
 def patients(count: int, site: Site | None) -> list[Patient]:
@@ -259,7 +260,7 @@ def digital(name: str, cases: Sequence[Patient], model: ImageModel, look: Look, 
         seen = View({CHANNEL: one.seen}, {CHANNEL: 1.0}, (GAP, SPACING, SPACING), lambda a: a, lambda a: a)
         made.append(methods(model, seen, 1, look, draws, index))
     rng = np.random.default_rng(0)
-    real = [magnitude_noise(torch.from_numpy(one.truth), 0.01, rng).numpy()[1] for one in cases]
+    real = [RicianNoise((0.01, 0.01))(one.truth, (SPACING, SPACING), rng)[1] for one in cases]
     fluid = np.array([shares(one.truth[1], one.head.brain, look.edges)[0] for one in cases])
     rows = []
     for method in made[0]:

@@ -45,9 +45,10 @@ def page(entry: registry.Entry) -> str:
     thing = entry.load()
     lines = [f"# {entry.name}", "", entry.summary, "", f"`{entry.target.replace(':', '.')}`", ""]
     lines += ["```python", f"{thing.__name__}{signature(thing)}", "```", ""]
-    lines += [prose(inspect.getdoc(thing) or ""), ""]
-    if dataclasses.is_dataclass(thing):
-        docs = setting_docs(thing)
+    docs = setting_docs(thing) if dataclasses.is_dataclass(thing) else {}
+    about = inspect.getdoc(thing) or ""
+    lines += [prose(about.partition("\n\nArgs:")[0] if docs else about), ""]
+    if docs:
         given = [f for f in dataclasses.fields(thing) if f.name in docs]
         lines += ["## Settings", ""] if given else []
         lines += [f"- **{f.name}** (`{f.default!r}`): {' '.join(docs[f.name].split())}" for f in given]

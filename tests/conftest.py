@@ -36,7 +36,8 @@ def real_data() -> Path:
 
 @pytest.fixture
 def jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the small task of `fakes.py` for the length of a test, as a third party would."""
+    """Register the small tasks of `fakes.py` for the length of a test, as a third party would."""
     known = registry.entries
-    entry = registry.Entry("task", "jitter", "Add noise to an image.", "fakes:Jitter")
-    monkeypatch.setattr(registry, "entries", lambda kind: known(kind) | ({"jitter": entry} if kind == "task" else {}))
+    names = {"jitter": "Jitter", "compose": "Compose", "change": "Change"}
+    small = {name: registry.Entry("task", name, "A small task.", f"fakes:{made}") for name, made in names.items()}
+    monkeypatch.setattr(registry, "entries", lambda kind: known(kind) | (small if kind == "task" else {}))

@@ -1,12 +1,14 @@
-"""A small task for tests of what surrounds tasks: it takes no model and no time."""
+"""Small tasks for tests of what surrounds tasks: they take no model and no time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from veridical.task import Progress, Task
+from veridical.errors import InputError
+from veridical.task import Progress, Takes, Task
 from veridical.types import Evidence, Finding, Image, Interval, Result, Study
 
 
@@ -46,3 +48,36 @@ class Jitter(Task):
 
     def model_and_weights(self) -> tuple[str, str]:
         return "none", type(self).weights
+
+
+@dataclass(frozen=True)
+class Compose(Jitter):
+    """Make a contrast as the mean of those that a visit has."""
+
+    takes: ClassVar[Takes] = "visit"
+
+    to: str = "FLAIR"
+    """The contrast to make."""
+
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        given = study.image()
+        if not np.asarray(given.data).any((1, 2, 3)).all():
+            raise InputError(f"{', '.join(given.channels)} shows nothing.")
+        mean = np.asarray(given.data, np.float32).mean(0, keepdims=True)
+        made = Image(mean, given.geometry, "a.u.", (self.to,), {})
+        return Jitter(self.spread, self.draws).apply(Study.of(made), seed, progress)
+
+    def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
+        return self, names if self.to not in names else (), (self.to,)
+
+
+@dataclass(frozen=True)
+class Change(Jitter):
+    """Subtract the first visit of a patient from the last: a task that takes whole studies."""
+
+    takes: ClassVar[Takes] = "study"
+
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        first, last = (study.image(day).channel("T1w") for day in (study.days[0], study.days[-1]))
+        made = replace(last, data=np.asarray(last.data) - np.asarray(first.data))
+        return replace(Jitter(self.spread, self.draws).apply(Study.of(made), seed, progress), kind="one draw")

@@ -39,6 +39,7 @@ LAYERS = {
 }
 SIDEWAYS = {
     ("io", "physics"): "a raw-data file is read into a CartesianScan",
+    ("io", "preprocessing"): "images that are not aligned are registered while they are read together",
     ("generative", "physics"): "data steps ask operators for A x and A^H y",
     ("audit", "models"): "self-calibration solves the scan again without some of its samples",
 }

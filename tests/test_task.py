@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def test_calling_a_task_records_settings_seed_inputs_and_outputs(image: Image) -
     (step,) = Jitter(spread=0.25)(image, seed=3).steps
     assert (step.task, step.seed, step.model, step.weights) == ("jitter", 3, "none", "none")
     assert step.settings == {"spread": 0.25, "draws": 4, "keep": ()}
-    assert set(step.inputs) == {"data"}
+    assert set(step.inputs) == {"T1w", "FLAIR"}
     assert set(step.outputs) == {"estimate", "draws", "lower", "upper", "evidence", "measured", "unmeasured"}
 
 
@@ -68,6 +70,36 @@ def test_docstrings_under_fields_are_read_through_base_classes() -> None:
 
     assert setting_docs(More)["more"] == "Another\nsetting."
     assert setting_docs(More)["draws"].startswith("Number of draws")
+
+
+def test_help_of_a_task_explains_its_settings_and_those_it_inherits() -> None:
+    @dataclass(frozen=True)
+    class Further(Jitter):
+        """Do more."""
+
+        more: int = 1
+        """Another
+        setting."""
+        kind: ClassVar[str] = "a"
+        """Not a setting."""
+
+    about = inspect.getdoc(Further) or ""
+    assert about.startswith("Do more.\n\nArgs:\n")
+    assert "    more: Another setting." in about
+    assert "    spread: Standard deviation of the noise, in the units of the image." in about
+    assert "Not a setting" not in about
+    assert about.count("Do more.") == 1
+
+
+def test_a_task_typed_into_an_interpreter_has_no_source_and_works() -> None:
+    made = type("Made", (Jitter,), {"__doc__": "Made.", "__module__": "__main__"})
+    assert (made.__doc__ or "").startswith("Made.\n\nArgs:\n    spread:")
+
+
+def test_the_result_of_a_task_remembers_what_it_was_made_from(image: Image) -> None:
+    result = Jitter()(image)
+    assert result.study is not None
+    assert list(result.study.visit()) == ["T1w", "FLAIR"]
 
 
 def test_a_task_without_its_work_cannot_be_made() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.physics.cartesian_mri import CartesianScan
-from veridical.types import Geometry, Image, Measurement, Noise, Result, Step
+from veridical.types import Finding, Geometry, Image, Measurement, Noise, Result, Step, Study
 
 
 def image(shape: tuple[int, int, int] = (3, 4, 5), channels: tuple[str, ...] = ("T1w",)) -> Image:
@@ -90,3 +90,35 @@ def test_adding_a_step_leaves_the_first_result_as_it_was() -> None:
     step = Step("enhance", {}, {}, "none", "none", {}, 0)
     assert first.with_step(step).steps == (step,)
     assert first.steps == ()
+
+
+def test_image_study_and_result_say_briefly_what_they_are() -> None:
+    image = Image(np.zeros((2, 4, 5, 6), np.float32), Geometry((4, 5, 6), np.diag([1, 1, 3, 1])), "a.u.", ("T1w", "FLAIR"))
+    assert repr(image) == "Image(T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm)"
+    assert repr(image.geometry) == "Geometry(4 x 5 x 6 voxels of 1 x 1 x 3 mm)"
+    study = Study("sub-1", {0.0: {"T1w": image.channel("T1w")}, 90.0: {"T1w": image, "FLAIR": image}})
+    assert repr(study) == "Study(sub-1; day 0: T1w; day 90: T1w, FLAIR)"
+    assert repr(Study("", {})) == "Study(no id; no visit)"
+    result = Result(image, "posterior mean", findings=(Finding("scope", "warn", "far"), Finding("consistency", "pass", "near")))
+    assert repr(result) == (
+        "Result(posterior mean: T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm; no interval; worst finding: warn)"
+    )
+
+
+def test_image_study_and_result_are_arrays_on_a_grid() -> None:
+    image = Image(np.arange(120.0).reshape(1, 4, 5, 6), Geometry((4, 5, 6), np.diag([1, 1, 3, 1])), "a.u.", ("T1w",))
+    for shown in (image, Study.of(image), Result(image, "point estimate")):
+        assert shown.shape == (1, 4, 5, 6)
+        np.testing.assert_array_equal(shown.affine, np.diag([1, 1, 3, 1]))
+        np.testing.assert_array_equal(np.asarray(shown), image.data)
+        assert np.asarray(shown, np.float32).dtype == np.float32
+    assert np.shares_memory(np.asarray(image), image.data)
+    assert not np.shares_memory(np.array(image), image.data)
+
+
+def test_types_are_shown_and_saved_without_loading_anything_that_draws_before() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, veridical.types; print([m for m in ('PIL', 'jinja2', 'matplotlib', 'scipy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -29,7 +29,7 @@ _HOME = {
     "Complete": "tasks.complete",
     "Translate": "tasks.translate",
     "Harmonize": "tasks.harmonize",
-    "look": "tasks.harmonize",
+    "style": "tasks.harmonize",
     "Evaluate": "workflow.evaluate",
     "evaluate": "workflow.evaluate",
     "compare": "workflow.compare",

@@ -22,14 +22,27 @@ from veridical.errors import SettingError, nearest
 FOLDERS = {
     "task": "tasks",
     "model": "models",
+    "family": "generative",
+    "backbone": "nets",
+    "condition": "conditioning",
     "metric": "metrics",
     "extractor": "features",
     "audit": "audit",
     "operator": "physics",
+    "degradation": "physics",
+    "training-data": "training",
     "reader": "io",
     "phantom": "phantoms",
     "layout": "layouts",
 }
+BASES = {
+    "family": "Family",
+    "backbone": "Backbone",
+    "condition": "Condition",
+    "degradation": "Degradation",
+    "training-data": "TrainingData",
+}
+"""Kinds whose entries derive from a base of this name."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,8 @@ class Entry:
 
 
 def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
-    """Return what in a file has its name: of audits a function of `(study, result)`, of tasks and models a class that derives
-    from one and is not abstract, and of models only one that has a `name`.
+    """Return what in a file has its name: of audits a function of `(study, result)`, of readers a function, of tasks, models,
+    layouts and operators a class that derives from one and is not abstract, and of models only one that has a `name`.
     """
     wanted = stem.replace("_", "")
     for node in tree.body:
@@ -57,12 +70,16 @@ def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
             if kind == "audit":
                 takes = [argument.arg for argument in node.args.args] if isinstance(node, ast.FunctionDef) else []
                 return node.name if takes == ["study", "result"] else None
-            if kind not in ("task", "model"):
+            if kind == "reader":
+                return node.name if isinstance(node, ast.FunctionDef) else None
+            if kind not in ("task", "model", "layout", "operator", *BASES):
                 return node.name
             bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if kind in BASES:
+                return node.name if BASES[kind] in bases and "ABC" not in bases else None
             stated = {ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign)}
-            concrete = bool(bases) and "ABC" not in bases
-            return node.name if concrete and (kind == "task" or "name" in stated) else None
+            concrete = bool(bases) and "ABC" not in bases and (kind != "operator" or BASES["degradation"] not in bases)
+            return node.name if concrete and (kind != "model" or "name" in stated) else None
     return None
 
 

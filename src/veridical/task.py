@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import itertools
 import re
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +18,10 @@ from veridical.errors import SettingError, nearest
 from veridical.types import Finding, Image, Measurement, Result, Study
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all); doors draw a bar from it."""
+"""Called with (what is being done, steps done, steps in all); the command line draws a bar from it."""
+
+
+Takes = Literal["image", "visit", "raw", "study"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -27,12 +33,13 @@ class Task(ABC):
     """A job on the imaging pathway. A subclass is a frozen dataclass; its fields are its only list of settings."""
 
     name: ClassVar[str] = ""
-    takes: ClassVar[Literal["image", "visit", "raw"]] = "image"
-    """Of a folder of patients: one image at a time, all images of a visit together, or raw data."""
+    takes: ClassVar[Takes] = "image"
+    """Of a folder of patients: one image at a time, all images of a visit together, raw data, or whole studies over time."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        explained(cls)
 
     @abstractmethod
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
@@ -55,11 +62,11 @@ class Task(ABC):
         """
         study = Study.of(subject)
         result = self.apply(study, seed, progress)
-        result = dataclasses.replace(result, findings=(*result.findings, *audited(study, result)))
+        result = dataclasses.replace(result, findings=(*result.findings, *audited(study, result)), study=study)
         return result.with_step(provenance.step(self, study, result, seed))
 
     def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
-        """Return the task for a visit that has these images, those of them that it takes, and the channels that it makes.
+        """Return the task for a visit (or study) that has these images, those that it takes, and the channels that it makes.
 
         It takes none where there is nothing to do.
         """
@@ -81,25 +88,33 @@ def audited(study: Study, result: Result) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding is not None)
 
 
-def setting_docs(cls: type[Any]) -> dict[str, str]:
-    """Return the docstring under each field of a settings dataclass, base classes included."""
-    import ast
-    import inspect
-    import textwrap
+def explained(cls: type[Any]) -> type[Any]:
+    """Add what the settings do to the docstring of a settings class, so that `help` shows it; return the class."""
+    about = inspect.cleandoc(cls.__doc__ or "")
+    lines = [f"    {name}: {' '.join(text.split())}" for name, text in setting_docs(cls).items()]
+    cls.__doc__ = "\n".join([about, "", "Args:", *lines]) if lines else about
+    return cls
 
+
+def setting_docs(cls: type[Any]) -> dict[str, str]:
+    """Return the docstring under each field of a settings class, those of base classes first."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if not dataclasses.is_dataclass(base):
+        if base.__module__ == "builtins":
             continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        except (OSError, TypeError):  # typed into an interpreter: there is no source
+            continue
         statements = body.body if isinstance(body, ast.ClassDef) else []
         for first, second in itertools.pairwise(statements):
             if (
                 isinstance(first, ast.AnnAssign)
                 and isinstance(first.target, ast.Name)
+                and not ast.unparse(first.annotation).startswith("ClassVar")
                 and isinstance(second, ast.Expr)
                 and isinstance(second.value, ast.Constant)
                 and isinstance(second.value.value, str)
             ):
                 docs[first.target.id] = inspect.cleandoc(second.value.value)
-    return {f.name: docs[f.name] for f in dataclasses.fields(cls) if f.name in docs}
+    return docs

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import GeometryError, InputError, UnitsError
+from veridical.viewable import Viewable, report
 
 Array = NDArray[Any]
 Verdict = Literal["pass", "warn", "fail", "not_run"]
@@ -98,9 +100,12 @@ class Geometry:
         unit = "voxels of unknown size" if self.frame == "index" else f"voxels of {size} mm"
         return f"{' x '.join(map(str, self.shape))} {unit}"
 
+    def __repr__(self) -> str:
+        return f"Geometry({self})"
 
-@dataclass(frozen=True, eq=False)
-class Image:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Image(Viewable):
     """One or several channels on one grid.
 
     Args:
@@ -135,6 +140,13 @@ class Image:
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "data", readonly(data))
 
+    def _whole(self) -> Image:
+        return self
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{channel} ({self.units_of(channel)})" for channel in self.channels)
+        return f"Image({named}; {self.geometry})"
+
     def channel(self, name: str) -> Image:
         """Return one channel as an image of its own."""
         units = {key: value for key, value in self.header.items() if key != "units"}
@@ -150,7 +162,7 @@ class Image:
             if not image.geometry.matches(first.geometry):
                 raise GeometryError(
                     f"{', '.join(image.channels)} has {image.geometry}, {', '.join(first.channels)} has {first.geometry}; "
-                    "expected one grid. Read them with veridical.read_together, which resamples."
+                    "expected one grid. Read them together, which resamples: --beside FILE, or veridical.read_together."
                 )
         names = tuple(name for image in images for name in image.channels)
         each = {name: image.units_of(name) for image in images for name in image.channels}
@@ -183,7 +195,7 @@ class Noise:
     level: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement:
     """What was measured: `data = noise(operator(x))`.
 
@@ -205,9 +217,13 @@ class Measurement:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", readonly(np.asarray(self.data)))
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.data.shape))
+        return f"Measurement({self.operator.name}, {shape} {self.data.dtype}; {self.geometry})"
 
-@dataclass(frozen=True, eq=False)
-class Study:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study(Viewable):
     """A patient as far as known: visits by day, each with named images, label maps and raw data.
 
     Args:
@@ -241,6 +257,13 @@ class Study:
         else:
             visit = {name: subject.channel(name) for name in subject.channels}
         return cls(str(header.get("patient", "")), {0.0: visit}, notes=notes, source=dict(header.get("source", {})))
+
+    def _whole(self) -> Image:
+        return self.image()
+
+    def __repr__(self) -> str:
+        visits = "; ".join(f"day {day:g}: {', '.join(self.visits[day]) or 'nothing'}" for day in self.days)
+        return f"Study({self.id or 'no id'}; {visits or 'no visit'})"
 
     @property
     def days(self) -> tuple[float, ...]:
@@ -368,8 +391,8 @@ class Score:
     floor: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Viewable):
     """A result: the image and its five companions.
 
     A companion that could not be computed is None, and `absent` says why; unknown is never written as zero.
@@ -382,6 +405,7 @@ class Result:
         absent: companion name -> why it is missing.
         facts: numbers noted while solving, which the audits read: `misfit`, `degraded`, `card`, ...; not saved.
         also: further results by name, for tasks that make several: the visits of a forecast, for instance.
+        study: what it was made from, for the report; not saved.
     """
 
     image: Image
@@ -394,6 +418,36 @@ class Result:
     absent: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     also: Mapping[str, Result] = field(default_factory=dict)
+    study: Study | None = None
+
+    def _whole(self) -> Image:
+        return self.image
+
+    def __repr__(self) -> str:
+        band = "no interval" if self.interval is None else f"{self.interval.level:.0%} interval"
+        named = ", ".join(f"{channel} ({self.image.units_of(channel)})" for channel in self.image.channels)
+        return f"Result({self.kind}: {named}; {self.image.geometry}; {band}; worst finding: {worst(self.findings)})"
+
+    def save(
+        self, folder: str | Path, name: str = "case", *, overwrite: bool = False, described: bool = True
+    ) -> dict[str, Path]:
+        """Write the estimate with all its companions, and `report.html` to look at them.
+
+        Args:
+            folder: where; made when missing. Results in `also` go into folders of their names below it.
+            name: of the case, e.g. `sub-01`.
+            overwrite: replace an earlier result in this folder.
+            described: put `dataset_description.json` beside it; not where the folder is part of a data set.
+
+        Returns:
+            Role -> file, as `veridical.io.bids.save`, and `report`.
+
+        Raises:
+            InputError: the folder already holds a result.
+            SettingError: the name cannot be a file name.
+        """
+        saved: dict[str, Path] = report("result_page").save(self, folder, name, overwrite=overwrite, described=described)
+        return saved
 
     def with_step(self, step: Step) -> Result:
         """Return the same result with one more provenance step."""

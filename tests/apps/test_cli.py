@@ -13,7 +13,8 @@ import pytest
 
 import veridical
 from fakes import Jitter
-from veridical.apps import run
+from veridical import registry
+from veridical.apps import cli, run
 from veridical.apps.cli import main
 from veridical.io.assemble import read_together
 from veridical.io.files import read
@@ -22,7 +23,7 @@ from veridical.types import Geometry, Image
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("jitter")
-ROLES = {"estimate", "interval_lower", "interval_upper", "evidence", "measured", "unmeasured", "draws", "provenance"}
+ROLES = {"estimate", "interval_lower", "interval_upper", "evidence", "measured", "unmeasured", "draws", "provenance", "report"}
 
 
 @pytest.fixture
@@ -39,7 +40,72 @@ def test_help_lists_the_tasks_with_the_summary_of_their_files(capsys: Capture) -
     assert call("--help") == 0
     out = capsys.readouterr().out
     assert "jitter" in out
-    assert "Add noise to an image." in out
+    assert "A small task." in out
+
+
+def test_help_lists_every_command_in_its_group_with_the_first_sentence_of_its_documentation(capsys: Capture) -> None:
+    assert call("--help") == 0
+    helped = capsys.readouterr().out
+    assert call() == 0
+    assert capsys.readouterr().out == helped
+    groups = [line.rstrip(":") for line in helped.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert groups == ["Tasks", "Judging", "Utilities"]
+    flat = " ".join(helped.split())
+    found = list(cli.commands())
+    assert {"jitter", "evaluate", "list", "train-on", "phantom", "datasets"} <= {command.name for command in found}
+    for command in found:
+        assert command.summary
+        assert f"{command.name} {' '.join(command.summary.split())}" in flat
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in cli.commands() if command.group != "Tasks"], ids=lambda one: one.name
+)
+def test_every_command_that_the_help_lists_explains_itself(command: cli.Command, capsys: Capture) -> None:
+    assert call(command.name, "--help") == 0
+    assert f"Usage: veridical {command.name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        ([], ("numpy", "cyclopts", "rich")),
+        (["evaluate", "--help"], ("torch", "scipy")),
+        (["reconstruct", "--help"], ("torch", "scipy")),
+    ],
+    ids=lambda value: " ".join(value) or "help",
+)
+def test_help_loads_only_what_it_needs(words: list[str], absent: tuple[str, ...]) -> None:
+    code = f"import sys; from veridical.apps.cli import main; main({words}); print([m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("draws = 0; expected at least 1.", "--draws 0; expected at least 1."),
+        ("spread = 0.5, keep = 'T1w,T2w'; no.", "--spread 0.5, --keep T1w,T2w; no."),
+        ("Name it: keep='T1w,T2w'.", "Name it: --keep T1w,T2w."),
+        ("keep = ''; expected a name.", "--keep ''; expected a name."),
+        ("p = 0.02, --draws=3 and x=4 stay.", "p = 0.02, --draws=3 and x=4 stay."),
+    ],
+)
+def test_settings_in_a_message_are_shown_as_flags(message: str, shown: str) -> None:
+    assert cli.as_flags(message, ["jitter", "IN", "OUT"]) == shown
+    assert cli.as_flags(message, ["list"]) == message
+
+
+def test_the_page_beside_a_result_changes_nothing_for_rerun(scan: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert call("jitter", scan, tmp_path / "out") == 0
+    page = tmp_path / "out" / "report.html"
+    assert "Jitter: sub-1" in page.read_text()
+    page.write_text("edited")
+    capsys.readouterr()
+    assert call("rerun", tmp_path / "out") == 0
+    page.unlink()
+    assert call("rerun", tmp_path / "out") == 0
+    assert capsys.readouterr().out.count("same bytes") == 2
 
 
 def test_a_task_has_its_settings_as_flags_with_their_docstrings_as_help(capsys: Capture) -> None:
@@ -50,8 +116,9 @@ def test_a_task_has_its_settings_as_flags_with_their_docstrings_as_help(capsys: 
         assert " ".join(text.split()) in out
 
 
-def test_the_reading_flags_are_the_options_of_read_and_of_read_together() -> None:
-    options = [f for reader in (read, read_together) for f in inspect.signature(reader).parameters.values()]
+def test_the_reading_flags_are_the_options_of_read_of_read_together_and_of_every_reader() -> None:
+    readers = [read, read_together, *(entry.load() for entry in registry.entries("reader").values())]
+    options = [f for reader in readers for f in inspect.signature(reader).parameters.values()]
     assert {f.name for f in options if f.kind is f.KEYWORD_ONLY} | {"beside"} == set(setting_docs(run.Reading))
 
 
@@ -63,9 +130,11 @@ def test_json_is_one_object_with_every_file_by_role_and_nothing_else(scan: Path,
     assert set(found) >= ROLES
     assert all(Path(found[role]).is_file() for role in ROLES)
     assert (found["task"], found["kind"], found["seed"]) == ("jitter", "posterior mean", 7)
-    assert [(f["check"], f["verdict"]) for f in found["findings"]] == [("consistency", "pass"), ("scope", "not_run")]
+    assert [(f["check"], f["verdict"]) for f in found["findings"]][:2] == [("consistency", "pass"), ("scope", "not_run")]
     assert found["findings"][0]["evidence"] == {"chi2": 1.0, "nan": None}
     assert found["absent"] == {"memorization": "no training images"}
+    assert found["units"] == {"T1w": "a.u."}
+    assert (found["interval"]["level"], found["interval"]["patients"]) == (0.9, 20)
     estimate = veridical.read(found["estimate"])
     assert np.allclose(estimate.data, Jitter(draws=3)(veridical.read(scan), seed=7).image.data)
 
@@ -84,7 +153,12 @@ def test_what_a_library_prints_does_not_get_between_a_script_and_the_json(
 def test_a_person_gets_verdicts_reasons_what_is_absent_and_the_files(scan: Path, tmp_path: Path, capsys: Capture) -> None:
     assert call("jitter", scan, tmp_path / "out") == 0
     out = capsys.readouterr().out
-    for word in ("posterior mean", "pass", "residual equals the noise", "not run", "no training images", "provenance.json"):
+    said = (
+        "posterior mean of T1w in a.u.", "pass", "residual equals the noise", "not run", "no training images",
+        "provenance.json",
+        "interval: 90%, calibrated on 20 patients; in the median voxel T1w ± 2 a.u.", "report.html",
+    )  # fmt: skip
+    for word in said:
         assert word in out
 
 
@@ -105,7 +179,7 @@ def test_settings_that_are_lists_are_given_by_repeating_the_flag(scan: Path, tmp
         (["jitter", "IN", "OUT", "more"], "more"),
         (["jitter", "no-such-file", "OUT"], "does not exist"),
         (["jitter", "IN", "OUT", "--keep", "T2w"], "It has: T1w"),
-        (["jitter", "IN", "OUT", "--axes", "x,y,z"], "no option 'axes'"),
+        (["jitter", "IN", "OUT", "--axes", "x,y,z"], "has no --axes"),
         (["jitter", "IN", "OUT", "--name", "a/b"], "cannot start a file name"),
         (["list", "tsk"], "'task'"),
         (["rerun", "IN"], "is not JSON"),
@@ -175,7 +249,7 @@ def test_an_interrupt_is_130_and_leaves_nothing(scan: Path, tmp_path: Path, monk
 def test_list_shows_every_kind_and_one_kind_and_json(capsys: Capture) -> None:
     assert call("list") == 0
     everything = capsys.readouterr().out
-    for kind in ("task", "model", "metric", "audit", "operator", "reader", "dataset"):
+    for kind in registry.FOLDERS:
         assert f"{kind}: " in everything
     assert call("list", "operator", "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -30,7 +30,7 @@ def test_show_says_terms_published_numbers_how_to_read_it_and_what_is_unknown(ca
         "MAE in HU 64.8",
         "https://arxiv.org/abs/2605.13555",
         "datasets check PATH",
-        "layouts.patients(PATH)",
+        "layouts.discovery.studies(PATH)",
         "checked",
     ):
         assert word in text

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_type_hints
-
 import pytest
 
 from veridical import registry
-from veridical.apps import run
+from veridical.apps.cli import main
+from veridical.task import setting_docs
 
 
 @pytest.mark.parametrize("name", list(registry.entries("task")))
-def test_the_type_of_every_setting_is_found(name: str) -> None:
-    task = registry.get("task", name)
-    run.command(task)
-    assert get_type_hints(task.__init__)
+def test_every_setting_of_a_task_is_a_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    for setting in setting_docs(registry.get("task", name)):
+        assert f"--{setting.replace('_', '-')} " in out

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import toys
 from veridical.audit import self_calibration as audit
-from veridical.audit.self_calibration import ExpectedError, expected_error, recoloured, trust_finding, withhold
+from veridical.audit.self_calibration import ExpectedError, expected_error, recoloured, withhold
 from veridical.models.problem import Problem, prepare
 from veridical.physics import masks
 from veridical.physics.fourier import fft
@@ -130,7 +130,7 @@ def test_where_too_little_can_be_withheld_other_scans_speak() -> None:
 
     found = expected_error(of, never, 0)
     assert (found.reach, found.withheld, found.ratio) == (audit.REACH, 0, None)
-    assert "other scans" in trust_finding(found).reason
+    assert "other scans" in found.finding("sampling").reason
 
 
 @pytest.mark.parametrize("reach", [1.5, 3.0, 8.0])
@@ -211,7 +211,7 @@ def test_gains_stay_within_their_range() -> None:
 def test_the_finding_warns_and_fails_by_the_expected_error(size: float, verdict: str) -> None:
     expected = ExpectedError(np.full(SIZE, size**2), 3.0, 500, 1.1)
     assert expected.size == pytest.approx(size)
-    found = trust_finding(expected)
+    found = expected.finding("sampling")
     assert (found.check, found.verdict) == ("sampling", verdict)
     assert f"{size:.1%}" in found.reason
     assert "500 samples" in found.reason

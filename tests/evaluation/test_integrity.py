@@ -16,9 +16,9 @@ COUNT = 6
 
 
 def verdicts(cases: Cases) -> tuple[dict[str, Finding], dict[str, str]]:
-    findings, failed = check(cases, Rules())
-    assert len({finding.check for finding in findings}) == len(findings)
-    return {finding.check: finding for finding in findings}, failed
+    gate = check(cases, Rules())
+    assert len({finding.check for finding in gate.findings}) == len(gate.findings)
+    return {finding.check: finding for finding in gate.findings}, dict(gate.failed)
 
 
 def failing(cases: Cases) -> list[str]:
@@ -37,9 +37,9 @@ def fakes(tmp_path: Path) -> Path:
 
 def test_fair_images_pass_and_progress_is_told(fakes: Path, reals: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    findings, failed = check(collect(fakes, reals), Rules(), lambda *step: told.append(step))
-    assert {finding.verdict for finding in findings} <= {"pass", "not_run"}
-    assert failed == {}
+    gate = check(collect(fakes, reals), Rules(), lambda *step: told.append(step))
+    assert {finding.verdict for finding in gate.findings} <= {"pass", "not_run"}
+    assert gate.failed == {}
     assert told[-1][1:] == (COUNT, COUNT)
 
 
@@ -253,13 +253,15 @@ def test_a_second_set_of_the_same_images_is_no_floor(fakes: Path, reals: Path) -
     assert failing(collect(fakes, reals, second=reals)) == ["copies"]
 
 
-def test_labels_on_another_grid_and_empty_masks_are_seen(tmp_path: Path, fakes: Path, reals: Path) -> None:
+def test_labels_of_candidates_on_another_grid_or_between_whole_numbers_are_seen(
+    tmp_path: Path, fakes: Path, reals: Path
+) -> None:
     for n in range(COUNT):
-        put(tmp_path / "labels" / f"case{n:02d}.nii.gz", scene(n)[:-2] > 50, units="label")
-        put(tmp_path / "mask" / f"case{n:02d}.nii.gz", (scene(n) > 10) & (n != 1), units="label")
-    assert failing(collect(fakes, reals, roles={"labels": tmp_path / "labels"})) == ["companions"]
-    found, failed = verdicts(collect(fakes, reals, roles={"mask": tmp_path / "mask"}))
-    assert (found["companions"].verdict, list(failed)) == ("warn", ["case01"])
+        put(tmp_path / "grid" / f"case{n:02d}.nii.gz", scene(n)[:-2] > 50, units="label")
+        put(tmp_path / "half" / f"case{n:02d}.nii.gz", (scene(n) > 50) * (0.5 if n == 1 else 1.0), units="label")
+    assert failing(collect(fakes, reals, roles={"candidate_labels": tmp_path / "grid"})) == ["companions"]
+    found, failed = verdicts(collect(fakes, reals, roles={"candidate_labels": tmp_path / "half"}))
+    assert (found["companions"].verdict, found["reference"].verdict, list(failed)) == ("warn", "pass", ["case01"])
 
 
 def test_pairs_that_are_none_fail(tmp_path: Path, reals: Path) -> None:

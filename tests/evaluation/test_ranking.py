@@ -30,14 +30,14 @@ def test_a_small_difference_on_every_case_is_found_where_cases_differ_much_more(
     assert clear.interval is not None
     assert 0.03 < clear.interval[0] < clear.value < clear.interval[1] < 0.07
     assert clear.p_adjusted < 0.01
-    assert found.alike("good") == ()
+    assert found.alike("good") == {}
 
 
 def test_candidates_that_do_not_differ_are_not_told_apart_and_share_ranks(scores: dict[str, Array]) -> None:
     found = rank("k", scores, PATIENTS, "higher")
     assert found.ranks["poor"] == found.ranks["twin"] == (2, 3)
-    assert found.alike("poor") == ("twin",)
-    assert found.alike("twin") == ("poor",)
+    assert list(found.alike("poor")) == ["twin"]
+    assert list(found.alike("twin")) == ["poor"]
 
 
 def test_the_direction_turns_the_order(scores: dict[str, Array]) -> None:
@@ -99,3 +99,20 @@ def test_one_candidate_or_other_cases_are_refused(scores: dict[str, Array]) -> N
         rank("k", {"a": scores["poor"]}, PATIENTS, "higher")
     with pytest.raises(InputError, match="same cases"):
         rank("k", {"a": scores["poor"], "b": scores["poor"][:-1]}, PATIENTS, "higher")
+
+
+def test_the_best_in_every_resample_of_few_patients_is_not_told_apart_and_the_reason_is_said() -> None:
+    few = np.linspace(0.6, 0.8, 4)
+    found = rank("k", {"a": few + 0.05, "b": few}, PATIENTS[:4], "higher")
+    assert found.first["a"] == 1.0
+    assert list(found.alike("a")) == ["b"]
+    assert "With 4 patients and 1 pair p cannot be below 0.12" in found.caveat("a")
+    assert found.caveat("b") == ""
+
+
+def test_a_caveat_names_p_where_patients_would_have_been_enough(scores: dict[str, Array]) -> None:
+    near = {"a": scores["poor"] + np.random.default_rng(2).normal(0.02, 0.05, N), "b": scores["poor"]}
+    found = rank("k", near, PATIENTS, "higher")
+    assert found.first["a"] > 0.9
+    assert f"p is {found.alike('a')['b']:.2g} after the correction for 1 pair" in found.caveat("a")
+    assert rank("k", scores, PATIENTS, "higher").caveat("good") == ""

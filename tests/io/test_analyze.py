@@ -82,7 +82,7 @@ def test_voxels_of_another_size_than_promised_are_refused(tmp_path: Path, change
             reader(path)
 
 
-def test_half_a_pair_a_cut_header_colours_and_zero_sizes_are_refused(tmp_path: Path) -> None:
+def test_half_a_pair_a_cut_header_and_colours_are_refused(tmp_path: Path) -> None:
     path = pair(tmp_path / "x.img", numbers())
     head = path.with_suffix(".hdr")
     content = head.read_bytes()
@@ -92,13 +92,26 @@ def test_half_a_pair_a_cut_header_colours_and_zero_sizes_are_refused(tmp_path: P
     head.write_bytes(content[:70] + (128).to_bytes(2, "little") + content[72:])
     with pytest.raises(FormatError):
         analyze(path)
-    head.write_bytes(content[:80] + bytes(4) + content[84:])
-    with pytest.raises(GeometryError, match="sizes"):
-        analyze(path)
+    head.write_bytes(content)
     path.unlink()
     assert not recognises(head)
     with pytest.raises(InputError, match="does not exist"):
         analyze(head)
+
+
+def test_a_size_of_zero_is_not_stated_and_can_be_given(tmp_path: Path) -> None:
+    path = pair(tmp_path / "x.img", numbers())
+    content = path.with_suffix(".hdr").read_bytes()
+    path.with_suffix(".hdr").write_bytes(content[:80] + bytes(4) + content[84:])
+    assert analyze(path).geometry.frame == "index"
+    assert veridical.read(path, spacing="2,1,3").geometry.spacing == (2.0, 1.0, 3.0)
+
+
+def test_suffixes_in_capitals_are_read(tmp_path: Path) -> None:
+    path = pair(tmp_path / "x.img", numbers())
+    path.with_suffix(".hdr").rename(tmp_path / "X.HDR")
+    image = veridical.read(path.rename(tmp_path / "X.IMG"))
+    np.testing.assert_array_equal(image.data[0], numbers())
 
 
 def test_the_budget_is_kept(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import heads
 import numpy as np
 import pytest
 
 import veridical
 from veridical.errors import BudgetError, GeometryError, InputError
 from veridical.io.assemble import read_together, stacked
-from veridical.types import Array, Geometry, Image
+from veridical.types import Array, Geometry, Image, Study
 
 GRID = Geometry((20, 24, 16), np.array([[2.0, 0, 0, -20], [0, 2, 0, -24], [0, 0, 2, -16], [0, 0, 0, 1]]))
 FINE = Geometry((40, 48, 32), np.array([[1.0, 0, 0, -20.5], [0, 1, 0, -24.5], [0, 0, 1, -16.5], [0, 0, 0, 1]]))
@@ -49,7 +50,7 @@ def test_another_grid_in_the_same_space_is_resampled_and_the_header_and_the_reco
     assert f"from {grid} to {GRID}" in said["T2w"]
     from veridical.provenance import inputs
 
-    assert inputs(both)["resampled.T2w"] == said["T2w"]
+    assert inputs(Study.of(both))["T2w, resampled"] == said["T2w"]
 
 
 def test_rounding_in_headers_is_no_other_grid() -> None:
@@ -76,6 +77,62 @@ def test_a_mask_of_lesions_becomes_a_channel_of_zeros_and_ones() -> None:
     assert set(np.unique(both["lesions"])) == {0.0, 1.0}
     assert both["lesions"].mean() == pytest.approx((mask.data > 0).mean(), abs=0.03)
     assert both.units_of("lesions") == "label"
+
+
+@pytest.mark.parametrize("frames", [("scanner", "aligned"), ("scanner", "local"), ("mni", "2.25.7")])
+def test_positions_that_cannot_be_compared_are_so_when_the_caller_says_so_and_the_note_says_that(
+    frames: tuple[str, str],
+) -> None:
+    first, second = of("T1w", replace(GRID, frame=frames[0])), of("T2w", replace(FINE, frame=frames[1]))
+    with pytest.raises(GeometryError, match="--register; or, .* --same-space"):
+        stacked([first, second])
+    both = stacked([first, second], same_space=True)
+    inner = (slice(2, -2),) * 3
+    np.testing.assert_allclose(both["T2w"][inner], both["T1w"][inner], atol=2.0)
+    assert f"were assumed to lie in one space (frames of reference: {frames[1]}, {frames[0]})" in both.header["notes"][0]
+
+
+def test_nibabel_made_files_lie_beside_those_of_a_scanner(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    nib.save(nib.Nifti1Image(of("T1w").data[0], GRID.affine), tmp_path / "made_T1w.nii.gz")
+    scan = nib.Nifti1Image(of("T2w", FINE).data[0], FINE.affine)
+    scan.set_sform(FINE.affine, 1)
+    nib.save(scan, tmp_path / "scan_T2w.nii.gz")
+    paths = [tmp_path / "made_T1w.nii.gz", tmp_path / "scan_T2w.nii.gz"]
+    with pytest.raises(GeometryError, match="aligned"):
+        read_together(paths)
+    both = read_together(paths, same_space=True)
+    assert "assumed" in " ".join(Study.of(both).notes)
+    np.testing.assert_array_equal(read_together(**both.header["source"]).data, both.data)
+
+
+def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far() -> None:
+    pytest.importorskip("SimpleITK")
+    head = heads.head()
+    turn = heads.rigid((4.0, -3.0, 5.0), (6.0, -5.0, 3.0), head.geometry)
+    moving = heads.seen(head, turn)
+    drawn = Image((moving.data > np.percentile(moving.data, 97)).astype(np.uint8), moving.geometry, "label", ("x",))
+    both = stacked([head, moving], drawn, register=True)
+    np.testing.assert_allclose(both["T2w"], heads.contrast(head.data[0]), atol=0.35)
+    inside = both["lesions"] > 0
+    assert heads.contrast(head.data[0])[inside].mean() > np.percentile(moving.data, 93)
+    assert "T2w was registered rigidly to T1w: moved by" in both.header["notes"][0]
+    assert "T2w" in both.header["resampled"]
+
+
+def test_an_image_that_fits_is_left_where_it_lies() -> None:
+    pytest.importorskip("SimpleITK")
+    head = heads.head()
+    same = Image(heads.contrast(head.data), head.geometry, "a.u.", ("T2w",))
+    both = stacked([head, same], register=True)
+    np.testing.assert_array_equal(both["T2w"], same.data[0])
+    assert "T2w fits T1w as it lies" in both.header["notes"][0]
+
+
+def test_notes_of_all_files_are_kept() -> None:
+    first, second = (replace(of(name), header={"notes": (f"note on {name}.",)}) for name in ("T1w", "T2w"))
+    assert Study.of(stacked([first, second])).notes == ("note on T1w.", "note on T2w.")
 
 
 @pytest.mark.parametrize(

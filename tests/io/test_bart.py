@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,47 @@ def test_dimension_2_must_be_said(tmp_path: Path) -> None:
     assert bart(base, axes="x,y,z,coil").header["decoupled"] == "z"
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (6, 8, 4, 3), (6, 8, 4), (6, 1, 4, 3), (1, 8, 4, 3), (1, 8, 4), (6, 8, 4, 3, *[1] * 9, 2), (1, 8, 4, 3, *[1] * 9, 2),
+        (6, 1, 1, 3), (6, 1, 1, 1, *[1] * 9, 2),
+    ],
+)  # fmt: skip
+def test_every_hint_on_axes_is_accepted_and_there_is_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    data = kspace(shape)
+    base = write_bart(tmp_path / "k", data)
+    with pytest.raises(InputError) as caught:
+        bart(base)
+    hints = re.findall(r"--axes ([a-z,]+)", str(caught.value))
+    if len(shape) > 13 and min(shape[:3]) > 1:
+        assert "bart slice 13 0 IN OUT" in str(caught.value)
+        return
+    if sorted(length > 1 for length in shape[:3]) == [False, False, True]:
+        assert "a plane of k-space" in str(caught.value)
+        return
+    assert hints
+    for hint in hints:
+        read = bart(base, axes=hint)
+        assert read.data.size == data.size
+        assert read.data.shape[1] == (shape[3] if len(shape) > 3 else 1)
+
+
+def test_a_plane_of_a_3d_scan_is_read_as_its_hint_says(tmp_path: Path) -> None:
+    data = kspace((1, 8, 4, 3))
+    np.testing.assert_array_equal(bart(write_bart(tmp_path / "k", data), axes="x,y,coil").data[0], data[0].transpose(2, 1, 0))
+
+
+def test_numbers_with_their_bytes_in_the_other_order_are_named(tmp_path: Path) -> None:
+    base = write_bart(tmp_path / "k", kspace((32, 24, 1, 3)))
+    numbers = base.with_name("k.cfl")
+    np.fromfile(numbers, "<f4").astype(">f4").tofile(numbers)
+    with pytest.raises(FormatError, match="bytes in the other order"):
+        bart(base)
+
+
 def test_dimensions_that_are_no_slices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected readout, phase, coils"):
+    with pytest.raises(InputError, match=r"expected readout, phase, coils.*bart slice 4 0 IN OUT"):
         bart(write_bart(tmp_path / "k", kspace((6, 8, 1, 3, 2))))
 
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 from rawfiles import ct_slice, write_series
 
-from veridical.errors import BudgetError, FormatError, GeometryError, InputError, VeridicalError
+from veridical.errors import BudgetError, FormatError, GeometryError, InputError, UnitsError, VeridicalError
 from veridical.io.codestream import coded_size
 from veridical.io.dicom import dicom, recognises
 
@@ -81,8 +81,10 @@ def test_one_slice_takes_its_thickness(tmp_path: Path) -> None:
 
 def test_a_gap_is_refused_with_the_place_it_is_at(tmp_path: Path) -> None:
     write_series(tmp_path, [*PLACES[:2], *PLACES[3:]])
-    with pytest.raises(GeometryError, match=r"slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm"):
+    with pytest.raises(GeometryError, match=r"slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm") as caught:
         dicom(tmp_path)
+    assert "Slices are missing: 1 between" in str(caught.value)
+    assert "(numbers 2 and 3)" in str(caught.value)
 
 
 def test_a_slab_of_an_uneven_series_can_be_read(tmp_path: Path) -> None:
@@ -97,11 +99,11 @@ def test_a_slice_twice_is_refused_with_what_differs(tmp_path: Path) -> None:
     write_series(tmp_path, PLACES)
     copy = pydicom.dcmread(tmp_path / "000.dcm")
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(GeometryError, match=r"1 slices lie at the place of another.*Remove the copies"):
+    with pytest.raises(GeometryError, match=r"1 slices lie at the place of another.*000.dcm, copy.dcm.*Remove the copies"):
         dicom(tmp_path)
     copy.EchoTime = 90
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(GeometryError, match="differ in EchoTime"):
+    with pytest.raises(InputError, match="differ in echo time: 1: 1 x echo time 90.*; 2: 5 x echo time none"):
         dicom(tmp_path)
 
 
@@ -115,14 +117,14 @@ def change(folder: Path, edit: Callable[[Any], None], every: bool = False) -> No
 @pytest.mark.parametrize(
     ("tags", "error", "message"),
     [
-        ({"SeriesInstanceUID": "2.25.5"}, InputError, "holds 2 series: .*CT series 3"),
-        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}, GeometryError, "several orientations"),
-        ({"PixelSpacing": [0.5, 0.8]}, GeometryError, "pixel spacings"),
-        ({"FrameOfReferenceUID": "2.25.6"}, GeometryError, "frames of reference"),
+        ({"SeriesInstanceUID": "2.25.5"}, InputError, "holds 2 series.*CT series 3.*--stack 1"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}, InputError, "differ in orientation"),
+        ({"PixelSpacing": [0.5, 0.8]}, InputError, "differ in pixel spacing"),
+        ({"FrameOfReferenceUID": "2.25.6"}, InputError, "differ in frame of reference"),
         ({"ImagePositionPatient": [0, 0]}, GeometryError, "ImagePositionPatient"),
         ({"PixelSpacing": None}, GeometryError, "PixelSpacing"),
-        ({"Rows": 7, "Columns": 5}, GeometryError, "several sizes"),
-        ({"Rows": 6}, VeridicalError, "several sizes"),
+        ({"Rows": 7, "Columns": 5}, InputError, "differ in size"),
+        ({"Rows": 6}, InputError, "differ in size"),
         ({"NumberOfFrames": 2}, FormatError, "multi-frame"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, FormatError, "expected grey values"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, FormatError, "expected grey values"),
@@ -261,3 +263,62 @@ def test_a_real_series_matches_its_nifti_conversion(real_data: Path, name: str, 
     assert ours.units == units
     assert ours.geometry.matches(other.geometry, 0.01)
     np.testing.assert_allclose(ours.data, other.data, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("tags", "contrast", "basis"),
+    [
+        ({"SeriesDescription": "t1_mprage_sag"}, "T1w", "SeriesDescription"),
+        ({"SeriesDescription": "AX T2 FLAIR", "ProtocolName": "brain"}, "FLAIR", "SeriesDescription"),
+        ({"SeriesDescription": "localiser", "ProtocolName": "PD_TSE"}, "PD", "ProtocolName"),
+        ({"SeriesDescription": "T1 AX", "ContrastBolusAgent": "GADOVIST"}, "T1c", "ContrastBolusAgent"),
+        ({"ScanningSequence": "SE", "EchoTime": 100, "RepetitionTime": 5000}, "T2w", "its times"),
+        ({"ScanningSequence": ["SE", "IR"], "EchoTime": 110, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR", "its times"),
+        ({"ScanningSequence": ["GR", "IR"], "EchoTime": 3, "RepetitionTime": 2000, "InversionTime": 900}, "T1w", "its times"),
+        ({"ScanningSequence": "GR", "EchoTime": 5, "RepetitionTime": 30}, "unknown", "--contrast T1w"),
+        ({"SeriesDescription": "gre", "ScanningSequence": "EP", "EchoTime": 90, "RepetitionTime": 8000}, "unknown", "--contrast"),
+    ],
+)  # fmt: skip
+def test_the_header_tells_the_contrast_of_mr_where_it_leaves_no_doubt(
+    tmp_path: Path, tags: dict[str, Any], contrast: str, basis: str
+) -> None:
+    write_series(tmp_path, PLACES, **{"Modality": "MR", **tags})
+    read = dicom(tmp_path)
+    assert read.channels == (contrast,)
+    assert basis in " ".join(read.header["notes"])
+
+
+def test_a_contrast_that_contradicts_the_modality_is_refused_and_one_that_contradicts_the_times_is_noted(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", PLACES)
+    with pytest.raises(UnitsError, match="the modality CT; --contrast T1w contradicts it"):
+        dicom(tmp_path / "ct", contrast="T1w")
+    write_series(tmp_path / "mr", PLACES, Modality="MR", EchoTime=110)
+    assert "an echo time of 110 ms" in " ".join(dicom(tmp_path / "mr", contrast="T1w").header["notes"])
+
+
+def test_strays_and_dangling_links_do_not_matter_and_links_are_named(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES)
+    (tmp_path / "Thumbs.db").write_bytes(b"\0" * 600)
+    (tmp_path / "._000.dcm").write_bytes(b"resource fork")
+    (tmp_path / "notes.txt").write_text("scan 3")
+    (tmp_path / "001.dcm").rename(tmp_path / "001.DCM")
+    (tmp_path / "gone.dcm").symlink_to(tmp_path / "annex" / "gone.dcm")
+    read = dicom(tmp_path)
+    np.testing.assert_array_equal(read.data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+    assert "1 symbolic links to files that are not there were left out: gone.dcm" in " ".join(read.header["notes"])
+
+
+def test_a_localizer_of_the_same_series_is_told_apart_by_its_orientation(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES)
+    series = pydicom.dcmread(tmp_path / "000.dcm").SeriesInstanceUID
+    scout = ct_slice(series, 99, np.zeros((5, 7), np.int16), (0, 0, 0), ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
+    pydicom.dcmwrite(tmp_path / "scout.dcm", scout, enforce_file_format=True)
+    with pytest.raises(InputError, match="1: 5 x orientation 1.00 .*; 2: 1 x orientation 0.00"):
+        dicom(tmp_path)
+    np.testing.assert_array_equal(dicom(tmp_path, stack=1).data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+
+
+def test_directions_that_differ_by_rounding_are_one_volume(tmp_path: Path) -> None:
+    stored = write_series(tmp_path, PLACES, ImageOrientationPatient=[1, 0.005, 0, -0.005, 1, 0])
+    change(tmp_path, lambda one: setattr(one, "ImageOrientationPatient", [1, 0.0049999, 0, -0.0049999, 1, 0]))
+    assert dicom(tmp_path).data.shape == (1, *stored.transpose(2, 1, 0).shape)

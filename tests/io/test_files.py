@@ -61,7 +61,7 @@ def test_the_source_says_how_to_read_it_again(tmp_path: Path) -> None:
 
 def test_an_option_that_the_reader_does_not_have_is_refused(tmp_path: Path) -> None:
     path = every_kind(tmp_path)["nifti"][0]
-    with pytest.raises(SettingError, match=r"'nifti', which has no option 'axes'.*Known: contrast, units"):
+    with pytest.raises(SettingError, match=r"'nifti', which has no --axes.*Known: --contrast, --spacing, --units"):
         veridical.read(path, axes="coil,y,x")
 
 
@@ -118,10 +118,11 @@ def test_write_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     target = veridical.write(picture, tmp_path / "x.nii.gz")
     before = target.read_bytes()
 
-    def fail(self: Path, target: Path) -> None:
+    def fail(*_: Path) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr("shutil.copyfile", fail)
     with pytest.raises(OSError, match="no space"):
         veridical.write(picture, target)
     assert target.read_bytes() == before

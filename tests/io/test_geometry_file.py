@@ -183,11 +183,11 @@ def test_a_geometry_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
 
 def test_options_that_say_the_same_twice_are_refused(tmp_path: Path) -> None:
     data, geometry = saved(tmp_path, FAN, sinogram())
-    with pytest.raises(SettingError, match="axes is given beside geometry"):
+    with pytest.raises(SettingError, match="--axes is given beside --geometry"):
         read(data, geometry=geometry, axes="y,x")
-    with pytest.raises(SettingError, match="trajectory is given beside geometry"):
+    with pytest.raises(SettingError, match="--trajectory is given beside --geometry"):
         read(data, geometry=geometry, trajectory=data)
-    with pytest.raises(SettingError, match="mask is given beside trajectory"):
+    with pytest.raises(SettingError, match="--mask is given beside --trajectory"):
         read(data, trajectory=data, mask=data)
 
 
@@ -248,7 +248,7 @@ def test_trajectories_of_every_shape_that_fits(
 @pytest.mark.parametrize(
     ("axes", "coordinates", "error", "message"),
     [
-        (None, spokes(), InputError, "axes='coil,readout,sample'"),
+        (None, spokes(), InputError, "--axes coil,readout,sample"),
         ("coil,y,x", spokes(), InputError, "no axis is called 'y'"),
         ("coil,readout", spokes(), InputError, "expected sample once"),
         ("coil,sample", spokes(), InputError, "names 2"),

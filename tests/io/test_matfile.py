@@ -59,6 +59,9 @@ def test_a_cut_or_changed_file_is_refused_or_read_and_never_hangs(
 def test_other_files_and_files_that_unfold_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.mat"
     file.write_bytes(b"MATLAB 7.3 MAT-file" + bytes(300))
+    with pytest.raises(FormatError, match=r"MATLAB 7\.3 file, which is HDF5.*-v7"):
+        arrays_in(file)
+    file.write_bytes(b"MATLAB 4" + bytes(300))
     with pytest.raises(FormatError, match="no MATLAB 5 file"):
         arrays_in(file)
     savemat(file, {"a": np.zeros((500, 500))}, do_compression=True)

@@ -61,6 +61,14 @@ def test_the_name_says_contrast_and_units_and_the_caller_more(tmp_path: Path) ->
     assert (other.units, other.channels) == ("a.u.", ("T1w",))  # type: ignore[union-attr]
 
 
+def test_a_voxel_size_that_is_not_stated_is_said_and_can_be_given(tmp_path: Path) -> None:
+    file = write_mha(tmp_path / "x.mha", numbers(), ElementSpacing=None)
+    silent = veridical.read(file)
+    assert silent.geometry.frame == "index"
+    assert "--spacing" in " ".join(silent.header["notes"])
+    assert veridical.read(file, spacing="2,1,3").geometry.spacing == (2.0, 1.0, 3.0)
+
+
 @QUICK
 @given(cut=st.integers(1, 400))
 def test_a_file_that_ends_early_is_refused_wherever_it_ends(tmp_path: Path, cut: int) -> None:
@@ -79,7 +87,7 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(tmp_path: Path, cut:
         ({"DimSize": "5 4 3 2"}, FormatError, "two or three"), ({"DimSize": "5 -4 3"}, FormatError, "positive"),
         ({"DimSize": "five"}, GeometryError, "DimSize"), ({"ElementType": "MET_STRING"}, FormatError, "MET_STRING"),
         ({"BinaryData": False}, FormatError, "binary"), ({"ElementSpacing": "1 0 1"}, GeometryError, "affine"),
-        ({"ElementSpacing": None}, GeometryError, "ElementSpacing"), ({"ElementSpacing": "1 nan 1"}, GeometryError, "Spacing"),
+        ({"ElementSpacing": "1 nan 1"}, GeometryError, "Spacing"),
         ({"Offset": "1 2"}, GeometryError, "Offset"), ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, GeometryError, "affine"),
         ({"ElementDataFile": "../secret.raw"}, FormatError, "one file beside it"),
         ({"ElementDataFile": "slice%03d.raw"}, FormatError, "LOCAL"), ({"ElementDataFile": "LIST"}, FormatError, "LOCAL"),

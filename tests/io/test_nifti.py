@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import veridical
 from veridical.errors import BudgetError, FormatError, GeometryError, InputError
 from veridical.io.nifti import nifti, recognises, write_nifti
 from veridical.types import Geometry, Image
@@ -111,7 +112,7 @@ def test_a_fourth_axis_becomes_named_channels(tmp_path: Path) -> None:
         ("sub-1_PDw.nii", "PD", "a.u.", "contrast PD"),
         ("sub-1_CT.nii.gz", "CT", "HU", "contrast CT"),
         ("sub-1_pet.nii.gz", "PET", "a.u.", "not stated"),
-        ("anything.nii.gz", "anything", "a.u.", "not stated"),
+        ("IXI012-HH-1211-T1_ds.nii.gz", "unknown", "a.u.", "not stated"),
     ],
 )
 def test_contrast_and_units_come_from_the_bids_suffix_and_say_so(
@@ -223,7 +224,7 @@ def test_a_singular_affine_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_budget_is_checked_before_allocation(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match="budget=") as caught:
+    with pytest.raises(BudgetError, match="--budget ") as caught:
         nifti(edited(tmp_path, dim=[4, 32000, 32000, 32000, 9, 1, 1, 1]))
     assert "GiB" in str(caught.value)
     with pytest.raises(BudgetError):
@@ -247,6 +248,71 @@ def test_gzip_files_of_several_members_are_read(tmp_path: Path) -> None:
     whole = edited(tmp_path).read_bytes()
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(whole[:400]) + gzip.compress(whole[400:]))
     assert nifti(tmp_path / "x.nii.gz").data.sum() == 64
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "expected", "note"),
+    [
+        (0, 0, (1, 0), None),
+        (np.nan, np.nan, (1, 0), None),
+        (0, 7, (1, 0), "the intercept 7 was not applied"),
+        (np.nan, -2, (1, 0), "the intercept -2 was not applied"),
+        (2, np.nan, (2, 0), "the intercept is nan; it was assumed to be 0"),
+        (1, np.inf, (1, 0), "assumed to be 0"),
+        (-3, 5, (-3, 5), None),
+    ],
+)
+def test_scaling_that_is_not_a_number_or_zero_is_that_of_the_standard_and_said(
+    tmp_path: Path, slope: float, intercept: float, expected: tuple[float, float], note: str | None
+) -> None:
+    read = nifti(edited(tmp_path, scl_slope=slope, scl_inter=intercept))
+    np.testing.assert_array_equal(read.data, np.float32(expected[0] + expected[1]))
+    assert (note is None) or note in " ".join(read.header["notes"])
+    assert (note is not None) or "intercept" not in " ".join(read.header["notes"])
+
+
+def test_colours_are_refused_by_name_and_complex_images_are_read(tmp_path: Path) -> None:
+    colours = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    nib.save(nib.Nifti1Image(colours, AFFINE), tmp_path / "rgb.nii")
+    with pytest.raises(FormatError, match=r"colours \(RGB\)"):
+        nifti(tmp_path / "rgb.nii")
+    waves = (np.random.default_rng(0).normal(size=(2, 4, 4, 4, 2)) @ [1, 1j]).astype(np.complex64)
+    nib.save(nib.Nifti1Image(waves[0], AFFINE), tmp_path / "c.nii")
+    np.testing.assert_array_equal(nifti(tmp_path / "c.nii").data[0], waves[0])
+
+
+def test_negative_and_z_scored_values_are_not_clipped(tmp_path: Path) -> None:
+    scored = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)
+    nib.save(nib.Nifti1Image(scored, AFFINE), tmp_path / "sub-1_T1w.nii.gz")
+    np.testing.assert_array_equal(veridical.read(tmp_path / "sub-1_T1w.nii.gz").data[0], scored)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_slice_along_any_axis_keeps_its_place(tmp_path: Path, axis: int) -> None:
+    shape = [5, 4, 3]
+    shape[axis] = 1
+    data = np.random.default_rng(axis).normal(size=shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "x.nii.gz")
+    read = nifti(tmp_path / "x.nii.gz")
+    np.testing.assert_array_equal(read.data[0], data)
+    np.testing.assert_allclose(read.geometry.affine, AFFINE)
+
+
+def test_suffixes_in_capitals_are_read_and_written(tmp_path: Path) -> None:
+    before = image(channels=("T1w",))
+    write_nifti(before, tmp_path / "SUB-1_T1W.NII.GZ")
+    assert (tmp_path / "SUB-1_T1W.NII.GZ").read_bytes()[:2] == b"\x1f\x8b"
+    np.testing.assert_array_equal(nifti(tmp_path / "SUB-1_T1W.NII.GZ").data, before.data)
+    nib.save(nib.Nifti1Image(before.data[0], AFFINE), tmp_path / "x_t1w.nii")
+    (tmp_path / "x_t1w.nii").rename(tmp_path / "X_T1W.NII")
+    assert nifti(tmp_path / "X_T1W.NII").channels == ("T1w",)
+
+
+def test_a_dangling_link_is_named_with_where_it_points(tmp_path: Path) -> None:
+    (tmp_path / "x_T1w.nii.gz").symlink_to(tmp_path / "annex" / "content")
+    for reader in (nifti, veridical.read):
+        with pytest.raises(InputError, match="symbolic link to .*annex/content, which is not there"):
+            reader(tmp_path / "x_T1w.nii.gz")
 
 
 def test_it_is_recognised_by_content_whatever_its_name(tmp_path: Path) -> None:

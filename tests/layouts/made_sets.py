@@ -135,6 +135,7 @@ def sarcoma(root: Path) -> None:
         for k, name in enumerate(("CT", "MR_T1", "PET")):
             shape = (8 - k, 7, 5)
             data = tomogram(case, shape) if name == "CT" else picture((case, name), shape)
+            data = data // 100 if name == "PET" else data
             put(root / "nifti" / case / f"{name}_image.nii.gz", data)
             put(root / "nifti" / case / f"{name}_mask.nii.gz", mask((case, name), shape=shape))
     put_dicom(root / "dicom/STS_002/CT/image", tomogram("STS_002", (5, 7, 8)), "STS_002")

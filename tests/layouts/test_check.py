@@ -174,7 +174,7 @@ def dangling(root: Path) -> None:
         (strange_labels, "label_values", "seg", "got 7; expected 0, 1, 2, 3, 4"),
         (smaller, "grid", "t2", "T2w lies on another grid"),
         (shifted, "grid", "t2", "12.0 mm apart"),
-        (no_spacing, "spacing", "t2", "cannot be read"),
+        (no_spacing, "grid", "t2", "lies on another grid"),
         (tomogram_as_mr, "mislabelled", "t1", "T1w has the values of a CT"),
     ],
 )

@@ -10,9 +10,9 @@ from made_sets import MAKERS, SHAPE, brats, dicom_collection, ixi, mnms, picture
 
 from veridical import registry
 from veridical.errors import FormatError, InputError, SettingError
+from veridical.io.sequence import contradiction, contrast_in, described
 from veridical.layouts.base import Layout, Visit
-from veridical.layouts.discovery import find, patients, recognise
-from veridical.layouts.sequence import contradiction, contrast_in, described
+from veridical.layouts.discovery import find, recognise, studies
 from veridical.layouts.tables import rows_of
 from veridical.layouts.tree import Listing, split_of
 from veridical.types import Image, Measurement
@@ -52,7 +52,7 @@ def test_a_layout_is_recognised_and_gives_its_patients_with_the_right_names_and_
     found = find(tmp_path / "set")
     assert [one.layout.name for one in found] == [layout]
     assert found[0].match.reason
-    everyone = list(patients(tmp_path / "set"))
+    everyone = list(studies(tmp_path / "set"))
     assert len({one.id for one in everyone}) == len(everyone) == count
     first, names = FIRST[name]
     assert everyone[0].id == first
@@ -81,7 +81,7 @@ def test_images_are_read_when_asked_for_and_not_before(tmp_path: Path) -> None:
     brats(tmp_path)
     broken = tmp_path / "BraTS20_Training_001" / "BraTS20_Training_001_t2.nii.gz"
     broken.write_bytes(broken.read_bytes()[:60])
-    first = next(patients(tmp_path))
+    first = next(studies(tmp_path))
     visit = first.visits[0.0]
     assert isinstance(visit, Visit)
     np.testing.assert_array_equal(visit["FLAIR"].data[0], picture(("BraTS20_Training_001", "flair")))
@@ -95,30 +95,30 @@ def test_visits_are_days_where_days_are_known_and_their_order_elsewhere(tmp_path
         ("brats 2023", "BraTS-GLI-00000", [0.0, 1.0]),
     ):  # fmt: skip
         MAKERS[name][1](tmp_path / name)
-        found = {one.id: list(one.visits) for one in patients(tmp_path / name)}
+        found = {one.id: list(one.visits) for one in studies(tmp_path / name)}
         assert found[patient] == visits
 
 
 def test_covariates_genes_and_reports_come_from_tables_and_empty_cells_from_nowhere(tmp_path: Path) -> None:
     MAKERS["bids"][1](tmp_path / "bids")
-    assert [dict(one.covariates) for one in patients(tmp_path / "bids")] == [{"age": 30}, {"age": 41}, {}]
+    assert [dict(one.covariates) for one in studies(tmp_path / "bids")] == [{"age": 30}, {"age": 41}, {}]
     MAKERS["table"][1](tmp_path / "table")
-    one, other = patients(tmp_path / "table")
+    one, other = studies(tmp_path / "table")
     assert (one.covariates, one.genes, one.report) == ({"age": 51.3}, {"IDH1": 1}, "No change.")
     assert other.covariates == {}
     MAKERS["acdc"][1](tmp_path / "acdc")
-    assert next(patients(tmp_path / "acdc")).covariates["Group"] == "DCM"
+    assert next(studies(tmp_path / "acdc")).covariates["Group"] == "DCM"
 
 
 def test_a_contrast_that_was_not_measured_is_absent(tmp_path: Path) -> None:
     MAKERS["lgg tcga"][1](tmp_path)
-    *_, last = patients(tmp_path)
+    *_, last = studies(tmp_path)
     assert set(last.visits[0.0]) == {"FLAIR", "lesion"}
 
 
 def test_a_series_of_slabs_is_given_slab_by_slab(tmp_path: Path) -> None:
     put_dicom(tmp_path / "head", tomogram(0, (7, 8, 6)), "A", z=[0, 4, 8, 12, 13, 20, 27])
-    visit = next(patients(tmp_path)).visits[0.0]
+    visit = next(studies(tmp_path)).visits[0.0]
     assert {name: image.geometry.shape[2] for name, image in visit.items()} == {"CT": 4, "CT.2": 3}
     assert [image.geometry.spacing[2] for image in visit.values()] == [4.0, 7.0]
 
@@ -126,14 +126,14 @@ def test_a_series_of_slabs_is_given_slab_by_slab(tmp_path: Path) -> None:
 def test_a_patient_in_dicom_is_called_by_his_folder_and_the_id_in_the_header_stays_there(tmp_path: Path) -> None:
     for folder, patient in (("p1/a", "DOE-JANE"), ("p1/b", "DOE-JANE"), ("p2/a", "ROE-RICHARD")):
         put_dicom(tmp_path / folder, tomogram(folder, (3, 8, 6)), patient)
-    found = list(patients(tmp_path))
+    found = list(studies(tmp_path))
     assert {one.id: set(one.visits[0.0]) for one in found} == {"p1": {"CT", "CT.2"}, "p2": {"CT"}}
 
 
 def test_studies_of_a_patient_are_visits_by_their_dates(tmp_path: Path) -> None:
     put_dicom(tmp_path / "p1/s1/x", tomogram(1, (3, 8, 6)), "p1", StudyDate="20200131")
     put_dicom(tmp_path / "p1/s2/x", picture(2, (3, 8, 6)), "p1", modality="MR", name="ax T2 FLAIR", StudyDate="20200302")
-    one = next(patients(tmp_path))
+    one = next(studies(tmp_path))
     assert {day: list(visit) for day, visit in one.visits.items()} == {0.0: ["CT"], 31.0: ["FLAIR"]}
 
 
@@ -145,7 +145,7 @@ def test_a_folder_of_several_sets_gives_each_and_no_patients_of_a_mixture(tmp_pa
         ("one", "brats"), ("three", "dicom-collection"), ("two", "ixi"),
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"holds 3 data sets: one \(brats\)"):
-        patients(tmp_path)
+        studies(tmp_path)
 
 
 def test_some_foreign_files_do_not_change_the_layout_and_the_runner_up_is_named(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_some_foreign_files_do_not_change_the_layout_and_the_runner_up_is_named(
 
 def test_a_named_layout_is_used_and_an_unknown_one_refused_with_the_nearest(tmp_path: Path) -> None:
     brats(tmp_path)
-    assert len(list(patients(tmp_path, "volumes"))) == 3
+    assert len(list(studies(tmp_path, "volumes"))) == 3
     with pytest.raises(SettingError, match="'brats'"):
-        patients(tmp_path, "bratz")
+        studies(tmp_path, "bratz")
 
 
 def test_nothing_known_and_nothing_there_are_refused_with_what_is_there(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_tables_are_read_whatever_their_marks(text: str) -> None:
 
 def test_frames_over_time_are_channels(tmp_path: Path) -> None:
     mnms(tmp_path)
-    image = next(patients(tmp_path)).visits[0.0]["cine"]
+    image = next(studies(tmp_path)).visits[0.0]["cine"]
     assert isinstance(image, Image)
     assert image.channels == ("cine.0", "cine.1", "cine.2")
     assert image.geometry.shape == SHAPE
@@ -255,7 +255,7 @@ def test_real_sets_are_recognised_and_their_first_patient_is_read(
 ) -> None:
     found = find(real_data / folder)
     assert [one.layout.name for one in found] == [layout]
-    everyone = list(patients(real_data / folder))
+    everyone = list(studies(real_data / folder))
     assert len(everyone) == count
     for visit in list(everyone[0].visits.values())[:1]:
         for subject in visit.values():
@@ -271,7 +271,7 @@ def test_colours_volumes_and_pictures_of_medmnist_have_x_first(
     parts = {f"{split}_images": picture(split, shape).astype(np.uint8) for split in ("train", "val", "test")}
     labels = {f"{split}_labels": np.ones((2, 1), np.uint8) for split in ("train", "val", "test")}
     np.savez(tmp_path / "bloodmnist.npz", **parts, **labels)
-    image = next(patients(tmp_path / "bloodmnist.npz")).visits[0.0]["photo"]
+    image = next(studies(tmp_path / "bloodmnist.npz")).visits[0.0]["photo"]
     assert image.data.shape == expected
     stored = {3: (0, 2, 3), 4: (0, 2, 3, 0) if shape[-1] == 3 else (0, 0, 2, 3)}[len(shape)]
     assert image.data[0, 3, 2, 0] == parts["train_images"][stored]
@@ -279,12 +279,12 @@ def test_colours_volumes_and_pictures_of_medmnist_have_x_first(
 
 @pytest.mark.real
 def test_real_details_slabs_of_a_head_days_between_visits_labels_and_splits(real_data: Path) -> None:
-    head = next(patients(real_data / "ct_head_ge")).visits[0.0]
+    head = next(studies(real_data / "ct_head_ge")).visits[0.0]
     assert {name: round(image.geometry.spacing[2], 1) for name, image in head.items()} == {"CT": 4.2, "CT.2": 7.4}
-    longitudinal = {one.id: sorted(one.visits) for one in patients(real_data / "openms")}
+    longitudinal = {one.id: sorted(one.visits) for one in studies(real_data / "openms")}
     assert longitudinal["longitudinal_patient01"] == [0.0, 203.0]
-    case = next(patients(real_data / "ixi_t1_2mm"))
+    case = next(studies(real_data / "ixi_t1_2mm"))
     assert case.covariates["Age"] == 38.78
     assert case.visits[0.0]["anatomy"].units == "label"  # type: ignore[union-attr]
-    chest = next(patients(real_data / "pneumoniamnist_modified"))
+    chest = next(studies(real_data / "pneumoniamnist_modified"))
     assert (list(chest.visits[0.0]), chest.covariates["split"]) == (["XR"], "train")

@@ -147,3 +147,23 @@ def test_compression_to_more_coils_than_there_are_changes_nothing() -> None:
 def test_compressed_noise_stays_white() -> None:
     virtual = compress(noise((16, 64, 64)), 8).reshape(8, -1)
     torch.testing.assert_close(noise_covariance(virtual.numpy()), torch.eye(8, dtype=torch.complex64), atol=0.15, rtol=0)
+
+
+def test_maps_are_compressed_with_the_components_of_the_data() -> None:
+    maps, picture_of = sensitivities((40, 48), 16)[None], picture((40, 48))
+    data = fft(maps[0] * picture_of)
+    few, virtual = compress(data, 8), compress(maps, 8, data)
+    assert virtual.shape == (1, 8, 40, 48)
+    torch.testing.assert_close(fft(virtual[0] * picture_of), few, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_coils_that_all_see_the_same_give_finite_maps_and_no_second_set(count: int) -> None:
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    disc = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(1.0 * (x**2 + y**2 < 0.5))))
+    kspace = torch.from_numpy(disc.astype(np.complex64) + 0.01)[None].repeat(count, 1, 1)
+    maps = espirit(kspace, torch.ones(64, 64), sets=2)
+    assert torch.isfinite(torch.view_as_real(maps)).all()
+    inside = maps[:, :, 24:40, 24:40].abs()
+    assert torch.allclose(inside[0], torch.full_like(inside[0], count**-0.5), atol=1e-3)
+    assert inside[1].max() < 0.05

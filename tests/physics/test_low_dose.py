@@ -22,7 +22,6 @@ from veridical.physics.low_dose import (
     low_dose_ct,
     low_dose_scan,
     photons_of,
-    sparse_view_ct,
 )
 from veridical.types import Geometry, Image
 
@@ -148,14 +147,6 @@ def test_noise_is_streaked_along_the_longer_way_through_the_body() -> None:
         assert power[3:13, 0].sum() > 1.5 * power[0, 3:13].sum()
 
 
-def test_every_view_kept_changes_nothing_and_fewer_views_err_more() -> None:
-    image = body()
-    assert np.array_equal(sparse_view_ct(image, SPACING, 1, FAST), image)
-    errors = [np.abs(sparse_view_ct(image, SPACING, every, FAST) - image).mean() for every in (2, 6, 12)]
-    assert errors[0] < errors[1] < errors[2]
-    assert abs((sparse_view_ct(image, SPACING, 6, FAST) - image)[image == 50].mean()) < 3
-
-
 def test_raw_data_of_a_low_dose_scan_can_be_reconstructed() -> None:
     hu = body()
     image = Image(hu.T[None, :, :, None], grid(), "HU", ("CT",))
@@ -207,7 +198,7 @@ def test_nan_and_too_few_views_and_impossible_scanners_are_refused() -> None:
     with pytest.raises(InputError, match="NaN"):
         low_dose_ct(np.full((32, 32), np.nan), SPACING, 0.5, np.random.default_rng(0))
     with pytest.raises(SettingError, match="views"):
-        sparse_view_ct(body(), SPACING, 200, FAST)
+        FAST.beam((96, 96), SPACING, 200)
     for wrong in ({"photons": 0.0}, {"electronic": -1.0}, {"views": 4}, {"window": "hahn"}, {"cutoff": 0.0}):
         with pytest.raises(SettingError):
             CTScanner(**wrong)  # type: ignore[arg-type]

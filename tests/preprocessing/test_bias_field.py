@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from veridical.errors import GeometryError, InputError, SettingError
-from veridical.physics.artefacts import bias_field as shading
+from veridical.physics.bias_shading import random_polynomial, smooth_field
 from veridical.preprocessing.bias_field import N4, bias_field
 from veridical.types import Array
 
@@ -26,6 +26,10 @@ def phantom(seed: int = 0) -> tuple[Array, Array]:
     tissue = np.digitize(pieces, np.quantile(pieces, [0.2, 0.6]))
     image = np.where(inside, np.array([300, 650, 1000])[tissue], 0)
     return (image + rng.normal(0, 20, SHAPE) * inside).clip(0).astype(np.float32), inside
+
+
+def shading(shape: tuple[int, ...], rng: np.random.Generator, strength: float) -> Array:
+    return smooth_field(shape, random_polynomial(len(shape), rng), strength)
 
 
 def spread(field: Array, inside: Array) -> float:

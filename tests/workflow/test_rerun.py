@@ -62,7 +62,7 @@ def test_a_changed_input_is_named_first(stored: Stored, scan: Path) -> None:
     image = veridical.read(scan)
     assert isinstance(image, Image)
     veridical.write(dataclasses.replace(image, data=image.data + 1), scan)
-    with pytest.raises(ProvenanceError, match="Input changed since jitter was run: data"):
+    with pytest.raises(ProvenanceError, match="Input changed since jitter was run: T1w"):
         rerun(path)
 
 

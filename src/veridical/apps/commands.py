@@ -1,4 +1,4 @@
-"""The commands around the tasks: list, rerun, demo, train, calibrate, export, bench, version."""
+"""The utilities around the tasks; each public function is a command."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 def list_(kind: str | None = None, /, *, json: Switch = False) -> None:
-    """Show what is there: tasks, models, metrics, audits, operators, readers, data sets.
+    """List what is installed: tasks, models, metrics, audits, operators, layouts of data sets and more.
 
     Args:
-        kind: one kind only: task, model, metric, audit, operator, reader or dataset.
-        json: print one JSON object, kind -> name -> what it is.
+        kind: one kind only, for instance task, model, metric, extractor, audit, operator, degradation, reader or layout.
+        json: print one JSON object: kind -> name -> what it is.
     """
     if kind is not None and kind not in registry.FOLDERS:
         raise SettingError(f"There is no kind {kind!r}. {nearest(kind, registry.FOLDERS)}")
@@ -85,68 +85,64 @@ def calibrate(
     weights: str,
     /,
     *,
-    patients: int = 60,
-    scans: int = 400,
     data: Path | None = None,
-    to: str = "",
+    jobs: str = "",
     level: float = 0.9,
+    patients: int = 32,
     quiet: Switch = False,
 ) -> None:
-    """Calibrate trained weights and write it into their card: intervals and scope on digital patients, or intervals on yours.
+    """Calibrate the intervals of trained weights on patients they never saw, and add that to their card.
 
     Args:
         weights: shipped name, or path of a .safetensors file with its card beside it.
-        patients: digital ones for each job; a 90 % interval needs at least 9. Not for --data, which takes all.
-        scans: images of each contrast for the scope; at least 198. Not for --data.
-        data: folder of your patients, none of whom the weights were trained on: calibrates what completes their contrasts.
-        to: contrasts to calibrate with --data, separated by commas; all that the folder has when not given.
-        level: of the bands calibrated with --data: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
+        data: folder of your patients; those that the weights were trained on are left out. Without it: digital patients of a
+            second simulator and held-out real ones.
+        jobs: separated by commas, for instance complete-FLAIR; all that can be calibrated when not given.
+        level: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
+        patients: at most so many a job where they are digital.
         quiet: draw no progress bar.
     """
     from veridical.training.calibrate import calibrate_weights
-    from veridical.training.calibrate_folder import calibrate_folder
 
-    if data is not None and (patients, scans) != (60, 400):
-        raise SettingError("--patients and --scans are for digital patients; with --data all patients of the folder count.")
-    if data is None and (to, level) != ("", 0.9):
-        raise SettingError("--to and --level are for calibration on patients of yours: --data FOLDER.")
+    asked = [job.strip() for job in jobs.split(",") if job.strip()]
     with show.progress(quiet) as progress:
-        if data is None:
-            print(calibrate_weights(weights, patients, scans, progress))
-            return
-        found = calibrate_folder(weights, data, to, level, progress)
+        found = calibrate_weights(weights, data, asked, level, patients, progress)
     for job, one in found.items():
         print(
-            f"{job}: {one.level:.0%} band from {one.patients} patients, {one.multiplier:.3g} spreads; "
-            f"inside it {one.reached[0]:.0%} to {one.reached[2]:.0%} of a patient"
+            f"{job}: {one.level:.0%} interval from {one.patients} patients, {one.multiplier:.3g} spreads; "
+            f"it holds {one.reached[0]:.0%} to {one.reached[2]:.0%} of a patient's voxels"
         )
 
 
-def export(
-    weights: str,
-    /,
-    *,
-    out: Path = Path("exports"),
-    runtime: str = "onnxruntime",
-    quantize: Switch = False,
-    quiet: Switch = False,
-) -> None:
-    """Export the network of a joint prior to ONNX and compare its numbers with torch.
+def style(images: tuple[Path, ...], /, *, contrast: str | None = None) -> None:
+    """Print the intensity style of a site, for `veridical harmonize --style`.
 
-    Inside Veridical an installed onnxruntime runs the network without this; quantized networks must be made by it.
+    Args:
+        images: files of one contrast, of patients of that site.
+        contrast: of them, where the files do not say it.
+    """
+    from veridical.io.files import read
+    from veridical.tasks.harmonize import style as of_images
+    from veridical.types import Image
+
+    found = [image for image in (read(path, contrast=contrast) for path in images) if isinstance(image, Image)]
+    print(" ".join(f"--style {value:g}" for value in of_images(found)))
+
+
+def export(weights: str, /, *, out: Path = Path("exports"), runtime: str = "onnxruntime") -> None:
+    """Export the backbone of trained weights to ONNX and compare its numbers with torch.
+
+    Inside Veridical an installed onnxruntime runs the network without this.
 
     Args:
         weights: shipped name, or path of a .safetensors file with its card beside it.
-        out: folder for NAME.onnx, NAME.int8.onnx and, beside each, what is known of it as JSON.
+        out: folder for NAME.onnx and, beside it, what is known of it as JSON.
         runtime: in which the numbers are compared: onnxruntime or openvino.
-        quantize: make the int8 network too, calibrated on digital patients, and say what it costs in dB.
-        quiet: draw no progress bar.
     """
-    from veridical.training.export import export as write
+    from veridical.models.export import export as write
 
-    with show.progress(quiet) as progress:
-        for path in write(weights, out, runtime, quantize, progress):
-            print(path)
+    for path in write(weights, out, runtime):
+        print(path)
 
 
 def bench(
@@ -201,6 +197,3 @@ def demo(*, out: Path = Path("demo"), quiet: Switch = False) -> None:
 def version() -> None:
     """Print the version."""
     print(veridical.__version__)
-
-
-ALL = (list_, rerun, demo, train, train_on, calibrate, export, bench, version)

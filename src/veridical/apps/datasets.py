@@ -1,4 +1,4 @@
-"""The commands about data sets: list, show and search the catalog; check a set on disk."""
+"""Find a public data set in the catalog, or check one on disk."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _rows(entry: Dataset) -> list[tuple[str, str]]:
     rows.append(("serves", ", ".join(jobs) or "no job by itself"))
     if entry.layout:
         rows.append(("check it", "veridical datasets check PATH"))
-        rows.append(("read it", "veridical.layouts.discovery.patients(PATH)"))
+        rows.append(("read it", "veridical.layouts.discovery.studies(PATH)"))
     rows.append(("facts from", entry.source))
     places: dict[str, list[str]] = {}
     for one, at in entry.verified.items():

@@ -1,6 +1,6 @@
 """The commands that judge: evaluate, protocol, compare, verify.
 
-`evaluate` and `compare` take the settings of an evaluation as flags and are made on demand, since those load torch.
+`evaluate` and `compare` take the settings of an evaluation as flags and are made on demand.
 """
 
 from __future__ import annotations

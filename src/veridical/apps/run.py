@@ -9,14 +9,14 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from veridical import registry
 from veridical.apps import show
 from veridical.errors import InputError, SettingError
-from veridical.task import Task
+from veridical.task import Task, explained
 
 if TYPE_CHECKING:
     from veridical.types import Image, Measurement
@@ -26,6 +26,7 @@ READING = Group("Reading: what the file does not say itself", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
 
 
+@explained
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """How to read the input; each is needed only where the file does not say it."""
@@ -38,21 +39,41 @@ class Reading:
     """TOML file with the operator that measured a bare array: fan-beam, parallel-beam, pet, photoacoustic, ultrasound."""
     trajectory: Path | None = None
     """File with the positions (ky, kx) of the samples of a bare array, cycles per field of view; --axes coil,readout,sample."""
+    maps: Path | None = None
+    """Coil maps to reconstruct raw MR data with, .npy or .cfl: (coil, y, x) or (set, coil, y, x), slices first where there are
+    several. Without them they are found from the data."""
+    noise_scan: Path | None = None
+    """Noise-only scan of the coils of raw MR data: ISMRMRD, .npy or .cfl, (coil, sample)."""
+    select: str | None = None
+    """Of an ISMRMRD file with several scans, which to read, counted from 0: encoding=1,repetition=2; also contrast, phase, set,
+    slice."""
     contrast: str | None = None
-    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET. Of a folder of patients:
-    which images to use; all that fit when not given."""
+    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET; other:NAME for another.
+    Of a folder of patients: which images to use; all that fit when not given. Where a visit has several of one contrast, one
+    is taken and the choice is reported: no localizer, the whole field of view, the smallest voxels, the last run. T1w.2 names
+    the one that is next by that rule."""
     units: str | None = None
-    """Units of an image: HU, SUV, ms, a.u., 1."""
+    """Units of an image: HU, SUV, ms, a.u., 1; label for a label map."""
+    spacing: str | None = None
+    """Voxel size of a file that does not state it, mm along x, y, z: 1,1,2."""
     slices: tuple[int, int] | None = None
     """First and last slice of a DICOM series, counted from 1."""
+    stack: int | None = None
+    """Which volume of a DICOM series of several (echoes, orientations, times), counted from 1 as the message lists them."""
     beside: tuple[Path, ...] = ()
     """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the flag for several."""
+    register: Annotated[bool, Parameter(negative=())] = False
+    """Move every image beside INPUT rigidly so that it fits INPUT, by mutual information; how far is reported. Needs the extra
+    registration."""
+    same_space: Annotated[bool, Parameter(negative=())] = False
+    """Assume that the positions of all images are coordinates of one space, though their headers name different ones."""
     lesions: Path | None = None
     """File with a mask of lesions, for the checks that say whether they are kept."""
     budget: int = 4 * 2**30
     """Bytes of memory that the read may take."""
 
 
+@explained
 @dataclasses.dataclass(frozen=True)
 class Running:
     """How to run and what to print."""
@@ -87,9 +108,7 @@ def command(task: type[Task]) -> Callable[..., None]:
         f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
     ):
         run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
-    hints = get_type_hints(task, include_extras=True)  # those of a base are words of the base's own module
-    vars(task)["__init__"].__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)}
-    run.__doc__ = task.__doc__
+    run.__doc__ = " ".join((task.__doc__ or "").partition("\n\nArgs:")[0].split())
     run.__annotations__ = {
         "source": Annotated[
             Path,
@@ -117,7 +136,7 @@ def execute(task: Task, source: Path, output: Path, reading: Reading, running: R
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         subject = read(source, reading)
         derived = task(subject, running.seed, progress)
-        written = bids.save(derived, output, running.name or case(source), overwrite=running.overwrite)
+        written = derived.save(output, running.name or case(source), overwrite=running.overwrite)
     show.result(derived, written, as_json=running.json)
 
 
@@ -130,13 +149,20 @@ def read(source: Path, reading: Reading) -> Image | Measurement:
     from veridical.io import assemble, files
 
     said = {f.name: getattr(reading, f.name) for f in dataclasses.fields(reading)}
-    beside, lesions = said.pop("beside"), said.pop("lesions")
-    if not beside and lesions is None:
+    together = {name: said.pop(name) for name in ("lesions", "register", "same_space")}
+    beside = said.pop("beside")
+    if not beside and together["lesions"] is None:
+        for name in ("register", "same_space"):
+            if together[name]:
+                raise SettingError(f"--{name.replace('_', '-')} is for several images of one patient: name them with --beside.")
         return files.read(source, **said)
-    for name in ("axes", "mask", "geometry", "trajectory", "slices"):
-        if said.pop(name) is not None:
-            raise SettingError(f"--{name} is for a single file; several images of one patient are read without it.")
-    return assemble.read_together((source, *beside), lesions=lesions, **said)
+    shared = {name: said.pop(name) for name in ("contrast", "units", "budget")}
+    for name, value in said.items():
+        if value is not None:
+            raise SettingError(
+                f"--{name.replace('_', '-')} is for a single file; several images of one patient are read without it."
+            )
+    return assemble.read_together((source, *beside), **together, **shared)
 
 
 def holds_patients(source: Path) -> bool:
@@ -158,7 +184,9 @@ def over_folder(task: Task, source: Path, output: Path, reading: Reading, runnin
     plain = dataclasses.replace(reading, contrast=None)
     given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + ["name"] * bool(running.name)
     if given:
-        raise SettingError(f"{source} is a folder of patients; --{given[0]} is for one file. Leave it out, or give one file.")
+        raise SettingError(
+            f"{source} is a folder of patients; --{given[0].replace('_', '-')} is for one file. Leave it out, or give one file."
+        )
     contrasts = tuple((reading.contrast or "").split(",")) if reading.contrast else ()
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         outcomes = run_folder(task, source, output, running.seed, progress, contrasts, running.keep_draws, running.overwrite)

@@ -11,10 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veridical.task import Progress, silent
-
 if TYPE_CHECKING:
     from veridical.evaluation.results import Evaluation
+    from veridical.task import Progress
     from veridical.types import Result
     from veridical.workflow.folder import Outcome
 
@@ -37,13 +36,16 @@ def only_result(wanted: bool) -> Iterator[None]:
 def progress(quiet: bool) -> Iterator[Progress]:
     """Yield a progress callback that draws a bar on standard error, or draws nothing when that is no terminal."""
     if quiet or not sys.stderr.isatty():
+        from veridical.task import silent
+
         yield silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         known: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -58,13 +60,16 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
-    """Print what came of a task: the files by role, the verdicts, what is missing and why."""
+    """Print what came of a task: units, the interval and what it rests on, the verdicts, what is missing, the files by role."""
+    image, step, band = derived.image, derived.steps[-1], derived.interval
     if as_json:
-        step = derived.steps[-1]
+        promise = ("level", "patients", "method", "promises")
         found = {
             "task": step.task,
             "kind": derived.kind,
+            "units": {channel: image.units_of(channel) for channel in image.channels},
             **{ROLES.get(role, role): str(path) for role, path in written.items()},
+            "interval": None if band is None else {name: getattr(band, name) for name in promise},
             "findings": [asdict(finding) for finding in derived.findings],
             "absent": dict(derived.absent),
             "model": step.model,
@@ -76,12 +81,16 @@ def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from veridical.report.view import interval_line
+
     console = Console(soft_wrap=True)
-    console.print(Text(f"{derived.kind} by {derived.steps[-1].model}, {derived.image.geometry}"))
-    verdicts: list[tuple[str, str, str]] = [(f.verdict, f.check, f.reason) for f in derived.findings]
+    named = ", ".join(f"{channel} in {image.units_of(channel)}" for channel in image.channels)
+    console.print(Text(f"{derived.kind} of {named} by {step.model}, {image.geometry}"))
+    verdicts: list[tuple[str, str, str]] = [("", "interval", interval_line(derived))] if band is not None else []
+    verdicts += [(f.verdict, f.check, f.reason) for f in derived.findings]
     verdicts += [("absent", companion, reason) for companion, reason in derived.absent.items()]
     for verdict, what, reason in verdicts:
-        console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS[verdict]), Text(f"{what}: {reason}"))
+        console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS.get(verdict, "")), Text(f"{what}: {reason}"))
     for role, path in written.items():
         console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
 
@@ -101,6 +110,8 @@ def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
         said = one.reason or f"{', '.join(one.made)} from {', '.join(one.images)}"
         here = " (was there already)" if one.status == "kept" else ""
         console.print(Text(f"{word:<14}", COLOURS.get(one.verdict or "fail", "dim")), Text(f"{one.case}: {said}{here}"))
+        for note in one.notes if not one.reason else ():
+            console.print(Text(f"{'':<14}{note}", "dim"))
     console.print(Text("\n".join(files.values())))
 
 

@@ -1,4 +1,4 @@
-"""Age effect: do the amounts of tissue of a group still change with age as they did before their look was changed?
+"""Age effect: do the amounts of tissue of a group still change with age as they did before their intensity style was changed?
 
 The slope of each tissue class's share against age, before and after, and the slope of each patient's change: that one is
 paired, so it sees a lost effect long before the two slopes differ by their own errors.
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import stats
 
 from veridical.audit.biology import CLASSES
 from veridical.errors import InputError
@@ -79,16 +78,18 @@ def age_effect(ages: Array, before: Array, after: Array, names: Sequence[str] = 
             reason = f"An age effect on the share of {made[0]} tissue appeared that the images before do not show."
             return Finding("age_effect", "warn", reason, numbers)
         return Finding("age_effect", "not_run", f"The {len(ages)} patients show no age effect that could be lost.", numbers)
-    name, worst = max(seen.items(), key=lambda pair: abs(pair[1].kept - 1))
+    name, least = max(seen.items(), key=lambda pair: abs(pair[1].kept - 1))
     reason = (
-        f"In {len(ages)} patients the share of {name} tissue changed with age by {worst.before:+.2%} a decade before, by "
-        f"{worst.after:+.2%} after: {worst.kept:.0%} of the effect ({1 - CHANGED[0]:.0%} to {1 + CHANGED[0]:.0%} passes)."
+        f"In {len(ages)} patients the share of {name} tissue changed with age by {least.before:+.2%} a decade before, by "
+        f"{least.after:+.2%} after: {least.kept:.0%} of the effect ({1 - CHANGED[0]:.0%} to {1 + CHANGED[0]:.0%} passes)."
     )
-    return Finding("age_effect", worst.verdict, reason, numbers)
+    return Finding("age_effect", least.verdict, reason, numbers)
 
 
 def effect(ages: Array, before: Array, after: Array) -> Effect:
     """Return the slopes of an amount `(patient,)` against age in years: least squares, intervals by Student's t."""
+    from scipy import stats  # takes half a second to load
+
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(ages) - 2))
     fits = [stats.linregress(ages / 10, amount) for amount in (before, after, after - before)]
     slopes = [float(fit.slope) for fit in fits]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from veridical.errors import CalibrationError, InputError, SettingError, nearest
 from veridical.types import Array, Interval
@@ -66,6 +67,11 @@ class Calibration:
             "patient, region or lesion, for the background, nor for other scanners, protocols or populations; among the "
             f"calibration patients the share inside went from {self.reached[0]:.0%} to {self.reached[2]:.0%}."
         )
+
+    @property
+    def spread_factor(self) -> float:
+        """How much wider than the draws a normal distribution is whose band this is."""
+        return float(self.multiplier / ndtri(0.5 + self.level / 2))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, for `from_dict`."""

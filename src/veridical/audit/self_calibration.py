@@ -42,7 +42,7 @@ DISTANCES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 9.5, 14.0, 24.0, 1e9)
 GAINS = (0.3, 8.0)
 """Range of the factors by which samples are rescaled."""
 WARN, FAIL = 0.022, 0.045
-"""Expected error of what was not sampled, as a share of the image's 99th percentile, from which artefacts are visible."""
+"""Expected error of what was not sampled, as a share of the image's 99th percentile, from which aliasing is visible."""
 
 Estimate = Callable[[Problem], Tensor]
 """From a problem to its estimate `(*domain)`."""
@@ -68,6 +68,25 @@ class ExpectedError:
     def size(self) -> float:
         """Root mean square error in the image, as a share of its 99th percentile."""
         return math.sqrt(float(self.power.sum()) / self.power.size)
+
+    @property
+    def verdict(self) -> Verdict:
+        """A warning where aliasing is likely, a failure where it is certain: the spread may then not become an interval."""
+        return "fail" if self.size > FAIL else "warn" if self.size > WARN else "pass"
+
+    def finding(self, check: str) -> Finding:
+        """Say whether what was not sampled can be believed."""
+        how = (
+            f"found by withholding and predicting {self.withheld} samples"
+            if self.withheld
+            else "taken from other scans, since too few samples can be withheld"
+        )
+        reason = (
+            f"Outside of the samples an error of {self.size:.1%} of the image's 99th percentile is expected, seen as aliasing "
+            f"(warning from {WARN:.1%}, failure from {FAIL:.1%}); prediction carries over {self.reach:.1f} samples, {how}."
+        )
+        evidence = {"expected_error": self.size, "reach": self.reach, "withheld": self.withheld, "ratio": self.ratio}
+        return Finding(check, self.verdict, reason, evidence)
 
 
 def expected_error(problem: Problem, estimate: Estimate, seed: int) -> ExpectedError:
@@ -139,23 +158,6 @@ def recoloured(samples: Tensor, expected: ExpectedError, mask: Tensor) -> Tensor
         factor = math.sqrt(expected.power[inside].mean() / max(spread[inside].mean(), 1e-30))
         gain[inside] = min(max(factor, GAINS[0]), GAINS[1])
     return mean + ifft(deviation * torch.from_numpy(gain).to(deviation.device))
-
-
-def trust_finding(expected: ExpectedError) -> Finding:
-    """Say whether what was not sampled can be believed: a warning where artefacts are likely, a failure where certain."""
-    size = expected.size
-    verdict: Verdict = "fail" if size > FAIL else "warn" if size > WARN else "pass"
-    how = (
-        f"found by withholding and predicting {expected.withheld} samples"
-        if expected.withheld
-        else "taken from other scans, since too few samples can be withheld"
-    )
-    reason = (
-        f"Outside of the samples an error of {size:.1%} of the image's 99th percentile is expected (warning from {WARN:.1%}, "
-        f"failure from {FAIL:.1%}); prediction carries over {expected.reach:.1f} samples, {how}."
-    )
-    evidence = {"expected_error": size, "reach": expected.reach, "withheld": expected.withheld, "ratio": expected.ratio}
-    return Finding("sampling", verdict, reason, evidence)
 
 
 def rings(mask: Array) -> Array:

@@ -12,14 +12,12 @@ from veridical.evaluation import catalogue
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.results import CaseRow, Endpoint
 from veridical.evaluation.statistics import Resamples, Statistic, bca, bootstrap, p_value
-from veridical.evaluation.verdicts import normalised
+from veridical.evaluation.verdicts import FEWEST, NO_INTERVAL, normalised
 from veridical.metrics.about import Facts
 from veridical.types import Array, Level
 
 MOST_GROUPS = 12
 """Values of a column beyond which it is no grouping (an age in years)."""
-FEWEST = 5
-"""Patients below which no interval is given: a bootstrap of four says nothing."""
 TINY = 1e-12
 Against = tuple[float, float]
 """One-sided p-values of "no better than the limit" and "no worse than the limit"."""
@@ -134,7 +132,7 @@ def with_interval(
     resamples = _resampled(statistic, rows, setting)
     patients = len({row.patient for row in rows})
     interval = bca(resamples) if patients >= FEWEST else None
-    few = f"{patients} patients: too few for an interval." if patients < FEWEST else resamples.absent
+    few = NO_INTERVAL.format(_patients(patients)) if patients < FEWEST else resamples.absent
     found = replace(known, value=resamples.observed, interval=interval, n=patients, note=f"{known.note} {few}".strip())
     found = normalised(found)
     scored = None if scale is None or found.score is None or not interval else _resampled(scale, rows, setting)
@@ -182,6 +180,10 @@ def worst_value(about: Facts, seen: Sequence[float]) -> float:
     if about.ideal is not None:
         return max(seen, key=lambda value: abs(value - (about.ideal or 0.0)))
     return max(seen) if about.better == "lower" else min(seen)
+
+
+def _patients(count: int) -> str:
+    return f"{count} patient{'' if count == 1 else 's'}"
 
 
 def _mean(values: Iterable[float]) -> float | None:

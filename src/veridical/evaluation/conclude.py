@@ -89,7 +89,7 @@ def conclude(
         cases=tuple(rows),
         curves=curves(measured),
         conflicts=verdicts.conflicts(judged),
-        findings=findings(measured, cases, further, rules),
+        findings=findings(cases, rules),
         subgroups=subgroups(rows, list(dict.fromkeys([*primary, *GROUPED])), setting),
         about=_about(cases, rules.protocol, known) | {"strata": strata, "units": rules.units},
     )

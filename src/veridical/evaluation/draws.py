@@ -13,8 +13,9 @@ import numpy as np
 
 from veridical.errors import GeometryError, InputError
 from veridical.evaluation.names import case_names
-from veridical.evaluation.sources import NIFTI, Source, as_array, as_image, results, walk
+from veridical.evaluation.sources import NIFTI, Source, as_array, as_image, images_of, results
 from veridical.io.contrast import stem
+from veridical.layouts.tree import Listing
 from veridical.types import Array
 
 NUMBERED = re.compile(r"(.+?)_draw-?(\d+)(.*)")
@@ -40,7 +41,7 @@ def find_draws(where: Any, options: Mapping[str, Any], channels: int = 1) -> Dra
     root = Path(where)
     if root.is_file():
         return {stem(root): _fourth_axis(root, stem(root), options, channels)}
-    files = list(walk(root, root)) if root.is_dir() else []
+    files = images_of(Listing.of(root)) if root.is_dir() else []
     saved = results(root, "draws", options)
     if saved:
         return {name: _fourth_axis(_path(source), name, options, channels) for name, source in saved.items()}

@@ -1,46 +1,31 @@
-"""The audits' part of an evaluation: what results of Veridical say of themselves, and every audit over sets of features."""
+"""The audits' part of an evaluation: what results of Veridical say of themselves, and whether anatomy is plausible."""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from veridical import registry
 from veridical.errors import InputError, ProvenanceError, VeridicalError
 from veridical.evaluation.cases import Cases
-from veridical.evaluation.measure import Measured, Rules
+from veridical.evaluation.measure import Rules
 from veridical.evaluation.plausibility import outside, plausibility
+from veridical.evaluation.regions import whole_numbers
 from veridical.evaluation.sources import Source
 from veridical.io.bids import PROVENANCE, load_provenance
-from veridical.types import Array, Finding, Image, Verdict
+from veridical.types import SEVERITY, Finding, Image, worst
 
-SETS = ("candidate_features", "reference_features", "training_features")
-"""Parameters by which an audit asks for sets of features; it is called once an extractor and returns a `Finding`."""
 FEWEST = 5
 """Label maps on each side from which anatomy is compared."""
 EXPECTED = 0.02
 """Share of values outside the tolerance range that real cases have as well, with room (0.5 % on ten real brains)."""
-ORDER: tuple[Verdict, ...] = ("fail", "warn", "not_run", "pass")
 
 
-def findings(
-    measured: Sequence[Measured], cases: Cases, further: Mapping[str, Mapping[str, Mapping[str, Array]]], rules: Rules
-) -> tuple[Finding, ...]:
-    """Return the findings of all audits.
-
-    Args:
-        measured: all cases, with their features.
-        cases: the same, with their files.
-        further: features of other sets, `training` among them.
-        rules: of the evaluation.
-    """
-    sets = _sets(measured, further.get("training", {}), rules.protocol.seed)
-    return (*_said(cases), *_anatomy(cases, rules), *sets)
+def findings(cases: Cases, rules: Rules) -> tuple[Finding, ...]:
+    """Return the findings of all audits on the cases of an evaluation."""
+    return (*_said(cases), *_anatomy(cases, rules))
 
 
 def _said(cases: Cases) -> list[Finding]:
@@ -59,15 +44,15 @@ def _said(cases: Cases) -> list[Finding]:
     found = []
     for check, each in sorted(by_check.items()):
         counts = Counter(finding.verdict for finding in each)
-        worst = next(verdict for verdict in ORDER if counts[verdict])
-        example = next(finding.reason for finding in each if finding.verdict == worst)
-        shares = ", ".join(f"{counts[verdict]} {verdict.replace('_', ' ')}" for verdict in ORDER if counts[verdict])
+        verdict = worst(each)
+        example = next(finding.reason for finding in each if finding.verdict == verdict)
+        shares = ", ".join(f"{counts[one]} {one.replace('_', ' ')}" for one in reversed(SEVERITY) if counts[one])
         found.append(
             Finding(
                 check,
-                worst,
+                verdict,
                 f"Of {len(each)} results: {shares}. For example: {example}",
-                {str(verdict): count for verdict, count in counts.items()},
+                {str(one): count for one, count in counts.items()},
             )
         )
     return found
@@ -81,7 +66,8 @@ def _anatomy(cases: Cases, rules: Rules) -> list[Finding]:
             source = case.roles.get(role)
             if isinstance(source, Source):
                 try:
-                    found.append((case.name, source.load()))
+                    image = source.load()
+                    found.append((case.name, replace(image, data=whole_numbers(image.data))))
                 except VeridicalError:
                     continue
     if min(map(len, maps.values())) < FEWEST:
@@ -104,25 +90,3 @@ def _anatomy(cases: Cases, rules: Rules) -> list[Finding]:
     )
     evidence = {"values": [dataclasses.asdict(each) for each in strange[:50]]}
     return [Finding("plausibility", "warn" if share > EXPECTED else "pass", reason, evidence)]
-
-
-def _sets(measured: Sequence[Measured], training: Mapping[str, Mapping[str, Array]], seed: int) -> list[Finding]:
-    """Run the registered audits whose parameters are sets of features."""
-    found = []
-    for name in registry.entries("audit"):
-        audit = registry.get("audit", name)
-        wanted = set(inspect.signature(audit).parameters)
-        if not wanted & set(SETS):
-            continue
-        for extractor in sorted({extractor for one in measured for extractor in one.features}):
-            given: dict[str, Any] = {"seed": seed, "training_features": _stacked(training.get(extractor, {}).values())}
-            for side in ("candidate", "reference"):
-                given[f"{side}_features"] = _stacked(one.features.get(extractor, {}).get(side) for one in measured)
-            if all(given[key] is not None for key in wanted & set(given)):
-                found.append(audit(**{key: value for key, value in given.items() if key in wanted}))
-    return found
-
-
-def _stacked(rows: Any) -> Array | None:
-    there = [row for row in rows if row is not None]
-    return np.concatenate(there) if there else None

@@ -1,23 +1,27 @@
 """Level 0, the gate: can these images be compared at all? Where they cannot, no score is given, and the reason is.
 
-A defect of single cases is a warning: they count as the worst value. A defect of most cases, or one that voids the comparison
-whatever its share (the same image twice, a patient in training and test), fails the gate.
+A defect of single candidates is a warning: they count as the worst value. A defect of most, or one that voids the comparison
+whatever its share (the same image twice, a patient in training and test), fails the gate. Defects of the reference itself are
+looked for first, in `reference`: they are told, and no candidate is charged with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from veridical.errors import VeridicalError
+from veridical.evaluation import reference as references
 from veridical.evaluation.cases import Case, Cases
 from veridical.evaluation.likeness import correlation, other_grid, rescaled, sampled, turned
+from veridical.evaluation.reference import Defects
+from veridical.evaluation.regions import whole_numbers
 from veridical.evaluation.sources import Source
 from veridical.provenance import digest
 from veridical.task import Progress, silent
-from veridical.types import Array, Finding, Image, Verdict
+from veridical.types import Array, Finding, Geometry, Image, Verdict
 
 SHOWN = 3
 FEWEST = 5
@@ -25,8 +29,8 @@ PAIRS = 40
 """Pairs that are held against each other to see whether they are pairs."""
 KEPT = 2048
 """Voxels of an image that are kept to compare the ranges of whole sets."""
-ON_GRID = ("mask", "labels", "candidate_labels", "lower", "upper", "retest", "baseline")
-"""Roles whose images lie on the grid of the case."""
+ON_GRID = ("candidate_labels", "lower", "upper")
+"""Roles of the candidate whose images lie on the grid of the case."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Look:
         digests: side -> hash of the voxels -> cases; images without content are left out.
         kinds: side or set -> what its images are like.
         pairs: name, candidate and reference of some pairs at a few voxels.
+        reference: defects of the reference side.
+        unlike: case -> check -> how its candidate differs from its reference, whosever defect it is.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
@@ -87,6 +93,8 @@ class Look:
     digests: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     pairs: list[tuple[str, Array, Array]] = field(default_factory=list)
+    reference: Defects = field(default_factory=Defects)
+    unlike: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def note(self, check: str, case: str, said: str, failed: bool) -> None:
         """Note a defect; `failed`: the case cannot be scored."""
@@ -95,28 +103,45 @@ class Look:
             self.failed.setdefault(case, said)
 
 
-def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> tuple[tuple[Finding, ...], dict[str, str]]:
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """What the gate says.
+
+    Args:
+        findings: one a check.
+        failed: case -> why its candidate cannot be scored; it counts as the worst value.
+        cases: those to be scored: without cases and roles that a defect of the reference voids.
+    """
+
+    findings: tuple[Finding, ...]
+    failed: Mapping[str, str]
+    cases: Cases
+
+
+def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> Gate:
     """Look at every image once and say whether the cases can be compared.
 
     Args:
         cases: all of them.
         rules: thresholds.
         progress: called as work goes on.
-
-    Returns:
-        Findings, one a check, and case -> reason for those that cannot be scored.
     """
     look = Look()
     for done, case in enumerate(cases.cases, 1):
         _look(case, cases.paired, rules, look)
         progress("checking integrity", done, len(cases.cases))
     total = len(cases.cases)
-    findings = [_pairing(cases, look)]
+    references.resolve(look.reference)
+    for case in cases.cases:
+        _charge(case, rules, look)
+    kept = references.without(cases, look.reference)
+    failed = {name: why for name, why in look.failed.items() if name not in look.reference.left_out}
+    findings = [_pairing(cases, look), references.finding(look.reference, total, rules.most)]
     findings += [_defect(name, said, look, total, rules) for name, said in CHECKS.items()]
     findings += [_correspondence(look, cases.insisted)] if cases.paired else []
     unread = [*_further(cases.second, "second", look, progress), *_further(cases.training, "training", look, progress)]
     findings += [_dimensions(look, cases.paired, rules), _duplicates(look), _identical(look), _leakage(cases, look, unread)]
-    return tuple(findings), look.failed
+    return Gate(tuple(findings), failed, kept)
 
 
 CHECKS: Mapping[str, str] = {
@@ -127,7 +152,7 @@ CHECKS: Mapping[str, str] = {
     "units": "have the units and channels of their reference",
     "orientation": "are oriented as their reference",
     "range": "have the intensity range of their reference",
-    "companions": "have masks, labels and intervals that can be read and lie on their grid",
+    "companions": "have labels and intervals that can be read and lie on their grid",
 }
 
 
@@ -141,42 +166,84 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
         try:
             image = source.load()
         except VeridicalError as error:
-            look.note("finite" if "NaN" in str(error) else "readable", case.name, f"{side}: {error}", True)
+            _unusable("finite" if "NaN" in str(error) else "readable", case.name, side, str(error), look)
             continue
         if not np.isfinite(image.data).all():
-            look.note(
-                "finite", case.name, f"The {side} holds {int((~np.isfinite(image.data)).sum())} NaN or infinite voxels.", True
-            )
+            said = f"it holds {int((~np.isfinite(image.data)).sum())} NaN or infinite voxels."
+            _unusable("finite", case.name, side, said, look)
         elif float(np.ptp(image.data)) == 0:
-            look.note("constant", case.name, f"Every voxel of the {side} is {float(image.data.flat[0]):g}.", True)
+            _unusable("constant", case.name, side, f"every voxel is {float(image.data.flat[0]):g}.", look)
         else:
             images[side] = image
             look.digests.setdefault(side, {}).setdefault(_content(image), []).append(case.name)
             look.kinds.setdefault(side, Kind()).add(image)
+    if "reference" in images:
+        look.reference.look(case, images["reference"], sampled(images["reference"].data))
     if images:
-        _companions(case, images.get("reference") or images["candidate"], look)
+        image = images.get("reference") or images["candidate"]
+        look.reference.companions(case, image)
+        _companions(case, image, look)
     if len(images) == 2:
+        look.reference.seen[case.name].grids["candidate"] = images["candidate"].geometry
         _compare(case.name, images["candidate"], images["reference"], rules, look)
 
 
+def _unusable(check: str, case: str, side: str, said: str, look: Look) -> None:
+    """Note an image that cannot be used: a case whose reference it is, is left out, and its candidate not charged."""
+    if side == "reference":
+        look.reference.left_out.setdefault(case, said)
+    else:
+        look.note(check, case, f"{side}: {said}", True)
+
+
 def _compare(name: str, candidate: Image, reference: Image, rules: Rules, look: Look) -> None:
+    """Note how a candidate differs from its reference, whosever defect that is."""
+    found = look.unlike.setdefault(name, {})
     grids = other_grid(candidate.geometry, reference.geometry)
     if grids:
-        look.note("geometry", name, f"Candidate and reference lie on different grids: {grids}. Resample one.", True)
-        return
+        found["geometry"] = f"Candidate and reference lie on different grids: {grids}. Resample one."
     if candidate.units != reference.units or not _same_channels(candidate, reference):
         said = f"candidate {candidate.units} {candidate.channels}, reference {reference.units} {reference.channels}"
-        look.note("units", name, f"They differ: {said}. Convert one, or say --units and --contrast.", True)
+        found["units"] = f"They differ: {said}. Convert one, or say --units and --contrast."
+        return
+    if candidate.geometry.shape != reference.geometry.shape or len(candidate.data) != len(reference.data):
         return
     x, y = (sampled(image.data) for image in (candidate, reference))
     turn = turned(x, y, candidate.geometry.shape, rules.turned)
     if turn:
-        look.note("orientation", name, f"The candidate fits far better {turn}. Turn it back.", True)
+        found["orientation"] = f"The candidate fits far better {turn}. Turn it back."
     scale = rescaled(x, y, rules.ratio, rules.offset)
     if scale:
-        look.note("range", name, f"{scale[0].upper()}{scale[1:]}. Bring both to one scale first.", False)
-    if not turn and not scale and len(look.pairs) < PAIRS:
+        found["range"] = f"{scale[0].upper()}{scale[1:]}. Bring both to one scale first."
+    if not found and len(look.pairs) < PAIRS:
         look.pairs.append((name, x.astype(np.float32), y.astype(np.float32)))
+
+
+def _charge(case: Case, rules: Rules, look: Look) -> None:
+    """Charge what differs to the candidate, unless it is the reference that is unlike all others."""
+    found, defects = dict(look.unlike.get(case.name, {})), look.reference
+    if "geometry" in found and references.off_grid(case.name, defects):
+        ours, theirs = (replace(grid, frame="local") for grid in _both(case.name, defects))
+        said = f"The reference does not lie where other images of the case, or all other references, do: {found['geometry']}"
+        if not other_grid(ours, theirs) and not {"units", "orientation"} & set(found):
+            defects.noted[case.name] = f"{said} Voxel by voxel it fits, so it was compared voxel by voxel."
+        else:
+            defects.left_out[case.name] = said
+        del found["geometry"]
+    if "orientation" in found and (turn := references.turned_itself(case, defects, rules.turned)):
+        defects.left_out[case.name] = f"The reference fits the others far better {turn}."
+    if "range" in found and references.rescaled_itself(case.name, defects, rules.ratio):
+        defects.left_out[case.name] = f"The range of the reference is unlike that of all others. {found['range']}"
+    if case.name in defects.left_out:
+        return
+    if "geometry" in found:  # on two grids, voxels say nothing
+        found = {"geometry": found["geometry"]}
+    for check, said in found.items():
+        look.note(check, case.name, said, check != "range")
+
+
+def _both(case: str, defects: Defects) -> tuple[Geometry, Geometry]:
+    return defects.seen[case].grids["candidate"], defects.seen[case].grids["reference"]
 
 
 def _same_channels(one: Image, other: Image) -> bool:
@@ -188,21 +255,21 @@ def _same_channels(one: Image, other: Image) -> bool:
 
 
 def _companions(case: Case, image: Image, look: Look) -> None:
-    """Note masks, labels, intervals and further images of a case that cannot be used."""
+    """Note labels and intervals of a candidate that cannot be used."""
     for role in ON_GRID:
         source = case.roles.get(role)
         if not isinstance(source, Source):
             continue
         try:
             companion = source.load()
+            if role == "candidate_labels":
+                whole_numbers(companion.data)
         except VeridicalError as error:
             look.note("companions", case.name, f"{role}: {error}", True)
             continue
-        grids = other_grid(companion.geometry, image.geometry)
-        if grids:
+        grids = other_grid(companion.geometry, image.geometry, rounded=True)
+        if grids and (case.candidate is None or other_grid(companion.geometry, case.candidate.load().geometry, rounded=True)):
             look.note("companions", case.name, f"The {role} lies on another grid: {grids}. Resample it.", True)
-        elif role == "mask" and not companion.data.any():
-            look.note("companions", case.name, "The mask is empty, so no voxel would count. Draw it, or leave it out.", True)
 
 
 def _content(image: Image) -> str:
@@ -266,9 +333,10 @@ def _duplicates(look: Look) -> Finding:
     if not groups:
         return Finding("duplicates", "pass", "No image comes twice.")
     side, names = groups[0]
+    of = " It is a defect of the reference, not of the candidate." if all(side == "reference" for side, _ in groups) else ""
     reason = (
         f"{len(groups)} images come more than once, for example the {side} of {', '.join(names[:SHOWN])}: the same voxels. "
-        "Copies count one case several times. Remove them."
+        f"Copies count one case several times. Remove them.{of}"
     )
     return Finding("duplicates", "fail", reason, {"groups": [names for _, names in groups[:20]]})
 

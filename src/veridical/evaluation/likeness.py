@@ -9,6 +9,8 @@ import numpy as np
 
 from veridical.types import Array, Geometry
 
+ROUNDED = 0.1
+"""Share of a voxel by which stored positions may differ by rounding."""
 SAMPLE = 32
 """Voxels along an axis at which images are looked at."""
 PERCENTILES = (1, 50, 99)
@@ -91,11 +93,17 @@ def rescaled(candidate: Array, reference: Array, ratio: float, offset: float, pa
     return f"the candidate goes from {ours[0]:.4g} to {ours[-1]:.4g}, the reference from {theirs[0]:.4g} to {theirs[-1]:.4g}"
 
 
-def other_grid(one: Geometry, other: Geometry, tolerance: float = 0.01) -> str:
+def other_grid(one: Geometry, other: Geometry, tolerance: float = 0.01, rounded: bool = False) -> str:
     """Return how two grids differ, in words; empty when they do not as far as the files say.
 
     Arrays have no millimetres and some NIfTI files no position: what is not stated is not compared.
+
+    Args:
+        tolerance: in mm.
+        rounded: take grids for one that differ by less than a tenth of a voxel, as when an affine was stored in few digits.
     """
+    if rounded:
+        tolerance = max(tolerance, ROUNDED * min(*one.spacing, *other.spacing))
     if one.shape != other.shape:
         return f"{one} against {other}"
     frames = {one.frame, other.frame}

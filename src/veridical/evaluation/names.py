@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 
 LEFT_OUT = frozenset({"desc", "space", "rec", "res", "den", "label", "seg", "atlas", "hemi", "draw"})
 """BIDS entities that say how a file was derived, not of whom it is."""
-LABEL_SUFFIXES = frozenset({"mask", "dseg", "probseg", "seg"})
 BIDS = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_([A-Za-z0-9]+))?")
 SAMPLED = 20
 

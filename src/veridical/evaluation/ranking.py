@@ -40,6 +40,8 @@ class Difference:
 
 ALPHA = 0.05
 """Two-sided."""
+NEARLY_ALWAYS = 0.9
+"""Share of resamples from which being the best looks certain."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,30 @@ class Ranking:
     differences: tuple[Difference, ...]
     n: int
 
-    def alike(self, name: str) -> tuple[str, ...]:
-        """Return the candidates that cannot be told apart from this one."""
+    def alike(self, name: str) -> dict[str, float]:
+        """Return the candidates that cannot be told apart from this one, with the corrected p-value of the difference."""
         pairs = [d for d in self.differences if name in (d.first, d.second) and d.p_adjusted > ALPHA]
-        return tuple(d.second if d.first == name else d.first for d in pairs)
+        return {d.second if d.first == name else d.first: d.p_adjusted for d in pairs}
+
+    def caveat(self, name: str) -> str:
+        """Return why a candidate that is the best in nearly every resample is not told apart from another; empty where it is.
+
+        Resamples only draw the patients that there are, so that few patients who agree seem certain; a test asks what other
+        patients would show.
+        """
+        others = self.alike(name)
+        if not others or self.first[name] < NEARLY_ALWAYS:
+            return ""
+        pairs = len(self.differences)
+        counted = f"{pairs} pair{'' if pairs == 1 else 's'}"
+        least = min(1.0, 2 * 0.5**self.n * pairs)
+        said = (
+            f"{self.key}: {name} is the best in {self.first[name]:.0%} of the resamples of these {self.n} patients, yet not "
+            f"told apart from {' or '.join(others)}: the share is of these patients, the test asks about others."
+        )
+        if least > ALPHA:
+            return f"{said} With {self.n} patients and {counted} p cannot be below {least:.2g}; more patients are needed."
+        return f"{said} p is {max(others.values()):.2g} after the correction for {counted}, above {ALPHA}."
 
 
 def rank(

@@ -11,6 +11,9 @@ from scipy import ndimage
 from veridical.errors import GeometryError, InputError
 from veridical.types import Array, Geometry, Image
 
+ROUNDING = 0.01
+"""How far a stored label may lie from a whole number."""
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -55,14 +58,28 @@ def structures(labels: Image, names: Mapping[int, str]) -> dict[str, Array]:
     Raises:
         InputError: several channels, or values that are no whole numbers.
     """
-    if len(labels.data) != 1 or not np.array_equal(labels.data, np.round(labels.data)):
-        raise InputError(
-            f"Labels must be one channel of whole numbers; got {len(labels.data)} channels with values from "
-            f"{labels.data.min():g} to {labels.data.max():g}. Threshold a probability map first."
-        )
-    data = labels.data[0]
+    if len(labels.data) != 1:
+        raise InputError(f"Labels must be one channel of whole numbers; got {len(labels.data)} channels. Give one map a case.")
+    data = whole_numbers(labels.data)[0]
     found = {int(value): data == value for value in np.unique(data) if value != 0}
     return {names.get(value, f"label-{value}"): mask for value, mask in found.items()}
+
+
+def whole_numbers(labels: Array) -> Array:
+    """Return labels as the whole numbers that they are but for rounding: 1.0000001 is 1.
+
+    Raises:
+        InputError: some lie further from whole numbers: probabilities, or labels that were interpolated.
+    """
+    whole = np.round(labels)
+    away = np.abs(labels - whole)
+    if not (away <= ROUNDING).all():
+        share = float((~(away <= ROUNDING)).mean())
+        raise InputError(
+            f"Labels must be whole numbers; got values from {labels.min():g} to {labels.max():g}, {share:.1%} of them between "
+            "whole numbers. Threshold a probability map; resample labels by the nearest neighbour."
+        )
+    return np.asarray(whole)
 
 
 def blurred(image: Image, sigma: float) -> Image:

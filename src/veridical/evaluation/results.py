@@ -10,6 +10,8 @@ from typing import Any, Literal
 from veridical.types import Finding, Level
 
 Judgement = Literal["pass", "fail", "inconclusive", "exploratory", "not_run"]
+DECIDING: tuple[Judgement, ...] = ("pass", "inconclusive", "fail")
+"""Verdicts on endpoints and levels that were judged, from the least to the most serious, as `types.SEVERITY` for findings."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from veridical.errors import InputError
+from veridical.evaluation.regions import whole_numbers
 from veridical.evaluation.sources import Source
 from veridical.nets.unet import UNet
 from veridical.task import Progress
@@ -171,11 +172,11 @@ def _slices(
         image, truth = images[name].load(), labels[name].load()
         if image.geometry.shape != truth.geometry.shape:
             raise InputError(f"{name}: the image is {image.geometry}, its labels are {truth.geometry}. Resample the labels.")
-        parts = _slabs(scaled(image))
+        parts, classes = _slabs(scaled(image)), whole_numbers(truth.data[0]).astype(np.int64)
         order = rng.permutation(len(parts))
-        keep = sorted(sorted(order, key=lambda z: not truth.data[0, :, :, z].any())[: max(1, MOST_SLICES // len(names))])
+        keep = sorted(sorted(order, key=lambda z: not classes[:, :, z].any())[: max(1, MOST_SLICES // len(names))])
         slabs += [parts[z] for z in keep]
-        targets += [truth.data[0, :, :, z].astype(np.int64) for z in keep]
+        targets += [classes[:, :, z] for z in keep]
         heights += [_height(z, len(parts)) for z in keep]
         progress("reading training cases", done, len(names))
     values = sorted({int(value) for target in targets for value in np.unique(target)} | {0})

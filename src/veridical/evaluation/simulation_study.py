@@ -23,7 +23,7 @@ from veridical.phantoms.simulated_scan import Examination, draw_exam, examine
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.task import Progress, silent
 from veridical.tasks.reconstruct import Reconstruct
-from veridical.types import Array, Result
+from veridical.types import SEVERITY, Array, Result
 
 TEST_SEED = 17
 METHODS = ("zero-filled", "cg-sense", "wavelet", "total-variation", "denoiser")
@@ -173,7 +173,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
             values = [o.values[name] for o in group if name in o.values]
             cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "not given")
         verdicts = [o.verdicts.get("sampling") for o in group]
-        counts = "/".join(str(verdicts.count(v)) for v in ("pass", "warn", "fail"))
+        counts = "/".join(str(verdicts.count(v)) for v in SEVERITY[1:])
         lines.append(f"| {method} | {len(group)} | {' | '.join(cells)} | {counts} |")
     return "\n".join(lines)
 

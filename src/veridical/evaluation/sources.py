@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
 from nibabel import orientations
 
 from veridical.errors import FormatError, InputError, ProvenanceError, SettingError, nearest
-from veridical.evaluation.names import LABEL_SUFFIXES, case_names, suffix_of
+from veridical.evaluation.names import case_names, suffix_of
 from veridical.io import dicom
-from veridical.io.bids import DESCRIPTION, PROVENANCE, load_provenance
+from veridical.io.bids import PROVENANCE, load_provenance
 from veridical.io.contrast import SUFFIXES, channel_names, stem, units_for
 from veridical.io.files import read
 from veridical.io.guards import BUDGET, existing, finite, within
 from veridical.io.kspace import damaged
 from veridical.io.npy import load_npy
+from veridical.layouts.discovery import entries_of
+from veridical.layouts.tree import Listing
+from veridical.layouts.tree import suffix_of as suffix_of_file
 from veridical.types import Array, Geometry, Image, Measurement
 
 NIFTI = (".nii", ".nii.gz")
 ARRAYS = (".npy", ".npz")
-BESIDE = (".json", ".csv", ".tsv", ".txt", ".md", ".html", ".bval", ".bvec")
-RAW = (".h5", ".hdf5", ".cfl", ".dat", ".mrd")
-NOT_IN = frozenset({"derivatives", "sourcedata", "code", "__MACOSX"})
-"""Folders of a BIDS tree that hold other data than the tree itself."""
+VOLUMES = (".nii", ".npy", ".npz", ".mha", ".mhd", ".img")
+RAW = (".h5", ".hdf5", ".cfl", ".mrd")
 AXES = ("case", "channel", "x", "y", "z")
 
 
@@ -149,7 +149,7 @@ def results(where: Path, role: str, options: Mapping[str, Any]) -> dict[str, Sou
     """Return the files of one role (`lower`, `upper`, `draws`) in the results of Veridical below a folder, by case; or none."""
     if not where.is_dir():
         return {}
-    files = [file for folder in sorted({p.parent for p in where.rglob(PROVENANCE)}) for file in _of_result(folder, role)]
+    files = [file for folder in Listing.of(where).results for file in _of_result(where / folder, role)]
     return as_cases(files, where, options)
 
 
@@ -159,32 +159,35 @@ def _on_disk(where: Path, options: dict[str, Any]) -> dict[str, Source]:
     if where.is_file():
         if where.suffix in ARRAYS and "case" in str(options.get("axes", "")).split(","):
             return _stack_file(where, options)
-        if not where.name.endswith((*NIFTI, *ARRAYS)) and not dicom.recognises(where):
+        if suffix_of_file(where.name) not in VOLUMES and not dicom.recognises(where):
             raise InputError(f"{where} is no image: expected NIfTI, DICOM, .npy or .npz, or a folder of them.")
         return {stem(where): Source(stem(where), where, options)}
-    files = _right_kind(list(walk(where, where)), options)
+    listing = Listing.of(where)
+    files = _right_kind(images_of(listing), listing, options)
     if not files:
-        raise InputError(f"{where} holds no image: {_listing(where)}. Expected .nii.gz, .nii, .npy, .npz or DICOM series.")
+        raw = " (raw data: reconstruct first)" if any(suffix_of_file(name) in RAW for name in listing.files) else ""
+        raise InputError(f"{where} holds no image: {listing.held}{raw}. Expected NIfTI, MetaImage, .npy, .npz or DICOM series.")
     found = as_cases(files, where, options)
     _one_dimensionality(_depths(found), str(where))
     return found
 
 
-def walk(folder: Path, root: Path) -> Iterator[Path]:
-    """Yield image files and folders of DICOM series below a folder, in the order of their names."""
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [entry for entry in entries if entry.is_file()]
-    if (folder / PROVENANCE) in files:
-        yield from _of_result(folder, "estimate")
-    else:
-        yield from (file for file in files if file.name.endswith((*NIFTI, *ARRAYS)))
-        strange = (file for file in files if not file.name.endswith((*NIFTI, *ARRAYS, *BESIDE, *RAW)))
-        if any(dicom.recognises(file) for file in strange):
-            yield folder
-    bids = folder == root and ((folder / DESCRIPTION) in files or any(entry.name.startswith("sub-") for entry in entries))
-    for entry in entries:
-        if entry.is_dir() and not (entry.name in NOT_IN and (bids or entry.name == "__MACOSX")):
-            yield from walk(entry, root)
+def images_of(listing: Listing) -> list[Path]:
+    """Return image files and folders of DICOM series, in the order of their names; what is no input is left out.
+
+    Raises:
+        InputError: the record of a result of Veridical cannot be read.
+    """
+    for folder, roles in listing.results.items():
+        if roles is None:
+            _of_result(listing.root / folder, "estimate")
+    found = set[str]()
+    for name in listing.data:
+        if suffix_of_file(name) in VOLUMES:
+            found.add(name)
+        elif suffix_of_file(name) not in RAW and dicom.recognises(listing.root / name):
+            found.add(str(PurePosixPath(name).parent))
+    return [listing.root / name for name in sorted(found, key=lambda name: PurePosixPath(name).parts)]
 
 
 def _of_result(folder: Path, role: str) -> list[Path]:
@@ -206,15 +209,14 @@ def _of_result(folder: Path, role: str) -> list[Path]:
     return [file]
 
 
-def _right_kind(files: list[Path], options: Mapping[str, Any]) -> list[Path]:
-    """Leave out the masks of a BIDS tree where images are meant, and the other contrasts where one is."""
-    suffixes = {file: suffix_of(stem(file)) for file in files}
-    labels = [file for file in files if suffixes[file] in LABEL_SUFFIXES]
-    images = [file for file in files if file not in set(labels)]
-    kept = (labels or images) if options.get("units") == "label" else (images or labels)
-    wanted = options.get("contrast")
+def _right_kind(files: list[Path], listing: Listing, options: Mapping[str, Any]) -> list[Path]:
+    """Leave out label maps where images are meant, and the other contrasts of a BIDS tree where one is."""
+    labels = {listing.root / entry.path for entry in entries_of(listing) if entry.kind == "label"} & set(files)
+    images = [file for file in files if file not in labels]
+    kept = ([f for f in files if f in labels] or images) if options.get("units") == "label" else (images or files)
+    wanted, suffixes = options.get("contrast"), {file: suffix_of(stem(file)) for file in kept}
     same = [f for f in kept if SUFFIXES.get((suffixes[f] or "").lower()) == wanted]
-    return same if wanted is not None and same and all(suffixes[f] for f in kept) else kept
+    return same if wanted is not None and same and all(suffixes.values()) else kept
 
 
 def as_cases(files: Sequence[Path], root: Path, options: Mapping[str, Any]) -> dict[str, Source]:
@@ -237,19 +239,6 @@ def as_cases(files: Sequence[Path], root: Path, options: Mapping[str, Any]) -> d
             )
         found[name] = Source(name, file, options)
     return dict(sorted(found.items()))
-
-
-def _listing(where: Path) -> str:
-    """Say what a folder holds instead of images."""
-    kinds = Counter(
-        ".nii.gz" if p.name.endswith(".nii.gz") else p.suffix.lower() or "files without a suffix"
-        for p in where.rglob("*")
-        if p.is_file() and not p.name.startswith(".")
-    )
-    if not kinds:
-        return "it is empty"
-    raw = " (raw data: reconstruct first)" if any(kind in RAW for kind in kinds) else ""
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) + raw
 
 
 def _depths(found: Mapping[str, Source]) -> dict[str, bool]:

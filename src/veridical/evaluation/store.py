@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from veridical.evaluation.cases import Case
 from veridical.evaluation.measure import Measured, Rules
 from veridical.evaluation.results import CaseRow
 from veridical.evaluation.sources import Source
+from veridical.io.guards import replacing
 
 KINDS = ("features", "curves", "detections", "patches")
 """Fields of `Measured` that hold arrays by two names."""
@@ -47,14 +46,8 @@ def save(measured: Measured, folder: Path, name: str) -> None:
             arrays |= {f"{kind}|{outer}|{side}": values for side, values in inner.items()}
     if measured.ranks is not None:
         arrays["ranks"] = measured.ranks
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, folder / f"{name}.npz")
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load(folder: Path, name: str) -> Measured | None:

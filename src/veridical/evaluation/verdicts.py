@@ -13,14 +13,17 @@ from fnmatch import fnmatchcase
 import numpy as np
 from scipy.special import ndtri
 
-from veridical.evaluation.results import Conflict, Endpoint, Judgement, LevelVerdict
+from veridical.evaluation.results import DECIDING, Conflict, Endpoint, Judgement, LevelVerdict
 from veridical.evaluation.statistics import benjamini_hochberg, holm
 from veridical.types import Level
 
 ALPHA = 0.025
 """One-sided; the two-sided interval is of 95 %."""
-WORST: tuple[Judgement, ...] = ("fail", "inconclusive", "pass")
 LEVELS: tuple[Level, ...] = ("pixel", "feature", "task", "trust")
+FEWEST = 5
+"""Patients below which no interval is given: a bootstrap of four says nothing."""
+NO_INTERVAL = f"No interval is possible from {{}}, {FEWEST} are needed."
+UNDECIDED = "The value stands, and nothing is decided."
 MEANING = 0.01
 """A scale from baseline to floor that is shorter than this share of the value's own distance from the floor is no scale."""
 
@@ -116,8 +119,9 @@ def _judged(
     if not e.primary:
         return replace(e, verdict="exploratory", p_adjusted=found.get(e.key))
     if e.key not in better:
-        note = "Not judged: too few patients, or no score to hold against the limit."
-        return replace(e, verdict="not_run", note=f"{e.note} {note}".strip())
+        few = 0 < e.n < FEWEST and (e.limit_of == "value" or e.score is not None)
+        note = UNDECIDED if few else "Not judged: no score to hold against the limit, or no interval."
+        return replace(e, verdict="inconclusive" if few else "not_run", note=f"{e.note} {note}".strip())
     verdict: Judgement = "pass" if better[e.key] <= ALPHA else "fail" if worse[e.key] <= ALPHA else "inconclusive"
     test = "" if e.p is None else f"Permutation test of both sets being alike: p = {e.p:.2g}."
     return replace(e, verdict=verdict, p=wrong[e.key][0], p_adjusted=better[e.key], note=f"{e.note} {test}".strip())
@@ -132,11 +136,11 @@ def levels(endpoints: Sequence[Endpoint], absent: Mapping[Level, str]) -> tuple[
     """
     found = []
     for level in LEVELS:
-        primary = [e for e in endpoints if e.primary and e.level == level and e.verdict in WORST]
+        primary = [e for e in endpoints if e.primary and e.level == level and e.verdict in DECIDING]
         if not primary:
             found.append(LevelVerdict(level, "not_run", absent.get(level, "No primary endpoint could be computed.")))
             continue
-        worst = min(primary, key=lambda e: (WORST.index(e.verdict), e.score if e.score is not None else 0.0))
+        worst = min(primary, key=lambda e: (-DECIDING.index(e.verdict), e.score if e.score is not None else 0.0))
         silent = [e.key for e in endpoints if e.primary and e.level == level and e.verdict == "not_run"]
         rest = f" Not judged, though primary: {', '.join(silent)}." if silent else ""
         found.append(LevelVerdict(level, worst.verdict, _reason(worst, len(primary)) + rest))
@@ -153,6 +157,8 @@ def _reason(e: Endpoint, count: int) -> str:
     limit = f"at most {e.limit:g} away from {e.ideal:g}" if e.ideal is not None and not of_score else f"limit {e.limit:g}"
     which = "the only primary endpoint" if count == 1 else f"the worst of {count} primary endpoints"
     said = f"{e.label} in {e.region} is {f'{value:.3g} {scale}'.strip()}{between}; {limit}. It is {which}."
+    if e.verdict == "inconclusive" and interval is None and e.n < FEWEST:
+        return f"{said} {e.note}"
     if e.verdict != "inconclusive" or e.p_adjusted is None or not _clears(e):
         return said
     return f"{said} The interval clears the limit, but p is {e.p_adjusted:.2g} over all primary endpoints, above {ALPHA}."

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from veridical.compiled import njit
 from veridical.errors import InputError, SettingError
 from veridical.types import Array
 
@@ -139,7 +139,7 @@ def _scope(levels: Levels, slicewise: bool) -> tuple[Array, list[tuple[int, int]
     return (levels.offsets[:4], slices) if slicewise else (levels.offsets, [(slices[0][0], slices[-1][1])])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _pairs(flat: Array, offsets: Array, first: int, last: int, number: int) -> Array:
     counts = np.zeros((len(offsets), number + 1, number + 1), dtype=np.int64)
     for at in range(first, last):
@@ -150,7 +150,7 @@ def _pairs(flat: Array, offsets: Array, first: int, last: int, number: int) -> A
     return counts[:, 1:, 1:].copy()
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _runs(flat: Array, offsets: Array, first: int, last: int, number: int, longest: int) -> Array:
     counts = np.zeros((len(offsets), number, longest), dtype=np.int64)
     for at in range(first, last):
@@ -168,7 +168,7 @@ def _runs(flat: Array, offsets: Array, first: int, last: int, number: int, longe
     return counts
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _around(flat: Array, offsets: Array, first: int, last: int, number: int) -> tuple[Array, Array]:
     tones = np.zeros((2, number))
     dependences = np.zeros((number, len(offsets) + 1), dtype=np.int64)
@@ -189,7 +189,7 @@ def _around(flat: Array, offsets: Array, first: int, last: int, number: int) -> 
     return tones, dependences
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _root(parents: Array, place: int) -> int:
     while parents[place] != place:
         parents[place] = parents[parents[place]]
@@ -197,7 +197,7 @@ def _root(parents: Array, place: int) -> int:
     return place
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _depths(flat: Array, faces: Array, first: int, last: int) -> Array:
     """Return the steps over faces from each place to the nearest one that does not count; two sweeps are exact."""
     depths = np.zeros(last - first, dtype=np.int32)
@@ -216,7 +216,7 @@ def _depths(flat: Array, faces: Array, first: int, last: int) -> Array:
     return depths
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _zones(flat: Array, offsets: Array, faces: Array, first: int, last: int) -> Array:
     parents = np.arange(last - first, dtype=np.int32)
     for at in range(first, last):

@@ -1,4 +1,4 @@
-"""Brownian bridge from a start image to data: its marginals and its exact transitions.
+"""Brownian bridge from the initial estimate to data: its marginals, its exact transitions, and the family that they make.
 
 Convention: `x_t = (1 - t) start + t x + sigma sqrt(t (1 - t)) noise`, so that t = 0 is the start, which needs no noise, and
 t = 1 is data; the network predicts the clean `x` from `x_t`. Liu et al., I2SB: Image-to-image Schroedinger bridge, ICML 2023
@@ -9,12 +9,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veridical.errors import SettingError
+from veridical.generative import flow
+from veridical.generative.family import Family, Given
+
+CEILING = 0.05
+"""Limits the weight of late times, as in `rectified_flow`."""
+
+
+@dataclass(frozen=True)
+class Bridge(Family):
+    """Samples that begin at the initial estimate, not at noise: zero in units of the residual."""
+
+    name: ClassVar[str] = "bridge"
+    at_start: float = 0.3
+    """Share of the training at t = 0, where the network is the posterior mean in one step."""
+    shift: float = 0.5
+    """Puts more of a few sampler steps near the data."""
+
+    def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
+        """Squared error of the residual at a random place of the bridge, relative to its size and to what is left of it."""
+        time = flow.training_times(len(truth), generator, self.at_start).to(truth)
+        wanted = given.residual(truth)
+        noise = torch.randn(truth.shape, generator=generator).to(truth)
+        state = interpolate(torch.zeros_like(wanted), wanted, time, noise)
+        error = (ended(net, given, state, time) - wanted).square().flatten(1).mean(1)
+        size = wanted.square().flatten(1).mean(1).clamp_min(0.1)
+        return (error / size / (1 - time + CEILING)).mean()
+
+    def mean(self, net: nn.Module, given: Given) -> Tensor:
+        with torch.inference_mode():
+            begin = torch.zeros_like(given.initial)
+            return given.image(ended(net, given, begin, begin.new_zeros(len(begin))))
+
+    def draw(self, net: nn.Module, given: Given, noise: Tensor, steps: int) -> Tensor:
+        many, white = given.repeat(noise.shape[1]), noise.flatten(0, 1)
+        generator = torch.Generator().manual_seed(int(white.flatten()[0].abs() * 1e6))
+        later = torch.randn(max(0, steps - 2), *white.shape, generator=generator).to(white)
+
+        def clean(state: Tensor, t: float) -> Tensor:
+            return ended(net, many, state, torch.full((len(state),), t, device=state.device))
+
+        with torch.inference_mode():
+            further = torch.cat([white[None], later])[: max(0, steps - 1)]
+            found = walk(clean, torch.zeros_like(white), flow.times(steps, self.shift), further)
+            return many.image(found).reshape(noise.shape)
+
+
+def ended(net: nn.Module, given: Given, state: Tensor, time: Tensor) -> Tensor:
+    """Return the clean residual `(batch, 1, y, x)` for states of the bridge at times `(batch,)`.
+
+    A state is shown in units of its own size, so that the network works at unit variance all along.
+    """
+    t = time.reshape(-1, *[1] * (state.ndim - 1))
+    size = (t + (t * (1 - t)).sqrt()).clamp_min(1e-6)
+    seen = state / size
+    out: Tensor = t * seen + net(seen, time, given.conditioning)
+    return out
 
 
 def interpolate(start: Tensor, x: Tensor, t: Tensor, noise: Tensor, sigma: float = 1.0) -> Tensor:

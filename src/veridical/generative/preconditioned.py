@@ -22,13 +22,13 @@ class Preconditioned(nn.Module):
     """`D(x + sigma n, sigma) -> x` for complex slices, real ones, and slices between their neighbours.
 
     Args:
-        net: maps `(batch, 3 + 4 reach, y, x)` and a condition `(batch, 1)` to `(batch, 2, y, x)`.
+        backbone: maps `(batch, 3 + 4 reach, y, x)` and a condition `(batch, 1)` to `(batch, 2, y, x)`.
         reach: neighbouring slices on each side that it can be shown.
     """
 
-    def __init__(self, net: nn.Module, reach: int) -> None:
+    def __init__(self, backbone: nn.Module, reach: int) -> None:
         super().__init__()
-        self.net, self.reach = net, reach
+        self.backbone, self.reach = backbone, reach
 
     def forward(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Return the clean middle slice.
@@ -55,7 +55,7 @@ class Preconditioned(nn.Module):
         else:
             around = middle.new_zeros(len(middle), 4 * self.reach, *middle.shape[-2:])
         condition = sigma.mean((1, 2, 3)).log()[:, None]
-        residual: Tensor = self.net(torch.cat([middle, sigma, around], 1), condition)
+        residual: Tensor = self.backbone(torch.cat([middle, sigma, around], 1), condition)
         return middle + sigma * residual
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical.errors import FormatError, GeometryError
-from veridical.io.contrast import channel_names, units_for
+from veridical.errors import FormatError
+from veridical.io.contrast import channel_names, not_stated, units_for
 from veridical.io.guards import BUDGET, existing, finite, start_of, within
+from veridical.io.nifti import scale_of
+from veridical.io.nifti_affine import by_spacing, placed_by
 from veridical.types import Geometry, Image
 
 SIZE = 348
@@ -23,11 +25,17 @@ NIFTI_PAIR = b"ni1\0"
 
 def recognises(path: Path) -> bool:
     """Say whether this is one of a pair whose header has the length of Analyze."""
-    if path.suffix not in (".hdr", ".img"):
+    if path.suffix.lower() not in (".hdr", ".img"):
         return False
-    head, voxels = path.with_suffix(".hdr"), path.with_suffix(".img")
+    head, voxels = pair(path)
     start = start_of(head, 4)
     return voxels.is_file() and SIZE in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+
+
+def pair(path: Path) -> tuple[Path, Path]:
+    """Return header and voxels, with the suffixes in capitals where those of the path are."""
+    head, voxels = (".HDR", ".IMG") if path.suffix.isupper() else (".hdr", ".img")
+    return path.with_suffix(head), path.with_suffix(voxels)
 
 
 def analyze(
@@ -47,29 +55,29 @@ def analyze(
 
     Raises:
         FormatError: one of the two is missing, too short or too long, a wrong header, NaN.
-        GeometryError: the spacing is not positive, or the affine is singular.
+        GeometryError: the forms of a NIfTI pair are singular.
         BudgetError: it would take more memory than `budget`.
     """
-    head, voxels = existing(Path(path).with_suffix(".hdr")), existing(Path(path).with_suffix(".img"))
+    head, voxels = (existing(file) for file in pair(Path(path)))
     header = header_of(head)
     shape, stored = _shape(header, head), np.dtype(header.get_data_dtype())
     names, contrast_source = channel_names(voxels, shape[3], contrast)
     chosen, units_source = units_for(names[0], units, None)
-    slope, intercept = header.get_slope_inter()
-    plain = (slope, intercept) in ((None, None), (1.0, 0.0), (1.0, None))
+    scale, notes = scale_of(header, head)
     wide = stored.itemsize > (4 if stored.kind == "f" else 2)
-    kept = chosen == "label" and stored.kind in "iu" and plain
+    kept = chosen == "label" and stored.kind in "iu" and scale is None
     target = stored.newbyteorder("=") if kept else np.dtype(np.float64 if wide else np.float32)
     count, offset = int(np.prod(shape)), int(header.get_data_offset())
     within(count * (stored.itemsize + target.itemsize), budget, voxels)
     _sized(voxels, offset + count * stored.itemsize)
     values = np.fromfile(voxels, stored, count, offset=offset).astype(target)
-    if not plain:
-        values = values * target.type(slope or 1.0) + target.type(intercept or 0.0)
+    if scale is not None:
+        values = values * target.type(scale[0]) + target.type(scale[1])
     finite(values, voxels)
     data = np.moveaxis(values.reshape(shape, order="F"), -1, 0)
-    geometry, source = _geometry(header, shape[:3], head)
-    said = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": source}
+    geometry, source, placed = _geometry(header, shape[:3], head)
+    notes += placed + ([not_stated(voxels, shape[3])] if contrast_source == "not stated" and chosen != "label" else [])
+    said = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": source, "notes": tuple(notes)}
     return Image(data, geometry, chosen, names, said)
 
 
@@ -79,10 +87,11 @@ def grid_of(path: Path) -> tuple[Geometry, int]:
     Raises:
         FormatError, GeometryError: as `analyze`.
     """
-    header = header_of(existing(path.with_suffix(".hdr")))
+    head, voxels = pair(path)
+    header = header_of(existing(head))
     shape = _shape(header, path)
     count, stored = int(np.prod(shape)), np.dtype(header.get_data_dtype())
-    _sized(existing(path.with_suffix(".img")), int(header.get_data_offset()) + count * stored.itemsize)
+    _sized(existing(voxels), int(header.get_data_offset()) + count * stored.itemsize)
     return _geometry(header, shape[:3], path)[0], shape[3]
 
 
@@ -91,7 +100,6 @@ def header_of(head: Path) -> Any:
 
     Raises:
         FormatError: its length or its entries are wrong, or its numbers are neither integers nor floats.
-        GeometryError: a spacing of zero.
     """
     from nibabel.nifti1 import Nifti1PairHeader
     from nibabel.spatialimages import HeaderDataError
@@ -101,13 +109,11 @@ def header_of(head: Path) -> Any:
     block = start_of(head, SIZE)
     kind = Nifti1PairHeader if block[344:348] == NIFTI_PAIR else Spm99AnalyzeHeader
     try:
-        stated, header = kind(block, check=False), kind(block, check=True)
+        header = kind(block, check=True)
+        header["pixdim"][1:4] = np.abs(kind(block, check=False)["pixdim"][1:4])  # the check replaces sizes of 0 by 1
         stored = np.dtype(header.get_data_dtype())
-        header.get_slope_inter()
     except (HeaderDataError, WrapStructError, ValueError) as error:
         raise FormatError(f"{head} has a wrong header: {error}. Copy it again, or write it again from its source.") from error
-    if 0 in stated["pixdim"][1:4][stated["dim"][1:4] > 1]:
-        raise GeometryError(f"{head} states voxels of 0 mm; expected positive sizes. Set them from the source of the image.")
     if stored.kind not in "iuf":
         raise FormatError(f"{head} describes voxels of type {stored}; expected integers or floats.")
     return header
@@ -129,13 +135,11 @@ def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:
     return dims[0], dims[1], dims[2], dims[3]
 
 
-def _geometry(header: Any, shape: tuple[int, int, int], path: Path) -> tuple[Geometry, str]:
-    placed = "sform_code" in header.keys() and (int(header["sform_code"]) or int(header["qform_code"]))  # noqa: SIM118
-    spacing = [float(size) for size in header.get_zooms()[:3]] + [1.0] * (3 - len(header.get_zooms()[:3]))
-    affine = np.array(header.get_best_affine(), np.float64) if placed else np.diag([*spacing, 1.0])
-    try:
-        if placed:
-            return Geometry(shape, affine), "NIfTI pair"
-        return Geometry(shape, affine, "local"), "spacing only; position, left and right not stated"
-    except GeometryError as error:
-        raise GeometryError(f"{path}: {error}") from error
+def _geometry(header: Any, shape: tuple[int, int, int], path: Path) -> tuple[Geometry, str, list[str]]:
+    if "sform_code" in header.keys():  # noqa: SIM118
+        return placed_by(header, shape, None, path)
+    spacing = np.array(header["pixdim"][1:4], np.float64)
+    spacing[(spacing == 0) & (np.array(shape) == 1)] = 1.0
+    if not np.isfinite(spacing).all() or spacing.min() <= 0:
+        return Geometry.index(shape), "none; neither spacing nor position stated", []
+    return by_spacing(shape, spacing, path)

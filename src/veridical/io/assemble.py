@@ -1,7 +1,8 @@
 """Several images of one patient as the channels of one, on the grid of the first.
 
 Grids that are the same stay as they are. An image of another spacing, orientation or extent in the same frame of reference is
-resampled linearly, which `header["resampled"]` and the provenance of what is made from it say.
+resampled linearly, which `header["resampled"]` and the provenance of what is made from it say. Images whose positions cannot be
+compared are refused, unless they are registered or the caller says that they lie in one space.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ SAME = 0.05
 """Grids count as one when no corner differs by more than this share of the smallest voxel side."""
 OVERLAP = 0.5
 """Least share of the first image's object that another must cover."""
+STILL = 0.25
+"""Voxels at every corner up to which a registered image is left where it was: resampling would cost more than it gains."""
+PLACELESS = ("index", "local")
+"""Frames in which nothing says where the image lies."""
 AIR = -1000.0
 """Hounsfield units outside of the field of view."""
 
@@ -35,6 +40,8 @@ def read_together(
     lesions: str | Path | None = None,
     contrast: str | Sequence[str] | None = None,
     units: str | None = None,
+    same_space: bool = False,
+    register: bool = False,
     budget: int = BUDGET,
 ) -> Image:
     """Read several images of one patient as the channels of one.
@@ -44,7 +51,12 @@ def read_together(
         lesions: file with a mask of lesions; it becomes the channel `lesions`.
         contrast: one a file, a sequence or separated by commas. Otherwise what the files say.
         units: one for all or, separated by commas, one a file. Otherwise what the files say.
+        same_space: take all positions as coordinates of one space, whatever frames of reference the files state.
+        register: move every image rigidly so that it fits the first (extra `registration`).
         budget: bytes of memory that all of them may take.
+
+    Returns:
+        As `stacked`. `header["notes"]` says what was assumed, chosen or moved, for each file.
 
     Raises:
         InputError: one is no image, or the options are not one a file.
@@ -59,17 +71,22 @@ def read_together(
     mask = None if lesions is None else _image(lesions, None, "label", left)
     source: dict[str, Any] = {"paths": tuple(str(Path(path).resolve()) for path in paths), "budget": budget}
     source |= {} if lesions is None else {"lesions": str(Path(lesions).resolve())}
-    source |= {key: value for key, value in {"contrast": contrast, "units": units}.items() if value is not None}
-    whole = stacked(images, mask)
+    options = {"contrast": contrast, "units": units, "same_space": same_space or None, "register": register or None}
+    source |= {key: value for key, value in options.items() if value is not None}
+    whole = stacked(images, mask, same_space=same_space, register=register)
     return replace(whole, header={**whole.header, "source": source})
 
 
-def stacked(images: Sequence[Image], lesions: Image | None = None) -> Image:
+def stacked(
+    images: Sequence[Image], lesions: Image | None = None, *, same_space: bool = False, register: bool = False
+) -> Image:
     """Stack images of one patient.
 
     Args:
         images: each of one or several channels; the first gives the grid and the header.
-        lesions: mask, above zero inside; becomes the channel `lesions`, by nearest neighbours.
+        lesions: mask, above zero inside; becomes the channel `lesions`, by nearest neighbours. Drawn on the grid of one of the
+            images, it moves with that image.
+        same_space, register: as in `read_together`.
 
     Returns:
         `(channel, x, y, z)` float32; units `mixed` where channels differ.
@@ -79,23 +96,27 @@ def stacked(images: Sequence[Image], lesions: Image | None = None) -> Image:
         GeometryError: grids differ and share no frame of reference, or fields of view do not overlap enough.
     """
     first = images[0]
-    masks = [] if lesions is None else [_mask(lesions)]
+    if any(np.iscomplexobj(image.data) for image in images):
+        held = ", ".join(name for image in images for name in image.channels)
+        raise InputError(f"One of {held} is complex; images that stand beside others are magnitudes. Take it first.")
+    moved, said = _moved_all(images, register)
+    if lesions is not None:
+        drawn = next((k for k, image in enumerate(images) if image.geometry.matches(lesions.geometry)), 0)
+        moved.append(_mask(replace(lesions, geometry=moved[drawn].geometry) if drawn else lesions))
     parts = [first]
-    notes: dict[str, str] = {}
-    for image in (*images[1:], *masks):
-        part, note = onto(image, first)
+    resampled: dict[str, str] = {}
+    for image in moved[1:]:
+        part, note, assumed = onto(image, first, same_space)
         parts.append(part)
-        notes |= dict.fromkeys(part.channels, note) if note else {}
+        resampled |= dict.fromkeys(part.channels, note) if note else {}
+        said += assumed
     names = tuple(name for part in parts for name in part.channels)
-    if any(np.iscomplexobj(part.data) for part in parts):
-        raise InputError(
-            f"One of {', '.join(names)} is complex; images that stand beside others are magnitudes. Take it first."
-        )
     if len(set(names)) < len(names):
-        raise InputError(f"Two channels have one name: {', '.join(names)}. Name each file: contrast='T1w,T2w' (--contrast).")
+        raise InputError(f"Two channels have one name: {', '.join(names)}. Name each file: --contrast T1w,T2w.")
     each = {name: part.units_of(name) for part in parts for name in part.channels}
-    header = {key: value for key, value in first.header.items() if key not in ("source", "units", "resampled")}
-    header |= {"resampled": notes} if notes else {}
+    header = {key: value for key, value in first.header.items() if key not in ("source", "units", "resampled", "notes")}
+    header |= {"resampled": resampled} if resampled else {}
+    header["notes"] = (*(note for image in images for note in image.header.get("notes", ())), *said)
     data = np.empty((len(names), *first.geometry.shape), np.float32)
     np.concatenate([part.data for part in parts], out=data, casting="unsafe")
     if len(set(each.values())) == 1:
@@ -103,31 +124,57 @@ def stacked(images: Sequence[Image], lesions: Image | None = None) -> Image:
     return Image(data, first.geometry, "mixed", names, {**header, "units": each})
 
 
-def onto(image: Image, first: Image) -> tuple[Image, str]:
-    """Return an image on the grid of another, and in words how it came there; nothing where the grids are one.
+def _moved_all(images: Sequence[Image], register: bool) -> tuple[list[Image], list[str]]:
+    """Return the images, each after the first moved to fit it where they are to be registered, and what is to be said of it."""
+    if not register:
+        return list(images), []
+    from veridical.preprocessing.registration import register as rigid
+
+    first, moved, said = images[0], [images[0]], list[str]()
+    for image in images[1:]:
+        found = rigid(first.data[0], first.geometry, image.data[0], image.geometry)
+        affine = np.linalg.inv(found.matrix) @ image.geometry.affine
+        geometry = Geometry(image.geometry.shape, affine, first.geometry.frame)
+        aligned = geometry.matches(image.geometry, STILL * min(image.geometry.spacing))
+        affine = image.geometry.affine if aligned else affine
+        moved.append(replace(image, geometry=Geometry(image.geometry.shape, affine, first.geometry.frame)))
+        name, of = ", ".join(image.channels), first.channels[0]
+        said.append(
+            f"{name} fits {of} as it lies: a rigid registration moves it by less than {STILL:g} voxels." if aligned
+            else f"{name} was registered rigidly to {of}: {found}."
+        )  # fmt: skip
+    return moved, said
+
+
+def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, str, list[str]]:
+    """Return an image on the grid of another, in words how it came there, and what was assumed; nothing where grids are one.
 
     Raises:
         GeometryError: as `stacked`.
     """
     grid, own = first.geometry, image.geometry
     if own.matches(grid, SAME * min(grid.spacing)):
-        return Image(image.data, grid, image.units, image.channels, image.header), ""
-    names = ", ".join(image.channels)
-    if own.frame != grid.frame or own.frame in ("index", "local"):
-        raise GeometryError(
-            f"{names} has {own}, {', '.join(first.channels)} has {grid}, and their positions cannot be compared (frames of "
-            f"reference: {own.frame}, {grid.frame}). Register one to the other first, or give files that state their position."
-        )
+        return replace(image, geometry=grid), "", []
+    names, assumed = ", ".join(image.channels), list[str]()
+    if own.frame != grid.frame or own.frame in PLACELESS:
+        frames = f"frames of reference: {own.frame}, {grid.frame}"
+        if not same_space:
+            raise GeometryError(
+                f"{names} has {own}, {', '.join(first.channels)} has {grid}, and their positions cannot be compared "
+                f"({frames}). Register one to the other: --register; or, where their coordinates are of one space all the "
+                "same: --same-space."
+            )
+        assumed.append(f"{names} and {first.channels[0]} were assumed to lie in one space ({frames}).")
     step = np.linalg.inv(own.affine) @ grid.affine
     share = covered(first, step, own)
     if share < OVERLAP:
         raise GeometryError(
             f"{names} covers {share:.0%} of what {first.channels[0]} shows; expected {OVERLAP:.0%} or more: the fields of view "
-            "do not overlap. Is it of another part of the body or another visit? Leave it out, or register it first."
+            "do not overlap. Is it of another part of the body or another visit? Leave it out, or register it: --register."
         )
     moved = np.stack([_moved(image, name, step, grid.shape) for name in image.channels])
     note = f"resampled from {own} to {grid}; covers {share:.0%} of what {first.channels[0]} shows"
-    return Image(moved, grid, image.units, image.channels, image.header), note
+    return Image(moved, grid, image.units, image.channels, image.header), note, assumed
 
 
 def covered(first: Image, step: Array, own: Geometry) -> float:

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ import numpy as np
 
 from veridical import __version__
 from veridical.errors import InputError, ProvenanceError, SettingError
-from veridical.io.guards import permit, replacing
+from veridical.io.guards import move, permit, replacing
 from veridical.io.nifti import write_nifti
 from veridical.types import Array, Finding, Image, Result, Step
 
 PROVENANCE = "provenance.json"
 DESCRIPTION = "dataset_description.json"
 FORMAT = "veridical-provenance-1"
+LABELS = frozenset({"mask", "dseg", "probseg", "seg"})
+"""Suffixes of label maps."""
 SUFFIX = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PDw", "T1c": "T1w", "CT": "CT", "PET": "pet"}
 
 
@@ -115,6 +118,18 @@ def is_whole(folder: Path, record: Record) -> bool:
         if not file.is_file() or _hash(file.read_bytes()) != entry["sha256"]:
             return False
     return True
+
+
+def result_files(record: Path) -> dict[str, str] | None:
+    """Return role -> file name of the maps that a `provenance.json` names; nothing where it is not ours, None where damaged."""
+    try:
+        return {role: Path(entry["path"]).name for role, entry in load_provenance(record).files.items()}
+    except (ProvenanceError, KeyError, TypeError):
+        pass
+    try:
+        return None if FORMAT in record.read_text(encoding="utf-8") else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def load_provenance(path: str | Path) -> Record:
@@ -212,12 +227,16 @@ def _move_in(temporary: Path, target: Path, taken: list[str]) -> None:
     """Move finished files to `target`: at once when it is new, else the old files away first and the new record in last."""
     if not target.exists():
         permit(temporary, 0o777)
-        temporary.rename(target)
-        return
+        try:
+            temporary.rename(target)
+            return
+        except OSError:  # a drive that renames no folders
+            target.mkdir(exist_ok=True)
     for file in {*_written_before(target / PROVENANCE), *taken}:
-        (target / file).unlink(missing_ok=True)
+        with suppress(OSError):
+            (target / file).unlink(missing_ok=True)
     for part in sorted(temporary.iterdir(), key=lambda part: part.name == PROVENANCE):
-        part.replace(target / part.name)
+        move(part, target / part.name)
 
 
 def _written_before(record: Path) -> list[str]:

@@ -1,20 +1,28 @@
-"""What a file name says of contrast and units: the BIDS suffixes, and nothing beyond them."""
+"""Contrast and units of an image: what is given, what the file states, and the BIDS suffix of its name; nothing beyond."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from veridical.errors import InputError
+from veridical.errors import InputError, UnitsError, nearest
+from veridical.io.sequence import WORDS, contrast_in
 
 # BIDS 1.10, MRI and PET data types; `CT` is the suffix in common use for computed tomography, in Hounsfield units.
 SUFFIXES = {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR", "pdw": "PD", "ct": "CT", "pet": "PET"}
 UNITS = {"T1w": "a.u.", "T2w": "a.u.", "FLAIR": "a.u.", "PD": "a.u.", "T1c": "a.u.", "CT": "HU"}
+KNOWN = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
+"""Contrasts and modalities that a caller may name as they are."""
+OTHER = "other"
+"""A contrast that is none of these; `other:SWI` gives it a name."""
+UNKNOWN = "unknown"
+"""Channel of which neither caller nor file says the contrast."""
 
 
 def stem(path: Path) -> str:
     """Return the file name without its suffix, `.nii.gz` counted as one."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0] if path.name.endswith(".gz") else path.stem
+    plain = Path(path.name[:-3]) if path.name.lower().endswith(".gz") else path
+    return plain.stem
 
 
 def contrast_of(path: Path) -> str | None:
@@ -22,6 +30,32 @@ def contrast_of(path: Path) -> str | None:
     *entities, suffix = stem(path).split("_")
     known = SUFFIXES.get(suffix.lower()) if entities else None
     return "T1c" if known == "T1w" and any(entity.startswith("ce-") for entity in entities) else known
+
+
+def stated(name: str) -> str:
+    """Return a contrast as a caller gives it: one that is known as it is, any other as `other:NAME`."""
+    return name if name.split(".")[0] in (*KNOWN, OTHER, UNKNOWN) else f"{OTHER}:{name}"
+
+
+def given_names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the channel names that a caller gives, commas between several in one string.
+
+    Raises:
+        UnitsError: one is neither known nor called another: `other`, `other:SWI`. Numbers may follow: `T1w.2`.
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(_given(name.strip()) for name in names)
+
+
+def _given(name: str) -> str:
+    kind, _, own = name.partition(":")
+    if kind == OTHER and own:
+        return own
+    if name.split(".")[0] in (*KNOWN, OTHER, UNKNOWN):
+        return name
+    meant = WORDS.get(name.lower())
+    hint = f"Did you mean {meant}? Known: {', '.join(KNOWN)}." if meant in KNOWN else nearest(name, KNOWN)
+    raise UnitsError(f"The contrast {name!r} is not known. {hint} For another, say so: --contrast {OTHER}:{name or 'NAME'}.")
 
 
 def channel_names(
@@ -43,14 +77,23 @@ def channel_names(
         if len(names) != count:
             raise InputError(
                 f"{path} holds {count} channels; {len(names)} contrasts were given: {', '.join(names)}. "
-                "Give one a channel: contrast='T1w,T2w'."
+                "Give one a channel: --contrast T1w,T2w."
             )
         return names, "given"
     if len(stored) == count:
         return tuple(stored), "file header"
     suffix = contrast_of(path)
-    base, source = (suffix, "file name suffix") if suffix else (stem(path), "file name; contrast not stated")
+    base, source = (suffix, "file name suffix") if suffix else (UNKNOWN, "not stated")
     return ((base,) if count == 1 else tuple(f"{base}.{index}" for index in range(count))), source
+
+
+def not_stated(path: Path, count: int) -> str:
+    """Return the sentence about an image whose contrast nothing states."""
+    word = contrast_in(stem(path))
+    guess = word if word in KNOWN else ""
+    flag = ",".join([guess or "T1w"] * count) if count < 5 else f"{guess or 'T1w'},..."
+    looks = f"its name suggests {guess}; if so" if guess else "say which it is, for instance"
+    return f"{path.name} does not state its contrast: {looks} --contrast {flag}."
 
 
 def units_for(contrast: str, given: str | None, stored: str | None) -> tuple[str, str]:

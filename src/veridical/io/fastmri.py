@@ -14,7 +14,7 @@ import numpy as np
 from veridical.errors import FormatError, GeometryError
 from veridical.io.guards import BUDGET
 from veridical.io.hdf5 import Encoding, attribute, dataset, has, holds, opened, parse_header, values
-from veridical.io.kspace import full_lines, local_grid, measurement, nonzero, remove_oversampling, room
+from veridical.io.kspace import local_grid, measurement, nonzero, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement
 
 CONTRASTS = {"AXT1": "T1w", "AXT1PRE": "T1w", "AXT1POST": "T1c", "AXT2": "T2w", "AXFLAIR": "FLAIR", "CORPD_FBK": "PD"}
@@ -52,7 +52,8 @@ def fastmri(
         if stored.ndim not in (3, 4) or stored.dtype.kind != "c" or 0 in stored.shape:
             raise FormatError(
                 f"{file}: 'kspace' is {stored.shape} of {stored.dtype}; expected complex (slice, coil, readout, phase), or "
-                "(slice, readout, phase) from one coil."
+                "(slice, readout, phase) from one coil. Real and imaginary parts on an axis of their own are joined first: "
+                "a[..., 0] + 1j * a[..., 1]."
             )
         room(stored.shape, stored.dtype.itemsize, budget, file)
         own = _own_mask(handle, stored.shape, file)
@@ -82,7 +83,7 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
     own = values(dataset(handle, "mask", path), path).squeeze()
     if own.shape not in ((shape[-1],), shape[-2:]):
         raise GeometryError(
-            f"{path}: its mask has shape {own.shape}; its k-space has columns {shape[-1]}. Give mask=... instead."
+            f"{path}: its mask has shape {own.shape}; its k-space has columns {shape[-1]}. Give one instead: --mask mask.npy."
         )
     return np.broadcast_to(own.astype(bool), (shape[0], *shape[-2:]))
 
@@ -90,7 +91,8 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
 def _described(handle: Any, path: Path) -> tuple[Encoding, dict[str, Any]] | None:
     if not holds(handle, "ismrmrd_header", path):
         return None
-    return parse_header(values(dataset(handle, "ismrmrd_header", path), path).item(), path)
+    encodings, technical = parse_header(values(dataset(handle, "ismrmrd_header", path), path).item(), path)
+    return encodings[0], technical
 
 
 def _on_grid(data: Array, taken: Array, encoding: Encoding) -> tuple[Array, Array, Geometry, dict[str, Any]]:
@@ -99,10 +101,11 @@ def _on_grid(data: Array, taken: Array, encoding: Encoding) -> tuple[Array, Arra
     readout_mm = encoding.field_of_view[0]
     keep = encoding.readout_kept
     if data.shape[-2] == encoding.matrix[0] and keep < data.shape[-2]:
-        if full_lines(taken, -2):
+        cropped = remove_oversampling(data, taken, -2, keep)
+        if cropped is not None:
             said["readout_oversampling"] = f"removed: {data.shape[-2]} to {keep}"
             readout_mm *= keep / data.shape[-2]
-            data, taken = remove_oversampling(data, taken, -2, keep)
+            data, taken = cropped
         else:
             said["readout_oversampling"] = "kept: some readouts are partial"
     slices, _, rows, columns = data.shape

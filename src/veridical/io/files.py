@@ -12,56 +12,79 @@ from typing import Any, cast
 import numpy as np
 
 from veridical.errors import FormatError, InputError, SettingError, nearest
-from veridical.io.guards import BUDGET
+from veridical.io.contrast import given_names
+from veridical.io.guards import BUDGET, named_target
 from veridical.io.nifti import write_nifti
+from veridical.io.plausible import checked, noted
 from veridical.registry import entries
-from veridical.types import Array, Image, Measurement
+from veridical.types import Array, Geometry, Image, Measurement
+
+FILES = ("mask", "geometry", "trajectory", "maps", "noise_scan")
+"""Options that name a file."""
 
 
 def read(
     path: str | Path,
     *,
-    axes: str | None = None,
-    mask: str | Path | Array | None = None,
-    contrast: str | Sequence[str] | None = None,
-    units: str | None = None,
-    slices: tuple[int, int] | None = None,
-    geometry: str | Path | None = None,
-    trajectory: str | Path | None = None,
+    spacing: str | Sequence[float] | None = None,
+    maps: str | Path | Array | None = None,
+    noise_scan: str | Path | Array | None = None,
     budget: int = BUDGET,
+    **options: Any,
 ) -> Image | Measurement:
     """Read any file or folder that a reader recognises by its content.
 
     Args:
-        path: NIfTI, DICOM file or folder with one series, fastMRI or ISMRMRD HDF5, BART `.cfl`/`.hdr`, `.npy` or `.npz`.
-        axes: names of the axes of a bare array, e.g. `coil,y,x`; needed for `.npy` without geometry, possible for BART.
-        mask: which samples of raw data were taken: a file or an array; otherwise found from exact zeros.
-        contrast: e.g. `T1w`, `FLAIR`; one a channel for images. Otherwise what the file says.
-        units: of an image. Otherwise what the file says.
-        slices: first and last slice of a DICOM series, counted from 1 along the slice axis.
-        geometry: TOML file with the operator that measured a bare array, e.g. a fan beam; see `io.stated_geometry`.
-        trajectory: `.npy` file with the positions `(ky, kx)` of the samples of a bare array of non-Cartesian k-space.
+        path: NIfTI, Analyze, MetaImage, DICOM file or folder with one series, fastMRI or ISMRMRD HDF5, BART `.cfl`/`.hdr`,
+            `.npy` or `.npz`.
+        spacing: voxel size in mm along x, y, z, of a file that does not state it: numbers, or as text `1,1,2`.
+        maps: of raw MR data, coil maps to reconstruct with: `.npy`, `.cfl` or an array, `(coil, y, x)` or `(set, coil, y,
+            x)`; see `io.receivers.with_maps`.
+        noise_scan: of raw MR data, noise-only samples of its coils: an ISMRMRD file, `.npy`, `.cfl` or an array `(coil,
+            sample)`; see `io.receivers.with_noise_scan`.
         budget: bytes of memory that the read may take; checked before anything is allocated.
+        options: what the file does not say itself; each reader has its own, which its signature lists. None counts as not
+            given. `contrast`: `T1w`, `FLAIR`, ..., one a channel. `units`: of an image. `slices`, `stack`: which part of a
+            DICOM series. `axes`: names of the axes of a bare array, e.g. `coil,y,x`. `mask`: which samples of raw data were
+            taken. `select`: which scan of an ISMRMRD file, e.g. `repetition=2`. `geometry`, `trajectory`: files
+            that say how a bare array was measured.
 
     Returns:
-        An image, or the measurement when the file holds raw data. `header["source"]` says how to read it again.
+        An image, or the measurement when the file holds raw data. `header["source"]` says how to read it again, and
+        `header["notes"]` what was assumed or changed while reading, one sentence each.
 
     Raises:
         InputError: the path does not exist, or no reader knows what lies there.
+        UnitsError: a contrast that is not known, or values that cannot be in the units that were given.
         SettingError: an option is given that the reader of this file does not have.
         FormatError, GeometryError, BudgetError: as the reader says.
     """
     found = Path(path)
     name, reader = _reader(found)
-    options = {"axes": axes, "mask": mask, "contrast": contrast, "units": units, "slices": slices}
-    options |= {"geometry": geometry, "trajectory": trajectory}
-    known = set(inspect.signature(reader).parameters)
     given = {key: value for key, value in options.items() if value is not None}
+    known = set(inspect.signature(reader).parameters) - {"path", "budget"}
     for key in given:
         if key not in known:
-            offered = known & set(options)
-            raise SettingError(f"{found} is read by {name!r}, which has no option {key!r}. {nearest(key, offered)}")
-    return _with_source(cast("Image | Measurement", reader(found, **given, budget=budget)), found, {**given, "budget": budget})
+            flags = [_flag(one) for one in (*known, "spacing")]
+            raise SettingError(f"{found} is read by {name!r}, which has no {_flag(key)}. {nearest(_flag(key), flags)}")
+    said = dict(given)
+    if "contrast" in said and said.get("units") != "label":
+        said["contrast"] = ",".join(given_names(said["contrast"]))
+    subject = cast("Image | Measurement", reader(found, **said, budget=budget))
+    if spacing is not None:
+        subject = replace(subject, geometry=_spaced(subject.geometry, spacing, found))
+        given["spacing"] = spacing
+    elif isinstance(subject, Image) and subject.geometry.frame == "index":
+        subject = noted(subject, f"{found.name} does not state its voxel size: --spacing 1,1,2 (x, y, z in mm) gives it.")
+    if isinstance(subject, Image):
+        subject = checked(subject, found)
+    if maps is not None or noise_scan is not None:
+        from veridical.io import receivers
+    if maps is not None:
+        subject, given["maps"] = receivers.with_maps(subject, maps, budget), maps
+    if noise_scan is not None:
+        subject, given["noise_scan"] = receivers.with_noise_scan(subject, noise_scan, budget), noise_scan
+    return _with_source(subject, found, {**given, "budget": budget})
 
 
 def write(image: Image, path: str | Path) -> Path:
@@ -77,16 +100,34 @@ def write(image: Image, path: str | Path) -> Path:
 
 
 def _with_source(subject: Image | Measurement, path: Path, given: Mapping[str, Any]) -> Image | Measurement:
-    """Note path and options in the header, unless a mask came as an array: then the file alone does not make the subject."""
-    if isinstance(given.get("mask"), np.ndarray):
+    """Note path and options in the header, unless one came as an array: then files alone do not make the subject."""
+    if any(isinstance(value, np.ndarray) for value in given.values()):
         return subject
     source = {"path": str(path.resolve()), **given}
-    source |= {key: str(Path(given[key]).resolve()) for key in ("mask", "geometry", "trajectory") if key in given}
+    source |= {key: str(Path(value).resolve()) for key, value in given.items() if key in FILES or isinstance(value, Path)}
     return replace(subject, header={**subject.header, "source": source})
+
+
+def _spaced(geometry: Geometry, spacing: str | Sequence[float], path: Path) -> Geometry:
+    """Return the grid of a file that states no spacing, with one."""
+    try:
+        sizes = [float(size) for size in (spacing.split(",") if isinstance(spacing, str) else spacing)]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
+        raise SettingError(f"spacing = {spacing}; expected three sizes in mm above 0, along x, y and z: --spacing 1,1,2.")
+    if geometry.frame != "index":
+        raise SettingError(f"{path} states {geometry}; --spacing is for files that do not. Leave it out.")
+    return Geometry(geometry.shape, np.diag([*sizes, 1.0]), "local")
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def _reader(path: Path) -> tuple[str, Any]:
     known = entries("reader")
+    named_target(path)
     if not path.exists() and not path.with_name(path.name + ".cfl").exists():
         raise InputError(f"{path} does not exist; expected a file or a folder. Check the path.")
     if path.is_file() and path.stat().st_size == 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def existing(path: str | Path) -> Path:
         FormatError: the file is empty.
     """
     found = Path(path)
+    named_target(found)
     if not found.exists():
         raise InputError(f"{found} does not exist; expected a file. Check the path.")
     if not found.is_file():
@@ -34,12 +36,21 @@ def existing(path: str | Path) -> Path:
     return found
 
 
+def named_target(path: Path) -> None:
+    """Raise an InputError when `path` is a symbolic link to something that is not there."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path} is a symbolic link to {path.readlink()}, which is not there; expected a file. Fetch it, for instance "
+            "with: datalad get. Or mend the link."
+        )
+
+
 def within(need: int, budget: int, path: Path) -> None:
     """Raise a BudgetError when reading `path` needs more than `budget` bytes of memory."""
     if need > budget:
         raise BudgetError(
             f"{path} needs {_size(need)} of memory when read; the budget is {_size(budget)}. "
-            f"If the file is what you think it is, raise the budget: budget={need} (bytes)."
+            f"If the file is what you think it is, raise the budget: --budget {need} (bytes)."
         )
 
 
@@ -73,9 +84,24 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         permit(temporary, 0o666)
-        temporary.replace(path)
+        move(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def move(file: Path, to: Path) -> None:
+    """Give a finished file its name, in place of what has it; where a drive refuses to rename, its bytes are copied.
+
+    Raises:
+        OSError: neither is possible; `to` may then hold a part.
+    """
+    try:
+        file.replace(to)
+    except OSError:  # network and cloud drives refuse what POSIX allows; a copy is not atomic, but the work is not lost
+        shutil.copyfile(file, to)
+        with suppress(OSError):
+            file.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,10 +111,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def permit(path: Path, mode: int) -> None:
-    """Give a file or folder that was made private the permissions that the user's umask leaves of `mode`."""
+    """Give a file or folder that was made private the permissions that the user's umask leaves of `mode`.
+
+    Drives without permissions (SMB, S3, FUSE) refuse that; the file is whole all the same, and has those of the drive.
+    """
     mask = os.umask(0)
     os.umask(mask)
-    path.chmod(mode & ~mask)
+    with suppress(OSError):
+        path.chmod(mode & ~mask)
 
 
 def _size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What the two HDF5 raw-data readers share: opening, finding data sets safely, and the ISMRMRD header in XML."""
+"""What the HDF5 raw-data readers share: opening, finding data sets safely, and the ISMRMRD header in XML."""
 
 from __future__ import annotations
 
@@ -113,16 +113,19 @@ def values(found: Any, path: Path) -> Array:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the first encoding of an ISMRMRD header says.
+    """What an ISMRMRD header says of one encoding space.
 
     Args:
         matrix: samples of the encoded space along x (readout), y, z.
         field_of_view: millimetres of the encoded space.
         recon_matrix: voxels of the reconstructed space.
         recon_field_of_view: millimetres of the reconstructed space.
-        centres: index of the zero frequency along encode step 1 and 2 and None where not stated.
+        centres: index of the zero frequency along encode step 1 and 2, None where not stated.
+        partitions: how many values encode step 2 may have, None where not stated.
         trajectory: `cartesian`, `epi`, `radial`, `spiral`, `other`, ...
-        acceleration: along step 1 and 2, None where not stated.
+        calibration_mode: `embedded`, `interleaved`, `separate`, `external`, `other`, or empty where not stated.
+        even: the samples of every readout are evenly spaced in k-space: Cartesian, or an EPI scan described as sampled on
+            the flat tops of its gradients only.
     """
 
     matrix: tuple[int, int, int]
@@ -130,17 +133,22 @@ class Encoding:
     recon_matrix: tuple[int, int, int]
     recon_field_of_view: tuple[float, float, float]
     centres: tuple[int | None, int | None]
+    partitions: int | None
     trajectory: str
-    acceleration: tuple[int | None, int | None]
+    calibration_mode: str
+    even: bool
 
     @property
     def readout_kept(self) -> int:
         """Readout samples without oversampling."""
         return max(1, min(self.matrix[0], round(self.matrix[0] * self.recon_field_of_view[0] / self.field_of_view[0])))
 
+    def __str__(self) -> str:
+        return "matrix " + " x ".join(map(str, self.matrix))
 
-def parse_header(text: Any, path: Path) -> tuple[Encoding, dict[str, Any]]:
-    """Return the encoding and the technical entries (field strength, echo times, ...) of an ISMRMRD header.
+
+def parse_header(text: Any, path: Path) -> tuple[tuple[Encoding, ...], dict[str, Any]]:
+    """Return the encoding spaces and the technical entries (field strength, echo times, ...) of an ISMRMRD header.
 
     Nothing that names a person or a place is taken over.
 
@@ -156,41 +164,51 @@ def parse_header(text: Any, path: Path) -> tuple[Encoding, dict[str, Any]]:
         root = ElementTree.fromstring(plain)
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
-        return _encoding(root), _technical(root)
-    except (ElementTree.ParseError, ValueError, AttributeError, TypeError, ZeroDivisionError) as error:
+        encodings = tuple(_encoding(element) for element in root.iterfind("encoding"))
+        if not encodings:
+            raise ValueError("it has no encoding")
+        return encodings, _technical(root)
+    except (ElementTree.ParseError, ValueError, AttributeError, TypeError, ZeroDivisionError, OverflowError) as error:
         raise FormatError(f"{path}: the ISMRMRD header cannot be used ({error}). Write the file again.") from error
 
 
-def _encoding(root: ElementTree.Element) -> Encoding:
-    encoding = root.find("encoding")
-    if encoding is None:
-        raise ValueError("it has no encoding")
-
+def _encoding(element: ElementTree.Element) -> Encoding:
     def three(name: str, kind: type[int] | type[float]) -> tuple[Any, Any, Any]:
-        values = [kind(encoding.findtext(f"{name}/{axis}", "")) for axis in "xyz"]
+        values = [kind(element.findtext(f"{name}/{axis}", "")) for axis in "xyz"]
         if not all(0 < value < float("inf") for value in values):
             raise ValueError(f"{name} is {values}")
         return values[0], values[1], values[2]
 
-    def whole(name: str) -> int | None:
-        found = encoding.findtext(name)
+    def limit(step: int, name: str) -> int | None:
+        found = element.findtext(f"encodingLimits/kspace_encoding_step_{step}/{name}")
         return None if found is None else int(float(found))
 
+    first, last = limit(2, "minimum"), limit(2, "maximum")
+    trajectory = element.findtext("trajectory", "").strip().lower()
     return Encoding(
         matrix=three("encodedSpace/matrixSize", int),
         field_of_view=three("encodedSpace/fieldOfView_mm", float),
         recon_matrix=three("reconSpace/matrixSize", int),
         recon_field_of_view=three("reconSpace/fieldOfView_mm", float),
-        centres=(
-            whole("encodingLimits/kspace_encoding_step_1/center"),
-            whole("encodingLimits/kspace_encoding_step_2/center"),
-        ),
-        trajectory=encoding.findtext("trajectory", "").strip().lower(),
-        acceleration=(
-            whole("parallelImaging/accelerationFactor/kspace_encoding_step_1"),
-            whole("parallelImaging/accelerationFactor/kspace_encoding_step_2"),
-        ),
+        centres=(limit(1, "center"), limit(2, "center")),
+        partitions=None if last is None else last - (first or 0) + 1,
+        trajectory=trajectory,
+        calibration_mode=element.findtext("parallelImaging/calibrationMode", "").strip().lower(),
+        even=trajectory == "cartesian" or (trajectory == "epi" and _on_flat_tops(element)),
     )
+
+
+def _on_flat_tops(element: ElementTree.Element) -> bool:
+    """Say whether an EPI readout is described, in microseconds, as taken between the ramps of its gradient."""
+    said = {
+        entry.findtext("name", ""): float(entry.findtext("value", "nan"))
+        for kind in ("userParameterLong", "userParameterDouble")
+        for entry in element.iterfind(f"trajectoryDescription/{kind}")
+    }
+    if not {"rampUpTime", "flatTopTime", "acqDelayTime", "numSamples", "dwellTime"} <= set(said):
+        return False
+    end = said["acqDelayTime"] + said["numSamples"] * said["dwellTime"]
+    return said["rampUpTime"] <= said["acqDelayTime"] and end <= said["rampUpTime"] + said["flatTopTime"]
 
 
 def _technical(root: ElementTree.Element) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.fft
@@ -17,9 +17,17 @@ from veridical.errors import FormatError, GeometryError, InputError, nearest
 from veridical.io.guards import BUDGET, existing, finite, within
 from veridical.types import Array, Geometry, Measurement, Noise
 
+if TYPE_CHECKING:
+    from veridical.physics.coils import Coils
+
 AXES = ("slice", "coil", "z", "y", "x")
 MOST_COILS = 128
 PLAUSIBLE_SPACING = (0.01, 100.0)
+SPREAD = 30.0
+"""Standard deviation of the binary exponents of numbers that can be no signal: k-space has about 5, bytes in the other order
+about 70."""
+LOOKED_AT = 2**16
+"""Samples that are looked at for the order of bytes."""
 
 
 def measurement(
@@ -31,6 +39,7 @@ def measurement(
     mask: str | Path | Array | None = None,
     geometry: Geometry | None = None,
     noise: Noise | None = None,
+    coils: Coils | None = None,
 ) -> Measurement:
     """Check raw data and put them together with what is known of how they were taken.
 
@@ -42,6 +51,7 @@ def measurement(
         mask: given by the caller, a file or an array; samples outside it are set to zero. Counts most.
         geometry: the grid of the object, x y z; an index grid when None.
         noise: Gaussian of unknown level when None.
+        coils: what is known of the coils.
 
     Raises:
         FormatError: NaN or infinite samples.
@@ -49,14 +59,16 @@ def measurement(
         GeometryError: the mask does not fit.
     """
     from veridical.physics.cartesian_mri import CartesianScan
+    from veridical.physics.coils import Coils
 
-    slices, coils, rows, columns = data.shape
-    if coils > MOST_COILS:
+    slices, channels, rows, columns = data.shape
+    if channels > MOST_COILS:
         raise InputError(
-            f"{path} would have {coils} coils (shape {data.shape} as slice, coil, y, x); the axes are in another order."
+            f"{path} would have {channels} coils (shape {data.shape} as slice, coil, y, x); the axes are in another order."
         )
     with np.errstate(over="ignore"):
         samples = np.ascontiguousarray(data, dtype=np.complex64)
+    byte_order(samples, path)
     finite(samples, path)
     seen = nonzero(samples, 1)
     said: dict[str, Any] = {} if "mask_source" in header else {"mask_source": "exact zeros"}
@@ -70,7 +82,8 @@ def measurement(
     silent = [int(coil) for coil in np.flatnonzero(~(samples != 0).any((0, 2, 3)))]
     said |= {"silent_coils": silent} if silent else {}
     grid = geometry or Geometry.index((columns, rows, slices))
-    return Measurement(samples, CartesianScan(sampled), noise or Noise("gaussian"), grid, {**header, **said})
+    operator = CartesianScan(sampled, coils or Coils())
+    return Measurement(samples, operator, noise or Noise("gaussian"), grid, {**header, **said})
 
 
 def given_mask(mask: str | Path | Array, shape: tuple[int, int, int], path: Path) -> Array:
@@ -114,11 +127,11 @@ def parse_axes(text: str, shape: tuple[int, ...], path: Path) -> tuple[str, ...]
     )
     for name in names:
         if name not in AXES:
-            raise InputError(f"axes={text!r}: no axis is called {name!r}. {nearest(name, AXES)}")
+            raise InputError(f"--axes {text}: no axis is called {name!r}. {nearest(name, AXES)}")
     if len(set(names)) != len(names) or not {"x", "y"} <= set(names) or {"slice", "z"} <= set(names):
-        raise InputError(f"axes={text!r}: expected y and x, at most one each of coil and slice (or z for a 3D scan).")
+        raise InputError(f"--axes {text}: expected y and x, at most one each of coil and slice (or z for a 3D scan).")
     if len(names) != len(shape):
-        raise InputError(f"{path} has {len(shape)} axes {shape}, but axes={text!r} names {len(names)}. Name every axis once.")
+        raise InputError(f"{path} has {len(shape)} axes {shape}, but --axes {text} names {len(names)}. Name every axis once.")
     return names
 
 
@@ -162,27 +175,67 @@ def decouple(kspace: Array, taken: Array, path: Path) -> tuple[Array, Array, dic
     )
 
 
-def remove_oversampling(data: Array, taken: Array, axis: int, keep: int) -> tuple[Array, Array]:
-    """Cut the field of view along a fully sampled readout to its central `keep` voxels; exact, and smaller.
+def separated(kspace: Array, axis: str) -> Array:
+    """Return `(coil, kz, ky, kx)` transformed along `z` or `x`, `(slice, coil, ...)`, whether or not that is full."""
+    where = {"z": 1, "x": 3}[axis]
+    plane = nonzero(kspace, 0).any(where - 1)
+    stack = np.moveaxis(centred_ifft(kspace, where), where, 0)
+    return np.asarray((stack * plane).astype(np.complex64))
+
+
+def remove_oversampling(data: Array, taken: Array, axis: int, keep: int) -> tuple[Array, Array] | None:
+    """Cut the field of view along a readout to its central `keep` voxels; exact, and smaller.
 
     Args:
         data: `(slice, coil, ..., kx)`, any number of phase encodings.
-        taken: `(slice, ..., kx)` bool; constant along the readout.
+        taken: `(slice, ..., kx)` bool.
         axis: the readout, -1 (kx) or -2 (ky).
         keep: voxels to keep.
 
     Returns:
-        Data and mask with `keep` samples along `axis`; noise per sample unchanged.
+        Data and mask with `keep` samples along `axis`; noise per sample unchanged. None where it would not be exact: a
+        readout is partial. Of twofold oversampling the very first sample may be missing, as it is of reversed lines: its
+        signal reaches no other sample that is kept.
     """
+    size = data.shape[axis]
+    first = np.take(taken, [0], axis)
+    if not full_lines(taken, axis):
+        others = np.take(taken, range(1, size), axis)
+        if not full_lines(others, axis) or 2 * keep != size or size % 4:
+            return None
+    kept = np.array(np.take(taken, range(size - keep, size), axis))
+    np.moveaxis(kept, axis, 0)[:1] = np.moveaxis(first, axis, 0)
+    smaller = readout_cropped(data, keep, axis)
+    smaller *= kept[:, None]
+    return smaller, kept
+
+
+def readout_cropped(data: Array, keep: int, axis: int = -1) -> Array:
+    """Return k-space of the central `keep` voxels along an axis, item by item of the first; phase encodings stay as zero."""
     start = data.shape[axis] // 2 - keep // 2
-    kept = np.take(taken, range(keep), axis)
     shape = list(data.shape)
     shape[axis] = keep
     smaller = np.empty(shape, np.complex64)
     for index, whole in enumerate(data):
-        image = np.take(centred_ifft(whole, axis), range(start, start + keep), axis)
-        smaller[index] = centred_fft(image, axis) * kept[index]
-    return smaller, kept
+        smaller[index] = centred_fft(np.take(centred_ifft(whole, axis), range(start, start + keep), axis), axis)
+    return smaller
+
+
+def byte_order(data: Array, path: Path) -> None:
+    """Raise a FormatError when complex numbers are such as reading them in the wrong order of bytes gives."""
+    flat = np.ascontiguousarray(data).reshape(-1).view(np.float32)
+    looked = flat[np.flatnonzero(flat)]
+    looked = looked[:: max(1, len(looked) // LOOKED_AT)]
+
+    def spread(numbers: Array) -> float:
+        plain = np.abs(numbers[np.isfinite(numbers) & (numbers != 0)].astype(np.float64))
+        return float(np.log2(plain).std()) if 2 * len(plain) > len(numbers) else np.inf
+
+    if len(looked) >= 64 and spread(looked) > SPREAD > spread(looked.byteswap()):
+        raise FormatError(
+            f"{path}: its numbers run from {np.nanmin(np.abs(looked)):.3g} to {np.nanmax(np.abs(looked)):.3g} and make sense "
+            "with their bytes in the other order; expected little-endian numbers. Write the file again: a.byteswap()."
+        )
 
 
 def nonzero(data: Array, axis: int) -> Array:

@@ -36,6 +36,8 @@ def arrays_in(path: str | Path, budget: int = LIMIT) -> dict[str, Array]:
     within(file.stat().st_size, budget, file)
     content = file.read_bytes()
     mark = content[126:128]
+    if content[:10] == b"MATLAB 7.3":
+        raise FormatError(f"{file} is a MATLAB 7.3 file, which is HDF5; expected MATLAB 5. Save it with -v7 or -v6.")
     if len(content) < HEADER or mark not in (b"IM", b"MI"):
         raise FormatError(f"{file} is no MATLAB 5 file, or is truncated. Save it with -v7 or -v6, or copy it again.")
     order = "<" if mark == b"IM" else ">"

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from veridical.errors import FormatError, GeometryError
-from veridical.io.contrast import channel_names, units_for
+from veridical.io.contrast import channel_names, not_stated, units_for
 from veridical.io.guards import BUDGET, existing, finite, start_of, within
 from veridical.types import Array, Geometry, Image
 
@@ -46,11 +46,11 @@ def metaimage(
 
     Returns:
         data `(channel, x, y, z)`: float32 (float64 for integers of 32 bits and more and for doubles; integers stay integers
-        when the units are `label`); affine in mm, RAS+.
+        when the units are `label`); affine in mm, RAS+; frame `index` where the voxel size is not stated.
 
     Raises:
         FormatError: not a MetaImage, truncated, another size than its header says, kinds that are not read, NaN.
-        GeometryError: spacing or direction are missing or wrong.
+        GeometryError: spacing or direction are wrong.
         BudgetError: it would take more memory than `budget`.
     """
     file = existing(path)
@@ -70,7 +70,11 @@ def metaimage(
     voxels = np.frombuffer(_bytes(source, offset, count * stored.itemsize, fields, file), stored).astype(target)
     finite(voxels, file)
     data = voxels.reshape((channels, *shape), order="F")
-    header = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": "Offset and TransformMatrix"}
+    notes = (not_stated(file, channels),) if contrast_source == "not stated" and chosen != "label" else ()
+    header = {
+        "contrast_source": contrast_source, "units_source": units_source, "affine_source": "Offset and TransformMatrix",
+        "notes": notes,
+    }  # fmt: skip
     return Image(data, geometry, chosen, names, header)
 
 
@@ -144,7 +148,9 @@ def _kind(fields: Mapping[str, str], path: Path) -> tuple[tuple[int, int, int], 
 
 
 def _geometry(fields: Mapping[str, str], shape: tuple[int, int, int], path: Path) -> Geometry:
-    """Return the grid: the rows of TransformMatrix are the directions of the axes, in LPS."""
+    """Return the grid: the rows of TransformMatrix are the directions of the axes, in LPS; an index grid without a spacing."""
+    if not {"ElementSpacing", "ElementSize"} & set(fields):
+        return Geometry.index(shape)
     axes = len(fields["DimSize"].split())
     spacing, offset, matrix = np.ones(3), np.zeros(3), np.eye(3)
     spacing[: min(axes, 3)] = _numbers(fields, "ElementSpacing", axes, path, "ElementSize")[:3]

@@ -15,15 +15,15 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from veridical.errors import FormatError, GeometryError, InputError
-from veridical.io.contrast import channel_names, units_for
+from veridical.errors import FormatError, InputError
+from veridical.io.contrast import channel_names, not_stated, units_for
 from veridical.io.guards import BUDGET, existing, finite, replacing, start_of, within
+from veridical.io.nifti_affine import FRAMES, placed_by
 from veridical.types import Array, Geometry, Image
 
 GZIP = b"\x1f\x8b"
 MAGIC = {348: (b"n+1\0", 344), 540: (b"n+2\0\r\n\x1a\n", 4)}
-FRAMES = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}
-MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+SUFFIXES = (".nii", ".nii.gz")
 COMMENT = 6
 EXTENSION_LIMIT = 2**20
 BLOCK = 2**18
@@ -32,15 +32,15 @@ BLOCK = 2**18
 
 def recognises(path: Path) -> bool:
     """Say whether the first bytes are those of a single-file NIfTI, packed or not."""
-    start = start_of(path)
+    start, named = start_of(path), path.name.lower().endswith(SUFFIXES)
     if start[:2] == GZIP:
         with path.open("rb") as file:
             try:
                 start = zlib.decompressobj(31).decompress(file.read(4096), 352)
             except zlib.error:
-                return path.name.endswith(".nii.gz")
+                return named
     size = _header_size(start)
-    return path.name.endswith((".nii", ".nii.gz")) or (size is not None and _magic(start, size))
+    return named or (size is not None and _magic(start, size))
 
 
 def nifti(
@@ -51,7 +51,7 @@ def nifti(
     Args:
         path: `.nii` or `.nii.gz`.
         contrast: channel names, one a channel. Otherwise those stored in the file, else the BIDS suffix of the name
-            (`_T1w`, `_FLAIR`, `_CT`), else the bare file name; `header["contrast_source"]` says which.
+            (`_T1w`, `_FLAIR`, `_CT`), else `unknown`; `header["contrast_source"]` says which.
         units: of the numbers. Otherwise those stored in the file, else what the contrast implies (CT is HU, weighted MR is
             `a.u.`), else `a.u.`; `header["units_source"]` says which.
         budget: bytes of memory that the read may take.
@@ -62,7 +62,7 @@ def nifti(
 
     Raises:
         FormatError: not NIfTI, truncated, longer than its header says, a wrong header, NaN or infinite values.
-        GeometryError: the affine is missing, singular or not finite.
+        GeometryError: sform and qform are singular or not finite.
         BudgetError: it would take more memory than `budget`.
     """
     file = existing(path)
@@ -71,21 +71,21 @@ def nifti(
         shape, count = _shape(header, file)
         stored = np.dtype(header.get_data_dtype())
         if stored.kind not in "iufc":
-            raise FormatError(
-                f"{file} holds voxels of type {stored}; expected real or complex numbers. Split the colours first."
-            )
+            what = "colours (RGB)" if stored.names else f"voxels of type {stored}"
+            raise FormatError(f"{file} holds {what}; expected real or complex numbers. Split the colours first.")
         said = _extension(stream, header, file)
         names, contrast_source = channel_names(file, shape[3], contrast, said.get("channels", ()))
         chosen, units_source = units_for(names[0], units, said.get("units"))
-        scale = _scale(header)
+        scale, notes = scale_of(header, file)
         target = stored.newbyteorder("=") if chosen == "label" and stored.kind in "iu" and scale is None else _target(stored)
         within(count * target.itemsize + BLOCK, budget, file)
         voxels = _voxels(stream, stored, np.empty(count, target), scale, file)
     data = np.moveaxis(voxels.reshape(shape, order="F"), -1, 0)
-    geometry, affine_source = _geometry(header, shape[:3], said.get("frame"), file)
+    geometry, affine_source, placed = placed_by(header, shape[:3], said.get("frame"), file)
+    notes += placed + ([not_stated(file, shape[3])] if contrast_source == "not stated" and chosen != "label" else [])
     sources: dict[str, Any] = {
         "contrast_source": contrast_source, "units_source": units_source, "affine_source": affine_source,
-    }  # fmt: skip
+    } | ({"notes": tuple(notes)} if notes else {})  # fmt: skip
     if chosen == "mixed" and len(said.get("each", ())) == len(names):
         sources["units"] = dict(zip(names, said["each"], strict=True))
     return Image(data, geometry, chosen, names, sources)
@@ -109,7 +109,7 @@ def grid_of(path: str | Path) -> tuple[Geometry, int]:
             size = int.from_bytes(raw.read(4), "little")
     if size != expected % 2**32:
         nifti(file)
-    return _geometry(header, shape[:3], None, file)[0], shape[3]
+    return placed_by(header, shape[:3], None, file)[0], shape[3]
 
 
 def write_nifti(image: Image, path: Path) -> None:
@@ -126,7 +126,7 @@ def write_nifti(image: Image, path: Path) -> None:
     """
     from isal import igzip
 
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.lower().endswith(SUFFIXES):
         raise InputError(f"{path} ends in {path.suffix or 'nothing'!r}; expected .nii or .nii.gz. Rename the output.")
     finite(image.data, path)
     wider = {"bool": np.uint8, "float16": np.float32}
@@ -134,7 +134,7 @@ def write_nifti(image: Image, path: Path) -> None:
     head = _header_bytes(image, data)
     body = np.moveaxis(data, 0, -1).tobytes(order="F")
     with replacing(path) as temporary, temporary.open("wb") as raw:
-        if path.name.endswith(".gz"):
+        if path.name.lower().endswith(".gz"):
             with igzip.IGzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as packed:
                 packed.write(head)
                 packed.write(body)
@@ -207,11 +207,7 @@ def _read_header(stream: IO[bytes], path: Path) -> Any:
         stated, header = kind(bytes(block), check=False), kind(bytes(block), check=True)
     except (HeaderDataError, WrapStructError, ValueError) as error:
         raise FormatError(f"{path} has a wrong NIfTI header: {error}. Write it again from its source.") from error
-    if not int(stated["sform_code"]) and 0 in stated["pixdim"][1:4][stated["dim"][1:4] > 1]:
-        raise GeometryError(
-            f"{path} states voxels of {' x '.join(f'{size:g}' for size in stated['pixdim'][1:4])} mm; expected positive sizes. "
-            "Set them from the source of the image."
-        )
+    header["pixdim"][1:4] = np.abs(stated["pixdim"][1:4])  # a size of 0, which the check replaces by 1, is not stated
     return header
 
 
@@ -228,9 +224,17 @@ def _shape(header: Any, path: Path) -> tuple[tuple[int, int, int, int], int]:
     return (dims[0], dims[1], dims[2], dims[3]), count
 
 
-def _scale(header: Any) -> tuple[float, float] | None:
-    slope, intercept = header.get_slope_inter()
-    return None if (slope, intercept) in ((None, None), (1.0, 0.0)) else (float(slope), float(intercept))
+def scale_of(header: Any, path: Path) -> tuple[tuple[float, float] | None, list[str]]:
+    """Return slope and intercept, None where there is nothing to scale, and what was assumed about them."""
+    slope = float(header["scl_slope"])
+    intercept = float(header["scl_inter"]) if "scl_inter" in header.keys() else 0.0  # noqa: SIM118
+    if slope == 0 or not np.isfinite(slope):
+        ignored = bool(np.isfinite(intercept)) and intercept != 0
+        return None, [f"{path.name}: the slope is {slope:g}, so the intercept {intercept:g} was not applied."] * ignored
+    if not np.isfinite(intercept):
+        notes = [f"{path.name}: the intercept is {intercept:g}; it was assumed to be 0, the slope is {slope:g}."]
+        return (None if slope == 1 else (slope, 0.0)), notes
+    return (None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)), []
 
 
 def _target(stored: np.dtype[Any]) -> np.dtype[Any]:
@@ -290,24 +294,6 @@ def _voxels(stream: IO[bytes], stored: np.dtype[Any], voxels: Array, scale: tupl
     if _read_into(stream, memoryview(bytearray(1)), path, "its end"):
         raise FormatError(f"{path} holds more data than the {voxels.size} voxels of its header; the shape in it is wrong.")
     return voxels
-
-
-def _geometry(header: Any, shape: tuple[int, int, int], said: str | None, path: Path) -> tuple[Geometry, str]:
-    sform, qform = int(header["sform_code"]), int(header["qform_code"])
-    if not sform and not qform:
-        spacing = [float(size) for size in header.get_zooms()[:3]] + [1.0] * (3 - len(header.get_zooms()[:3]))
-        affine, source, frame = np.diag([*spacing, 1.0]), "spacing only; position and orientation not stated", "local"
-    else:
-        try:
-            affine = np.array(header.get_sform() if sform else header.get_qform(), np.float64)
-        except ValueError as error:
-            raise GeometryError(f"{path}: the affine in the header cannot be used ({error}). Set the sform.") from error
-        source, frame = ("sform", FRAMES.get(sform, "aligned")) if sform else ("qform", FRAMES.get(qform, "aligned"))
-    affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    try:
-        return Geometry(shape, affine, said or frame), source
-    except GeometryError as error:
-        raise GeometryError(f"{path}: {error}") from error
 
 
 def _header_bytes(image: Image, data: Array) -> bytes:

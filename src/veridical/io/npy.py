@@ -69,9 +69,7 @@ def npy(
         return _elsewhere(file, axes, mask, contrast, geometry, trajectory, budget)
     shape, dtype = _header(file)
     if axes is None:
-        raise InputError(
-            f"{file} is a bare array of shape {shape}; say what its axes are, e.g. axes='coil,y,x' (--axes coil,y,x)."
-        )
+        raise InputError(f"{file} is a bare array of shape {shape}; say what its axes are, e.g. --axes coil,y,x.")
     if dtype.kind != "c":
         raise InputError(f"{file} holds {dtype}; expected complex k-space. Join the parts first: a[..., 0] + 1j * a[..., 1].")
     names = parse_axes(axes, shape, file)
@@ -96,10 +94,12 @@ def _elsewhere(
     if geometry is not None:
         for name, value in (("axes", axes), ("mask", mask), ("trajectory", trajectory)):
             if value is not None:
-                raise SettingError(f"{file}: {name} is given beside geometry, which says how it was measured. Leave one out.")
+                raise SettingError(
+                    f"{file}: --{name} is given beside --geometry, which says how it was measured. Leave one out."
+                )
         return measured_by(file, geometry, contrast, budget)
     if trajectory is None or mask is not None:
-        raise SettingError(f"{file}: a mask is given beside trajectory, which holds sampled positions only. Leave one out.")
+        raise SettingError(f"{file}: --mask is given beside --trajectory, which holds sampled positions only. Leave one out.")
     return along_trajectory(file, trajectory, axes, contrast, budget)
 
 

@@ -204,18 +204,15 @@ def _number(path: Path, key: str, value: Any, least: float, exclusive: bool = Fa
 def _axes(text: str | None, shape: tuple[int, ...], file: Path) -> tuple[str, ...]:
     """Return the names of the axes of non-Cartesian k-space."""
     if text is None:
-        raise InputError(
-            f"{file} is a bare array of shape {shape}; say what its axes are, e.g. axes='coil,readout,sample' (--axes "
-            "coil,readout,sample)."
-        )
+        raise InputError(f"{file} is a bare array of shape {shape}; say what its axes are, e.g. --axes coil,readout,sample.")
     names = tuple(name.strip().lower() for name in text.split(","))
     for name in names:
         if name not in TRAJECTORY_AXES:
-            raise InputError(f"axes={text!r}: along a trajectory no axis is called {name!r}. {nearest(name, TRAJECTORY_AXES)}")
+            raise InputError(f"--axes {text}: along a trajectory no axis is called {name!r}. {nearest(name, TRAJECTORY_AXES)}")
     if len(set(names)) != len(names) or "sample" not in names:
-        raise InputError(f"axes={text!r}: expected sample once, and at most one each of slice, coil and readout.")
+        raise InputError(f"--axes {text}: expected sample once, and at most one each of slice, coil and readout.")
     if len(names) != len(shape):
-        raise InputError(f"{file} has {len(shape)} axes {shape}, but axes={text!r} names {len(names)}. Name every axis once.")
+        raise InputError(f"{file} has {len(shape)} axes {shape}, but --axes {text} names {len(names)}. Name every axis once.")
     return names
 
 

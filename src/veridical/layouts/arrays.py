@@ -16,11 +16,11 @@ import numpy as np
 from veridical.errors import FormatError, InputError
 from veridical.io.files import read
 from veridical.io.guards import finite
+from veridical.io.sequence import contrast_in, label_in, words_of
 from veridical.layouts.archives import Shape, array_of, shapes_of
 from veridical.layouts.base import GENERIC, Entry, Layout, Match
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
-from veridical.layouts.sequence import contrast_in, label_in, words_of
 from veridical.layouts.tree import Listing, split_of, stem_of, suffix_of
 from veridical.types import Geometry, Image, Measurement
 
@@ -63,7 +63,7 @@ class Arrays(Layout):
         issue = Issue(
             "axes", "note", entry.path, f"A bare array of shape {shape} does not say what its axes are; taken as "
             f"{RAW[len(shape)] if dtype.kind == 'c' else ','.join(_axes(len(shape)))}",
-            next="If they are others: veridical.read(path, axes=...).",
+            next="If they are others, say so: --axes coil,y,x.",
         )  # fmt: skip
         if entry.kind == "raw":
             return Head(None, slices=shape[0] if len(shape) == 4 else 1, issues=(issue,))

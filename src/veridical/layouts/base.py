@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
+from veridical.io.bids import SUFFIX
+from veridical.io.contrast import stated
 from veridical.io.files import read
+from veridical.layouts.candidates import chosen, is_localizer
 from veridical.layouts.heads import Head, head_of
 from veridical.layouts.issues import Issue
 from veridical.layouts.tables import Index, tables_of
@@ -44,6 +47,8 @@ class Entry:
         grid: entries of a visit with the same word here must lie on one grid; empty: on their own.
         options: further options of the reader.
         count: number of cases in it, for stacks.
+        run: number of the scan among those of its kind: `run-` of BIDS, the series number of DICOM.
+        description: what the header says that it shows, in the words of who made it.
     """
 
     patient: str
@@ -57,6 +62,8 @@ class Entry:
     grid: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     count: int = 1
+    run: int = 0
+    description: str = ""
 
     @property
     def contrast(self) -> str:
@@ -74,19 +81,44 @@ class Match:
 
 
 class Visit(Mapping[str, Image | Measurement]):
-    """The images of a visit by name, each read when asked for and not kept."""
+    """The images of a visit by name, each read when asked for and not kept.
 
-    def __init__(self, layout: Layout, root: Path, entries: Mapping[str, Entry]) -> None:
-        self._layout, self._root, self._entries = layout, root, entries
+    Of several images of one contrast the one that the rule of `layouts.candidates` takes has its name, `T1w`; the others are
+    there as `T1w.2`, `T1w.3`.
+
+    Args:
+        layout, root: of the data set.
+        entries: name -> what is read.
+        notes: name -> what was chosen for it among what, in a sentence; under no name what was left out.
+    """
+
+    def __init__(self, layout: Layout, root: Path, entries: Mapping[str, Entry], notes: Mapping[str, str]) -> None:
+        self.layout, self.root, self.entries, self.notes = layout, root, entries, notes
 
     def __getitem__(self, name: str) -> Image | Measurement:
-        return self._layout.load(self._root, self._entries[name])
+        return self.layout.load(self.root, self.entries[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """Return the names of its images, raw scans or label maps.
+
+        Of images one for each known contrast, or where none is known all that are no localizers.
+        """
+        every = tuple(name for name, entry in self.entries.items() if entry.kind == kind)
+        if kind != "image":
+            return every
+        known = tuple(name for name in every if name in SUFFIX)
+        return known or tuple(name for name in every if not is_localizer(self.entries[name]))
+
+    def only(self, names: Iterable[str]) -> Visit:
+        """Return the visit with these images alone."""
+        wanted = set(names)
+        return Visit(self.layout, self.root, {k: e for k, e in self.entries.items() if k in wanted}, self.notes)
 
 
 class Layout(ABC):
@@ -172,27 +204,47 @@ class Layout(ABC):
         options: dict[str, Any] = dict(entry.options)
         if entry.kind != "raw" and "contrast" not in options:
             options["contrast"] = self._channels(root, entry)
+        if entry.kind == "image":
+            names = options["contrast"]
+            options["contrast"] = ",".join(stated(name) for name in ([names] if isinstance(names, str) else names))
         units = "label" if entry.kind == "label" else entry.units
         return read(root / entry.path, **options | ({"units": units} if units else {}))
 
-    def patients(self, path: str | Path) -> Iterator[Study]:
+    def studies(self, listing: Listing) -> Iterator[Study]:
         """Yield the patients of a set in the order of their ids; images are read when asked for."""
-        listing = Listing.of(path)
         entries = [entry for entry in self.entries(listing) if entry.kind != "object"]
         known = self.covariates(listing, entries)
         entries.sort(key=lambda entry: (entry.patient, entry.visit))
         for patient, group in itertools.groupby(entries, key=lambda entry: entry.patient):
-            yield self.patient(listing.root, patient, list(group), known.get(patient, {}))
+            yield self.study(listing, patient, list(group), known.get(patient, {}))
 
-    def patient(self, root: Path, patient: str, entries: list[Entry], known: Mapping[str, Any]) -> Study:
-        """Put one patient together; two entries of one name are told apart by a number."""
-        visits: dict[float, dict[str, Entry]] = {}
-        for entry in (fine for one in entries for fine in self.refine(root, one)):
-            visit = visits.setdefault(entry.visit, {})
-            visit[numbered(entry.name, visit)] = entry
+    def study(self, listing: Listing, patient: str, entries: list[Entry], known: Mapping[str, Any]) -> Study:
+        """Put one patient together. Files without content are left out; of several images of one contrast one is chosen."""
+        visits = {day: self._visit(listing, list(own)) for day, own in itertools.groupby(entries, key=lambda one: one.visit)}
         splits = {entry.split for entry in entries if entry.split}
         said = {**known, **({"split": splits.pop()} if len(splits) == 1 else {})}
-        return Study(patient, {day: Visit(self, root, visit) for day, visit in visits.items()}, said)
+        source = {"path": str(listing.root.resolve()), "layout": self.name, "patient": patient}
+        notes = tuple(dict.fromkeys(note for visit in visits.values() for note in visit.notes.values()))
+        return Study(patient, visits, said, notes=notes, source=source)
+
+    def _visit(self, listing: Listing, entries: list[Entry]) -> Visit:
+        """Return one visit: the images that are there by name, and what was chosen or left out."""
+        alone = [entry.path for entry in entries if entry.path in entry.files]
+        absent = {path: why for path in alone if (why := listing.absent(path))}
+        there = [entry for entry in entries if entry.path not in absent]
+        groups: dict[str, list[Entry]] = {}
+        for entry in (fine for one in there for fine in self.refine(listing.root, one)):
+            groups.setdefault(entry.name, []).append(entry)
+        ranked, notes = dict(groups), dict[str, str]()
+        for name, several in groups.items():
+            if len(several) > 1 and several[0].kind == "image":
+                ranked[name], reasons = chosen(self, listing.root, several)
+                notes[name] = _choice(name, ranked[name], reasons)
+        named = {name: several[0] for name, several in ranked.items()}
+        for name, several in ranked.items():
+            for entry in several[1:]:
+                named[numbered(name, named)] = entry
+        return Visit(self, listing.root, named, notes)
 
     def _channels(self, root: Path, entry: Entry) -> str | list[str]:
         """Return the contrast for each channel of a file: its name, numbered where there are several."""
@@ -230,6 +282,20 @@ class NamedFiles(Layout):
             split=split_of(file),
             grid=self.grid,
         )
+
+
+def _choice(name: str, ordered: Sequence[Entry], why: Sequence[str]) -> str:
+    """Return in words which image was taken among which."""
+    others = "; ".join(f"{_shown(entry)} ({reason})" for entry, reason in zip(ordered[1:], why[1:], strict=True))
+    return f"{name} is {_shown(ordered[0])}, chosen among {len(ordered)}; not {others}."
+
+
+def _shown(entry: Entry) -> str:
+    """Return the path of an entry, and which slices of it where it is a part."""
+    slices = entry.options.get("slices")
+    place = entry.path if entry.path != "." else "the series"
+    words = f" {entry.description!r}" if entry.description else ""
+    return f"{place}{words}" + (f", slices {slices[0]} to {slices[1]}" if slices else "")
 
 
 def numbered(name: str, taken: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz` with its `.json`, and `participants.tsv` (bids.neuroimaging.io).
 
-Sidecars are read to compare what they say of the sequence with what the name says. Images below `derivatives` are counted, not
-offered: they are other versions of the same; masks and segmentations there are.
+Sidecars are read to compare what they say of the sequence with what the name says. Images below `derivatives` are not offered
+(see `layouts.tree`); masks and segmentations there are. Phase, real and imaginary parts (`part-`) are counted, not offered.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from veridical.io.bids import LABELS
 from veridical.io.contrast import contrast_of
-from veridical.layouts.base import Entry, Layout
+from veridical.io.sequence import contradiction
+from veridical.layouts.base import Entry, Kind, Layout
 from veridical.layouts.heads import Head, head_of
 from veridical.layouts.issues import Issue
-from veridical.layouts.sequence import contradiction
 from veridical.layouts.tree import Listing, split_of, stem_of
 
 PATH = re.compile(
     r"(?:^|/)(?P<patient>sub-[A-Za-z0-9]+)/(?:(?P<visit>ses-[A-Za-z0-9]+)/)?(?P<kind>[a-z]+)/"
-    r"(?P<stem>(?P=patient)_(?:[a-zA-Z]+-[A-Za-z0-9]+_)*(?P<suffix>[A-Za-z0-9]+))\.nii(?:\.gz)?$"
+    r"(?P<stem>(?P=patient)_(?:[a-zA-Z]+-[A-Za-z0-9]+_)*(?P<suffix>[A-Za-z0-9]+))(?i:\.nii(?:\.gz)?)$"
 )
-LABELS = frozenset({"mask", "dseg", "seg"})
+PART = re.compile(r"_part-(?:phase|real|imag)_")
+RUN = re.compile(r"_run-(\d+)")
 LIMIT = 2**20
 
 
@@ -47,13 +49,19 @@ class Bids(Layout):
             match = PATH.search(file)
             if match is None:
                 continue
-            suffix, derived = match["suffix"], "derivatives" in file.split("/")
+            suffix = match["suffix"]
             label = suffix.lower() in LABELS
+            kind: Kind = "label" if label else "object" if PART.search(match["stem"]) else "image"
+            run = RUN.search(match["stem"])
             known = contrast_of(Path(file)) or suffix
             name = _label_name(match["stem"], suffix) if label else known
             visit = sessions[match["patient"]].get(match["visit"] or "", 0.0)
-            entry = Entry(match["patient"], name, file, _with_sidecar(listing, file), visit, split=split_of(file))
-            found.append(replace(entry, kind="label" if label else "object" if derived else "image"))
+            found.append(
+                Entry(
+                    match["patient"], name, file, _with_sidecar(listing, file), visit, kind, split=split_of(file),
+                    run=int(run[1]) if run else 0,
+                )
+            )  # fmt: skip
         return found
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:

@@ -84,6 +84,12 @@ def left_over(listing: Listing, entries: Sequence[Entry]) -> Iterator[Issue]:
             "unread", "warn", "" if folder == "." else folder, f"{len(names)} image files have no name of this layout",
             _some(names), next="Rename them, or move them away: nothing reads them.",
         )  # fmt: skip
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for path, why in listing.left_out.items():
+        reasons[why].append(path)
+    for why, paths in reasons.items():
+        said = f"{len(paths)} files or folders are no inputs: {why}"
+        yield Issue("left_out", "note", "", said, _some(paths), next="Tasks, training and evaluation skip them.")
     known = claimed | set(strange)
     others = [file for file in listing.files if file not in known and suffix_of(file) not in BESIDE]
     if others:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from veridical.io.sequence import MR
 from veridical.layouts.base import Entry, Layout
 from veridical.layouts.check_files import Visits
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
-from veridical.layouts.sequence import MR
 from veridical.types import Array, Image, Measurement
 
 AIR = -200.0

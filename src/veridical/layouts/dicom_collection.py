@@ -1,8 +1,8 @@
 """DICOM as archives give it out: patient / study / series folders (TCIA: LIDC-IDRI, TCGA, ...), or one folder of one series.
 
-One folder is one series. A patient is called after his folder; the id in the header groups his folders and is shown only where
-a folder is called by it. What a series shows is its modality, for MR the contrast that its description names. A series of
-several slabs is offered slab by slab.
+One folder is one series; where it holds several of one patient and day, each is offered on its own. A patient is called after
+his folder; the id in the header groups his folders and is shown only where a folder is called by it. What a series shows is its
+modality, for MR the contrast that its description names. A series of several slabs is offered slab by slab.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from veridical.io.sequence import MR, WORDS, contradiction, described, words_of
 from veridical.layouts.base import Entry, Layout, Match
 from veridical.layouts.dicom_headers import Series, header_of, series_of
 from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
-from veridical.layouts.sequence import MR, WORDS, contradiction, described, words_of
 from veridical.layouts.tree import Listing, split_of, suffix_of
 
 NAMES = {"PT": "PET", "CR": "XR", "DX": "XR", "MG": "MG", "NM": "NM"}
@@ -77,12 +77,15 @@ class DicomCollection(Layout):
         return Head(series.geometry, slices=series.images, patient=patient, issues=tuple(_issues(series, entry)))
 
     def refine(self, root: Path, entry: Entry) -> list[Entry]:
-        """Return the slabs of a series whose slices are not evenly spaced; slices that stand alone are left out."""
+        """Return the series of a folder, and the slabs of one whose slices are not evenly spaced, without single slices."""
         if entry.kind == "object" or "slices" in entry.options:
             return [entry]
-        runs = series_of(root, entry.files).slabs
-        slabs = [run for run in runs if run[1] > run[0]]
-        if len(runs) < 2 or not slabs:
+        series = series_of(root, entry.files)
+        if len(series.series) > 1:
+            each = _each_series(root, entry, series)
+            return [part for one in each for part in self.refine(root, one)] if each else [entry]
+        slabs = [run for run in series.slabs if run[1] > run[0]]
+        if len(series.slabs) < 2 or not slabs:
             return [entry]
         return [replace(entry, options={**entry.options, "slices": slab}) for slab in slabs]
 
@@ -114,10 +117,30 @@ def _of_folder(listing: Listing, folder: str, files: tuple[str, ...]) -> list[tu
         rest = tuple(file for file in files if file not in objects)
         entry = Entry(
             _patient(listing, folder, said), _name(said), folder, rest, split=split_of(f"{folder}/x"),
-            options={"contrast": _name(said)},
+            options={"contrast": _name(said)}, **_told(said),
         )  # fmt: skip
         found.append((entry, _date(said)))
     return found
+
+
+def _each_series(root: Path, entry: Entry, series: Series) -> list[Entry]:
+    """Return an entry for each series of a folder; none where they are of several patients or days."""
+    first = {uid: header_of(root / files[0]) or {} for uid, files in series.series.items()}
+    if len({(header.get("PatientID"), header.get("StudyDate")) for header in first.values()}) > 1:
+        return []
+    return [
+        replace(
+            entry, name=_name(header), files=series.series[uid], options={"contrast": _name(header), "series": uid},
+            **_told(header),
+        )
+        for uid, header in first.items()
+    ]  # fmt: skip
+
+
+def _told(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the number of a series and its description."""
+    number = str(header.get("SeriesNumber") or "")
+    return {"run": int(number) if number.isdigit() else 0, "description": str(header.get("SeriesDescription") or "").strip()}
 
 
 def _name(header: dict[str, Any]) -> str:
@@ -189,9 +212,9 @@ def _issues(series: Series, entry: Entry) -> list[Issue]:
     def add(code: str, level: Any, what: str, got: str = "", expected: str = "", then: str = "") -> None:
         found.append(Issue(code, level, entry.path, what, got, expected, then))
 
-    if series.series > 1:
-        add("several_series", "error", "The folder holds several series", f"{series.series}", "one",
-            "Put each into a folder of its own; until then it cannot be read.")  # fmt: skip
+    if len(series.series) > 1:
+        add("several_series", "warn", "The folder holds several series", f"{len(series.series)}", "one",
+            "Each is read on its own where all are of one patient and day; else put each into a folder.")  # fmt: skip
         return found
     if series.repeated:
         add("duplicate", "error", "Images of the series are there twice", f"{series.repeated} repeated instance UIDs", "none",

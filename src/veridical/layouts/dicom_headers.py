@@ -16,7 +16,7 @@ from veridical.types import Array, Geometry
 TAGS = (
     *("PatientID", "StudyDate", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Modality", "SeriesDescription"),
     *("ProtocolName", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
-    *("SpacingBetweenSlices", "EchoTime", "InversionTime"),
+    *("SpacingBetweenSlices", "EchoTime", "InversionTime", "SeriesNumber"),
 )
 EVEN = 0.01
 """Share of a distance by which two distances may differ, as the reader has it."""
@@ -28,7 +28,7 @@ class Series:
 
     Args:
         images: number of images of the largest series.
-        series: number of image series.
+        series: instance UID of each image series -> its files.
         objects: modality -> number of files that are no images (RTSTRUCT, RTPLAN, SEG, ...).
         broken: files that are no DICOM or are damaged.
         repeated: number of images whose instance UID another has too.
@@ -41,7 +41,7 @@ class Series:
     """
 
     images: int
-    series: int
+    series: dict[str, tuple[str, ...]]
     objects: dict[str, int]
     broken: tuple[str, ...]
     repeated: int
@@ -75,14 +75,17 @@ def series_of(root: Path, files: Sequence[str]) -> Series:
     known = [header for header in headers.values() if header is not None]
     images = [header for header in known if header["Rows"]]
     objects = Counter(str(header["Modality"]) for header in known if not header["Rows"])
-    by_series = Counter(str(header["SeriesInstanceUID"]) for header in images)
-    largest = by_series.most_common(1)[0][0] if by_series else ""
+    by_series: dict[str, list[str]] = {}
+    for file, header in headers.items():
+        if header is not None and header["Rows"]:
+            by_series.setdefault(str(header["SeriesInstanceUID"]), []).append(file)
+    largest = max(by_series, key=lambda uid: len(by_series[uid]), default="")
     chosen = [header for header in images if str(header["SeriesInstanceUID"]) == largest]
     uids = Counter(str(header["SOPInstanceUID"]) for header in chosen)
     geometry, tilt, slabs, gaps = _placed(chosen)
     return Series(
         images=len(chosen),
-        series=len(by_series),
+        series={uid: tuple(members) for uid, members in by_series.items()},
         objects=dict(objects),
         broken=broken,
         repeated=len(chosen) - len(uids),

@@ -1,4 +1,6 @@
-"""The one door to the data sets on disk: which layout a folder has, and its patients, one at a time.
+"""The one door to the data sets on disk: which layout a folder has, and its patients as studies, one at a time.
+
+Tasks over a folder, training, calibration and evaluation all come in here, so that a folder means the same to each.
 
 A layout is a file of `veridical/layouts`; the registry finds it, and third parties add theirs by the entry point
 `veridical.layout`.
@@ -7,11 +9,11 @@ A layout is a file of `veridical/layouts`; the registry finds it, and third part
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from veridical.errors import InputError, SettingError, nearest
-from veridical.layouts.base import Layout, Match
+from veridical.layouts.base import Entry, Layout, Match
 from veridical.layouts.tree import Listing
 from veridical.registry import entries, get
 from veridical.types import Study
@@ -32,6 +34,10 @@ class Found:
     layout: Layout
     match: Match
     runner_up: Match | None
+
+    def studies(self) -> Iterator[Study]:
+        """Yield its patients in the order of their ids, one in memory at a time."""
+        return self.layout.studies(self.listing)
 
 
 def recognise(listing: Listing) -> list[Match]:
@@ -62,14 +68,42 @@ def find(path: str | Path, layout: str = "") -> list[Found]:
         return [Found(listing, chosen, Match(layout, 1.0, "you said so"), others[0] if others else None)]
     found = _split(listing)
     if not found:
-        raise InputError(_nothing(listing))
+        raise InputError(
+            f"{listing.root} has no layout that is known: it holds {listing.held}. Known: {', '.join(entries('layout'))}. "
+            "Bring it into BIDS, or say which it is: veridical datasets check FOLDER --layout NAME."
+        )
     return found
 
 
-def patients(path: str | Path, layout: str = "") -> Iterator[Study]:
+def entries_of(listing: Listing) -> list[Entry]:
+    """Return the images, scans and label maps that layouts know in a listing of one data set or several; or none."""
+    sets = [(found, found.listing.root.relative_to(listing.root).as_posix()) for found in _split(listing)]
+    return [
+        replace(entry, path=str(PurePosixPath(below, entry.path)))
+        for found, below in sets
+        for entry in found.layout.entries(found.listing)
+    ]
+
+
+def one(path: str | Path, layout: str = "") -> Found:
+    """Return the data set in a folder.
+
+    Raises:
+        InputError: nothing that a layout knows, or several sets.
+        SettingError: no layout has that name.
+    """
+    found = find(path, layout)
+    if len(found) > 1:
+        listed = ", ".join(f"{each.listing.root.name} ({each.layout.name})" for each in found)
+        raise InputError(f"{path} holds {len(found)} data sets: {listed}. Give one of these folders.")
+    return found[0]
+
+
+def studies(path: str | Path, layout: str = "") -> Iterator[Study]:
     """Yield the patients of a data set on disk, in the order of their ids, one in memory at a time.
 
-    The images of a patient are read when they are asked for (`patient.visits[0.0]["T1w"]`) and not kept.
+    The images of a patient are read when they are asked for (`study.visits[0.0]["T1w"]`) and not kept. What was chosen among
+    several images of one contrast, and what was left out, stands in `study.notes`; what is no input in `Listing.left_out`.
 
     Args:
         path: folder or file of one data set.
@@ -79,11 +113,7 @@ def patients(path: str | Path, layout: str = "") -> Iterator[Study]:
         InputError: nothing that a layout knows, or several sets.
         SettingError: no layout has that name.
     """
-    found = find(path, layout)
-    if len(found) > 1:
-        listed = ", ".join(f"{one.listing.root.name} ({one.layout.name})" for one in found)
-        raise InputError(f"{path} holds {len(found)} data sets: {listed}. Give one of these folders.")
-    return found[0].layout.patients(path)
+    return one(path, layout).studies()
 
 
 def _split(listing: Listing, depth: int = 0) -> list[Found]:
@@ -107,15 +137,3 @@ def _best(listing: Listing) -> Found | None:
     if not matches or matches[0].sure < ENOUGH:
         return None
     return Found(listing, get("layout", matches[0].layout)(), matches[0], matches[1] if len(matches) > 1 else None)
-
-
-def _nothing(listing: Listing) -> str:
-    kinds: dict[str, int] = {}
-    for name in listing.files:
-        suffix = Path(name.removesuffix(".gz")).suffix or "no suffix"
-        kinds[suffix] = kinds.get(suffix, 0) + 1
-    most = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda one: -one[1])[:5])
-    return (
-        f"{listing.root} has no layout that is known: it holds {most}. Known: {', '.join(entries('layout'))}. "
-        "Say which it is, layout='...', or bring it into BIDS."
-    )

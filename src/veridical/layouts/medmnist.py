@@ -77,13 +77,12 @@ class Medmnist(Layout):
             next="Two images of one person may stand in two splits; no check of the files can tell.",
         )  # fmt: skip
 
-    def patients(self, path: str | Path) -> Iterator[Study]:
+    def studies(self, listing: Listing) -> Iterator[Study]:
         """Yield a patient an image, its label in the covariates; one image in memory at a time.
 
         Raises:
             FormatError: an archive is damaged.
         """
-        listing = Listing.of(path)
         for file in self._files(listing):
             for split in SPLITS:
                 labels = array_of(listing.root / file, f"{split}_labels")

@@ -88,9 +88,8 @@ class Table(Layout):
                     "empty_cells", "note", file, "Cells are empty", ", ".join(holes[:6]), "", "They are left out, not zero."
                 )
 
-    def patients(self, path: str | Path) -> Iterator[Study]:
+    def studies(self, listing: Listing) -> Iterator[Study]:
         """Yield a patient a row; empty cells are left out."""
-        listing = Listing.of(path)
         for file in self._tables(listing):
             rows = self._rows(listing, file)
             column = _id_column(list(rows[0])) if rows else ""

@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from pathlib import PurePosixPath
 
+from veridical.io.sequence import LABELS, WORDS, contrast_in, label_in, words_of
 from veridical.layouts.base import GENERIC, Entry, Layout, Match, with_partner
-from veridical.layouts.sequence import LABELS, WORDS, contrast_in, label_in, words_of
 from veridical.layouts.tree import Listing, split_of, stem_of, suffix_of
 
 KINDS = (".nii", ".mha", ".mhd", ".img")

@@ -8,6 +8,7 @@ from typing import Literal
 import numba
 import numpy as np
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.metrics.about import Facts, region
 from veridical.metrics.surfaces import check_spacing
@@ -159,7 +160,7 @@ def _dose(dose: Array, x: int, y: int, z: int, fx: float, fy: float, fz: float) 
     return low + fx * (high - low)  # type: ignore[no-any-return]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _least(
     dose: Array, reference: Array, allowed: Array, places: Array, shifts: Array, fractions: Array, enough: float
 ) -> Array:

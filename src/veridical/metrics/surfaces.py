@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.types import Array
 
@@ -81,7 +81,7 @@ def _extent(occupied: Array) -> slice:
     return slice(int(found[0]), int(found[-1]) + 1)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _surface(structure: Array) -> Array:
     nx, ny, nz = structure.shape
     found = np.zeros((nx, ny, nz), dtype=np.bool_)
@@ -100,7 +100,7 @@ def _surface(structure: Array) -> Array:
     return found
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _steps_along_x(surface: Array) -> Array:
     """Return the number of voxels along x to the nearest surface voxel of that line; FAR or more where it has none."""
     nx, ny, nz = surface.shape
@@ -117,7 +117,7 @@ def _steps_along_x(surface: Array) -> Array:
     return steps
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _envelope(heights: Array, places: Array, count: int, borders: Array) -> int:
     """Keep of `count` parabolas, `(q - place)^2 + height`, those of the lower envelope; `borders[k]`: where k takes over."""
     kept = 0
@@ -136,7 +136,7 @@ def _envelope(heights: Array, places: Array, count: int, borders: Array) -> int:
     return kept
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _line(steps: Array, sx: float, sz: float, work: Array, squared: Array) -> None:
     """Fill `squared` with the squared distance, within the plane of x and this line along z, to the nearest surface voxel."""
     heights, places, borders = work
@@ -157,7 +157,7 @@ def _line(steps: Array, sx: float, sz: float, work: Array, squared: Array) -> No
         squared[z] = (z * sz - places[at]) ** 2 + heights[at]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _nearby(steps: Array, y: int, z: int, spacing: Array) -> tuple[float, bool]:
     """Search square rings of the plane of x around a voxel; return the squared distance found and whether it is the least."""
     ny, nz = steps.shape
@@ -174,7 +174,7 @@ def _nearby(steps: Array, y: int, z: int, spacing: Array) -> tuple[float, bool]:
     return best, False
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _squared(asking: Array, surface: Array, spacing: Array, count: int) -> Array:
     """Return squared distances from `count` asking voxels to the surface."""
     nx, ny, nz = surface.shape

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-import numba
 import numpy as np
 import torch
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.types import Array
 
@@ -23,7 +23,7 @@ BLOCKS = 8
 SHORT = 32
 """An axis of no more voxels than this is never made the fastest: loops along it would not fill the vector registers."""
 
-_fast = {"nogil": True, "cache": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
+_fast = {"nogil": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Job:
             return list(pool.map(work, edges[:-1], edges[1:]))
 
 
-@numba.njit(**_fast)  # type: ignore[untyped-decorator]
+@njit(**_fast)
 def _similarity(
     x: Array,
     y: Array,
@@ -206,7 +206,7 @@ def _similarity(
     return similar, structure
 
 
-@numba.njit(**_fast)  # type: ignore[untyped-decorator]
+@njit(**_fast)
 def _from_planes(x: Array, y: Array, plane: int, row: int, taps: Array, numbers: Array, out: Array) -> None:
     """Average a row over the planes that the window reaches; taps are symmetric, so two planes at a time."""
     radius = taps.size // 2
@@ -231,7 +231,7 @@ def _from_planes(x: Array, y: Array, plane: int, row: int, taps: Array, numbers:
             product[c] += weight * (u * v + s * t)
 
 
-@numba.njit(**_fast)  # type: ignore[untyped-decorator]
+@njit(**_fast)
 def _from_rows(ring: Array, first: int, taps: Array, out: Array) -> None:
     """Average the rows of the ring, of which the one called `first` is the oldest."""
     width = taps.size
@@ -244,7 +244,7 @@ def _from_rows(ring: Array, first: int, taps: Array, out: Array) -> None:
             out[k] += weight * (one[k] + other[k])
 
 
-@numba.njit(**_fast)  # type: ignore[untyped-decorator]
+@njit(**_fast)
 def _within_row(row: Array, taps: Array, out: Array) -> None:
     """Average along the row; at the end of each of the four parts, windows that reach into the next mean nothing."""
     width = taps.size
@@ -258,7 +258,7 @@ def _within_row(row: Array, taps: Array, out: Array) -> None:
             out[k] += weight * (one[k] + other[k])
 
 
-@numba.njit(**_fast)  # type: ignore[untyped-decorator]
+@njit(**_fast)
 def _factors(means: Array, counted: Array, numbers: Array, line: Array) -> tuple[float, float]:
     """Write the similarity of a row of positions into `line`; return its sum and that of the contrast-structure factor."""
     dx, dy, unbiased, c1, c2 = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]

@@ -1,31 +1,60 @@
-"""What all models share: the call, the device, and what training needs of a model of images."""
+"""What all models share: the call, the tags by which tasks choose them, and what training needs."""
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from veridical.errors import SettingError, nearest
-from veridical.models.known import Known
+from veridical import registry
+from veridical.conditioning.request import Request
+from veridical.errors import SettingError
 from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.linear import LinearOperator
-
-CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
+from veridical.types import Array
 
 
 @dataclass(frozen=True)
-class MeasurementModel(ABC):
-    """A solver of one prepared slice or volume. Subclasses are frozen dataclasses; their fields are their settings."""
+class Model(ABC):
+    """A named model. A subclass is a frozen dataclass; its fields are its settings."""
 
     name: ClassVar[str]
-    stochastic: ClassVar[bool] = False
+    learns: ClassVar[str] = ""
+    """Name of the training data that it learns from (`veridical list training-data`); empty: nothing is learned."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it gives posterior samples; otherwise one estimate."""
+        return False
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card of the weights in use; empty for classical models."""
+        return {}
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file, or `none`."""
+        return "none"
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
+        """Make the untrained network from the recipe's `[model]` table.
+
+        Raises:
+            SettingError: the model has nothing to train.
+        """
+        raise SettingError(f"{cls.name} has nothing to train. Models that have: veridical list training-data.")
+
+
+@dataclass(frozen=True)
+class MeasurementModel(Model, ABC):
+    """A solver of one prepared slice or volume of any measurement."""
 
     def accepts(self, operator: LinearOperator) -> bool:
         """Say whether this model can take measurements by an operator."""
@@ -38,11 +67,6 @@ class MeasurementModel(ABC):
         One where the model has no randomness or one draw is asked for.
         """
 
-    @property
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights file, or `none`."""
-        return "none"
-
 
 @dataclass(frozen=True)
 class MRIModel(MeasurementModel, ABC):
@@ -53,75 +77,67 @@ class MRIModel(MeasurementModel, ABC):
 
 
 @dataclass(frozen=True)
-class ImageModel(ABC):
-    """A solver of slices whose channels are measured, degraded or missing. Its fields are its settings."""
-
-    name: ClassVar[str]
-    stochastic: ClassVar[bool] = False
+class ImageModel(Model, ABC):
+    """A maker of slices from what is known of them. Its card says which contrasts it knows."""
 
     @property
-    @abstractmethod
-    def channels(self) -> tuple[str, ...]:
-        """Names of the channels of its state, in order."""
+    def contrasts(self) -> tuple[str, ...]:
+        """Names of the contrasts and modalities that it knows, in order."""
+        return tuple(self.card["net"]["contrasts"])
 
     @abstractmethod
-    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
-        """Draw what is not known.
+    def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:
+        """Make slices.
 
         Args:
-            known: a batch of slices.
+            requests: slices of one size, in network units.
             draws: of each slice.
-            seed: of everything random that `noise` does not hold.
-            noise: `(batch, draw, channel, y, x)` of unit variance to start from, so that slices of a volume can share it;
-                None draws it from the seed. Models without a noise image ignore it.
+            noise: `(request, draw, y, x)` of unit variance to start from, so that slices of a volume can share it; models
+                without randomness ignore it.
 
         Returns:
-            `(batch, draw, channel, y, x)` in the units of `known`; one draw where the model has no randomness.
+            `(request, draw, y, x)` in network units; one draw where the model has no randomness.
         """
-
-    @classmethod
-    @abstractmethod
-    def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        """Make the untrained net from the recipe's `[model]` table."""
-
-    @classmethod
-    @abstractmethod
-    def lesson_loss(cls, net: nn.Module, known: Known, truth: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the training loss of a batch of slices; `truth` is `(batch, channel, y, x)`."""
-
-    @classmethod
-    @abstractmethod
-    def lesson_guess(cls, net: nn.Module, known: Known) -> Tensor:
-        """Return the best single estimate `(batch, channel, y, x)`, for validation."""
-
-    @property
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights file, or `none`."""
-        return "none"
-
-
-Net = TypeVar("Net", bound=nn.Module)
-
-
-def make(kind: type[Net], settings: Mapping[str, Any]) -> Net:
-    """Make an untrained net, its convolutions laid out for CPUs; unknown settings are refused with the nearest known one."""
-    known = inspect.signature(kind).parameters
-    for key in settings:
-        if key not in known:
-            raise SettingError(f"{kind.__name__} has no setting {key!r}. {nearest(key, known)}")
-    return channels_last(kind(**settings))
-
-
-def channels_last(net: Net) -> Net:
-    """Lay a net's convolutions out with the channel last, which is fastest on CPUs."""
-    for parameter in net.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return net
 
 
 def pick_device(device: str) -> torch.device:
-    """Turn `auto` into the best device there is."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device that a setting means: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+
+    Raises:
+        SettingError: there is no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place: torch.device | None = torch.device(device)
+    except RuntimeError:
+        place = None
+    if place is None or place.type not in ("cpu", "cuda", "mps"):
+        raise SettingError(f"--device {device}: expected auto, cpu, cuda, cuda:1 or mps.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if place.type == "cuda" and (place.index or 0) >= count:
+        raise SettingError(
+            f"--device {device}: torch {torch.__version__} sees {count} CUDA GPUs on this machine. Use --device auto, which "
+            "takes a GPU where there is one, or install torch with CUDA."
+        )
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise SettingError(f"--device {device}: this machine has no Apple GPU that torch can use. Use --device auto.")
+    return place
+
+
+M = TypeVar("M", bound=Model)
+
+
+def chosen(name: str, base: type[M] | Any, **settings: Any) -> M:
+    """Build a model by name with those of the settings that it has; empty settings leave its own default.
+
+    Raises:
+        SettingError: no model has that name, or it is of another kind; the message names those that fit.
+    """
+    kind = registry.get("model", name)
+    if not issubclass(kind, base):
+        fitting = [one for one in registry.entries("model") if issubclass(registry.get("model", one), base)]
+        raise SettingError(f"{name} is no {base.__name__}. Models that are: {', '.join(fitting)}.")
+    has = {f.name for f in fields(kind)}
+    built: M = kind(**{key: value for key, value in settings.items() if key in has and value not in ("", None)})
+    return built

@@ -8,21 +8,20 @@ from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from veridical.errors import SettingError
 from veridical.generative.posterior import Settings, denoised_directly, plug_and_play, posterior_samples, samples_of_noisy
 from veridical.generative.preconditioned import Preconditioned
 from veridical.models import weights
-from veridical.models.base import MeasurementModel, make, pick_device
+from veridical.models.base import MeasurementModel, pick_device
 from veridical.models.image_prior import ImagePrior, VolumePrior
 from veridical.models.problem import Problem
-from veridical.nets.unet import UNet
+from veridical.models.runtime import accelerated
+from veridical.nets.backbone import backbone
 from veridical.physics.identity import Identity
 
 DIRECT_ROUNDS = 2
 """Steps of the sampler where the image itself was measured."""
-BACKBONES: dict[str, type[nn.Module]] = {"unet": UNet}
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,17 @@ class Denoiser(MeasurementModel):
     """One denoiser, every measurement: MR, CT, PET, any operator; complex or real, slices or volumes."""
 
     name: ClassVar[str] = "denoiser"
-    stochastic: ClassVar[bool] = True
+    learns: ClassVar[str] = "denoising"
     weights: str = "denoiser"
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
-    """`auto`, `cpu` or `cuda`."""
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
+    runtime: str = "auto"
+    """What runs the network: auto, torch, or on a CPU onnxruntime (up to 1.7 times as fast) or openvino."""
 
     def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
         place = pick_device(self.device)
-        net = denoising_net(self.weights, place)
+        net = denoising_net(self.weights, place, self.runtime)
         prior = VolumePrior(net, problem.isotropic) if problem.stacked else ImagePrior(net)
         here, settings = problem.to(place), Settings()
         if isinstance(problem.operator, Identity):
@@ -52,6 +53,14 @@ class Denoiser(MeasurementModel):
         return posterior_samples(here, prior, estimate, draws, seed, settings).cpu()
 
     @property
+    def stochastic(self) -> bool:
+        return True
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return weights.card(self.weights)
+
+    @property
     def weights_hash(self) -> str:
         return weights.fingerprint(self.weights)
 
@@ -60,16 +69,10 @@ class Denoiser(MeasurementModel):
         """Make the untrained denoiser from the recipe's `[model]` table: `backbone`, `reach`, and the backbone's settings."""
         left = dict(settings)
         reach, name = int(left.pop("reach", 2)), str(left.pop("backbone", "unet"))
-        if name not in BACKBONES:
-            raise SettingError(f"backbone = {name!r}; expected one of {', '.join(BACKBONES)}.")
-        shape = {"inputs": 3 + 4 * reach, "outputs": 2, "conditions": 1}
-        return Preconditioned(make(BACKBONES[name], {**shape, **left}), reach)
+        return Preconditioned(backbone(name, 3 + 4 * reach, 2, 1, left), reach)
 
 
 @cache
-def denoising_net(name: str, device: torch.device) -> Preconditioned:
+def denoising_net(name: str, device: torch.device, runtime: str = "torch") -> Preconditioned:
     """Load a trained denoiser once."""
-    net = weights.network(Denoiser.name, Denoiser.build, name)
-    if not isinstance(net, Preconditioned):
-        raise AssertionError("Denoiser.build makes a Preconditioned")
-    return net.to(device).eval()
+    return accelerated(weights.network(Denoiser.name, Denoiser.build, name).to(device).eval(), runtime, device)

@@ -1,6 +1,6 @@
 """One measured slice or volume made ready for any model: operator, noise, scale, and the classical reconstruction.
 
-Models work in units in which the 99th percentile of the image is 1. How these numbers become an image in the units of the data
+Models work in network units: see `preprocessing` for MR; of CT, PET and others what is bright is 1. How these numbers become an image in the units of the data
 is said here too: the root sum of squares over the coils for MRI, the value itself for everything real.
 """
 
@@ -18,6 +18,7 @@ from veridical.physics.linear import LinearOperator, conjugate_gradient
 from veridical.physics.noncartesian_mri import NoncartesianMRI
 from veridical.physics.sparse import fista
 from veridical.physics.weighting import Weighting
+from veridical.preprocessing.preprocessing import Preprocessing
 
 CG_ITERATIONS = 4
 FISTA_ITERATIONS = 30
@@ -101,8 +102,8 @@ def prepare(kspace: Tensor, mask: Tensor, maps: Tensor, sigma: float) -> Problem
 
 
 def scaled(operator: LinearOperator, data: Tensor, start: Tensor, sigma: float, support: Tensor | None = None) -> Problem:
-    """Return the problem of MR data in units of the 99th percentile of the classical reconstruction `(set, y, x)`."""
-    scale = percentile(root_sum_of_squares(start))
+    """Return the problem of MR data in network units, by the inner tissue of the classical reconstruction `(set, y, x)`."""
+    scale = Preprocessing().unit(root_sum_of_squares(start).numpy())
     return Problem(operator, data / scale, sigma / scale, start / scale, scale=scale, support=support)
 
 

@@ -14,12 +14,13 @@ from veridical.errors import InputError, SettingError
 from veridical.generative.posterior import Fit, standard_normal
 from veridical.models.problem import Problem, object_of, prepare, scaled
 from veridical.physics.cartesian_mri import CartesianMRI, CartesianScan
-from veridical.physics.coils import calibration_region, compress, espirit
+from veridical.physics.coils import Coils, calibration_region, compress, espirit, prewhiten
 from veridical.physics.linear import LinearOperator
 from veridical.physics.noise import estimate_sigma, inverse_variance
 from veridical.physics.noncartesian_coils import noncartesian_maps, noncartesian_sigma
 from veridical.physics.noncartesian_mri import NoncartesianMRI, NoncartesianScan
 from veridical.physics.pet import PET
+from veridical.preprocessing.tissue_level import bright_level
 from veridical.types import Array, Measurement, Noise
 
 MOST_COILS = 12
@@ -27,6 +28,8 @@ MOST_COILS = 12
 KERNEL, CROP = 8, 0.9
 """Of ESPIRiT where the object wraps around: a wider kernel and a higher threshold than usual gain 0.1 to 0.8 dB on a real head.
 Objects that fit lose up to 0.4 dB by them, and so do scans with few central lines."""
+QUIETEST = 1e-3
+"""Share of the mean noise power that a coil has at least: one that receives nothing would otherwise count without limit."""
 WRAPPED = 0.005
 """Share of the energy that a second set of maps must hold to be kept; without it everything takes half the time."""
 FOREGROUND = 0.1
@@ -43,8 +46,8 @@ def problems(measurement: Measurement, sets: int = 2) -> Iterator[Problem]:
     """Yield the slices of a measurement, prepared.
 
     Args:
-        measurement: Cartesian or non-Cartesian MR, whose coil maps are found from the data, or any linear operator with data
-            `(slice, *range)`.
+        measurement: Cartesian or non-Cartesian MR, whose coil maps are found where they were not given, or any linear operator
+            with data `(slice, *range)`.
         sets: of coil maps.
 
     Raises:
@@ -57,7 +60,7 @@ def problems(measurement: Measurement, sets: int = 2) -> Iterator[Problem]:
         if not np.abs(data).max() > 0:
             raise InputError(f"Slice {index + 1} of the raw data is all zero; nothing was measured there. Leave it out.")
         if isinstance(operator, CartesianScan):
-            yield cartesian(data, operator.mask[index], measurement.noise, sets)
+            yield cartesian(data, operator, index, measurement.noise, sets)
         elif isinstance(operator, NoncartesianScan):
             yield noncartesian(data, operator, index, measurement.noise, sets)
         elif isinstance(operator, LinearOperator):
@@ -77,12 +80,19 @@ def stated_noise(measurement: Measurement) -> Noise:
     return noise
 
 
-def cartesian(kspace: Array, mask: Array, noise: Noise, sets: int) -> Problem:
-    """Prepare one slice of Cartesian k-space `(coil, ky, kx)`."""
-    data = compress(torch.from_numpy(np.array(kspace, dtype=np.complex64)), MOST_COILS)
-    sampled = torch.from_numpy(np.array(mask, dtype=np.float32))
-    maps = espirit(data, sampled, sets=sets) if len(data) > 1 else torch.ones(1, 1, *mask.shape, dtype=torch.complex64)
-    sigma = noise.level or estimate_sigma(data, sampled)
+def cartesian(kspace: Array, scan: CartesianScan, index: int, noise: Noise, sets: int) -> Problem:
+    """Prepare one slice of Cartesian k-space `(coil, ky, kx)`.
+
+    Coil maps are those of the scan; else they are found from its calibration scan, else from the data.
+    """
+    data, calibration, given, level = virtual_coils(kspace, scan.coils, index, noise)
+    sampled = torch.from_numpy(np.array(scan.mask[index], dtype=np.float32))
+    sigma = level or estimate_sigma(data, sampled)
+    source, where = (data, sampled) if calibration is None else (calibration, (calibration != 0).any(0).float())
+    if given is not None:
+        maps = given[:sets]
+    else:
+        maps = espirit(source, where, sets=sets) if len(data) > 1 else torch.ones(1, 1, *sampled.shape, dtype=torch.complex64)
     prepared = prepare(data * sampled, sampled, maps, sigma)
     if len(maps) == 1:
         return prepared
@@ -90,19 +100,55 @@ def cartesian(kspace: Array, mask: Array, noise: Noise, sets: int) -> Problem:
     if float(shares[1:].sum() / shares.sum()) < WRAPPED:  # the object fits the field of view
         start = prepared.start[:1] * prepared.scale
         return scaled(CartesianMRI(sampled, maps[:1]), data * sampled, start, sigma, object_of(maps))
-    if min(calibration_region(data, sampled).shape[-2:]) < 3 * KERNEL:
+    if given is not None or min(calibration_region(source, where).shape[-2:]) < 3 * KERNEL:
         return prepared
-    return prepare(data * sampled, sampled, espirit(data, sampled, sets=sets, kernel=KERNEL, crop=CROP), sigma)
+    return prepare(data * sampled, sampled, espirit(source, where, sets=sets, kernel=KERNEL, crop=CROP), sigma)
 
 
 def noncartesian(kspace: Array, scan: NoncartesianScan, index: int, noise: Noise, sets: int) -> Problem:
     """Prepare one slice of non-Cartesian k-space `(coil, sample)`, its samples weighted by what they resolve of the grid."""
-    data = torch.from_numpy(np.array(kspace, dtype=np.complex64))
+    flat, _, given, level = virtual_coils(kspace[..., None], scan.coils, index, noise, most=len(kspace))
+    data = flat[..., 0]
     trajectory = torch.from_numpy(np.array(scan.trajectory[index], dtype=np.float32))
-    maps = noncartesian_maps(data, trajectory, scan.matrix, sets)
+    maps = noncartesian_maps(data, trajectory, scan.matrix, sets) if given is None else given[:sets]
     operator = NoncartesianMRI(trajectory, maps)
-    sigma = noise.level or noncartesian_sigma(data, trajectory)
+    sigma = level or noncartesian_sigma(data, trajectory)
     return scaled(operator, data, operator.classical(data), sigma, object_of(maps))
+
+
+def virtual_coils(
+    kspace: Array, coils: Coils, index: int, noise: Noise, most: int = MOST_COILS
+) -> tuple[Tensor, Tensor | None, Tensor | None, float | None]:
+    """Return k-space of a slice, its calibration k-space and its coil maps, in at most `most` coils, and their noise level.
+
+    Where the covariance of the noise is known, coils are mixed so that it becomes white, of the harmonic mean of their noise
+    power, so that good coils keep their scale; maps keep their norm. Then the principal components of the data are kept.
+
+    Args:
+        kspace: `(coil, ky, kx)`.
+        coils: what is known of them.
+        index: of the slice.
+        noise: of the data; its level counts where there is no covariance.
+        most: coils to keep.
+    """
+    data = torch.from_numpy(np.array(kspace, dtype=np.complex64))
+    parts = (None if part is None else torch.from_numpy(np.array(part[index])) for part in (coils.calibration, coils.maps))
+    calibration, maps = parts
+    level = noise.level
+    if calibration is not None and not (calibration != 0).any():
+        calibration = None
+    if coils.covariance is not None:
+        covariance = torch.from_numpy(np.array(coils.covariance, dtype=np.complex128))
+        covariance = covariance + QUIETEST * covariance.diagonal().real.mean() * torch.eye(len(covariance))
+        power = float(len(covariance) / torch.linalg.inv(covariance).diagonal().real.sum())
+        level = math.sqrt(power / 2)
+        data = prewhiten(data, covariance) * math.sqrt(power)
+        calibration = None if calibration is None else prewhiten(calibration, covariance)
+        if maps is not None:
+            mixed = prewhiten(maps, covariance)
+            maps = mixed * (maps.norm(dim=1, keepdim=True) / mixed.norm(dim=1, keepdim=True).clamp_min(1e-12))
+    calibration = None if calibration is None else compress(calibration, most, data)
+    return compress(data, most), calibration, None if maps is None else compress(maps, most, data), level
 
 
 def linear(operator: LinearOperator, data: Array, noise: Noise) -> Problem:
@@ -111,7 +157,7 @@ def linear(operator: LinearOperator, data: Array, noise: Noise) -> Problem:
     measured = torch.from_numpy(np.array(data)).to(kind)
     start = operator.classical(measured)
     magnitude = start.abs()
-    scale = foreground_percentile(magnitude)
+    scale = bright_level(magnitude.numpy())
     offset = operator.background if isinstance(operator, PET) else 0.0
     sigma, weights = noise_of(operator, measured, start, noise)
     counts = isinstance(operator, PET) and noise.kind == "poisson"
@@ -183,11 +229,3 @@ def white_level(data: Tensor) -> float:
     second = data[..., 2:] - 2 * data[..., 1:-1] + data[..., :-2]
     parts = torch.view_as_real(second) if second.is_complex() else second
     return max(float(parts.abs().median()) / 0.6745 / math.sqrt(6), 1e-12)
-
-
-def foreground_percentile(magnitude: Tensor) -> float:
-    """Return the 99th percentile of what lies above a tenth of the image's own 99th percentile."""
-    flat = magnitude.flatten()
-    top = float(torch.quantile(flat[:: max(1, len(flat) // 10**6)], 0.99)) or float(flat.max())
-    bright = flat[flat > FOREGROUND * top]
-    return max(float(torch.quantile(bright[:: max(1, len(bright) // 10**6)], 0.99)), 1e-20) if len(bright) else max(top, 1e-20)

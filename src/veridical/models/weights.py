@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from veridical.errors import FormatError, InputError
 
 FOLDER = Path(__file__).parent / "files"
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def find(name_or_path: str) -> Path:
@@ -63,7 +64,7 @@ def card(name_or_path: str) -> dict[str, Any]:
     return found
 
 
-def network(model: str, build: Callable[[Mapping[str, Any]], nn.Module], name_or_path: str) -> nn.Module:
+def network(model: str, build: Callable[[Mapping[str, Any]], Net], name_or_path: str) -> Net:
     """Build the net that the card describes and fill it with the weights.
 
     Args:

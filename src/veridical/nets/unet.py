@@ -7,12 +7,17 @@ which quarters the cost of the widest layers.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from veridical.errors import SettingError
+from veridical.nets.backbone import Backbone
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -37,7 +42,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y, x)`; any image size.
 
     In three dimensions the grid is `(z, y, x)`.
@@ -68,7 +73,7 @@ class UNet(nn.Module):
         if dims not in CONVOLUTIONS:
             raise SettingError(f"dims = {dims}; a U-Net works on slices, 2, or on volumes, 3.")
         convolution, transposed, corners = CONVOLUTIONS[dims], TRANSPOSED[dims], 2**dims
-        self.multiple, self.dims = 2 ** len(widths), dims
+        self.inputs, self.conditions, self.multiple, self.dims = inputs, conditions, 2 ** len(widths), dims
         self.embed = nn.Sequential(nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
         self.enter = convolution(corners * inputs, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths)
@@ -79,6 +84,15 @@ class UNet(nn.Module):
         nn.init.zeros_(self.leave.weight)
         if self.leave.bias is not None:
             nn.init.zeros_(self.leave.bias)
+
+    @property
+    def exports(self) -> bool:
+        return self.dims == 2
+
+    def onnx(self) -> ModelProto:
+        from veridical.nets.unet_onnx import unet_onnx
+
+        return unet_onnx(self)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shape = x.shape[2:]

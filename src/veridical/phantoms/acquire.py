@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError, nearest
 from veridical.types import Array
 
@@ -146,7 +146,7 @@ def phase(rng: np.random.Generator, shape: tuple[int, int], receive: Receive = "
     return np.asarray(plane + curve[0] * y**2 + curve[1] * x**2 + bump, np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _loops(points, angles, distance, radius, height):  # type: ignore[no-untyped-def]
     """Return `Bx - i By` of circular loops that face the axis, `(coil, point)`, by the sum over straight segments."""
     segments = 24

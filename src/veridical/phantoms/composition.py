@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from veridical.compiled import njit
 from veridical.phantoms.template import BRAIN_ORIGIN, DISTANCE_STEP, DISTANCE_ZERO, HEAD_ORIGIN, HEAD_SPACING
 from veridical.phantoms.warp import GRID_ORIGIN, GRID_SPACING
 from veridical.physics.tissue import TissueClass
@@ -99,7 +100,7 @@ def _warped(shift, x, y, z):  # type: ignore[no-untyped-def]
     return x, y, z
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(nogil=True, error_model="numpy", fastmath=True)
 def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atlas, bank, out, texture, labels, inside):  # type: ignore[no-untyped-def]
     """Fill `out` (all air before), `texture`, `labels` and `inside` for every point of a grid; see `anatomy.evaluate`."""
     n0, n1, n2 = labels.shape

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from veridical.compiled import njit
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +49,7 @@ def _smoother(size: int, sigma: float) -> Floats:
     return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), np.float32)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def exponential(field: Floats, squarings: int) -> Floats:
     """Return the displacement `(x, y, z, 3)` in mm of the flow of `field` at time 1, by scaling and squaring."""
     nx, ny, nz, _ = field.shape

@@ -7,7 +7,7 @@ which is needed when the object is larger than the field of view and wraps aroun
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from veridical.errors import GeometryError
+from veridical.physics.coils import Coils
 from veridical.physics.linear import LinearOperator
 from veridical.types import Array, readonly
 
@@ -101,19 +102,22 @@ class CartesianMRI(LinearOperator):
 
 @dataclass(frozen=True, eq=False)
 class CartesianScan:
-    """What a raw-data file knows of its operator: which samples were taken. Coil maps are found from the data later.
+    """What a raw-data file knows of its operator: which samples were taken. Coil maps that it has not are found later.
 
     Args:
         mask: `(slice, ky, kx)` bool, True where sampled.
+        coils: what is known of the receiver coils.
     """
 
     mask: Array
+    coils: Coils = field(default_factory=Coils)
     name: str = "cartesian-mri"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", readonly(np.asarray(self.mask, dtype=bool)))
 
     def describe(self) -> dict[str, Any]:
-        """Return the matrix, the sampled fraction and a hash of the mask."""
+        """Return the matrix, the sampled fraction and hashes of the mask and the coils."""
         content = hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()[:16]
-        return {"operator": self.name, "matrix": list(self.mask.shape), "sampled": float(self.mask.mean()), "mask": content}
+        said = {"operator": self.name, "matrix": list(self.mask.shape), "sampled": float(self.mask.mean()), "mask": content}
+        return said | self.coils.describe()

@@ -7,12 +7,47 @@ full matrix: a 230x180 slice takes tens of milliseconds.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, fields
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from veridical.errors import InputError
 from veridical.physics.masks import fully_sampled_centre
+from veridical.types import Array, readonly
+
+
+@dataclass(frozen=True, eq=False)
+class Coils:
+    """What was measured of the receiver coils beside the scan itself; None where nothing was.
+
+    Args:
+        maps: `(slice, set, coil, y, x)` complex sensitivities on the matrix of the scan. Without them they are found from
+            the calibration scan, or from the scan itself.
+        calibration: `(slice, coil, ky, kx)` complex k-space of a separate calibration scan on the same grid, exact zeros
+            where not sampled; all zero for a slice that has none. Of Cartesian scans.
+        covariance: `(coil, coil)` complex, `E[n n^H]` of the noise of one sample of the scan.
+    """
+
+    maps: Array | None = None
+    calibration: Array | None = None
+    covariance: Array | None = None
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            if getattr(self, part.name) is not None:
+                object.__setattr__(self, part.name, readonly(getattr(self, part.name)))
+
+    def describe(self) -> dict[str, str]:
+        """Return a hash of each part that there is."""
+        held = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {
+            f"coil {name}": hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+            for name, array in held.items()
+            if array is not None
+        }
 
 
 def espirit(
@@ -47,7 +82,7 @@ def espirit(
     if min(centre.shape[-2:]) < kernel + 2:
         raise InputError(
             f"The fully sampled centre is {tuple(centre.shape[-2:])}; coil maps need at least {kernel + 2} x {kernel + 2} "
-            "samples. Give the maps, or measure more central lines."
+            "samples. Give the maps, --maps FILE, or measure more central lines."
         )
     kernels, main = _kernels(centre, kernel, threshold)
     field = _autocorrelation(kernels, (rows, columns))
@@ -88,23 +123,25 @@ def prewhiten(kspace: Tensor, covariance: Tensor) -> Tensor:
     return white.reshape(kspace.movedim(-3, 0).shape).movedim(0, -3)
 
 
-def compress(kspace: Tensor, virtual: int) -> Tensor:
+def compress(kspace: Tensor, virtual: int, of: Tensor | None = None) -> Tensor:
     """Compress to `virtual` coils by the principal components of the data (Buehrer et al., MRM 2007, 10.1002/mrm.21237).
 
     Args:
-        kspace: `(coil, ky, kx)`; returned unchanged when it has no more coils than `virtual`.
+        kspace: `(..., coil, ky, kx)`, or coil maps; returned unchanged when it has no more coils than `virtual`.
+        virtual: coils of the result.
+        of: `(coil, ky, kx)`, the data whose components these are; `kspace` itself when None.
 
     Returns:
-        `(virtual, ky, kx)`, strongest first.
+        `(..., virtual, ky, kx)`, strongest first.
     """
-    coils = kspace.shape[0]
+    coils = kspace.shape[-3]
     if coils <= virtual:
         return kspace
-    flat = kspace.reshape(coils, -1)
+    flat = (kspace if of is None else of).reshape(coils, -1)
     _, vectors = torch.linalg.eigh(flat @ flat.conj().T)
     chosen = vectors.flip(-1)[:, :virtual]
-    combined: Tensor = chosen.conj().T @ flat
-    return combined.reshape(virtual, *kspace.shape[1:])
+    combined: Tensor = chosen.conj().T @ kspace.reshape(*kspace.shape[:-2], -1)
+    return combined.reshape(*kspace.shape[:-3], virtual, *kspace.shape[-2:])
 
 
 def _kernels(centre: Tensor, kernel: int, threshold: float) -> tuple[Tensor, Tensor]:
@@ -153,6 +190,7 @@ def _dominant(matrices: Tensor, sets: int) -> Tensor:
     if sets == 1:
         return first
     rest = matrices - first @ (first.mH @ matrices @ first) @ first.mH
+    rest = (rest + rest.mH) / 2  # of coils that see the same, rounding is all that is left: kept Hermitian, no square vanishes
     return torch.cat([first, _dominant(rest, sets - 1)], -1)
 
 
@@ -163,7 +201,8 @@ def _orthonormal(matrices: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         vector = vectors[..., index]
         for other in columns:
             vector = vector - other * (other.conj() * vector).sum(-1, keepdim=True)
-        columns.append(vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-30))
+        least = 1e-3 if columns else 1e-30  # below it, what is left of a second vector is rounding, and no sensitivity
+        columns.append(vector / vector.norm(dim=-1, keepdim=True).clamp_min(least))
     basis = torch.stack(columns, -1)
     values = (basis.conj() * (matrices @ basis)).sum(-2).real
     return basis, values

@@ -1,4 +1,4 @@
-"""Low-dose and sparse-view CT made from real CT slices: what a scan at a lower dose, or with fewer views, would have shown.
+"""Low-dose CT made from real CT slices: what a scan at a lower dose would have shown, and its raw data, of fewer views too.
 
 A real slice carries the noise of its own scan, so only the *extra* noise of the lower dose is put in. The slice is projected;
 each ray's counts `N` become `d N` plus Poisson noise of variance `d (1 - d) N` and electronic noise of variance
@@ -8,7 +8,8 @@ the line integrals is reconstructed and added: at dose 1 nothing changes, the sl
 view that cuts the body makes no artefact.
 
 The beam is a monochromatic fan without bow-tie filter, scatter or detector crosstalk, one slice at a time.
-`ct_noise.low_dose_surrogate` is the fast model to train on; this one is to test with.
+`ct_noise.low_dose_surrogate` is the fast model to train on (`LowDoseNoise`); this one is to test with. Streaks of few views in
+images: `SparseViewStreaks`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class CTScanner:
 
     def beam(self, shape: tuple[int, int], spacing: tuple[float, float], every: int = 1) -> FanBeam:
         """Return the projector of a slice `(y, x)` with pixels `(dy, dx)` in mm, with every `every`-th view."""
+        if every < 1 or self.views // every < 8:
+            raise SettingError(f"every = {every} of {self.views} views; expected 1 or more, and at least 8 views kept.")
         return FanBeam(shape, spacing, full_turn(self.views)[::every], self.source, pitch=self.pitch)
 
     def reconstruct(self, beam: FanBeam, sinogram: Tensor) -> Tensor:
@@ -112,30 +115,6 @@ def low_dose_ct(
     return np.asarray(hu + extra.numpy() * (1000 / WATER), np.float32)
 
 
-def sparse_view_ct(hu: Array, spacing: tuple[float, float], every: int, scanner: CTScanner = GE) -> Array:
-    """Return real slices as filtered back-projection of every `every`-th view shows them, streaks and all.
-
-    The difference of the two reconstructions is added to the slice, so that `every = 1` changes nothing.
-
-    Args:
-        hu, spacing, scanner: as in `low_dose_ct`.
-        every: of the scanner's views one in so many is kept.
-
-    Returns:
-        `(..., y, x)` float32, HU.
-
-    Raises:
-        SettingError: fewer than 8 views would be left.
-        InputError, GeometryError: as `low_dose_ct`.
-    """
-    if every < 1 or scanner.views // every < 8:
-        raise SettingError(f"every = {every} of {scanner.views} views; expected 1 or more, and at least 8 views kept.")
-    full, few = scanner.beam(hu.shape[-2:], spacing), scanner.beam(hu.shape[-2:], spacing, every)
-    lines = full.forward(attenuation(hu))
-    change = scanner.reconstruct(few, lines[..., ::every, :]) - scanner.reconstruct(full, lines)
-    return np.asarray(hu + change.numpy() * (1000 / WATER), np.float32)
-
-
 def low_dose_scan(image: Image, dose: float, rng: np.random.Generator, every: int = 1, scanner: CTScanner = GE) -> Measurement:
     """Return the raw data of such a scan, for methods that reconstruct from line integrals (FBP, SIRT, total variation).
 
@@ -155,7 +134,7 @@ def low_dose_scan(image: Image, dose: float, rng: np.random.Generator, every: in
 
     Raises:
         UnitsError: the image is not in HU.
-        SettingError, InputError, GeometryError: as `low_dose_ct` and `sparse_view_ct`.
+        SettingError, InputError, GeometryError: as `low_dose_ct`; fewer than 8 views would be left.
     """
     if image.units != "HU" or len(image.channels) != 1:
         raise UnitsError(

@@ -6,7 +6,9 @@ never sampled, as in scans with reduced resolution along the phase-encoding axis
 
 from __future__ import annotations
 
-import numba
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from veridical.errors import SettingError
@@ -84,7 +86,7 @@ def poisson_disc(shape: Shape, acceleration: float, acs: int = 24, seed: int = 0
     for _ in range(12):
         scale = 0.5 * (low + high)
         best = np.zeros(shape, dtype=bool)
-        _throw_darts(order, scale * (1.0 + slope * radius) / (1.0 + slope), best)
+        _thrower()(order, scale * (1.0 + slope * radius) / (1.0 + slope), best)
         best |= centre
         if abs(best.sum() - goal) < 0.02 * goal:
             break
@@ -127,7 +129,6 @@ def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
     return block(half)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _throw_darts(order: Array, radius: Array, taken: Array) -> None:
     """Accept points in the given order unless one already lies within their radius; fills `taken`."""
     rows, columns = taken.shape
@@ -144,6 +145,14 @@ def _throw_darts(order: Array, radius: Array, taken: Array) -> None:
             if not free:
                 break
         taken[row, column] = free
+
+
+@cache
+def _thrower() -> Any:
+    """Return `_throw_darts` compiled; numba takes half a second to load, for which only this mask waits."""
+    from veridical.compiled import njit
+
+    return njit()(_throw_darts)
 
 
 def _check(acceleration: float) -> None:

@@ -124,7 +124,7 @@ def _dense(trajectory: Tensor, largest: int) -> int:
             return size
     raise InputError(
         f"The {len(trajectory)} samples do not cover the central {SMALLEST} x {SMALLEST} grid points of k-space, each within "
-        f"{NEAR} cycles per field of view; coil maps need that. Give the maps, or measure the centre more densely."
+        f"{NEAR} cycles per field of view; coil maps need that. Give the maps, --maps FILE, or measure the centre more densely."
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from veridical.errors import GeometryError, MissingExtra
+from veridical.physics.coils import Coils
 from veridical.physics.differentiable import linear_map
 from veridical.physics.linear import DAMPING, LinearOperator, conjugate_gradient
 from veridical.types import Array, readonly
@@ -186,11 +187,12 @@ class _Kept:
 
 @dataclass(frozen=True, eq=False)
 class NoncartesianScan:
-    """What a raw-data file knows of its operator: where samples were taken. Coil maps are found from the data later.
+    """What a raw-data file knows of its operator: where samples were taken. Coil maps that it has not are found later.
 
     Args:
         trajectory: `(slice, sample, 2)`, `(ky, kx)` in cycles per field of view; kept as read-only float32.
         matrix: `(rows, columns)` of the image; N pixels hold `[-N/2, N/2]` cycles per field of view.
+        coils: what is known of the receiver coils; no calibration scan.
 
     Raises:
         GeometryError: the shapes do not fit, a coordinate is not finite, or samples lie outside the matrix.
@@ -198,6 +200,7 @@ class NoncartesianScan:
 
     trajectory: Array
     matrix: tuple[int, int]
+    coils: Coils = field(default_factory=Coils)
     name: str = "noncartesian-mri"
 
     def __post_init__(self) -> None:
@@ -220,12 +223,17 @@ class NoncartesianScan:
         object.__setattr__(self, "trajectory", readonly(points))
 
     def describe(self) -> dict[str, Any]:
-        """Return the matrix, the numbers of slices and of samples a slice, and a hash of the trajectory."""
+        """Return the matrix, the numbers of slices and of samples a slice, and hashes of the trajectory and the coils."""
         content = hashlib.sha256(self.trajectory.tobytes()).hexdigest()[:16]
         slices, samples, _ = self.trajectory.shape
         return {
-            "operator": self.name, "matrix": list(self.matrix), "slices": slices, "samples": samples, "trajectory": content
-        }  # fmt: skip
+            "operator": self.name,
+            "matrix": list(self.matrix),
+            "slices": slices,
+            "samples": samples,
+            "trajectory": content,
+            **self.coils.describe(),
+        }
 
 
 def radial(spokes: int, readout: int, extent: float) -> Tensor:

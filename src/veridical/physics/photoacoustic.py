@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
 from veridical.physics.footprints import PARTS, f4, fill, share
@@ -184,7 +184,7 @@ class Photoacoustic(LinearOperator):
         return places, np.array([*self.spacing, 1 / self.step, self.delay * self.rate], f4), self._taps
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _shadows(y: f4, place: Array, numbers: Array, bins: int, first: Array, weights: Array, shadow: Array) -> None:
     """Compute what each pixel of a row adds to which samples of one detector's trace.
 
@@ -214,7 +214,7 @@ def _shadows(y: f4, place: Array, numbers: Array, bins: int, first: Array, weigh
     fill(shadow, weights)
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _forward(image: Array, traces: Array, places: Array, numbers: Array, taps: int, low: int, high: int) -> None:
     batch, rows, columns = image.shape
     first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)
@@ -229,7 +229,7 @@ def _forward(image: Array, traces: Array, places: Array, numbers: Array, taps: i
                         traces[item, detector, first[column] + tap] += weights[tap, column] * image[item, row, column]
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _adjoint(traces: Array, image: Array, places: Array, numbers: Array, taps: int, low: int, high: int) -> None:
     batch, rows, columns = image.shape
     first, shadow = np.empty(columns, np.int32), np.empty((PARTS, columns), np.float32)

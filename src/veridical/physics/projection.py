@@ -11,11 +11,11 @@ import math
 from abc import abstractmethod
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
 from veridical.physics.footprints import PARTS, f4, fill, share
@@ -158,7 +158,7 @@ def gaps(angles: Tensor, period: float) -> Tensor:
     return widths
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _footprints(
     y: f4, direction: Array, numbers: Array, bins: int, analytic: bool, first: Array, weights: Array, shadow: Array
 ) -> None:
@@ -199,7 +199,7 @@ def _footprints(
     fill(shadow, weights)
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _forward(
     image: Array, sinogram: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:
@@ -216,7 +216,7 @@ def _forward(
                         sinogram[item, view, first[column] + tap] += weights[tap, column] * image[item, row, column]
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _adjoint(
     sinogram: Array, image: Array, directions: Array, numbers: Array, taps: int, analytic: bool, low: int, high: int
 ) -> None:

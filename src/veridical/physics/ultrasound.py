@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import scipy.fft
 import torch
 from torch import Tensor
 
+from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
 from veridical.physics.footprints import f4, share
@@ -210,7 +210,7 @@ class Ultrasound(LinearOperator):
         return directions, self._places().numpy().astype(f4), np.array([*self.spacing, self.depth, per_mm, begin], f4)
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _forward(image: Array, traces: Array, directions: Array, places: Array, numbers: Array, low: int, high: int) -> None:
     """Add every pixel's weight, linearly interpolated, where its echo arrives; elements `low` to `high`."""
     batch, rows, columns = image.shape
@@ -234,7 +234,7 @@ def _forward(image: Array, traces: Array, directions: Array, places: Array, numb
                             traces[item, angle, element, cell + 1] += share_of_next * value
 
 
-@numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, nogil=True, error_model="numpy")
 def _adjoint(
     traces: Array, image: Array, directions: Array, places: Array, numbers: Array, squared: bool, low: int, high: int
 ) -> None:

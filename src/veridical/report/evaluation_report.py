@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from veridical.evaluation.cases import Case, Cases
 from veridical.evaluation.measure import constant, region
 from veridical.evaluation.results import CaseRow, Evaluation
 from veridical.evaluation.sources import Source
+from veridical.io.guards import replacing
 from veridical.metrics.ssim import ssim_map
 from veridical.report import paper
 from veridical.report.crosswalk import crosswalk
@@ -42,9 +42,8 @@ def write(evaluation: Evaluation, cases: Cases, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     paper.write(folder / signature.PAGE, page)
     signed = signature.sign(document, page.encode("utf-8"))
-    temporary = folder / f".{REPORT}.part"
-    temporary.write_bytes(signed)
-    os.replace(temporary, folder / REPORT)
+    with replacing(folder / REPORT) as temporary:
+        temporary.write_bytes(signed)
     return signature.links(document, page.encode("utf-8"))[-1]["head"]
 
 

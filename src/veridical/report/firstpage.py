@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from veridical.evaluation.results import Endpoint, Evaluation, Judgement, LevelVerdict
+from veridical.evaluation.results import DECIDING, Endpoint, Evaluation, Judgement, LevelVerdict
 from veridical.report import rows
 from veridical.report.words import capital, listed
-from veridical.types import Level, Verdict
+from veridical.types import SEVERITY, Level, Verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,7 +26,6 @@ QUESTIONS: dict[Level, str] = {
     "task": "Are the answers read off them the same?",
     "trust": "Do the images know where they may be wrong?",
 }
-WORST: tuple[Judgement, ...] = ("fail", "inconclusive", "pass")
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Opening:
 
 def opening(evaluation: Evaluation) -> Opening:
     """Return the headline over the levels: fail before inconclusive before pass; what was not run is said and is no pass."""
-    named = {v: [NAMES[one.level] for one in evaluation.levels if one.verdict == v] for v in (*WORST, "not_run")}
-    failed, open_, passed, absent = (listed(named[v]) for v in (*WORST, "not_run"))
+    named = {v: [NAMES[one.level] for one in evaluation.levels if one.verdict == v] for v in (*reversed(DECIDING), "not_run")}
+    failed, open_, passed, absent = (listed(each) for each in named.values())
     if refused(evaluation):
         return Opening("not_run", "No score was given.", judged(evaluation))
     if failed:
@@ -109,7 +108,7 @@ def gate(evaluation: Evaluation) -> tuple[Verdict, str]:
     found = evaluation.integrity
     if not found:
         return "not_run", "No integrity check was recorded."
-    said = {v: [f for f in found if f.verdict == v] for v in ("fail", "warn", "pass", "not_run")}
+    said = {v: [f for f in found if f.verdict == v] for v in SEVERITY}
     if said["fail"]:
         return "fail", f"{len(said['fail'])} of {_count(len(found), 'check')} failed."
     line = f"The data can be compared: {len(said['pass'])} of {_count(len(found), 'check')} passed"
@@ -129,7 +128,7 @@ def tiles(evaluation: Evaluation) -> tuple[Tile, ...]:
 def deciding(evaluation: Evaluation, one: LevelVerdict) -> Endpoint | None:
     """Return the primary endpoint that decided a level: of those with its verdict the one with the lowest score."""
     ours = [e for e in evaluation.endpoints if e.primary and e.level == one.level and e.verdict == one.verdict]
-    ours = [e for e in ours if e.value is not None and e.verdict in WORST]
+    ours = [e for e in ours if e.value is not None and e.verdict in DECIDING]
     return min(ours, key=lambda e: 0.0 if e.score is None else e.score, default=None)
 
 
@@ -203,6 +202,8 @@ def _consequence(e: Endpoint) -> str:
         return "Not enough: even the favourable end of what is likely misses what was asked for."
     if interval is not None and good is not None and good[0] <= interval[0] and interval[1] <= good[1]:
         return "Enough by itself, but not after the correction for the number of endpoints."
+    if interval is None:
+        return f"It cannot be told: {e.note}"
     return "It cannot be told: what is likely reaches to both sides of what was asked for. More patients would narrow it."
 
 

@@ -16,23 +16,24 @@ from veridical.types import Array, Image, Result
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A picture, or the reason why there is none."""
-
-    name: str
-    caption: str
-    alt: str
-    picture: Picture | None
-    absent: str = ""
-
-
-@dataclass(frozen=True)
 class Scale:
     """A colour bar with what its ends mean."""
 
     bar: Picture
     low: str
     high: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture, or the reason why there is none; `scale` where the row has none for all."""
+
+    name: str
+    caption: str
+    alt: str
+    picture: Picture | None
+    absent: str = ""
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from veridical.io.guards import replacing
 
 
 def write(path: str | Path, html: str) -> Path:
     """Write a page under a temporary name and rename it; its folder is made when missing. Return the path."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(target) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
     return target
 
 

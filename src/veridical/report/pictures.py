@@ -6,6 +6,7 @@ import base64
 import io
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ from veridical.types import Array, Geometry
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
-ERROR, WIDTH, FILLED, EVIDENCE = "inferno", "viridis", "magma", "cividis"
+ERROR, WIDTH, FILLED, EVIDENCE = PALETTES = "inferno", "viridis", "magma", "cividis"
+"""Colour maps of matplotlib, the rows of `palettes.png`, so that a picture does not wait for matplotlib to load."""
 IMAGINED = np.array([230.0, 159.0, 0.0])
 """Okabe and Ito's orange, told from grey by every kind of colour vision."""
 OPAQUE = 0.85
@@ -34,23 +36,25 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How a slice along the third axis of the grid is shown: the patient's right on the left, the front or top above.
+    """How a slice of a grid is shown: the patient's right on the left, the front or top above.
 
     Args:
         geometry: the grid.
-        index: of the slice along the third axis.
+        index: of the slice.
+        along: axis of the grid that the slice is at right angles to.
     """
 
     geometry: Geometry
     index: int
+    along: int = 2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.index < self.geometry.shape[2]:
-            raise InputError(f"Slice {self.index} was asked for; expected 0 to {self.geometry.shape[2] - 1}.")
+        if not 0 <= self.index < self.geometry.shape[self.along]:
+            raise InputError(f"Slice {self.index} was asked for; expected 0 to {self.geometry.shape[self.along] - 1}.")
 
     def plane(self, volume: Array) -> Array:
         """Return the slice of `(x, y, z)` as rows and columns of square pixels, as it is shown."""
-        shown = volume[:, :, self.index]
+        shown: Array = np.take(volume, self.index, self.along)
         if self.geometry.frame == "index":
             return shown.T
         (first, up), (second, over) = self._axes()
@@ -60,20 +64,24 @@ class View:
 
     def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return width and height at which a plane of `shape` (rows, columns) has square pixels."""
-        steps = self.geometry.spacing[:2]
-        rows, columns = (steps[1], steps[0]) if self._transposed() else steps
+        steps = [self.geometry.spacing[axis] for axis in self._across]
+        rows, columns = steps[::-1] if self._transposed() else steps
         finest = min(rows, columns)
         return max(1, round(shape[1] * columns / finest)), max(1, round(shape[0] * rows / finest))
 
     @property
     def said(self) -> str:
         """How the slice lies, in words."""
-        where = f"slice {self.index + 1} of {self.geometry.shape[2]}"
+        where = f"slice {self.index + 1} of {self.geometry.shape[self.along]}"
         if self.geometry.frame == "index":
             return f"{where}, as stored (orientation unknown)"
         across = 3 - self._axes()[0][0] - self._axes()[1][0]
         plane = ("sagittal, front on the left", "coronal, patient's right on the left", "axial, patient's right on the left")
         return f"{where}, {plane[across]}"
+
+    @property
+    def _across(self) -> list[int]:
+        return [axis for axis in range(3) if axis != self.along]
 
     def _transposed(self) -> bool:
         if self.geometry.frame == "index":
@@ -82,11 +90,11 @@ class View:
         return first < second
 
     def _axes(self) -> tuple[tuple[int, bool], tuple[int, bool]]:
-        """Return, for the first two voxel axes, the world axis they run along and whether they run as they are shown.
+        """Return, for the two voxel axes of the slice, the world axis they run along and whether they run as they are shown.
 
         Shown: x and y (as a column axis) run from the patient's right and front; y and z (as a row axis) from front and top.
         """
-        directions = self.geometry.affine[:3, :2] / np.array(self.geometry.spacing[:2])
+        directions = (self.geometry.affine[:3, :3] / np.array(self.geometry.spacing))[:, self._across]
         order = sorted((0, 1), key=lambda axis: -float(np.abs(directions[:, axis]).max()))
         world: dict[int, int] = {}
         for axis in order:
@@ -161,9 +169,10 @@ def _bytes(plane: Array, window: tuple[float, float]) -> Array:
 
 @cache
 def _palette(colours: str) -> bytes:
-    from matplotlib import colormaps
+    from PIL import Image
 
-    return bytes(np.round(255 * colormaps[colours](np.arange(256))[:, :3]).astype(np.uint8).tobytes())
+    with resources.files("veridical.report").joinpath("palettes.png").open("rb") as file:
+        return bytes(np.asarray(Image.open(file))[PALETTES.index(colours)])
 
 
 def _encode(drawing: Drawing, view: View | None = None) -> Picture:

@@ -11,7 +11,7 @@ from veridical.evaluation.regions import Region, foreground, magnitude
 from veridical.metrics.coverage import coverage
 from veridical.report import numbers
 from veridical.report.numbers import IMAGINED, LEAST, MEASURED
-from veridical.types import Array, Finding, Image, Interval, Result, Verdict
+from veridical.types import SEVERITY, Array, Finding, Image, Interval, Result, Verdict, worst
 
 KEPT = (0.8, 1.2)
 """Contrast recovery between which a lesion counts as kept."""
@@ -74,13 +74,12 @@ def amount(value: float, units: str) -> str:
 
 def headline(findings: Sequence[Finding]) -> Headline:
     """Return the verdict over all findings: fail before warn before pass; nothing run is no pass."""
-    order: tuple[Verdict, ...] = ("fail", "warn", "pass", "not_run")
-    named = {verdict: [f.check for f in findings if f.verdict == verdict] for verdict in order}
-    worst: Verdict = next((verdict for verdict in order if named[verdict]), "not_run")
-    said = [_act(verdict, named[verdict]) for verdict in order if named[verdict]]
+    named = {verdict: [f.check for f in findings if f.verdict == verdict] for verdict in reversed(SEVERITY)}
+    verdict = worst(findings)
+    said = [_act(one, checks) for one, checks in named.items() if checks]
     text = f"{'; '.join(said)}." if said else "It has no findings."
-    reasons = tuple(f"{capital(f.check)}: {f.reason}" for f in findings if f.verdict == worst and worst in ("fail", "warn"))
-    return Headline(worst, TITLES[worst], capital(text), reasons)
+    reasons = tuple(f"{capital(f.check)}: {f.reason}" for f in findings if f.verdict == verdict in ("fail", "warn"))
+    return Headline(verdict, TITLES[verdict], capital(text), reasons)
 
 
 def measured(derived: Result, region: Region) -> list[str]:

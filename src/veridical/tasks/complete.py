@@ -1,9 +1,9 @@
-"""See more when contrasts are missing: any subset of a patient's MR contrasts to the others."""
+"""Complete a visit: missing MR contrasts from those that were acquired."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -11,94 +11,96 @@ from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress, Task
 from veridical.types import Array, Image, Result, Study
 
+if TYPE_CHECKING:
+    from veridical.models.base import ImageModel
+
 LESIONS = "lesions"
-"""Name of a channel that is a mask of lesions, used for checks only."""
+"""Name of a label map of lesions: the checks ask whether they are kept, and a generator may depend on it."""
 
 
 @dataclass(frozen=True)
 class Complete(Task):
-    """Make the contrasts that are missing from those that were measured. The channels of the image say which they are."""
+    """Make the contrasts that are missing from those that were measured."""
 
-    takes: ClassVar[Literal["image", "visit", "raw"]] = "visit"
+    takes: ClassVar[Literal["image", "visit", "raw", "study"]] = "visit"
 
     to: str = ""
     """Contrasts to make, separated by commas: T1w, T2w, FLAIR, PD, T1c. Empty: FLAIR, else the first that is missing."""
-    model: str = "brain-prior"
-    """Which model: brain-prior, or a baseline with weights of your own: regressor, translation-gan, bridge."""
+    model: str = "generator"
+    """generator, or intensity-map: the polynomial that it starts from and has to beat."""
     draws: int = 8
-    """Posterior draws. Their mean is the estimate; their spread makes interval and evidence."""
+    """Posterior samples. Their mean is the estimate; their spread makes interval and evidence."""
     steps: int = 4
     """Sampler steps. One gives the mean only; more give texture and spread."""
     estimate: Literal["mean", "draw"] = "mean"
-    """mean: the mean of the draws, closest to the truth; draw: one draw, which looks like an image."""
-    weights: str = ""
-    """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
+    """mean: the mean of the samples, closest to the truth; draw: one sample, which looks like an image."""
+    weights: str = "brain"
+    """Name of shipped weights, or path of others (.safetensors with a card beside it)."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.estimate not in ("mean", "draw"):
             raise SettingError(f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and mean or draw.")
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
-        return made(self, study, seed, progress)
+        from veridical.preprocessing.preprocessing import Preprocessing
+        from veridical.tasks.assemble import assemble
+        from veridical.tasks.generated import Volume, Wanted, check_contrasts, generate
+
+        image, lesions = without_lesions(study.image())
+        model = self.build()
+        check_contrasts(image.channels, model)
+        prepared = Preprocessing.from_card(model.card)(image)
+        masks = {} if lesions is None else {LESIONS: np.asarray(prepared.cut(lesions))}
+        volume = Volume(prepared, image.channels, masks, attributes(image, study))
+        wanted = [Wanted(name) for name in self.wanted(image.channels, model.contrasts)]
+        found = generate(model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress)
+        return assemble(found, image.geometry, prepared.restore, model)
 
     def wanted(self, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the channels to make."""
-        usual = ("FLAIR", *known)
+        """Return the contrasts to make."""
         asked = tuple(name.strip() for name in self.to.split(",") if name.strip())
-        found = asked or tuple(name for name in usual if name in known and name not in given and name != "other")[:1]
+        found = asked or tuple(name for name in ("FLAIR", *known) if name in known and name not in given)[:1]
         for name in found:
             if name not in known:
-                raise SettingError(f"to = {self.to!r}: {self.model} does not make {name!r}. {nearest(name, known)}")
+                raise SettingError(f"--to {self.to}: these weights do not make {name!r}. {nearest(name, known)}")
             if name in given:
                 raise InputError(f"{name} was measured already. Ask for another contrast with --to, or leave {name} out.")
         if not found:
-            raise InputError(f"The image has every channel that {self.model} knows; there is nothing to make.")
+            raise InputError("The study has every contrast that these weights know; there is nothing to make.")
         return found
 
     def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
-        from veridical.tasks.imagewise import image_model
-
-        known = image_model(self.model, self.weights, steps=self.steps, device=self.device).channels
+        known = self.build().contrasts
         asked = self.wanted((), known) if self.to else tuple(name for name in ("FLAIR", *known) if name in known)
-        missing = tuple(name for name in asked if name not in names and name != "other")
+        missing = tuple(name for name in asked if name not in names)
         making = missing if self.to else missing[:1]
-        given = tuple(name for name in names if name in known and name != "other" and (name not in asked or not self.to))
+        given = tuple(name for name in names if name in known and (name not in asked or not self.to))
         return replace(self, to=",".join(making)), given if making else (), making
 
+    def build(self) -> ImageModel:
+        """Return the model with these settings."""
+        from veridical.models.base import ImageModel, chosen
+
+        return chosen(self.model, ImageModel, weights=self.weights, steps=self.steps, device=self.device)
+
     def model_and_weights(self) -> tuple[str, str]:
-        from veridical.tasks.imagewise import image_model
-
-        return self.model, image_model(self.model, self.weights, steps=self.steps, device=self.device).weights_hash
+        return self.model, self.build().weights_hash
 
 
-def made(task: Complete, study: Study, seed: int, progress: Progress) -> Result:
-    """Make the channels that a task wants from those that an image has."""
-    from veridical.models import weights
-    from veridical.tasks import imagewise, result
-    from veridical.tasks.view import view
-
-    model = imagewise.image_model(task.model, task.weights, steps=task.steps, device=task.device)
-    image, lesions = without_lesions(study.image())
-    imagewise.check_channels(image.channels, model)
+def attributes(image: Image, study: Study) -> dict[str, float]:
+    """Return what is known of a scan and a patient as numbers."""
+    numbers = {key: value for key, value in study.covariates.items() if isinstance(value, int | float)}
     field = image.header.get("field")
-    plan = imagewise.Plan(
-        task.name, measured=image.channels, asked=task.wanted(image.channels, model.channels),
-        field=float(field) if isinstance(field, int | float) else None,
-    )  # fmt: skip
-    card = weights.card(getattr(model, "weights", ""))
-    seen = view(image)
-    drawn = imagewise.solve(model, seen, plan, task.draws, seed, progress, result.widenings(card, plan))
-    return result.assemble(drawn, seen, plan, image, model, card, task.estimate, lesions)
+    return {**numbers, **({"field": float(field)} if isinstance(field, int | float) else {})}
 
 
 def without_lesions(subject: Image) -> tuple[Image, Array | None]:
-    """Return an image without its channel `lesions`, and that channel as a mask or None."""
+    """Return an image without its label map of lesions, and that map as a mask or None."""
     if LESIONS not in subject.channels:
         return subject, None
-    kept = [k for k, name in enumerate(subject.channels) if name != LESIONS]
+    kept = [subject.channel(name) for name in subject.channels if name != LESIONS]
     if not kept:
-        raise InputError("The image holds lesions only. Add the contrasts that were measured.")
-    rest = Image(subject.data[kept], subject.geometry, subject.units, tuple(subject.channels[k] for k in kept), subject.header)
-    return rest, np.asarray(subject[LESIONS] > 0)
+        raise InputError("The study holds lesions only. Add the images that were measured.")
+    return Image.stack(kept), np.asarray(subject[LESIONS] > 0)

@@ -1,32 +1,31 @@
-"""See clearer: remove noise, shading, ghosts and streaks from images, or give them a finer grid in plane and through it."""
+"""Enhance images: remove noise, bias fields, motion ghosts and streaks, or raise the resolution in plane and through it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from veridical.errors import InputError, SettingError
 from veridical.task import Progress, Task
-from veridical.tasks.complete import without_lesions
-from veridical.types import Array, Geometry, Image, Result, Study
+from veridical.tasks.complete import attributes, without_lesions
+from veridical.types import Image, Result, Study
 
 if TYPE_CHECKING:
-    from veridical.models.base import ImageModel, MeasurementModel
-    from veridical.tasks.imagewise import Degradation, Plan
+    from veridical.models.base import Model
 
 Job = Literal[
     "denoise", "super-resolve", "upsample", "isotropic", "deblur", "bias-field", "motion", "low-dose-ct", "sparse-view-ct",
     "low-count-pet",
 ]  # fmt: skip
-EXPECTED = {"bias-field": 0.15, "motion": 0.06}
-"""Expected error where an artefact is removed, as a share of the 99th percentile."""
-STREAKS = 1.5
-"""Error of few views over the noise that the image seems to have: 0.9 to 1.8 on limbs, more on a head, with 40 to 160 views."""
-USUAL = {"bias-field": "n4", "motion": "brain-prior", "sparse-view-ct": "body-prior"}
-"""Job -> model where it is not the denoiser."""
 NEEDS = {"low-dose-ct": "CT", "sparse-view-ct": "CT", "low-count-pet": "PET"}
+"""Job -> the modality that it is for; all others are for MR."""
+RESTORED = {"motion": ("motion-ghosts", "brain"), "sparse-view-ct": ("sparse-view-streaks", "body")}
+"""Job without an operator -> the degradation that a generator removes, and its weights."""
+ERROR = {"motion": 0.06, "sparse-view-ct": 1.5}
+"""Expected error where none is given: of motion as a share of the 99th percentile; of few views over the noise that the image
+seems to have: 0.9 to 1.8 on limbs, more on a head, with 40 to 160 views."""
 BIAS_FIELD = "n4"
 FINEST = 8.0
 
@@ -40,7 +39,7 @@ class Enhance(Task):
     isotropic (thick slices to slices as thin as the pixels); deblur; bias-field; motion; low-dose-ct, sparse-view-ct,
     low-count-pet."""
     channel: str = ""
-    """Which channel to enhance; empty: the first. The others help brain-prior and body-prior."""
+    """Which image to enhance; empty: the first. The others help a generator."""
     noise: float = 0.0
     """Noise standard deviation in the units of the image, of few views that of the streaks; 0 estimates it from the image, or
     where a finer grid is wanted takes it to be 0.5 % of the image's 99th percentile."""
@@ -51,159 +50,96 @@ class Enhance(Task):
     blur: float = 2.0
     """Full width at half maximum of the blur that deblur undoes, mm."""
     model: str = ""
-    """denoiser; n4 for bias-field; brain-prior or body-prior; empty: by the job. For super-resolve also wavelet,
+    """Empty: by the job: denoiser; n4 for bias-field; generator for motion and sparse-view-ct. For super-resolve also wavelet,
     total-variation, cg-sense, zero-filled; for the denoiser's other jobs also classical."""
     draws: int = 8
-    """Posterior draws, for samplers. Their spread makes interval and evidence; 1 gives the estimate alone, which is faster."""
+    """Posterior samples. Their spread makes interval and evidence; 1 gives the estimate alone, which is faster."""
     steps: int = 4
-    """Sampler steps of brain-prior and body-prior."""
+    """Sampler steps of the generator."""
     estimate: Literal["mean", "draw"] = "mean"
-    """Of brain-prior and body-prior. mean: the mean of the draws, closest to the truth; draw: one draw, which has the texture
-    of an image."""
+    """Of the generator. mean: the mean of the samples, closest to the truth; draw: one sample, which has the texture of an
+    image."""
     weights: str = ""
-    """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
+    """Name of shipped weights, or path of others (.safetensors with a card beside it); empty: those for the job."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
         if self.job not in get_args(Job):
             raise SettingError(f"job = {self.job!r}; expected one of {', '.join(get_args(Job))}.")
-        if (
-            self.draws < 1
-            or self.noise < 0
-            or self.blur <= 0
-            or not 1 < self.factor <= FINEST
-            or self.estimate not in ("mean", "draw")
-        ):
+        numbers = self.draws >= 1 and self.noise >= 0 and self.blur > 0 and 1 < self.factor <= FINEST
+        if not numbers or self.estimate not in ("mean", "draw"):
             raise SettingError(
                 f"draws = {self.draws}, noise = {self.noise}, factor = {self.factor}, blur = {self.blur}, "
                 f"estimate = {self.estimate!r}; expected "
                 f"at least 1 draw, a noise of 0 or more, a factor above 1 and up to {FINEST:g}, a blur above 0, mean or draw."
             )
+        if self.estimate == "draw" and self.job not in RESTORED:
+            raise SettingError(f"{self.job} gives its estimate; --estimate draw is for {', '.join(RESTORED)}.")
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
-        subject = study.image()
-        if not np.isfinite(subject.data).all():
-            raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
-        image, lesions = without_lesions(subject)
+        image, lesions = without_lesions(study.image())
         channel = self.channel or image.channels[0]
         self._check(image, channel)
-        if self._name() == BIAS_FIELD:
+        if self.job == "bias-field":
             from veridical.tasks.unbiased import unbiased
 
             return unbiased(image, channel)
-        if self._measured():
-            from veridical.tasks.image_problems import enhanced
+        if self.job in RESTORED:
+            return self._restored(image, lesions, channel, study, seed, progress)
+        from veridical.tasks.image_problems import enhanced
 
-            if self.estimate == "draw":
-                raise SettingError(
-                    f"{self._name()} gives its estimate; one draw as the result is for brain-prior and body-prior."
-                )
-            model, card = self._measurement_model()
-            return enhanced(self, model, card, image, seed, progress)
-        return self._drawn(image, lesions, channel, seed, progress)
+        return enhanced(self, self._solver(), image, channel, seed, progress)
 
     def _check(self, image: Image, channel: str) -> None:
-        image[channel]
-        needed = NEEDS.get(self.job)
+        """Refuse what no model was made for: complex numbers, holes, and units or modality other than the job's."""
+        data, units, needed = image[channel], image.units_of(channel), NEEDS.get(self.job)
+        if np.iscomplexobj(data):
+            raise InputError(
+                f"{channel} is complex; enhance takes real images. Take its magnitude, or reconstruct its k-space."
+            )
+        if not np.isfinite(data).all():
+            raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
         if needed and channel != needed:
-            raise InputError(f"{self.job} enhances a channel called {needed}; got {channel!r}. Name it: contrast={needed!r}.")
-        units = image.units_of(channel)
+            raise InputError(f"{self.job} enhances a {needed}; got {channel!r}. Name it: --contrast {needed}.")
+        wanted = {"CT": "HU", "PET": "SUV"}.get(needed or "")
+        if wanted and units != wanted:
+            raise InputError(f"{self.job} takes {needed} in {wanted}; got {units}. Convert it, or say so: --units {wanted}.")
         if not needed and (units in ("HU", "SUV", "label") or channel in ("CT", "PET")):
-            raise InputError(f"{self.job} is for MR; {channel} is in {units}. For CT and PET: {', '.join(NEEDS)}.")
+            raise InputError(f"{self.job} is for MR; {channel} is in {units}. For CT and PET: --job {', '.join(NEEDS)}.")
 
-    def _drawn(self, image: Image, lesions: Array | None, channel: str, seed: int, progress: Progress) -> Result:
-        from veridical.models import weights
-        from veridical.tasks import grids, imagewise, result
-        from veridical.tasks.view import view
-
-        model = self._image_model()
-        name = channel if channel in model.channels else "other"
-        if name != channel and "other" not in model.channels:
-            imagewise.check_channels((channel,), model)
-        names = tuple(name if c == channel else c for c in image.channels)
-        units = {new: image.units_of(old) for new, old in zip(names, image.channels, strict=True)}
-        named = replace(image, channels=names, header={**image.header, "units": units})
-        imagewise.check_channels(named.channels, model)
-        start, axes = grids.started(named, self.job, self.factor)
-        card = weights.card(getattr(model, "weights", ""))
-        parts = []
-        for axis in axes:
-            seen = view(start, axis)
-            plan = self._plan(start, name, seen.scales[name])
-            drawn = imagewise.solve(model, seen, plan, self.draws, seed, progress, result.widenings(card, plan))
-            parts.append((drawn, seen))
-        plan = self._plan(start, name, parts[0][1].scales[name])
-        drawn, seen = parts[0] if len(parts) == 1 else imagewise.averaged(parts, model, plan, result.widenings(card, plan))
-        done = result.assemble(drawn, seen, plan, start, model, card, self.estimate, grids.on(lesions, start))
-        return replace(done, image=replace(done.image, channels=(channel,)))
-
-    def _plan(self, image: Image, name: str, scale: float) -> Plan:
-        from veridical.tasks.imagewise import Plan
-
-        field = image.header.get("field")
-        beside = tuple(c for c in image.channels if c != name)
-        known = float(field) if isinstance(field, int | float) else None
-        return Plan(self.name, measured=beside, degraded={name: self._degradation(image, name, scale)}, field=known)
-
-    def _degradation(self, image: Image, name: str, scale: float) -> Degradation:
+    def _restored(self, image: Image, lesions: Any, channel: str, study: Study, seed: int, progress: Progress) -> Result:
+        """Let a generator remove an artefact that no operator describes."""
+        from veridical.preprocessing.preprocessing import Preprocessing
         from veridical.tasks import grids
-        from veridical.tasks.imagewise import Degradation
+        from veridical.tasks.assemble import assemble
+        from veridical.tasks.generated import Volume, Wanted, check_contrasts, generate
 
-        if self.job in ("denoise", "low-dose-ct", "low-count-pet"):
-            return Degradation("noise", (self.noise or grids.noise_of(image, name)) / scale)
-        if self.job == "sparse-view-ct":
-            return Degradation("ghosts", 0.0, (self.noise or STREAKS * grids.noise_of(image, name)) / scale)
-        if self.job in ("super-resolve", "isotropic"):
-            thicker = grids.thickness(image) if self.job == "isotropic" else self.factor
-            return Degradation("thick" if self.job == "isotropic" else "blur", (self.noise / scale) or 0.005, thicker)
-        return Degradation("bias" if self.job == "bias-field" else "ghosts", self.noise / scale, EXPECTED[self.job])
+        model, degradation = self._generator(), RESTORED[self.job][0]
+        check_contrasts(image.channels, model)
+        size = grids.noise_of(image, channel) if self.job == "sparse-view-ct" else float(np.percentile(image[channel], 99))
+        prepared = Preprocessing.from_card(model.card)(image)
+        masks = {} if lesions is None else {"lesions": np.asarray(prepared.cut(lesions))}
+        beside = tuple(name for name in image.channels if name != channel)
+        volume = Volume(prepared, beside, masks, attributes(image, study))
+        wanted = [Wanted(channel, degradation, self.noise or ERROR[self.job] * size)]
+        found = generate(model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress)
+        found = replace(found, facts={**found.facts, "measured": image.channels})
+        return assemble(found, image.geometry, prepared.restore, model)
 
-    def _name(self) -> str:
-        return self.model or USUAL.get(self.job, "denoiser")
+    def _solver(self) -> Any:
+        from veridical.models.base import MeasurementModel, chosen
 
-    def _measured(self) -> bool:
-        """Whether the model solves measurements; otherwise it is a joint prior of images."""
-        from veridical import registry
-        from veridical.models.base import ImageModel
+        return chosen(self.model or "denoiser", MeasurementModel, weights=self.weights, device=self.device)
 
-        if issubclass(registry.get("model", self._name()), ImageModel):
-            return False
-        if self.job in USUAL:
-            raise SettingError(f"{self.model} does not take {self.job}; {USUAL[self.job]} does.")
-        return True
+    def _generator(self) -> Any:
+        from veridical.models.base import ImageModel, chosen
 
-    def _measurement_model(self) -> tuple[MeasurementModel, dict[str, object]]:
-        from veridical.models import weights
-        from veridical.tasks.reconstruct import solver
-
-        model = solver(self._name(), self.weights, device=self.device)
-        name = getattr(model, "weights", "")
-        return model, weights.card(name) if name else {}
-
-    def _image_model(self) -> ImageModel:
-        from veridical.tasks.imagewise import image_model
-
-        return image_model(self._name(), self.weights, steps=self.steps, device=self.device)
+        usual = self.weights or RESTORED[self.job][1]
+        return chosen(self.model or "generator", ImageModel, weights=usual, steps=self.steps, device=self.device)
 
     def model_and_weights(self) -> tuple[str, str]:
-        if self._name() == BIAS_FIELD:
+        if self.job == "bias-field":
             return BIAS_FIELD, "none"
-        if self._measured():
-            return self._name(), self._measurement_model()[0].weights_hash
-        return self._name(), self._image_model().weights_hash
-
-
-def finer(geometry: Geometry, factor: float = 2.0) -> Geometry:
-    """Return the grid with `factor` times the voxels in plane (rounded), as k-space padding places them.
-
-    The voxels of index n // 2 of the old and of the new matrix keep their place.
-    """
-    affine = np.array(geometry.affine)
-    x, y, z = geometry.shape
-    wide = (round(factor * x), round(factor * y))
-    steps = affine[:3, :2] * np.array([x / wide[0], y / wide[1]])
-    centre = affine[:3, 3] + affine[:3, 0] * (x // 2) + affine[:3, 1] * (y // 2)
-    affine[:3, 3] = centre - steps[:, 0] * (wide[0] // 2) - steps[:, 1] * (wide[1] // 2)
-    affine[:3, :2] = steps
-    return Geometry((*wide, z), affine, geometry.frame)
+        model: Model = self._generator() if self.job in RESTORED else self._solver()
+        return model.name, model.weights_hash

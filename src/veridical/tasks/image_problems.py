@@ -14,27 +14,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.errors import InputError
+from veridical.errors import InputError, SettingError
 from veridical.models.base import MeasurementModel
 from veridical.models.problem import Problem, prepare
-from veridical.models.problems import foreground_percentile
 from veridical.physics.blur import Blur
 from veridical.physics.fourier import centre, fft
 from veridical.physics.identity import Identity
 from veridical.physics.linear import LinearOperator
 from veridical.physics.voxel_average import VoxelAverage
+from veridical.preprocessing.preprocessing import Preprocessing, slice_axis
+from veridical.preprocessing.tissue_level import bright_level
 from veridical.task import Progress
-from veridical.tasks import grids, solved
+from veridical.tasks import grids, measured
+from veridical.tasks.assemble import assemble
 from veridical.types import Array, Geometry, Image, Result
 
 if TYPE_CHECKING:
     from veridical.tasks.enhance import Enhance
 
 AIR_HU = -1000.0
+SHIFTED, DARK, BINS = 0.03, 0.33, 50
+"""An MR image is taken to be shifted if the most frequent value of the darkest third of its range, told from a histogram, lies
+below zero by this share of the range; noise about zero keeps it at zero."""
 CUBIC = 1.3
 """Voxels whose sides differ by no more than this factor are cut along all three axes."""
-UNSURE = {"super-resolve": 0.03, "upsample": 0.015, "isotropic": 0.05}
-"""How far an image made finer is from the truth, as a share of its 99th percentile: denoising ends at this level."""
+UNSURE = {"super-resolve": 0.02, "upsample": 0.01, "isotropic": 0.033}
+"""How far an image made finer is from the truth, in network units: denoising ends at this level."""
 QUIET = 0.005
 """Noise of an image that is made finer, as a share of its 99th percentile, where none is given."""
 
@@ -47,7 +52,7 @@ class Posed:
         problems: one for each slice, or one for the volume.
         geometry: of the result.
         along: axis of the image, 0 to 2, that the slices are stacked along.
-        offset: added to the solution in the units of the image: -1000 for CT, whose air is made 0.
+        offset: added to the solution in the units of the image: what its air is, which is made 0.
         count: how many problems there are.
     """
 
@@ -57,49 +62,89 @@ class Posed:
     offset: float = 0.0
     count: int = 1
 
+    def restore(self, array: Array) -> Array:
+        """Turn `(..., slice, y, x)` into `(..., x, y, z)` of the grid."""
+        lead = array.ndim - 3
+        turned = np.swapaxes(array, -1, -3)  # (..., x, y, slice)
+        return np.moveaxis(turned, -1, lead + self.along)
 
-def enhanced(
-    task: Enhance, model: MeasurementModel, card: dict[str, object], image: Image, seed: int, progress: Progress
-) -> Result:
-    """Enhance one channel by a model of raw data."""
-    channel = task.channel or image.channels[0]
+
+def enhanced(task: Enhance, model: MeasurementModel, image: Image, channel: str, seed: int, progress: Progress) -> Result:
+    """Enhance one channel by a model of measurements."""
     posed = pose(task, image, channel)
-    job = f"{task.name}-{task.job}"
-    factor, slices = solved.spread_factor_of(card, job), []
+    job, slices = f"{task.name}-{task.job}", []
     for index, problem in enumerate(posed.problems):
-        slices.append(solved.solve(model, problem, task.draws, seed + index, factor))
+        if not model.accepts(problem.operator):
+            raise SettingError(f"--model {model.name} does not take --job {task.job}. Leave --model out: the denoiser does.")
+        slices.append(measured.solve(model, problem, task.draws, seed + index, job))
         progress("enhancing", index + 1, posed.count)
-    order = [a for a in (0, 1, 2) if a != posed.along]
-    inner = posed.geometry
-    turned = Geometry(
-        (inner.shape[order[0]], inner.shape[order[1]], inner.shape[posed.along]),
-        inner.affine[:, [*order, posed.along, 3]],
-        inner.frame,
-    )
-    done = solved.assemble(slices, model, card, turned, job, channel, image.units_of(channel))
-    return solved.moved(done, posed.geometry, posed.along, posed.offset)
+    found = measured.stacked(slices, job, channel, image.units_of(channel), posed.offset)
+    return assemble(replace(found, facts={**found.facts, "measured": (channel,)}), posed.geometry, posed.restore, model)
 
 
 def pose(task: Enhance, image: Image, channel: str) -> Posed:
     """Return the problems of a job on a channel."""
-    offset = AIR_HU if image.units_of(channel) == "HU" else 0.0
-    data = np.asarray(image[channel], np.float32) - offset
+    geometry, offset = image.geometry, air(image, channel)
+    data = np.asarray(image[channel], np.float32) - np.float32(offset)
     if not np.abs(data).max() > 0:
-        raise InputError(f"{channel} is all zero: it shows nothing that could be enhanced.")
-    along = int(np.argmax(image.geometry.spacing))
+        raise InputError(f"{channel} is the same everywhere: it shows nothing that could be enhanced.")
+    along = slice_axis(geometry.spacing, geometry.shape)
     stack = torch.from_numpy(np.ascontiguousarray(stacked(data, along)))
     if task.job == "super-resolve":
-        from veridical.tasks.enhance import finer
-
-        slices = (as_scan(part.numpy(), task.noise, task.factor) for part in torch.from_numpy(data.transpose(2, 1, 0).copy()))
-        return Posed(slices, finer(image.geometry, task.factor), 2, offset, data.shape[2])
+        slices = (as_scan(part.numpy(), task.noise, task.factor) for part in stack)
+        return Posed(slices, grids.finer(geometry, task.factor, along), along, offset, len(stack))
+    scale = unit(image, channel, stack.numpy(), along)
     if task.job in ("upsample", "isotropic"):
-        operator, geometry = finer_grid(task, image.geometry, stack, along)
-        return Posed(iter([volume_problem(operator, stack, task.noise, geometry, UNSURE[task.job])]), geometry, along, offset)
+        operator, fine = finer_grid(task, geometry, stack, along)
+        problem = volume_problem(operator, stack, task.noise, fine, scale, UNSURE[task.job])
+        return Posed(iter([problem]), fine, along, offset)
     if task.job == "deblur":
-        return Posed(iter([blurred(task, stack, image.geometry, along)]), image.geometry, along, offset)
+        return Posed(iter([blurred(task, stack, geometry, along, scale)]), geometry, along, offset)
     noise = task.noise or grids.noise_of(image, channel)
-    return Posed(iter([noisy(stack, noise, image.geometry, task.varying)]), image.geometry, along, offset)
+    return Posed(iter([noisy(stack, noise, geometry, scale, task.varying)]), geometry, along, offset)
+
+
+def unit(image: Image, channel: str, stack: Array, along: int) -> float:
+    """Return what one network unit is for `(slice, y, x)` whose air is 0: by inner tissue for MR, by what is bright else."""
+    if image.units_of(channel) in ("HU", "SUV"):
+        return bright_level(np.abs(stack))
+    spacing = [image.geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
+    return Preprocessing().unit(stack, (image.geometry.spacing[along], spacing[1], spacing[0]))
+
+
+def air(image: Image, channel: str) -> float:
+    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end.
+
+    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
+    """
+    if image.units_of(channel) == "HU":
+        return AIR_HU
+    values = np.asarray(image[channel], np.float32)
+    low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
+    if not low < -SHIFTED * (high - low):
+        return 0.0
+    counts, edges = np.histogram(values[values < low + DARK * (high - low)], BINS)
+    most = float(edges[:2].mean() + np.argmax(counts) * np.diff(edges)[0])
+    return most if most < -SHIFTED * (high - low) else 0.0
+
+
+def unit(image: Image, channel: str, stack: Array, along: int) -> float:
+    """Return what one network unit is for `(slice, y, x)` whose air is 0: by inner tissue for MR, by what is bright else."""
+    if image.units_of(channel) in ("HU", "SUV"):
+        return bright_level(np.abs(stack))
+    spacing = [image.geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
+    return Preprocessing().unit(stack, (image.geometry.spacing[along], spacing[1], spacing[0]))
+
+
+def air(image: Image, channel: str) -> float:
+    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end.
+
+    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
+    """
+    if image.units_of(channel) == "HU":
+        return AIR_HU
+    low, high = (float(v) for v in np.percentile(image[channel], (1, 99)))
+    return low if low < -SHIFTED * (high - low) else 0.0
 
 
 def stacked(data: Array, along: int) -> Array:
@@ -112,9 +157,8 @@ def cubic(geometry: Geometry) -> bool:
     return geometry.frame != "index" and max(geometry.spacing) / min(geometry.spacing) <= CUBIC
 
 
-def noisy(stack: Tensor, noise: float, geometry: Geometry, varying: bool) -> Problem:
-    """Return the problem of a volume under noise of a standard deviation in its own units."""
-    scale = foreground_percentile(stack.abs())
+def noisy(stack: Tensor, noise: float, geometry: Geometry, scale: float, varying: bool) -> Problem:
+    """Return the problem of a volume under noise of a standard deviation in its own units; `scale` is one network unit."""
     weights = None
     if varying:
         local = torch.from_numpy(grids.noise_map(stack.numpy()))
@@ -151,11 +195,10 @@ def stacked_factors(factors: tuple[int, ...], along: int) -> tuple[int, ...]:
 
 
 def volume_problem(
-    operator: LinearOperator, stack: Tensor, noise: float, geometry: Geometry, level: float | None = None
+    operator: LinearOperator, stack: Tensor, noise: float, geometry: Geometry, scale: float, level: float | None = None
 ) -> Problem:
-    """Return the problem of a whole volume under an operator, from its classical solution."""
+    """Return the problem of a whole volume under an operator, from its classical solution; `scale` is one network unit."""
     start = operator.classical(stack)
-    scale = foreground_percentile(start.abs())
     sigma = (noise / scale) or QUIET
     return Problem(
         operator, stack / scale, sigma, start / scale, None, level, scale=scale,
@@ -164,12 +207,12 @@ def volume_problem(
     )  # fmt: skip
 
 
-def blurred(task: Enhance, stack: Tensor, geometry: Geometry, along: int) -> Problem:
+def blurred(task: Enhance, stack: Tensor, geometry: Geometry, along: int, scale: float) -> Problem:
     """Return the problem of a volume that was blurred in plane by a Gaussian of a full width at half maximum in mm."""
     spacing = [geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
     across = (geometry.spacing[along], spacing[1], spacing[0])
     operator = Blur(tuple(stack.shape), across, (0.0, task.blur, task.blur))
-    return volume_problem(operator, stack, task.noise, geometry)
+    return volume_problem(operator, stack, task.noise, geometry, scale)
 
 
 def as_scan(image: Array, noise: float, factor: float) -> Problem:
@@ -182,8 +225,7 @@ def as_scan(image: Array, noise: float, factor: float) -> Problem:
         raise InputError("A slice of the image is all zero. Crop the volume to the slices that show something.")
     kspace = fft(torch.from_numpy(np.array(image, dtype=np.complex64)))[None]
     mask = torch.ones(image.shape)
-    peak = float(foreground_percentile(torch.from_numpy(np.abs(image))))
-    sigma = noise or QUIET * peak  # the outer ring of a k-space that was cut short is signal
+    sigma = noise or QUIET * bright_level(np.abs(image))  # the outer ring of a k-space that was cut short is signal
     size = (round(factor * image.shape[0]), round(factor * image.shape[1]))
     kept = (size[0] * size[1] / mask.numel()) ** 0.5
     kspace, mask, sigma = kept * centre(kspace, size), centre(mask, size), kept * sigma

@@ -1,9 +1,11 @@
-"""See clearer: raw scanner data to an image that says what was measured and what was imagined."""
+"""Reconstruct images from raw data: MR k-space, CT and PET sinograms, photoacoustic and ultrasound signals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
 
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.task import Progress, Task
@@ -36,7 +38,7 @@ class Reconstruct(Task):
     weights: str = ""
     """Path of other weights (.safetensors with a card beside it); empty for the shipped ones."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.sets not in (1, 2):
@@ -44,36 +46,32 @@ class Reconstruct(Task):
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         from veridical.models.problems import problems
-        from veridical.tasks import solved
+        from veridical.tasks.assemble import assemble
+        from veridical.tasks.measured import solve, stacked
 
         measurement = checked(study)
-        model, card, total = self.build(), self.card(), len(measurement.data)
+        model, total = self.build(), len(measurement.data)
         kind = KINDS.get(measurement.operator.name, measurement.operator.name)
         job, slices = f"{self.name}-{kind}", []
-        factor = solved.spread_factor_of(card, job)
         for index, problem in enumerate(problems(measurement, self.sets)):
             if not model.accepts(problem.operator):
                 known = ", ".join(accepting(problem.operator))
                 raise SettingError(f"{self.model} does not solve {problem.operator.name}. Those that do: {known}.")
-            slices.append(solved.solve(model, problem, self.draws, seed + index, factor, raw=True))
+            slices.append(solve(model, problem, self.draws, seed + index, job, raw=True))
             progress("reconstructing slices", index + 1, total)
         channel = str(measurement.header.get("contrast") or CHANNELS.get(kind, "other"))
         units = str(measurement.header.get("units") or UNITS.get(kind, "a.u."))
-        return solved.assemble(slices, model, card, measurement.geometry, job, channel, units)
+        found = stacked(slices, job, channel, units)
+        return assemble(found, measurement.geometry, lambda array: np.swapaxes(array, -1, -3), model)
 
     def model_and_weights(self) -> tuple[str, str]:
         return self.model, self.build().weights_hash
 
-    def card(self) -> dict[str, object]:
-        """Return the card of the weights in use; empty for classical models."""
-        from veridical.models import weights
-
-        name = getattr(self.build(), "weights", "")
-        return weights.card(name) if name else {}
-
     def build(self) -> MeasurementModel:
         """Return the solver with these settings."""
-        return solver(self.model, self.weights, device=self.device)
+        from veridical.models.base import MeasurementModel, chosen
+
+        return chosen(self.model, MeasurementModel, weights=self.weights, device=self.device)
 
 
 CHANNELS = {"ct": "CT", "pet": "PET"}
@@ -128,20 +126,3 @@ def accepting(operator: Any) -> list[str]:
 
     kinds = {name: registry.get("model", name) for name in registry.entries("model")}
     return [name for name, kind in kinds.items() if issubclass(kind, MeasurementModel) and kind().accepts(operator)]
-
-
-def solver(model: str, weights: str, **settings: Any) -> MeasurementModel:
-    """Build a model of raw data with those of the settings that it has; no weights named means the shipped ones."""
-    from dataclasses import fields
-
-    from veridical import registry
-    from veridical.models.base import MeasurementModel
-
-    kind = registry.get("model", model)
-    if not issubclass(kind, MeasurementModel):
-        known = [name for name in registry.entries("model") if issubclass(registry.get("model", name), MeasurementModel)]
-        raise SettingError(f"{model} does not solve raw data. Those that do: {', '.join(known)}.")
-    given = settings | ({"weights": weights} if weights else {})
-    has = {f.name for f in fields(kind)}
-    built: MeasurementModel = kind(**{key: value for key, value in given.items() if key in has})
-    return built

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from veridical.errors import InputError
@@ -33,4 +31,4 @@ def unbiased(image: Image, channel: str) -> Result:
     reason = f"The field that was divided out goes from {low:.2f} to {high:.2f} in the foreground; its mean is 1."
     found = Finding("bias field", verdict, reason, {"low": low, "high": high})
     absent = dict.fromkeys(("draws", "interval", "evidence"), "n4 gives one estimate; it has no posterior.")
-    return replace(Result(corrected, "point estimate", absent=absent), findings=(found,))
+    return Result(corrected, "point estimate", findings=(found,), absent=absent, facts={"measured": (channel,)})

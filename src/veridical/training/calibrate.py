@@ -1,58 +1,69 @@
-"""Calibrate trained weights: interval multipliers on digital patients of the second simulator, scope on training images.
-
-The calibration patients differ from the test patients (another seed of the cohort), and both come from a simulator that
-never trained anything. The results are written into the card beside the weights.
-"""
+"""Calibrate trained weights: the multipliers of their intervals, on patients that they never saw, written into their card."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from veridical import registry
 from veridical.audit.interval import Calibration, calibrate
+from veridical.errors import CalibrationError, SettingError, nearest
 from veridical.io.guards import write_text
+from veridical.layouts.discovery import studies
 from veridical.models import weights
 from veridical.task import Progress, silent
-from veridical.tasks.complete import Complete
-from veridical.tasks.translate import Translate
-from veridical.training.calibrate_body import body_calibrations
-from veridical.training.calibrate_images import fit_image_scopes, image_jobs, site_looks
-from veridical.training.denoiser_calibration import calibrate_denoiser
+from veridical.training.training_data import training_data
 
 LEVEL = 0.9
 FLOOR = 0.003
-"""Least spread as a share of the image's 99th percentile."""
-CALIBRATION_SEED = 901
+"""Least spread in network units; without it a voxel on which all samples agree could never be covered."""
 
 
-def calibrate_weights(name: str, patients: int = 60, scans: int = 400, progress: Progress = silent) -> Path:
-    """Write the calibration of all jobs into the card of `denoiser` weights, that of all jobs on images and the scope into that
-    of `brain-prior`, and a calibration on real patients into that of `body-prior`.
+def calibrate_weights(
+    name: str,
+    data: str | Path | None = None,
+    jobs: Sequence[str] = (),
+    level: float = LEVEL,
+    patients: int = 32,
+    progress: Progress = silent,
+) -> dict[str, Calibration]:
+    """Calibrate jobs of some weights and add that to their card; the calibration of other jobs stays as it is.
 
     Args:
-        name: shipped weights or a path.
-        patients: digital ones per job; a 90 % interval needs at least 9.
-        scans: images of each contrast for the scope of `brain-prior`; at least 198.
+        name: shipped weights, or the path of a .safetensors file with its card beside it.
+        data: folder of your patients; those that the weights were trained on are left out. None: what the kind of model is
+            calibrated on as a rule, digital patients of the second simulator and held-out real ones.
+        jobs: as the card names them, `reconstruct-mri`, `complete-FLAIR`; all that can be when empty.
+        level: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
+        patients: at most so many a job where they are digital.
         progress: called as work goes on.
 
     Returns:
-        The path of the card.
+        Job -> its calibration.
+
+    Raises:
+        CalibrationError: fewer patients than the level needs.
+        SettingError: a job is asked for that these weights do not do.
     """
-    card = weights.card(name)
-    where = f"cohort-b, seed {CALIBRATION_SEED}, one axial slice a patient"
+    card, path = weights.card(name), weights.find(name).with_suffix(".json")
+    kind = training_data(registry.get("model", card["model"]).learns)
+    possible = kind.jobs_of(card)
+    for job in jobs:
+        if job not in possible:
+            raise SettingError(f"These weights do not do {job!r}. {nearest(job, possible)}")
     found: dict[str, Calibration] = {}
-    if card["model"] == "denoiser":
-        return calibrate_denoiser(name, patients, progress=progress)
-    if card["model"] == "brain-prior":
-        for job, cases in image_jobs(name, patients, progress).items():
-            found[job] = calibrate(cases, LEVEL, FLOOR, where)
-        card["calibration_steps"] = Complete().steps
-        card["scope_images"] = fit_image_scopes(card, scans, progress)
-        card["looks"] = site_looks(card)
-    elif card["model"] == "body-prior":
-        found = body_calibrations(name, progress)
-        card["calibration_steps"] = Translate().steps
-    card["calibration"] = {job: calibration.to_dict() for job, calibration in found.items()}
-    path = weights.find(name).with_suffix(".json")
+    short: list[str] = []
+    for job in jobs or possible:
+        source = None if data is None else studies(data)
+        cases, where = kind.cases(name, job, source, patients, progress)
+        try:
+            found[job] = calibrate(cases, level, FLOOR, where if data is None else f"patients of {Path(data).name}, {where}")
+        except CalibrationError as error:
+            short.append(f"{job}: {error}")
+    if short and (jobs or not found):
+        raise CalibrationError(" ".join(short))
+    card["calibration"] = card.get("calibration", {}) | {job: one.to_dict() for job, one in found.items()}
+    card |= kind.calibrated(card)
     write_text(path, json.dumps(card, indent=2) + "\n")
-    return path
+    return found

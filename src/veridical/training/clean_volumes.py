@@ -1,7 +1,7 @@
 """Clean volumes that a denoiser learns from: real MR, CT and PET, images painted from label maps, and photographs.
 
-Every volume is `(slice, y, x)`, never interpolated, air 0, and the 99th percentile of its foreground 1: CT is shifted to
-HU + 1000 first. The sets are those whose licence allows weights trained on them to be passed on.
+Every volume is `(slice, y, x)`, never interpolated, air 0. MR is scaled by its inner tissue, as `preprocessing` does; CT,
+shifted to HU + 1000, PET and photographs by what is bright in them. The sets are those whose licence allows weights trained on them to be passed on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from scipy import ndimage
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.layouts.pool import data_root
-from veridical.training.slabs import scale_of
+from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.tissue_level import bright_level, tissue_level
 from veridical.types import Array
 
 AIR_HU = -1000.0
 BRIGHTEST = 2.5
-"""Values above are clipped: metal in CT, vessels in MR."""
+"""Densities and uptakes above are clipped: metal, bladder."""
 PAINTED = 3
 """Images painted from each label map: two MR contrasts and one CT."""
 BONE, AIR_LABEL, FAT, FLUID = (51, 52), 0, (48, 52), (3, 4, 11, 12, 16, 37, 44)
@@ -37,7 +38,7 @@ class CleanVolume:
     """One volume to learn from.
 
     Args:
-        image: `(slice, y, x)` float32, air 0, 99th percentile of the foreground 1.
+        image: `(slice, y, x)` float32, air 0, in network units.
         source: name of the set.
         patient: who it is of; held-out patients are told by this.
         isotropic: whether slices may be cut along any axis.
@@ -75,14 +76,20 @@ def clean_volumes(source: str) -> Iterator[CleanVolume]:
 
 
 def normalized(image: Array) -> Array:
-    """Divide an image without negative values by the 99th percentile of its foreground."""
+    """Scale an image `(slice, y, x)` without negative values by its inner tissue, as `preprocessing` does."""
+    positive, unit = np.clip(np.asarray(image, np.float32), 0, None), Preprocessing()
+    return np.asarray(unit.clipped(positive / (tissue_level(positive) / unit.tissue)), np.float32)
+
+
+def brightened(image: Array) -> Array:
+    """Scale an image without negative values by what is bright in it: CT densities, uptake, photographs."""
     positive = np.clip(np.asarray(image, np.float32), 0, None)
-    return np.asarray(np.clip(positive / scale_of(positive), 0, BRIGHTEST), np.float32)
+    return np.asarray(np.clip(positive / bright_level(positive), 0, BRIGHTEST), np.float32)
 
 
 def density(hounsfield: Array) -> Array:
-    """Turn HU into a density that is 0 in air, normalized."""
-    return normalized(np.asarray(hounsfield, np.float32) - AIR_HU)
+    """Turn HU into a density that is 0 in air, scaled by what is bright."""
+    return brightened(np.asarray(hounsfield, np.float32) - AIR_HU)
 
 
 def _roots(*places: str) -> Iterator[Path]:
@@ -142,7 +149,8 @@ def _painted() -> Iterator[CleanVolume]:
         for image in range(PAINTED):
             rng = np.random.default_rng([number, image])
             values = ct_of_labels(rng) if image == PAINTED - 1 else contrast_of_labels(rng)
-            yield CleanVolume(paint(labels, values, rng), "painted", head, True)
+            painted = paint(labels, values, rng)
+            yield CleanVolume(brightened(painted) if image == PAINTED - 1 else normalized(painted), "painted", head, True)
 
 
 def contrast_of_labels(rng: np.random.Generator) -> tuple[Array, Array]:
@@ -168,11 +176,11 @@ def ct_of_labels(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def paint(labels: Array, values: tuple[Array, Array], rng: np.random.Generator) -> Array:
-    """Give every label its mean and a smooth texture, and blur the borders as voxels do; returns a normalized image."""
+    """Give every label its mean and a smooth texture, and blur the borders as voxels do."""
     mean, texture = (np.asarray(v, np.float32) for v in values)
     grain = ndimage.gaussian_filter(rng.standard_normal(labels.shape, np.float32), float(rng.uniform(0.5, 2.0)))
     image = mean[labels] + texture[labels] * grain / grain.std()
-    return normalized(ndimage.gaussian_filter(image, float(rng.uniform(*BLUR))))
+    return np.asarray(ndimage.gaussian_filter(image, float(rng.uniform(*BLUR))).clip(0), np.float32)
 
 
 def _photographs() -> Iterator[CleanVolume]:
@@ -193,7 +201,7 @@ def _photographs() -> Iterator[CleanVolume]:
         except OSError:  # not in the wheel of this version, only for download
             continue
         grey = color.rgb2gray(picture) if picture.ndim == 3 else picture / 255.0
-        yield CleanVolume(normalized(grey[None]), "photographs", name.split(".")[0], False, False)
+        yield CleanVolume(brightened(grey[None]), "photographs", name.split(".")[0], False, False)
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,7 @@ SOURCES = {
     ),
     "sarcoma-pet": Source(
         lambda: _of_files(
-            "sarcoma-pet", normalized, "sts_mr_ct_pet/nifti/*/PET_image.nii.gz", "sts_mr_ct_pet/*/PET_image.nii.gz"
+            "sarcoma-pet", brightened, "sts_mr_ct_pet/nifti/*/PET_image.nii.gz", "sts_mr_ct_pet/*/PET_image.nii.gz"
         ),
         "CC BY 3.0",
     ),

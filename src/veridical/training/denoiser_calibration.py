@@ -6,19 +6,16 @@ the held-out patients of OpenKBP and on painted heads; thick slices on heads pai
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from veridical.audit.evidence import local_variance
-from veridical.audit.interval import Case, calibrate
-from veridical.io.guards import write_text
-from veridical.models import weights
+from veridical.audit.interval import Case
+from veridical.errors import SettingError
 from veridical.models.base import MeasurementModel
 from veridical.models.denoiser import Denoiser
 from veridical.models.problem import Problem
@@ -28,21 +25,32 @@ from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.rendering import render
 from veridical.phantoms.scanners import CONTRASTS
 from veridical.phantoms.simulated_scan import draw_exam
-from veridical.physics.ct_noise import low_dose_surrogate
+from veridical.physics.blur import Blur
+from veridical.physics.degradation import Degradation, log_uniform
+from veridical.physics.fourier import centre, fft, ifft
+from veridical.physics.low_count_noise import LowCountNoise
+from veridical.physics.low_dose_noise import LowDoseNoise
 from veridical.physics.noise import poisson, poisson_gaussian
 from veridical.physics.noncartesian_mri import NoncartesianMRI, NoncartesianScan, radial
 from veridical.physics.parallel_beam import ParallelBeam, half_turn
 from veridical.physics.pet import PET
-from veridical.task import Progress, silent
-from veridical.tasks import solved
+from veridical.preprocessing.tissue_level import bright_level
+from veridical.task import Progress
+from veridical.tasks import measured
 from veridical.tasks.enhance import Enhance
 from veridical.tasks.image_problems import pose
 from veridical.training.clean_volumes import clean_volumes, contrast_of_labels, ct_of_labels, label_maps, paint
-from veridical.types import Array, Geometry, Image, Measurement, Noise
+from veridical.types import Array, Geometry, Image, Measurement, Noise, Study
 
-LEVEL, FLOOR = 0.9, 0.003
 SEED = 901
 HELD_OUT = {"ixi": ("IXI049", "IXI051"), "sarcoma-mr": ("STS_042",), "openkbp": ("pt_20",)}
+MR_NOISE = (0.02, 0.15)
+"""Standard deviation of noise as a share of the brightness, 1."""
+MADE_NOISY: dict[str, Degradation] = {
+    "low-dose-ct": LowDoseNoise(),
+    "low-count-pet": LowCountNoise(MR_NOISE, grain=(1.5, 3.5)),
+}
+"""Job -> what it removes. MR slices stand for PET, with pixels that count as 1 mm; those of PET are 2 to 4 mm wide."""
 WATER = 0.02
 """Attenuation of water at CT energies, 1/mm."""
 WHERE = "digital patients of a second simulator and held-out real ones, one slice or slab a patient"
@@ -61,27 +69,25 @@ class Posed:
 Poser = Callable[[int], Iterator[Posed]]
 
 
-def calibrate_denoiser(name: str, patients: int = 24, jobs: tuple[str, ...] = (), progress: Progress = silent) -> Path:
-    """Write the calibration of jobs into the card of denoiser weights; that of other jobs stays.
+def cases(name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress) -> tuple[list[Case], str]:
+    """Return one case a patient, in the problem's units, and in words who they are.
 
     Args:
-        name: shipped weights or a path.
-        patients: at most so many a job; a 90 % interval needs at least 9.
-        jobs: names as in `POSERS`; all when empty.
+        name: of the weights.
+        job: one of `JOBS`.
+        studies: not taken: a denoiser is calibrated against truths without noise, which patients of a folder do not have.
+        patients: at most so many.
         progress: called as work goes on.
 
-    Returns:
-        The path of the card.
+    Raises:
+        SettingError: a folder was given.
     """
-    card, model = weights.card(name), Denoiser(weights=name)
-    found = dict(card.get("calibration", {}))
-    for job in jobs or tuple(POSERS):
-        chosen = limited(POSERS[job](patients), patients, progress, job)
-        cases = [case(model, posed, index, job) for index, posed in enumerate(chosen)]
-        found[job] = calibrate(cases, LEVEL, FLOOR, WHERE).to_dict()
-    path = weights.find(name).with_suffix(".json")
-    write_text(path, json.dumps(card | {"calibration": found}, indent=2) + "\n")
-    return path
+    if studies is not None:
+        raise SettingError(
+            "A denoiser is calibrated against truths without noise, which a folder does not have. Leave out --data."
+        )
+    chosen = limited(POSERS[job](patients), patients, progress, job)
+    return [case(Denoiser(weights=name), posed, index, job) for index, posed in enumerate(chosen)], WHERE
 
 
 def limited(every: Iterator[Posed], count: int, progress: Progress, job: str) -> Iterator[Posed]:
@@ -95,10 +101,10 @@ def limited(every: Iterator[Posed], count: int, progress: Progress, job: str) ->
 
 def case(model: MeasurementModel, posed: Posed, seed: int, job: str) -> Case:
     """Solve one problem with 8 draws and compare with the truth, in the problem's units."""
-    found = solved.solve(model, posed.problem, 8, seed, raw=job == "reconstruct-mri")
+    found = measured.solve(model, posed.problem, 8, seed, job, raw=job == "reconstruct-mri")
     if found.draws is None:
         raise AssertionError("a denoiser gives draws")
-    spread = np.sqrt(local_variance(found.draws[:, None], solved.SMOOTHING)[0])
+    spread = np.sqrt(local_variance(found.draws[:, None], measured.SMOOTHING)[0])
     return Case(np.abs(found.estimate - posed.truth) / found.scale, spread / found.scale, posed.foreground, posed.patient)
 
 
@@ -107,11 +113,12 @@ def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
     for source in ("ixi", "sarcoma-mr"):
         for volume in clean_volumes(source):
             if volume.patient.startswith(HELD_OUT[source]):
-                yield volume.patient, volume.image[len(volume.image) // 2]
+                middle = volume.image[len(volume.image) // 2]
+                yield volume.patient, np.asarray(middle / bright_level(middle), np.float32)
     cohort = CohortB(SEED)
     for index in range(count):
         image = render(cohort.slice(index, size=(192, 160), spacing=1.2, plane="axial"), CONTRASTS[index % 5])
-        yield f"cohort-b-{index}", np.asarray(image / np.percentile(image[image > 0.1 * image.max()], 99), np.float32)
+        yield f"cohort-b-{index}", np.asarray(image / bright_level(image), np.float32)
 
 
 def ct_slices(count: int) -> Iterator[tuple[str, Array]]:
@@ -201,30 +208,23 @@ def images(job: str, count: int) -> Iterator[Posed]:
 
 def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, dict[str, float]]:
     """Return what would be measured of an image `(y, x)`, and the settings of the task."""
-    from scipy import ndimage
-
-    from veridical.physics.fourier import centre, fft, ifft
-
-    if job == "low-dose-ct":
-        noisy = low_dose_surrogate(image[None], (1.0, 1.0), float(np.exp(rng.uniform(-4, -1.5))), rng)[0]
-        return np.asarray(noisy, np.float32), {"noise": float((noisy - image)[image > -500].std())}
-    white = rng.standard_normal(image.shape).astype(np.float32)
-    if job == "low-count-pet":
-        grain = ndimage.gaussian_filter(white, rng.uniform(0.6, 1.5))
-        level = float(np.exp(rng.uniform(np.log(0.02), np.log(0.15))))
-        return image + level * grain / grain.std(), {"noise": level}
-    if job == "denoise":
-        level = float(np.exp(rng.uniform(np.log(0.02), np.log(0.15))))
-        return image + level * white, {"noise": level}
-    if job == "deblur":
-        width = float(rng.uniform(1.5, 3.0))
-        soft = ndimage.gaussian_filter(image, width / 2.3548, mode="nearest")
-        return np.asarray(soft + 0.01 * white, np.float32), {"noise": 0.01, "blur": width}
+    stack, pixel = torch.from_numpy(image)[None], (1.0, 1.0)
+    if job in MADE_NOISY:
+        made = MADE_NOISY[job]
+        drawn = made.draw((image.shape[0], image.shape[1]), pixel, rng)
+        return made.apply(image[None], pixel, drawn)[0], {"noise": drawn["noise"]}
+    if job == "super-resolve":
+        small = 0.5 * ifft(centre(fft(stack.to(torch.complex64)), (image.shape[0] // 2, image.shape[1] // 2))).real
+        return small[0].numpy(), {"factor": 2.0, "noise": 0.005}
     if job == "upsample":
-        return image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).mean((1, 3)), {"factor": 2.0}
-    size = (image.shape[0] // 2, image.shape[1] // 2)
-    small = 0.5 * ifft(centre(fft(torch.from_numpy(image).to(torch.complex64)), size)).real.numpy()
-    return np.asarray(small, np.float32), {"factor": 2.0, "noise": 0.005}
+        return Blur(image.shape, pixel, (0, 0), (2, 2)).forward(stack)[0].numpy(), {"factor": 2.0}
+    white = rng.standard_normal(image.shape, np.float32)
+    if job == "denoise":
+        level = log_uniform(MR_NOISE, rng)
+        return image + np.float32(level) * white, {"noise": level}
+    width = float(rng.uniform(1.5, 3.0))
+    soft = Blur(image.shape, pixel, (width, width)).forward(stack)[0].numpy()
+    return soft + np.float32(0.01) * white, {"noise": 0.01, "blur": width}
 
 
 def thick_slices(count: int) -> Iterator[Posed]:
@@ -250,3 +250,4 @@ POSERS: dict[str, Poser] = {
         for job in ("denoise", "super-resolve", "upsample", "deblur", "low-dose-ct", "low-count-pet")
     },
 }
+JOBS = tuple(POSERS)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from veridical.audit.interval import Case
 from veridical.errors import SettingError, nearest
 from veridical.generative.preconditioned import denoising_loss
+from veridical.task import Progress
+from veridical.training import denoiser_calibration
 from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_samples import NoisyBatch, add_noise, clean_stack
 from veridical.training.packed_cache import pack
 from veridical.training.training_data import Course, TrainingData
+from veridical.types import Study
 
 VALIDATION_LEVELS = (0.03, 0.07, 0.15)
 
@@ -26,6 +30,7 @@ VALIDATION_LEVELS = (0.03, 0.07, 0.15)
 class DenoisingData(TrainingData):
     """The `[data]` table of a denoiser."""
 
+    learns: ClassVar[str] = "denoising"
     sources: Mapping[str, float] = field(default_factory=lambda: {"photographs": 1.0})
     """Set -> weight; names as in `training.clean_volumes`."""
     held_out: tuple[str, ...] = ()
@@ -46,6 +51,19 @@ class DenoisingData(TrainingData):
                 f"batch = {self.batch}, patch = {self.patch}; expected at least 1, and a multiple of 8 from 16 on."
             )
 
+    @classmethod
+    def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
+        return denoiser_calibration.JOBS
+
+    @classmethod
+    def cases(
+        cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
+    ) -> tuple[list[Case], str]:
+        return denoiser_calibration.cases(name, job, studies, patients, progress)
+
+    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> DenoisingCourse:
+        return DenoisingCourse(self, seed, int(net.get("reach", 2)), validation)
+
 
 class DenoisingCourse(Course[NoisyBatch]):
     """Draws batches by step number.
@@ -57,11 +75,6 @@ class DenoisingCourse(Course[NoisyBatch]):
     """
 
     data: DenoisingData
-    limits: ClassVar[str] = (
-        "White and coloured noise of known level, even or varying, in slices and volumes of MR, CT and PET and, through an "
-        "operator, in what was measured of them; not for diagnosis. Learned from heads, limbs, necks and photographs: what it "
-        "makes of other anatomy or of rare disease is the nearest that it knows, most where little was measured."
-    )
 
     def __init__(self, data: DenoisingData, seed: int, reach: int, validation: bool = False) -> None:
         super().__init__(data, seed, validation)

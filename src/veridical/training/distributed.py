@@ -76,7 +76,7 @@ def together(device: str) -> Iterator[Ranks]:
     """Join the processes that `torchrun` started, or be the only one, and leave them at the end.
 
     Args:
-        device: `auto`, `cpu` or `cuda`; on a GPU each process of a node has its own.
+        device: as for `pick_device`; on CUDA GPUs each process of a node has its own.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     place = pick_device(device)

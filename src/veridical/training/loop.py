@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -15,17 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import SettingError
-from veridical.generative.distil import Plan
 from veridical.io.guards import write_text
 from veridical.models import weights
-from veridical.models.distilled import Teacher, teachable
+from veridical.models.base import Model
 from veridical.task import Progress
 from veridical.training import curves
 from veridical.training.checkpoints import State, log_lines
 from veridical.training.distributed import Ranks
-from veridical.training.kinds import Trained, kind_of
 from veridical.training.recipe import Recipe, Training
-from veridical.training.training_data import Course
 
 SMOOTH = 0.98
 """Of the loss that the progress bar shows."""
@@ -41,14 +37,13 @@ class Run:
         ranks: this process among all.
     """
 
-    def __init__(self, plan: Recipe, model: Trained, folder: Path, ranks: Ranks) -> None:
+    def __init__(self, plan: Recipe, model: type[Model], folder: Path, ranks: Ranks) -> None:
         self.plan, self.model, self.folder, self.ranks = plan, model, folder, ranks
         torch.manual_seed(plan.training.seed)
         net = model.build(plan.net)
         if plan.start:
             self._start(net)
         self.net = net.to(ranks.device)
-        self.teacher = self._teacher()
         self.precision = precision(plan.training.precision, ranks.device)
         self.state = State(
             self.net,
@@ -57,7 +52,11 @@ class Run:
             torch.amp.GradScaler(ranks.device.type, enabled=self.precision is torch.float16),
         )
         self.step, self.seconds = 0, 0.0
-        self.source, self.unseen = (self._course(validation) for validation in (False, True))
+        self.source, self.unseen = (
+            plan.data.course(model, plan.net, plan.training.seed, validation) for validation in (False, True)
+        )
+        self.facts = self.source.facts()
+        self.unseen.learned(self.facts)
 
     def _start(self, net: nn.Module) -> None:
         try:
@@ -68,23 +67,6 @@ class Run:
                 f"The weights {self.plan.start!r} do not fit the net of the recipe's [model] ({last}). Leave its settings out: "
                 "weights to start from bring their own net."
             ) from error
-
-    def _teacher(self) -> Teacher | None:
-        """Return the weights started from, frozen, where the recipe lets them teach."""
-        settings = self.plan.training
-        if not settings.teacher:
-            return None
-        if not teachable(self.model):
-            raise SettingError(
-                f"teacher = {settings.teacher}, but {self.plan.model} cannot be distilled; only joint priors can, such as "
-                "brain-prior. Leave teacher out."
-            )
-        return Teacher(copy.deepcopy(self.net).requires_grad_(False).eval(), Plan(settings.teacher, settings.students))
-
-    def _course(self, validation: bool) -> Course[Any]:
-        teacher = None if validation else self.teacher
-        course = kind_of(self.model).course
-        return course(self.model, self.net, self.plan.data, self.plan.training.seed, validation, teacher)
 
     def restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""

@@ -22,7 +22,7 @@ from veridical.types import Array
 CENTRES = 4096
 """Foreground voxels kept of each volume."""
 FOREGROUND = 0.1
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

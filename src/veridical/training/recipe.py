@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 from veridical import registry
 from veridical.errors import FormatError, SettingError, nearest
-from veridical.generative.distil import Plan
 from veridical.models import weights
-from veridical.training.kinds import kind_of
-from veridical.training.training_data import TrainingData
+from veridical.training.training_data import TrainingData, training_data
 
 PRECISIONS = ("auto", "32", "16-mixed", "bf16-mixed")
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
 """Where recipes lie that are called by name: in the installed package, and in a checkout."""
+TABLES = ("model", "data", "training", "limits")
 T = TypeVar("T")
 
 
@@ -46,15 +45,11 @@ class Training:
     seed: int = 0
     """Of initialization and data."""
     device: str = "auto"
-    """`auto`, `cpu` or `cuda`."""
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
     validate: int = 16
     """Held-out items scored at every checkpoint."""
     workers: int = 1
     """Processes that prepare items; 0 prepares them in the loop. Does not change the result."""
-    teacher: int = 0
-    """Sampler steps of the weights started from, when they teach samplers of few steps; 0: learn from the truth as usual."""
-    students: tuple[int, ...] = (2, 4, 8)
-    """Steps of the samplers that are taught; each a divisor of the teacher's."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.checkpoint, self.validate, self.accumulate) < 1 or self.workers < 0:
@@ -64,8 +59,6 @@ class Training:
             )
         if self.precision not in PRECISIONS:
             raise SettingError(f"precision = {self.precision!r} is not one. {nearest(self.precision, PRECISIONS)}")
-        if self.teacher != 0:
-            Plan(self.teacher, self.students)
 
 
 @dataclass(frozen=True)
@@ -78,6 +71,7 @@ class Recipe:
         net: settings of its net.
         data, training: the tables.
         start: weights to start from, by name or path; empty: from scratch.
+        limits: for which images the weights are, in words, for their card.
     """
 
     name: str
@@ -86,13 +80,7 @@ class Recipe:
     data: TrainingData
     training: Training
     start: str = ""
-
-    def __post_init__(self) -> None:
-        if self.training.teacher and not self.start:
-            raise SettingError(
-                f"teacher = {self.training.teacher}, but there are no weights that could teach. Say which: from = "
-                '"brain-prior" in the [model] table, or --from WEIGHTS.'
-            )
+    limits: str = ""
 
     @classmethod
     def read(cls, path: str | Path, folder: str | Path | None = None, start: str = "") -> Recipe:
@@ -114,15 +102,15 @@ class Recipe:
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise FormatError(f"The recipe {path} cannot be read: {error}.") from error
         for key in tables:
-            if key not in ("model", "data", "training"):
-                raise SettingError(f"The recipe has no table {key!r}. {nearest(key, ('model', 'data', 'training'))}")
+            if key not in TABLES:
+                raise SettingError(f"The recipe has no table {key!r}. {nearest(key, TABLES)}")
         net = dict(tables.get("model", {}))
         start = start or net.get("from", "")
         net.pop("from", None)
         model, net = _of_card(start, net) if start else _given(net)
-        data = _table("data", kind_of(registry.get("model", model)).data, tables.get("data", {}))
+        data = _table("data", training_data(registry.get("model", model).learns), tables.get("data", {}))
         training = _table("training", Training, tables.get("training", {}))
-        return cls(file.stem, model, net, data.located(file.parent, folder), training, start)
+        return cls(file.stem, model, net, data.located(file.parent, folder), training, start, str(tables.get("limits", "")))
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -106,18 +106,19 @@ def card(run: Run) -> dict[str, Any]:
         found["from"] = {"weights": Path(plan.start).stem, "sha256": weights.fingerprint(plan.start)}
         found["from"] |= {"patches": parent["patches"]} if "patches" in parent else {}
         barred += parent.get("barred_by", [])
-    if run.teacher:
-        steps = {"teacher_steps": plan.training.teacher, "student_steps": list(plan.training.students)}
-        found["distilled"] = {**steps, "from": found["from"]["sha256"]}
-    return found | {
-        "may_ship": not barred,
-        "barred_by": barred,
-        "limits": getattr(run.model, "limits", run.source.limits),
-        "training": asdict(plan.training),
-        "processes": run.ranks.size,
-        "seconds": round(run.seconds),
-        "validation": log_lines(run.folder)[-1],
-    }
+    return (
+        found
+        | run.facts
+        | {
+            "may_ship": not barred,
+            "barred_by": barred,
+            "limits": plan.limits,
+            "training": asdict(plan.training),
+            "processes": run.ranks.size,
+            "seconds": round(run.seconds),
+            "validation": log_lines(run.folder)[-1],
+        }
+    )
 
 
 def _called(values: Mapping[str, T]) -> dict[str, T]:

@@ -6,13 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veridical.errors import SettingError
+from veridical import registry
+from veridical.audit.interval import Case
+from veridical.errors import SettingError, nearest
+from veridical.task import Progress
+from veridical.types import Study
 
 Item = TypeVar("Item")
 
@@ -21,9 +25,47 @@ Item = TypeVar("Item")
 class TrainingData(ABC):
     """The `[data]` table of a recipe, as far as all kinds of models share it."""
 
+    learns: ClassVar[str]
+    """Models with this tag are trained on it."""
     sources: Mapping[str, float]
     held_out: tuple[str, ...] = ()
     batch: int = 1
+
+    @abstractmethod
+    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> Course[Any]:
+        """Return what a model learns from, or is validated on.
+
+        Args:
+            model: the class.
+            net: the recipe's `[model]` table.
+            seed: of everything random.
+            validation: draw from the held-out patients.
+        """
+
+    @classmethod
+    @abstractmethod
+    def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the jobs of weights that can be calibrated, as results name them: `reconstruct-mri`, `complete-FLAIR`."""
+
+    @classmethod
+    @abstractmethod
+    def cases(
+        cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
+    ) -> tuple[list[Case], str]:
+        """Return calibration cases of a job, one a patient that the weights never saw, and in words who they are.
+
+        Args:
+            name: of the weights.
+            job: one of `jobs_of`.
+            studies: patients of a folder; None: what this kind of model is calibrated on as a rule.
+            patients: at most so many where they are digital.
+            progress: called as work goes on.
+        """
+
+    @classmethod
+    def calibrated(cls, card: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what else the card of calibrated weights must say."""
+        return {}
 
     def located(self, beside: Path, folder: str | Path | None) -> Self:
         """Return the data with sources that are folders as absolute paths.
@@ -47,9 +89,6 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         data, seed: of the recipe.
         validation: draw from the held-out patients.
     """
-
-    limits: ClassVar[str]
-    """For which images models of this course are, in the card of those that do not say it themselves."""
 
     def __init__(self, data: TrainingData, seed: int, validation: bool) -> None:
         self.data, self.seed, self.validation = data, seed, validation
@@ -80,6 +119,13 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
     def barred(self) -> list[str]:
         """Return the sources on which weights that are passed on may not be trained."""
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the card of the weights must hold besides, such as the preprocessing; fitted before training."""
+        return {}
+
+    def learned(self, facts: Mapping[str, Any]) -> None:
+        """Take over what was fitted on the training patients; for the course of the held-out ones."""
+
     def mix(self, pools: Mapping[str, Sized]) -> None:
         """Keep the sources that have something, or need no pool, and their weights."""
         self.names = [name for name in sorted(self.data.sources) if name not in pools or len(pools[name])]
@@ -99,3 +145,16 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         if workers == 0:
             return (self[item] for item in items)
         return torch.utils.data.DataLoader(self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4)
+
+
+def training_data(learns: str) -> type[TrainingData]:
+    """Return the registered training data with a tag.
+
+    Raises:
+        SettingError: there is none.
+    """
+    known = {entry.load().learns: entry.load() for entry in registry.entries("training-data").values()}
+    if learns not in known:
+        raise SettingError(f"Nothing is there to learn {learns or 'this model'} from. {nearest(learns, known)}")
+    found: type[TrainingData] = known[learns]
+    return found

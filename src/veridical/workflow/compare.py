@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from veridical.evaluation.aggregate import worst_value
 from veridical.evaluation.ranking import Ranking, rank
 from veridical.evaluation.results import CaseRow, Evaluation
 from veridical.evaluation.signature import canonical
+from veridical.io.guards import replacing
 from veridical.task import Progress, silent
 from veridical.workflow.evaluate import Evaluate
 
@@ -57,22 +57,25 @@ def compare(
             raise InputError(f"{name} did not pass the integrity gate: {judged[name].levels[0].reason}")
     rankings = tuple(_ranking(key, judged) for key in _keys(judged))
     if out is not None:
-        path = Path(out) / RANKING
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(canonical([asdict(ranking) for ranking in rankings]))
-        os.replace(temporary, path)
+        with replacing(Path(out) / RANKING) as temporary:
+            temporary.write_bytes(canonical([asdict(ranking) for ranking in rankings]))
     return rankings
 
 
 def table(rankings: Sequence[Ranking]) -> str:
-    """Return the rankings as a Markdown table: mean, rank with its interval, how often first, who cannot be told apart."""
-    lines = ["| endpoint | candidate | mean | rank (95 %) | first in | not told apart from |", "|---|---|---|---|---|---|"]
+    """Return the rankings as a Markdown table: mean, rank with its interval, how often the best, who cannot be told apart; and
+    below it why, where one who is nearly always the best is not told apart from another.
+    """
+    heads = ("endpoint", "candidate", "mean", "rank (95 %)", "best in resamples", "not told apart from (p, corrected)")
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
     for ranking in rankings:
         for place, name in enumerate(ranking.order, 1):
             low, high = ranking.ranks[name]
             row = [ranking.key, name, f"{ranking.means[name]:.4g}", f"{place} ({low} to {high})", f"{ranking.first[name]:.0%}"]
-            lines.append(f"| {' | '.join([*row, ', '.join(ranking.alike(name)) or 'none'])} |")
-    return "\n".join(lines)
+            alike = ", ".join(f"{other} ({p:.2g})" for other, p in ranking.alike(name).items())
+            lines.append(f"| {' | '.join([*row, alike or 'none'])} |")
+    caveats = [said for ranking in rankings for name in ranking.order if (said := ranking.caveat(name))]
+    return "\n".join([*lines, *(["", *caveats] if caveats else [])])
 
 
 def _keys(judged: Mapping[str, Evaluation]) -> list[str]:

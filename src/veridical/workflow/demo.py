@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from veridical.evaluation.regions import Region
-from veridical.io import bids
 from veridical.io.guards import write_text
 from veridical.metrics.scores import score
 from veridical.phantoms.cohort import Cohort
@@ -55,7 +54,7 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
                 score(name, derived, exam.truth, mask=exam.brain, region="brain", case=exam.patient)
                 for name in ("coverage", "rank-correlation")
             ]
-        bids.save(derived, folder / method, exam.patient.lower().replace("_", "-"), overwrite=True)
+        derived.save(folder / method, exam.patient.lower().replace("_", "-"), overwrite=True)
         progress("demo", number + 1, len(METHODS))
     sampled = float(np.asarray(exam.measurement.operator.describe()["sampled"]))
     story = Story(

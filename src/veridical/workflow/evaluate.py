@@ -14,22 +14,21 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from veridical import registry
 from veridical.errors import SettingError, nearest
 from veridical.evaluation import protocol as protocols
-from veridical.evaluation import segmenter
-from veridical.evaluation.cases import Cases, collect
-from veridical.evaluation.conclude import Known, conclude, refuse
-from veridical.evaluation.integrity import check
-from veridical.evaluation.measure import Probe, Rules
 from veridical.evaluation.protocol import LEVELS, Protocol
-from veridical.evaluation.results import Evaluation
-from veridical.evaluation.sources import Source, find
-from veridical.evaluation.stream import Running, embed_all, measure_all, with_range
-from veridical.provenance import versions
-from veridical.task import Progress, silent
+from veridical.task import Progress, explained, silent
+
+if TYPE_CHECKING:  # what measures loads torch; the settings, and with them the help, need none of it
+    from veridical.evaluation.cases import Cases
+    from veridical.evaluation.measure import Probe
+    from veridical.evaluation.results import Evaluation
+    from veridical.evaluation.segmenter import Segmenter
+    from veridical.evaluation.sources import Source
+    from veridical.evaluation.stream import Running
 
 RESUME = ".resume"
 """Folder for measured cases inside the report's; gone when the report stands."""
@@ -40,10 +39,11 @@ ROLES = {
 """Setting -> role of a case."""
 
 
-TRAINED: dict[str, segmenter.Segmenter] = {}
+TRAINED: dict[str, Segmenter] = {}
 """Segmenters of this process by what they were trained on, so that several candidates are tried by one and the same."""
 
 
+@explained
 @dataclass(frozen=True)
 class Evaluate:
     """Judge generated images against real ones: pixel fidelity, feature realism, task relevance, trust.
@@ -137,23 +137,30 @@ class Evaluate:
             InputError: nothing to compare, or settings that do not fit the data. What is wrong with the images themselves
                 does not raise: it fails the integrity gate, and the result says so.
         """
+        from veridical.evaluation.conclude import Known, conclude, refuse
+        from veridical.evaluation.integrity import check
+        from veridical.evaluation.measure import Rules
+        from veridical.evaluation.stream import Running, embed_all, measure_all, with_range
+        from veridical.provenance import versions
+
         target = None if out is None else Path(out)
         running = Running(None if target is None else target / RESUME, self._workers(), progress)
         protocol = Protocol() if self.protocol is None else protocols.load(self.protocol)
-        cases = self._cases(candidate, reference)
-        integrity, failed = check(cases, progress=progress)
+        given = self._cases(candidate, reference)
+        gate = check(given, progress=progress)
+        cases, failed = gate.cases, gate.failed
         known = Known(
             title=f"{_called(candidate, 'candidate')} against {_called(reference, 'reference')}",
             settings=self._settings(candidate, reference, target),
-            inputs=_hashes(cases, target),
-            integrity=integrity,
+            inputs=_hashes(given, target),
+            integrity=gate.findings,
             versions=versions(),
             strata=self.strata,
             classes=self.classes,
             levels=self.levels or LEVELS,
         )
-        if any(finding.verdict == "fail" for finding in integrity):
-            judged, measured = refuse(known, cases, protocol), []
+        if any(finding.verdict == "fail" for finding in gate.findings):
+            judged = refuse(known, given, protocol)
         else:
             protocol, units = with_range(protocol, cases, failed)
             probes, trained = self._probes(cases, protocol, running)
@@ -170,6 +177,8 @@ class Evaluate:
         return judged
 
     def _cases(self, candidate: Any, reference: Any) -> Cases:
+        from veridical.evaluation.cases import collect
+
         options = {"axes": self.axes, "units": self.units, "contrast": self.contrast}
         return collect(
             candidate,
@@ -184,6 +193,9 @@ class Evaluate:
 
     def _probes(self, cases: Cases, protocol: Protocol, running: Running) -> tuple[dict[str, Probe], str]:
         """Return the user's tasks, and the segmenter trained on the training set where it has labels, with its hash."""
+        from veridical.evaluation import segmenter
+        from veridical.evaluation.sources import find
+
         probes = {spec.partition(":")[2]: _function(spec) for spec in self.tasks}
         if self.training_labels is None or "task" not in (self.levels or LEVELS):
             return probes, ""
@@ -248,6 +260,8 @@ def _further(cases: Cases) -> list[tuple[str, Mapping[str, Source]]]:
 
 def _hashes(cases: Cases, out: Path | None) -> dict[str, str]:
     """Return every input file, as seen from the report, with its SHA-256; what is in memory under its name."""
+    from veridical.evaluation.sources import Source
+
     found: dict[str, str] = {}
 
     def add(side: str, source: Source | tuple[Source, ...] | None) -> None:

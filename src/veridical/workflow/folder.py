@@ -1,4 +1,7 @@
-"""A task over a whole folder: every visit of every patient is a case; what is there already is kept, what fails is told.
+"""A task over a whole folder: every study gives one job or several; what is there already is kept, what fails is told.
+
+What is a job, the task says (`Task.takes`): an image, a raw scan, the images of a visit, or the whole study of a patient. What
+was chosen among several images of one contrast, and what was left out, stands in the result and in `cases.tsv`.
 
 The output is a BIDS data set of derivatives: `sub-01/[ses-1/]anat/...`, a `provenance.json` with each result, `cases.tsv` and
 `summary.json`. Tasks that take one image at a time make one such data set for each contrast: `T1w/sub-01/anat/...`.
@@ -7,6 +10,7 @@ The output is a BIDS data set of derivatives: `sub-01/[ses-1/]anat/...`, a `prov
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import time
 import traceback
@@ -22,29 +26,44 @@ from veridical.audit.age_effect import age_effect
 from veridical.errors import InputError, ProvenanceError, VeridicalError
 from veridical.io import bids
 from veridical.io.guards import replacing
-from veridical.layouts.folder_cases import Case, cases
+from veridical.layouts import discovery
+from veridical.layouts.base import Visit
+from veridical.layouts.selection import case_name, lesions_of, notes_of, read, visit_of, whole
 from veridical.task import Progress, Task, silent
-from veridical.types import Finding, Image, Measurement, Result, Study
+from veridical.types import SEVERITY, Finding, Result, Study
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
 TYPES = {"CT": "ct", "PET": "pet"}
 """Channel -> folder of a subject; all others lie in `anat`."""
-ORDER = ("fail", "warn", "pass", "not_run")
-CHECKS = ("consistency", "scope", "pathology", "biology")
 Status = Literal["done", "kept", "nothing to do", "failed"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a task: which images of a case it takes, what it makes of them, and where its result goes."""
+    """One run of a task.
 
-    case: Case
+    Args:
+        name: of the case, `sub-01_ses-1`.
+        study: of the patient.
+        task: with the settings for this job.
+        images: day and name of each that it takes.
+        made: channels that it makes of them.
+        lesions: name of the label map of lesions; empty where there is none.
+        folder: where its result goes.
+    """
+
+    name: str
+    study: Study
     task: Task
-    images: tuple[str, ...]
+    images: tuple[tuple[float, str], ...]
     made: tuple[str, ...]
     lesions: str
     folder: Path
+
+    def subject(self) -> Study:
+        """Read the images; those of a whole study are read when asked for."""
+        return whole(self.study, self.images) if self.task.takes == "study" else read(self.study, self.images, self.lesions)
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,7 @@ class Outcome:
     """What came of one job.
 
     Args:
-        case: `sub-01_ses-1`.
+        case: `sub-01_ses-1`; `sub-01` of a whole study.
         status: `kept`: it was there already, from the same input, settings and weights.
         made: channels of the result.
         images: what it was made from.
@@ -60,6 +79,7 @@ class Outcome:
         reason: why it failed or was not run; empty otherwise.
         findings, absent: of the result.
         seconds: it took.
+        notes: what was chosen among several images of one contrast, and what was left out.
     """
 
     case: str
@@ -71,6 +91,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -80,7 +101,7 @@ class Outcome:
 
 def worst(findings: Iterable[Finding]) -> str:
     """Return the worst verdict; nothing where there is no finding."""
-    return min((finding.verdict for finding in findings), key=ORDER.index, default="")
+    return max((finding.verdict for finding in findings), key=SEVERITY.index, default="")
 
 
 def run_folder(
@@ -93,15 +114,15 @@ def run_folder(
     keep_draws: bool = False,
     overwrite: bool = False,
 ) -> list[Outcome]:
-    """Run a task on every case of a folder, one in memory at a time.
+    """Run a task on every study of a folder, one job in memory at a time.
 
     Args:
         task: with its settings.
         root: folder of a data set whose layout is known.
         output: for the results; made when missing.
-        seed: the same for every case.
-        progress: told after every case, and within each by the task.
-        contrasts: images to use; all that fit when empty.
+        seed: the same for every job.
+        progress: told after every job, and within each by the task.
+        contrasts: images to use, `T1w`, or `T1w.2` for the one that was not chosen; all that fit when empty.
         keep_draws: write the draws too, which take most of the space.
         overwrite: replace results in the output that came of another input, other settings or other weights.
 
@@ -111,7 +132,8 @@ def run_folder(
     Raises:
         InputError: nothing in the folder fits the task.
     """
-    where, outcomes, found = Path(output), list[Outcome](), cases(root)
+    where, outcomes, data = Path(output), list[Outcome](), discovery.one(root)
+    found = _named(data.studies())
     todo = list(_jobs(task, found, contrasts, where, outcomes))
     if not todo and not outcomes:
         raise InputError(f"{root} holds nothing for {task.name}. Name files by contrast: sub-01/anat/sub-01_T1w.nii.gz.")
@@ -119,71 +141,112 @@ def run_folder(
     bids.describe(where)
     try:
         for index, job in enumerate(todo):
-            progress(f"cases: {job.case.name}", index, len(todo))
+            progress(f"cases: {job.name}", index, len(todo))
             outcomes.append(_attempt(job, where, seed, progress, keep_draws, overwrite))
         progress("cases: all", len(todo), len(todo))
     finally:
         outcomes.sort(key=lambda outcome: (outcome.case, outcome.images))
-        _summarize(task, seed, outcomes, where, group(found, outcomes))
+        _summarize(task, seed, outcomes, where, group(found, outcomes), data.listing.left_out)
     return outcomes
 
 
-def _jobs(task: Task, found: Sequence[Case], contrasts: Sequence[str], where: Path, outcomes: list[Outcome]) -> Iterator[Job]:
-    """Yield what is to be done; cases with nothing to do, or whose headers cannot be read, become outcomes at once."""
-    for case in found:
-        try:
-            names = case.names("raw" if task.takes == "raw" else "image")
-            names = tuple(name for name in names if not contrasts or name.split(".")[0] in contrasts)
-            lesions = "" if task.takes == "raw" else case.lesions
-            own, taken, made = task.of_visit(names) if task.takes == "visit" else (task, names, names)
-        except (VeridicalError, OSError) as error:
-            outcomes.append(Outcome(case.name, "failed", reason=str(error)))
-            continue
-        if not taken:
-            held = ", ".join(names) or "no image that fits"
-            outcomes.append(
-                Outcome(case.name, "nothing to do", reason=f"It has {held}: nothing asked for can or must be made.")
-            )
-        elif task.takes == "visit":
-            yield Job(case, own, taken, made, lesions, where / _place(case, made))
-        else:
-            alone = task.takes == "raw" and len(taken) == 1
-            for name in taken:
-                place = _place(case, (name,)) if alone else Path(name.replace(".", "_")) / _place(case, (name,))
-                yield Job(case, own, (name,), (name,), lesions, where / place)
+def _named(found: Iterable[Study]) -> dict[str, Study]:
+    """Return the studies by BIDS name of the patient; ids that become one name are told apart by a number."""
+    named: dict[str, Study] = {}
+    for study in found:
+        name = case_name(study)
+        names = itertools.chain((name,), (f"{name}x{number}" for number in itertools.count(2)))
+        named[next(each for each in names if each not in named)] = study
+    return named
 
 
-def _place(case: Case, made: Sequence[str]) -> Path:
+def _jobs(
+    task: Task, found: Mapping[str, Study], contrasts: Sequence[str], where: Path, outcomes: list[Outcome]
+) -> Iterator[Job]:
+    """Yield what is to be done; studies with nothing to do, or whose headers cannot be read, become outcomes at once."""
+    for subject, study in found.items():
+        for days in [study.days] if task.takes == "study" else [(day,) for day in study.days]:
+            name = case_name(study, None if task.takes == "study" else days[0], subject)
+            try:
+                yield from _of_days(task, name, study, days, contrasts, where, outcomes)
+            except (VeridicalError, OSError) as error:
+                outcomes.append(Outcome(name, "failed", reason=str(error)))
+
+
+def _of_days(
+    task: Task, name: str, study: Study, days: Sequence[float], contrasts: Sequence[str], where: Path, outcomes: list[Outcome]
+) -> Iterator[Job]:
+    """Yield the jobs of a visit, or of all visits of a patient."""
+    visits = {day: visit_of(study, day) for day in days}
+    offered = [(day, one) for day, visit in visits.items() for one in _names(task, visit, contrasts)]
+    names = tuple(dict.fromkeys(one for _, one in offered))
+    together = task.takes in ("visit", "study")
+    own, taken, made = task.of_visit(names) if together else (task, names, names)
+    images = tuple(one for one in offered if one[1] in taken)
+    notes = notes_of(study, images or [(day, "") for day in days])
+    if not images:
+        said = " ".join(notes)
+        held = ", ".join(names) or "no image that fits"
+        reason = said if said and not names else f"It has {held}: nothing asked for can or must be made. {said}".strip()
+        outcomes.append(Outcome(name, "failed" if said and not names else "nothing to do", reason=reason, notes=notes))
+    elif task.takes == "study":
+        labels = tuple((day, one) for day, visit in visits.items() for one in visit.names("label"))
+        yield Job(name, study, own, images + labels, made, "", where / _place(name, made))
+    else:
+        lesions = "" if task.takes == "raw" else lesions_of(visits[days[0]])
+        parts = [(images, made)] if together else [((one,), (one[1],)) for one in images]
+        alone = together or (task.takes == "raw" and len(parts) == 1)
+        for part, makes in parts:
+            above = where if alone else where / part[0][1].replace(".", "_")
+            yield Job(name, study, own, part, makes, lesions, above / _place(name, makes))
+
+
+def _names(task: Task, visit: Visit, contrasts: Sequence[str]) -> tuple[str, ...]:
+    """Return which images or raw scans of a visit a task is offered."""
+    kinds: tuple[Literal["image", "raw"], ...] = ("raw",) if task.takes == "raw" else ("image",)
+    usual = next((names for kind in kinds if (names := visit.names(kind))), ())
+    if not contrasts:
+        return usual
+    named = tuple(name for name in visit if name in contrasts and visit.entries[name].kind in kinds)
+    return named + tuple(name for name in usual if name not in named and name.split(".")[0] in contrasts)
+
+
+def _place(name: str, made: Sequence[str]) -> Path:
     """Return the folder of a result below its data set, as in BIDS."""
-    return Path(*case.name.split("_"), TYPES.get(made[0].split(".")[0], "anat"))
+    return Path(*name.split("_"), TYPES.get(made[0].split(".")[0], "anat"))
 
 
 def _attempt(job: Job, where: Path, seed: int, progress: Progress, keep_draws: bool, overwrite: bool) -> Outcome:
     """Run one job unless its result is there; an error becomes an outcome."""
-    begun, known = time.perf_counter(), (job.case.name, job.made, job.images, job.folder.relative_to(where).as_posix())
-    name, made, images, folder = known
+    begun, images = time.perf_counter(), tuple(dict.fromkeys(name for _, name in job.images))
+    outcome = Outcome(
+        job.name, "failed", job.made, images, job.folder.relative_to(where).as_posix(), notes=notes_of(job.study, job.images)
+    )
     try:
-        subject = job.case.read(job.images, job.lesions)
+        subject = job.subject()
         kept = _kept(job, subject, seed)
         if isinstance(kept, bids.Record):
-            return Outcome(name, "kept", tuple(kept.image["channels"]), images, folder, "", kept.findings, kept.absent)
+            made = tuple(kept.image["channels"])
+            return dataclasses.replace(outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent)
         if kept and not overwrite:
             reason = f"The output holds another result of this case: {kept}. Give another folder, or --overwrite."
-            return Outcome(name, "failed", made, images, folder, reason)
+            return dataclasses.replace(outcome, reason=reason)
         derived = job.task(subject, seed, progress)
         del subject
         _save(derived, job, where, keep_draws)
     except (VeridicalError, OSError) as error:
-        return Outcome(name, "failed", made, images, folder, str(error))
+        return dataclasses.replace(outcome, reason=str(error))
     except Exception as error:  # an error of ours in one case must not lose the others
         frame = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"Unexpected {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. Please report it."
-        return Outcome(name, "failed", made, images, folder, reason)
-    seconds = round(time.perf_counter() - begun, 1)
-    return Outcome(name, "done", derived.image.channels, images, folder, "", derived.findings, derived.absent, seconds)
+        return dataclasses.replace(outcome, reason=reason)
+    return dataclasses.replace(
+        outcome, status="done", made=derived.image.channels, findings=derived.findings, absent=derived.absent,
+        seconds=round(time.perf_counter() - begun, 1),
+    )  # fmt: skip
 
 
-def _kept(job: Job, subject: Image | Measurement, seed: int) -> bids.Record | str:
+def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
     """Return the record of a whole result of the same input, settings, weights and seed; else what differs; else nothing."""
     try:
         record = bids.load_provenance(job.folder)
@@ -196,7 +259,7 @@ def _kept(job: Job, subject: Image | Measurement, seed: int) -> bids.Record | st
     wanted: dict[str, tuple[Any, Any]] = {
         "task": (step.task, job.task.name), "settings": (dict(step.settings), dataclasses.asdict(job.task)),
         "model": (step.model, model), "weights": (step.weights, weights), "seed": (step.seed, seed),
-        "input": (dict(step.inputs), provenance.inputs(Study.of(subject))),
+        "input": (dict(step.inputs), provenance.inputs(subject)),
     }  # fmt: skip
     differing = [what for what, (before, now) in wanted.items() if before != now]
     return f"its {', '.join(differing)} differ" if differing else record
@@ -217,18 +280,20 @@ def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
     own = job.folder.relative_to(where).parts[0]
     if not own.startswith("sub-"):
         bids.describe(where / own)
-    bids.save(derived, job.folder, job.case.name, overwrite=True, described=False)
+    derived.save(job.folder, job.name, overwrite=True, described=False)
 
 
-def group(found: Sequence[Case], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
+def group(found: Mapping[str, Study], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
     """Return by channel whether amounts of tissue still change with age: of patients of known age, the first visit of each."""
-    known = {case.name: (place, case.patient, _age(case)) for place, case in enumerate(found)}
-    aged = [one for one in outcomes if one.case in known and isinstance(known[one.case][2], int | float)]
+    ages = {subject: _age(study) for subject, study in found.items()}
+    names = [case_name(study, day, subject) for subject, study in found.items() for day in study.days]
+    order = {name: place for place, name in enumerate(names)}
     rows: dict[str, dict[str, tuple[float, Finding]]] = {}
-    for one in sorted(aged, key=lambda outcome: known[outcome.case][0]):
-        _, patient, age = known[one.case]
-        for finding in (f for f in one.findings if f.check == "biology"):
-            rows.setdefault(",".join(one.made), {}).setdefault(patient, (age, finding))
+    for one in sorted(outcomes, key=lambda outcome: order.get(outcome.case, 0)):
+        patient = one.case.partition("_")[0]
+        age = ages.get(patient)
+        for finding in (f for f in one.findings if f.check == "biology" and isinstance(age, int | float)):
+            rows.setdefault(",".join(one.made), {}).setdefault(patient, (float(age or 0), finding))
     return {
         channel: age_effect(
             np.array([age for age, _ in by.values()]),
@@ -239,12 +304,19 @@ def group(found: Sequence[Case], outcomes: Sequence[Outcome]) -> dict[str, Findi
     }
 
 
-def _age(case: Case) -> Any:
-    """Return what the tables call the age of a case."""
-    return next((value for key, value in case.known.items() if key.lower() == "age"), None)
+def _age(study: Study) -> Any:
+    """Return what the tables call the age of a patient."""
+    return next((value for key, value in study.covariates.items() if key.lower() == "age"), None)
 
 
-def _summarize(task: Task, seed: int, outcomes: Sequence[Outcome], where: Path, together: Mapping[str, Finding]) -> None:
+def _summarize(
+    task: Task,
+    seed: int,
+    outcomes: Sequence[Outcome],
+    where: Path,
+    together: Mapping[str, Finding],
+    left_out: Mapping[str, str],
+) -> None:
     """Write `summary.json` and `cases.tsv`."""
     model, weights = task.model_and_weights()
     bids.dump(
@@ -252,24 +324,38 @@ def _summarize(task: Task, seed: int, outcomes: Sequence[Outcome], where: Path, 
             "format": FORMAT, "task": task.name, "settings": dataclasses.asdict(task), "model": model, "weights": weights,
             "seed": seed, "counts": counts(outcomes),
             "group": {channel: dataclasses.asdict(finding) for channel, finding in together.items()},
+            "left_out": dict(left_out),
             "cases": [{**dataclasses.asdict(one), "verdict": one.verdict} for one in outcomes],
         }, where / SUMMARY,
     )  # fmt: skip
-    head = ("participant_id", "session_id", "made", "made_from", "status", "verdict", *CHECKS, "interval", "folder", "reason")
+    head = (
+        "participant_id",
+        "session_id",
+        "made",
+        "made_from",
+        "status",
+        "verdict",
+        *CHECKS,
+        "interval",
+        "folder",
+        "reason",
+        "notes",
+    )
     rows = ["\t".join(head), *("\t".join(_row(one)) for one in outcomes)]
     with replacing(where / TABLE) as temporary:
-        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _row(outcome: Outcome) -> list[str]:
-    """Return one line of `cases.tsv`; `n/a` where there is nothing, as in BIDS."""
+def _row(outcome: Outcome, checks: Sequence[str]) -> list[str]:
+    """Return one line of `cases.tsv`, a verdict for each check; `n/a` where there is nothing, as in BIDS."""
     subject, _, session = outcome.case.partition("_")
-    said = {check: worst(finding for finding in outcome.findings if finding.check == check) for check in CHECKS}
+    said = {check: worst(finding for finding in outcome.findings if finding.check == check) for check in checks}
     there = outcome.status in ("done", "kept")
     interval = ("absent" if "interval" in outcome.absent else "present") if there else ""
     cells = (
         subject, session, ",".join(outcome.made), ",".join(outcome.images), outcome.status, outcome.verdict,
         *said.values(), interval, outcome.folder, " ".join(outcome.reason.split()),
+        " ".join(" ".join(outcome.notes).split()),
     )  # fmt: skip
     return [cell or "n/a" for cell in cells]
 

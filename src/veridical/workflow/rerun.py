@@ -11,7 +11,7 @@ from veridical.errors import InputError, ProvenanceError
 from veridical.io.assemble import read_together
 from veridical.io.bids import load_provenance
 from veridical.io.files import read
-from veridical.layouts.folder_cases import from_record
+from veridical.layouts.selection import from_record
 from veridical.task import Progress, Task, silent
 from veridical.types import Image, Measurement, Result, Step, Study
 
@@ -28,7 +28,7 @@ def rerun(path: str | Path, progress: Progress = silent) -> Result:
             difference: the input, the weights, a version, or the outputs that differ.
     """
     steps = load_provenance(path).steps
-    subject = source(steps, Path(path))
+    subject: Study | Image | Measurement = source(steps, Path(path))
     for step in steps:
         same_input(step, subject)
         task: Task = registry.get("task", step.task).from_settings(plain(step.settings))
@@ -46,7 +46,7 @@ def plain(value: Any) -> Any:
     return tuple(plain(item) for item in value) if isinstance(value, list) else value
 
 
-def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
+def source(steps: Sequence[Step], path: Path) -> Study | Image | Measurement:
     """Read the input of the first step again.
 
     Raises:
@@ -65,7 +65,7 @@ def source(steps: Sequence[Step], path: Path) -> Image | Measurement:
         raise ProvenanceError(f"The input cannot be read any more. {error}") from error
 
 
-def same_input(step: Step, subject: Image | Measurement) -> None:
+def same_input(step: Step, subject: Study | Image | Measurement) -> None:
     """Raise a ProvenanceError when the input is not what it was."""
     changed = differing(step.inputs, provenance.inputs(Study.of(subject)))
     if changed:

@@ -1,0 +1,278 @@
+"""What a generator learns from: slices of which some contrasts are shown, and one, degraded or missing, is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veridical import registry
+from veridical.audit.interval import Case
+from veridical.conditioning.request import LEAST_LEVEL, Request
+from veridical.errors import InputError, SettingError, nearest
+from veridical.generative.family import Given
+from veridical.layouts.pool import SETS
+from veridical.models import intensity_map
+from veridical.models.generator import Generator, parts
+from veridical.phantoms.cohort import Cohort
+from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.task import Progress
+from veridical.training import generator_calibration
+from veridical.training.patches import patch
+from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, phantom_slab, prepared_visits
+from veridical.training.training_data import Course, TrainingData
+from veridical.types import Array, Study
+
+PHANTOMS = "phantoms"
+"""Source of digital patients."""
+YOURS = "data"
+"""Source of a recipe that stands for the folder given when it is used."""
+JOBS = {"complete": 0.75, "restore": 0.2, "nothing": 0.05}
+"""How often a contrast is missing, degraded, or made with nothing measured."""
+BESIDE = 0.5
+"""How often another contrast is shown beside one that is degraded."""
+VALIDATION_COHORT = 1_000_000
+PATIENTS = 200
+"""Digital patients, one slab of each: making one takes longer than a training step."""
+FITTED, FITTED_SLICES = 60_000, 24
+"""Voxels of each visit, and digital patients, that the intensity maps are fitted on."""
+
+
+@dataclass(frozen=True)
+class GenerationData(TrainingData):
+    """The `[data]` table of a generator."""
+
+    learns: ClassVar[str] = "generation"
+    sources: Mapping[str, float] = field(default_factory=lambda: {PHANTOMS: 1.0})
+    """Source -> weight: `phantoms` (digital patients), public sets by name, folders of any known layout by their path, and
+    `data` for the folder given when the recipe is used."""
+    held_out: tuple[str, ...] = ()
+    """Patients of the real sets (or beginnings of their names) that are only validated on."""
+    validate_on: int = 0
+    """Patients of each folder that are held out where none of them is named: chosen by the hash of their name, never all."""
+    batch: int = 12
+    """Patches a step."""
+    patch: int = 96
+    """Side of a patch in pixels."""
+    jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
+    """Job -> how often: complete, restore, nothing."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.patch < 16 or self.validate_on < 0:
+            raise SettingError(
+                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; expected at least 1, at least "
+                "16, and 0 or more."
+            )
+        for name, share in self.jobs.items():
+            if name not in JOBS or share < 0 or not sum(self.jobs.values()) > 0:
+                raise SettingError(f"The recipe's jobs give {name!r} a share of {share}. {nearest(name, JOBS)}")
+
+    @classmethod
+    def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
+        return generator_calibration.jobs_of(card)
+
+    @classmethod
+    def cases(
+        cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
+    ) -> tuple[list[Case], str]:
+        return generator_calibration.cases(name, job, studies, patients, progress)
+
+    @classmethod
+    def calibrated(cls, card: Mapping[str, Any]) -> dict[str, Any]:
+        return {"calibration_steps": Generator().steps}
+
+    def located(self, beside: Path, folder: str | Path | None) -> GenerationData:
+        """Return the data with sources that are folders as paths: relative ones are beside the recipe, `data` is `folder`."""
+        if folder is not None and YOURS not in self.sources:
+            raise SettingError(f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it could be.")
+        if folder is not None and not Path(folder).exists():
+            raise InputError(f"{folder} does not exist; expected a folder of images. Check the path.")
+        found: dict[str, float] = {}
+        for name, weight in self.sources.items():
+            path = Path(folder) if name == YOURS and folder is not None else beside / name
+            known = name in (PHANTOMS, *SETS) or (name == YOURS and folder is None) or not path.exists()
+            found[name if known else str(path.resolve())] = weight
+        return replace(self, sources=found)
+
+    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> GenerationCourse:
+        return GenerationCourse(self, net, seed, validation)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Requests as networks take them, and the truth `(batch, 1, y, x)`."""
+
+    given: Given
+    truth: Tensor
+
+
+class GenerationCourse(Course[Batch]):
+    """Draws batches by step number.
+
+    Args:
+        data, seed: of the recipe.
+        net: the recipe's `[model]` table.
+        validation: draw from the held-out patients.
+    """
+
+    data: GenerationData
+
+    def __init__(self, data: GenerationData, net: Mapping[str, Any], seed: int, validation: bool = False) -> None:
+        super().__init__(data, seed, validation)
+        self.parts, self.contrasts = parts(net), tuple(net["contrasts"])
+        self.preprocessing = Preprocessing()
+        self.degradations = [registry.get("degradation", name)() for name in net.get("degradations", ())]
+        self.cohort = Cohort(seed + (VALIDATION_COHORT if validation else 0))
+        self.pools = {name: self._visits(name) for name in sorted(data.sources) if name != PHANTOMS}
+        self.mix(self.pools)
+        self.usable = {id(v): v.usable(self.preprocessing) for pool in self.pools.values() for v in pool}
+        self.maps: Mapping[str, Any] = {}
+        self.slabs: dict[int, Slab] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """Fit the intensity maps that every generator starts from; the card holds them and the preprocessing."""
+        real, made = (intensity_map.fit(samples, self.contrasts) for samples in (self._voxels(), self._phantom_voxels()))
+        self.maps = {name: made.get(name, {}) | real.get(name, {}) for name in self.contrasts}
+        return {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
+
+    def learned(self, facts: Mapping[str, Any]) -> None:
+        self.maps = facts["intensity_maps"]
+
+    def _visits(self, name: str) -> list[PreparedVisit]:
+        if name == YOURS:
+            raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
+        if not (name in SETS or Path(name).is_absolute()):
+            raise SettingError(f"The recipe trains on {name!r}. {nearest(name, (PHANTOMS, *SETS))} Or give a folder.")
+        held_out = self.data.held_out if name in SETS else held_out_of(name, self.data.held_out, self.data.validate_on)
+        return prepared_visits(name, self.contrasts, self.preprocessing, held_out, self.validation)
+
+    def _voxels(self) -> Iterator[dict[str, Array]]:
+        """Yield foreground voxels of every visit."""
+        rng = np.random.default_rng(self.seed)
+        for pool in self.pools.values():
+            for visit in pool:
+                shown = [self.preprocessing.foreground(n, i) for n, i in zip(visit.names, visit.images, strict=True)]
+                inside = np.flatnonzero(np.min(shown, 0))
+                chosen = rng.choice(inside, min(FITTED, len(inside)), replace=False) if len(inside) else inside
+                yield {n: i.reshape(-1)[chosen].astype(np.float32) for n, i in zip(visit.names, visit.images, strict=True)}
+
+    def _phantom_voxels(self) -> Iterator[dict[str, Array]]:
+        """Yield foreground voxels of a few digital patients: real ones count more wherever they show the same contrasts."""
+        for index in range(FITTED_SLICES if PHANTOMS in self.data.sources else 0):
+            slab = self._phantom(index)
+            shown = [self.preprocessing.foreground(n, i[0]) for n, i in zip(slab.names, slab.images, strict=True)]
+            inside = np.min(shown, 0)
+            yield {n: i[0][inside][::4] for n, i in zip(slab.names, slab.images, strict=True)}
+
+    def _phantom(self, index: int) -> Slab:
+        """Return a slab of a digital patient; there are `PATIENTS` of them, each made once."""
+        number = index % PATIENTS
+        if number not in self.slabs:
+            self.slabs[number] = phantom_slab(self.cohort, number, self.contrasts, 2.0, self.preprocessing)
+        return self.slabs[number]
+
+    def patients(self) -> dict[str, int]:
+        return {name: len({visit.patient for visit in pool}) for name, pool in self.pools.items()}
+
+    def licences(self) -> dict[str, str]:
+        return {name: SETS[name].licence if name in SETS else "yours" for name in self.data.sources if name != PHANTOMS}
+
+    def barred(self) -> list[str]:
+        return [name for name in self.data.sources if name != PHANTOMS and not (name in SETS and SETS[name].may_ship)]
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = self.generator(step)
+        both = [self.sample(rng) for _ in range(self.data.batch)]
+        given = Given.of(self.parts.conditions, [request for request, _ in both])
+        return Batch(given, torch.from_numpy(np.stack([truth for _, truth in both]))[:, None])
+
+    def sample(self, rng: np.random.Generator) -> tuple[Request, Array]:
+        """Draw one request and its truth `(y, x)`."""
+        name = self.pick(rng)
+        if name == PHANTOMS:
+            slab = self._phantom(int(rng.integers(2**31)))
+        else:
+            able = [visit for visit in self.pools[name] if self.usable[id(visit)]]
+            visit = able[int(rng.integers(len(able)))]
+            slab = visit.slab(self.usable[id(visit)][int(rng.integers(len(self.usable[id(visit)])))])
+        return self.asked(patch(slab, self.data.patch, self.preprocessing, rng), rng)
+
+    def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array]:
+        """Draw what of a slab is shown, and what is asked for."""
+        order = [slab.names[int(i)] for i in rng.permutation(len(slab.names))]
+        images = dict(zip(slab.names, slab.images, strict=True))
+        made, others = order[0], order[1:]
+        job = self._job(bool(others), made, rng)
+        if job == "nothing":
+            others = []
+        elif job == "complete":
+            others = others[: int(rng.integers(1, len(others) + 1))]
+        else:
+            others = [name for name in others if rng.random() < BESIDE]
+        support = np.max([self.preprocessing.foreground(n, i[0]) for n, i in images.items()], 0).astype(np.float32)
+        shown = {name: images[name] for name in others}
+        initial, level, degradation = self._begin(job, made, images, shown, support, slab, rng)
+        truth = np.ascontiguousarray(images[made][0], np.float32)
+        request = Request(made, initial, level, support, shown, degradation, slab.masks, slab.attributes)
+        return request, truth
+
+    def _job(self, several: bool, made: str, rng: np.random.Generator) -> str:
+        odds = {job: share for job, share in self.data.jobs.items() if share > 0}
+        if not several:
+            odds.pop("complete", None)
+        if not self._ways(made):
+            odds.pop("restore", None)
+        if not odds:
+            return "nothing"
+        weights = np.array(list(odds.values())) / sum(odds.values())
+        return list(odds)[int(rng.choice(len(odds), p=weights))]
+
+    def _ways(self, made: str) -> list[Any]:
+        modality = made if made in ("CT", "PET") else "MR"
+        return [way for way in self.degradations if modality in way.modalities]
+
+    def _begin(
+        self, job: str, made: str, images: Mapping[str, Array], shown: Mapping[str, Array], support: Array, slab: Slab,
+        rng: np.random.Generator,
+    ) -> tuple[Array, float, str]:  # fmt: skip
+        """Return the initial estimate, its expected error, and what is wrong with it."""
+        if job != "restore":
+            middle = {name: image[0] for name, image in shown.items()}
+            return *intensity_map.estimate(self.maps, middle, made, support, self.preprocessing.air(made)), ""
+        ways = self._ways(made)
+        way = ways[int(rng.integers(len(ways)))]
+        unit = {"CT": self.preprocessing.hounsfield, "PET": self.preprocessing.uptake}.get(made, 1.0)
+        clean = images[made][:1]
+        poor = way(unit * clean, slab.spacing, rng) / unit
+        error = float(np.sqrt(np.average((poor[0] - clean[0]) ** 2, weights=support + 1e-6)))
+        return np.asarray(poor[0], np.float32), max(LEAST_LEVEL, error * math.exp(0.2 * rng.standard_normal())), way.name
+
+    def losses(self, net: nn.Module, item: Batch, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+        yield self.parts.family.loss(net, item.given.to(device), item.truth.to(device), generator)
+
+    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
+        """Return PSNR in dB (peak 1 network unit) of initial estimates and of the net's means: missing, degraded."""
+        if not self.names:
+            return {}
+        found: dict[str, list[Sequence[float]]] = {}
+        for index in range(count):
+            item = self[index]
+            given, truth = item.given.to(device), item.truth.to(device)
+            mean = self.parts.family.mean(net, given)
+            for row, measured in enumerate(given.measured.tolist()):
+                pair = [_decibel(image[row], truth[row]) for image in (given.initial, mean)]
+                found.setdefault("degraded" if measured else "missing", []).append(pair)
+        scores = {kind: np.mean(pairs, 0) for kind, pairs in found.items()}
+        return {
+            f"{kind}_{who}_db": round(float(m[i]), 3) for kind, m in scores.items() for i, who in enumerate(("start", "net"))
+        }
+
+
+def _decibel(image: Tensor, truth: Tensor) -> float:
+    return -10 * math.log10(max(float((image - truth).square().mean()), 1e-9))
