@@ -31,8 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from veridical.audit.age_effect import effect
-from veridical.audit.biology import CLASSES, biology
-from veridical.audit.describe_image import describe_image
+from veridical.audit.biology import CLASSES, tissue_volumes
 from veridical.phantoms.anatomy import evaluate
 from veridical.phantoms.cohort_b import SITES_B, CohortB
 from veridical.layouts.pool import data_root
@@ -220,8 +219,11 @@ def histogram(image: Array) -> Array:
 
 def texture(image: Array) -> Array:
     """Return histogram, sharpness and noise of a slice."""
-    found = describe_image(image)
-    return np.array([*histogram(image), found["edges"], found["fine"]])
+    body = inside(image)
+    gradient = float(np.hypot(*np.gradient(image))[body].mean())
+    fine, coarse = (float(np.square(image - ndimage.uniform_filter(image, n))[body].mean()) for n in (3, 9))
+    edges = np.log10(max(gradient, 1e-6) / max(float(np.median(image[body])), 1e-3))
+    return np.array([*histogram(image), edges, np.log10(max(fine, 1e-12) / max(coarse, 1e-12))])
 
 
 def site_auc(features: Callable[[Array], Array], rows: Sequence[tuple[Array, int, bool]]) -> float:
@@ -249,7 +251,7 @@ def spread(values: Sequence[float], places: int = 2) -> str:
 
 def verdicts(before: Sequence[Array], after: Sequence[Array]) -> str:
     """Return how often the biology check passes, warns and fails, slice by slice."""
-    found = [biology(b, a, inside(b)).verdict for b, a in zip(before, after, strict=True)]
+    found = [tissue_volumes(b, a, inside(b)).verdict for b, a in zip(before, after, strict=True)]
     return " / ".join(str(found.count(verdict)) for verdict in ("pass", "warn", "fail"))
 
 
@@ -322,7 +324,7 @@ def real(model: ImageModel, card: Mapping[str, object], draws: int, each: int = 
             stack = np.stack([by[method] for by in made])
             labelled.setdefault(method, []).extend((image, number % 2, False) for image in stack)
             before = np.stack([by["as it is"] for by in made])
-            found = biology(before, stack, np.stack([inside(image) for image in before]))
+            found = tissue_volumes(before, stack, np.stack([inside(image) for image in before]))
             amounts.setdefault(method, []).append([np.array(found.evidence[when]) for when in ("before", "after")])
             levels = [float(stack[mask].mean()) for mask in masks]
             both = masks[1] | masks[2]

@@ -1,7 +1,9 @@
-"""Real patients that the shipped denoiser was never trained on, scores and tables: shared by the benchmarks beside this file.
+"""Real patients that the shipped weights were never trained on, scores and tables: shared by the benchmarks beside this file.
 
 Held out: IXI049 and IXI051 (T1w, 2 mm), STS_042 (T1w, CT and PET of a limb), OpenKBP pt_20* (CT of head and neck in steps of
 16 HU), TCGA-FG-6692 (four raw contrasts, thick slices) and lgg_tcga (8 bits, benchmarks only). Others are marked "trained on".
+Of visits with all their contrasts, also longitudinal_patient03 of openMS, STS_025 and STS_032, whom only the denoiser was
+trained on.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from veridical.io.assemble import stacked
 from veridical.io.files import read
+from veridical.layouts.discovery import studies
 from veridical.metrics.psnr import psnr
 from veridical.types import Array, Geometry, Image
 
@@ -95,6 +99,63 @@ def head_ct() -> list[Volume]:
     assert isinstance(image, Image)
     data = np.maximum(image.data[:1], -1000.0)
     return [Volume("head CT, trained on", "ct_head_ge", Image(data, image.geometry, "HU", ("CT",)))]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """All contrasts of a visit on one grid, and the mask of its lesion `(x, y, z)` where one was drawn."""
+
+    group: str
+    patient: str
+    image: Image
+    lesion: Array | None
+
+
+def visits(
+    group: str, folder: Path, patients: tuple[str, ...], contrasts: Sequence[str], lesion: str, quick: bool, layout: str = ""
+) -> Iterator[Visit]:
+    """Yield the visits of patients whose names begin so; the first contrast gives the grid. Quick: the first, few slices."""
+    for study in studies(folder, layout):
+        for day in study.days if study.id.startswith(patients) else ():
+            there: Mapping[str, object] = study.visits[day]
+            images = [one for name in contrasts if name in there and isinstance(one := there[name], Image)]
+            drawn = there[lesion] if lesion in there else None
+            whole = stacked(images, drawn if isinstance(drawn, Image) else None)
+            whole = middle(whole) if quick else whole
+            mask = np.asarray(whole["lesions"] > 0) if "lesions" in whole.channels else None
+            named = study.id if len(study.days) == 1 else f"{study.id}, day {day:g}"
+            yield Visit(group, named, Image.stack([whole.channel(one.channels[0]) for one in images]), mask)
+            if quick:
+                return
+
+
+def middle(image: Image, count: int = 6) -> Image:
+    """Return the middle slices."""
+    grid = image.geometry
+    axis = 2 if grid.frame == "index" else int(np.argmax(grid.spacing))
+    first = (grid.shape[axis] - count) // 2
+    data = np.take(image.data, range(first, first + count), axis + 1)
+    affine = grid.affine.copy()
+    affine[:3, 3] += first * affine[:3, axis]
+    return Image(data, Geometry(data.shape[1:], affine, grid.frame), image.units, image.channels, image.header)
+
+
+def openms_visits(quick: bool) -> Iterator[Visit]:
+    yield from visits("openms", DATA / "openms", ("longitudinal_patient03",), ("FLAIR", "T1w", "T2w"), "", quick)
+
+
+def tcga_visits(quick: bool) -> Iterator[Visit]:
+    whole = stacked([volume.image for volume in tcga()][::-1])
+    yield Visit("tcga", "TCGA-FG-6692", middle(whole) if quick else whole, None)
+
+
+def lgg_visits(quick: bool) -> Iterator[Visit]:
+    yield from visits("lgg", DATA / "lgg_tcga", ("TCGA_DU",), ("T1w", "FLAIR", "T1c"), "lesion", quick)
+
+
+def sarcoma_visits(quick: bool) -> Iterator[Visit]:
+    patients, folder = ("STS_025", "STS_032", "STS_042"), DATA / "sts_mr_ct_pet/nifti"
+    yield from visits("sarcoma", folder, patients, ("T1w", "CT", "PET"), "T1w_tumour", quick)
 
 
 def _image(path: Path, channel: str, units: str = "a.u.") -> Image:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-from typing import Any
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from typing import TYPE_CHECKING, Any
 
 from veridical import registry
 from veridical.task import setting_docs
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages to those that lie in the folder."""
+    from mkdocs.structure.files import File
+
     for uri, content in pages().items():
         files.append(File.generated(config, uri, content=content))
     return files

@@ -177,8 +177,12 @@ def test_importing_the_package_its_doors_and_its_tasks_loads_no_torch() -> None:
     assert python(code).strip() == "[]"
 
 
-@pytest.mark.parametrize("words", [["-c", "import veridical"], ["-m", "veridical.apps.cli", "--help"]], ids=["import", "help"])
-def test_the_door_opens_within_half_a_second(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [(["-c", "import veridical"], 0.1), (["-m", "veridical.apps.cli", "--help"], 0.25)],
+    ids=["import", "help"],
+)
+def test_the_package_and_its_help_are_there_at_once(words: list[str], limit: float) -> None:
     """In processor time, which does not depend on what else the machine is doing."""
     seconds = []
     for _ in range(3):
@@ -186,7 +190,7 @@ def test_the_door_opens_within_half_a_second(words: list[str]) -> None:
         subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=60)
         after = os.times()
         seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(seconds) < 0.5, f"best of three: {min(seconds):.2f} s"
+    assert min(seconds) < limit, f"best of three: {min(seconds):.2f} s"
 
 
 def test_nothing_in_the_sources_names_a_place_on_somebodys_machine() -> None:

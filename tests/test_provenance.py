@@ -33,7 +33,8 @@ def test_the_inputs_of_a_measurement_are_its_numbers_and_its_operator(change: st
         mask = mask.copy()
         mask[0, 0, 0] = False
     after = provenance.inputs(Study.of(measurement(data, mask)))
-    assert {key for key in before if before[key] != after[key]} >= ({"data"} if change == "data" else {"operator.mask"})
+    of = {"data": {"raw"}, "mask": {"raw, operator sampled", "raw, operator mask"}}
+    assert {key for key in before if before[key] != after[key]} == of[change]
 
 
 def measurement(data: np.ndarray, mask: np.ndarray) -> Measurement:

@@ -1,4 +1,4 @@
-"""Small scans, and weights trained for two steps, for tests that need a network and not a good one."""
+"""Small scans, and weights trained for two steps or not at all, for tests that need a network and not a good one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.audit.interval import Calibration
-from veridical.models import denoiser, joint_prior
+import folders
+import priors
+from veridical.models import denoiser, generator
 from veridical.models import weights as shipped_weights
 from veridical.models.problem import Problem
 from veridical.models.problems import problems
@@ -31,13 +32,18 @@ from veridical.types import Array, Geometry, Image, Measurement, Noise
 
 SIZE = (48, 40)
 SIGMA = 0.005
-CHANNELS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "other")
+CONTRASTS = ("T1w", "FLAIR")
+"""What the generator that is trained here knows."""
 
 
 def picture(size: tuple[int, int] = SIZE) -> Tensor:
     """An ellipse with a dark and a bright hole and a smooth phase, `(y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
-    image = 0.6 * (x**2 + y**2 / 0.8 < 0.7) + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05) - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    image = (
+        0.6 * (x**2 + y**2 / 0.8 < 0.7)
+        + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05)
+        - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    )
     return torch.polar(image, 0.5 * x - 0.3 * y * x)
 
 
@@ -45,7 +51,10 @@ def sensitivities(size: tuple[int, int] = SIZE, count: int = 4) -> Tensor:
     """Smooth coil maps of unit root sum of squares, `(coil, y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
     angles = 2 * torch.pi * torch.arange(count) / count
-    loops = [torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y) for a in angles]
+    loops = [
+        torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y)
+        for a in angles
+    ]
     maps = torch.stack(loops)
     return maps / maps.abs().square().sum(0).sqrt()
 
@@ -62,7 +71,9 @@ def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -
     mask = np.repeat(masks.uniform(size, 2, acs=20)[None], slices, 0)
     data = np.repeat(kspace(size, coils).numpy()[None], slices, 0) * mask[:, None]
     grid = Geometry((size[1], size[0], slices), np.diag([2.0, 2.0, 3.0, 1.0]))
-    return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
+    return Measurement(
+        data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"}
+    )
 
 
 def problem(factor: float = 1.0) -> Problem:
@@ -85,26 +96,41 @@ def magnitude(size: tuple[int, int] = SIZE) -> Array:
     return np.asarray(picture(size).abs().numpy())
 
 
-def recipe(path: Path, model: str = "brain-prior", **training: int | float | str) -> Path:
-    """Write a recipe that trains a very small net on the cohort alone, and return its path."""
-    net, data = f"channels = {json.dumps(CHANNELS)}", "[data]\nbatch = 2\npatch = 32"
-    settings = {"steps": 2, "checkpoint": 2, "validate": 1, "workers": 0, "warmup": 1, "device": '"cpu"'} | training
-    lines = [f"{key} = {value}" for key, value in settings.items()]
-    text = [f'[model]\nname = "{model}"\nwidths = [8, 8]\n{net}', data, "[training]", *lines, ""]
+def recipe(path: Path, **training: int | float | str) -> Path:
+    """Write a recipe that trains a very small generator on a folder of four patients, and return its path."""
+    settings = {
+        "steps": 2,
+        "checkpoint": 2,
+        "validate": 1,
+        "workers": 0,
+        "warmup": 1,
+        "device": '"cpu"',
+    } | training
+    lines = [
+        "[model]", 'name = "generator"', "widths = [8, 8]", "blocks = 1", f"contrasts = {json.dumps(CONTRASTS)}",
+        "[data]", f"sources = {{ {json.dumps(str(ward()))} = 1.0 }}", "validate_on = 1", "batch = 2", "patch = 32",
+        "[training]", *(f"{key} = {value}" for key, value in settings.items()), "",
+    ]  # fmt: skip
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(text), encoding="utf-8")
+    path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
 @cache
+def ward() -> Path:
+    """A BIDS folder `ward` of four small heads, T1w and FLAIR."""
+    return folders.bids(Path(_folder()) / "ward")
+
+
+@cache
 def weights(model: str) -> Path:
-    """Return weights of `brain-prior` trained for two steps, or of a `denoiser` that takes a little of the detail away; neither
-    is calibrated or has a scope.
+    """Return weights of a `generator` trained for two steps on the ward, or of a `denoiser` that takes a little of the detail
+    away; neither is calibrated.
     """
     folder = Path(_folder())
     if model == "denoiser":
         return _denoiser(folder / "denoiser.safetensors")
-    return train(recipe(folder / f"{model}.toml", model), folder / model)
+    return train(recipe(folder / f"{model}.toml"), folder / model)
 
 
 def _denoiser(path: Path) -> Path:
@@ -112,22 +138,24 @@ def _denoiser(path: Path) -> Path:
     torch.manual_seed(0)
     net = denoiser.Denoiser.build(settings)
     for name, value in net.named_parameters():
-        if name.startswith("net.leave"):
+        if name.startswith("backbone.leave"):
             value.data = 0.02 * torch.randn(value.shape)
     write_tensors(path, net.state_dict(), {})
-    path.with_suffix(".json").write_text(json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8")
+    path.with_suffix(".json").write_text(
+        json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8"
+    )
     return path
 
 
 @cache
-def calibrated(model: str = "denoiser") -> Path:
-    """Return the weights with a calibration of every job in their card."""
-    source = weights(model)
-    path = Path(_folder()) / f"calibrated-{model}.safetensors"
+def calibrated() -> Path:
+    """Return the denoiser with a calibration of some jobs in its card."""
+    source = weights("denoiser")
+    path = Path(_folder()) / "calibrated.safetensors"
     path.write_bytes(source.read_bytes())
-    band = Calibration(0.9, 20, 2.0, 0.01, "toy patients", (0.8, 0.9, 1.0)).to_dict()
     jobs = ("reconstruct-mri", "enhance-denoise", "enhance-super-resolve")
-    card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8")) | {"calibration": dict.fromkeys(jobs, band)}
+    card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
+    card |= {"calibration": {job: priors.band() for job in jobs}}
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return path
 
@@ -140,7 +168,9 @@ def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> 
         z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
         for number in range(patients):
             rng = np.random.default_rng(number)
-            body = (z**2 + y**2 + x**2 < 0.9) * (0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape))
+            body = (z**2 + y**2 + x**2 < 0.9) * (
+                0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape)
+            )
             yield CleanVolume(body.astype(np.float32), "toy", f"toy-{number}", False)
 
     SOURCES["toy"] = Source(load, "made up")
@@ -152,15 +182,21 @@ def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> 
 
 @contextmanager
 def shipped() -> Iterator[Path]:
-    """Let the toys take the place of the shipped weights: gives their folder, and afterwards the shipped ones are back."""
+    """Let toys take the place of the shipped weights: gives their folder, and afterwards the shipped ones are back."""
     folder, before = Path(_folder()) / "shipped", shipped_weights.FOLDER
     folder.mkdir(exist_ok=True)
-    for name in ("denoiser", "brain-prior"):
-        source = calibrated(name)
-        for suffix in (".safetensors", ".json"):
-            (folder / name).with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
+    for suffix in (".safetensors", ".json"):
+        (folder / "denoiser").with_suffix(suffix).write_bytes(
+            calibrated().with_suffix(suffix).read_bytes()
+        )
+    priors.weights(
+        folder, priors.HEAD, ("complete-FLAIR",), "brain", degradations=["motion-ghosts"]
+    )
+    priors.weights(
+        folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"]
+    )
     shipped_weights.FOLDER = folder
-    kept = (denoiser.denoising_net, joint_prior._net, shipped_weights.fingerprint)
+    kept = (denoiser.denoising_net, generator._network, shipped_weights.fingerprint)
     for memory in kept:
         memory.cache_clear()
     try:

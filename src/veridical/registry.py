@@ -85,7 +85,7 @@ def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
 
 @cache
 def entries(kind: str) -> dict[str, Entry]:
-    """Return all entries of a kind by name (`brain-prior` for `brain_prior.py`)."""
+    """Return all entries of a kind by name (`intensity-map` for `intensity_map.py`)."""
     if kind not in FOLDERS:
         raise SettingError(f"Nothing of kind {kind!r} is registered. {nearest(kind, FOLDERS)}")
     found: dict[str, Entry] = {}

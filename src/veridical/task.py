@@ -11,7 +11,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from veridical import provenance, registry
 from veridical.errors import SettingError, nearest
@@ -118,3 +118,17 @@ def setting_docs(cls: type[Any]) -> dict[str, str]:
             ):
                 docs[first.target.id] = inspect.cleandoc(second.value.value)
     return docs
+
+
+def form(cls: type[Any]) -> dict[str, Any]:
+    """Return the settings of a class as a JSON Schema (draft 2020-12), from which a form can be drawn."""
+    kinds = {str: "string", int: "integer", float: "number", bool: "boolean", tuple: "array"}
+    docs, hints = setting_docs(cls), get_type_hints(cls)
+    properties: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        hint, default = hints[field.name], field.default
+        said = {"description": " ".join(docs.get(field.name, "").split()), "default": default}
+        choices = {"enum": list(get_args(hint))} if get_origin(hint) is Literal else {}
+        properties[field.name] = {"type": kinds[type(default)], **choices, **said}
+    summary = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+    return {"title": getattr(cls, "name", cls.__name__), "description": summary, "type": "object", "properties": properties}

@@ -11,7 +11,7 @@ import torch
 import toys
 from veridical.errors import InputError, SettingError
 from veridical.evaluation import bench
-from veridical.evaluation.bench import Row
+from veridical.evaluation.bench import BenchRow
 from veridical.physics import masks
 from veridical.physics.fourier import ifft
 
@@ -27,7 +27,7 @@ def full() -> np.ndarray:
     return kspace
 
 
-def mean(rows: list[Row], method: str, key: str) -> float:
+def mean(rows: list[BenchRow], method: str, key: str) -> float:
     return float(np.mean([row.values[key] for row in rows if row.method == method]))
 
 
@@ -118,7 +118,7 @@ def test_an_empty_reference_has_no_head() -> None:
 
 
 def test_the_table_gives_mean_and_spread_over_seeds() -> None:
-    rows = [Row("p", seed, "m", {"psnr": 30.0 + 2 * seed}, 1.0) for seed in range(3)]
+    rows = [BenchRow("p", seed, "m", {"psnr": 30.0 + 2 * seed}, 1.0) for seed in range(3)]
     assert bench.table(rows).splitlines()[2] == "| p | m | 32.000 ± 1.633 | 1.00 |"
 
 

@@ -8,7 +8,7 @@ import pytest
 from trees import AFFINE, fake, flat, foreign, image, put, scene
 
 from veridical.evaluation.cases import Cases, collect
-from veridical.evaluation.integrity import Rules, check
+from veridical.evaluation.integrity import Limits, check
 from veridical.evaluation.likeness import rescaled, turned
 from veridical.types import Finding
 
@@ -16,7 +16,7 @@ COUNT = 6
 
 
 def verdicts(cases: Cases) -> tuple[dict[str, Finding], dict[str, str]]:
-    gate = check(cases, Rules())
+    gate = check(cases, Limits())
     assert len({finding.check for finding in gate.findings}) == len(gate.findings)
     return {finding.check: finding for finding in gate.findings}, dict(gate.failed)
 
@@ -37,7 +37,7 @@ def fakes(tmp_path: Path) -> Path:
 
 def test_fair_images_pass_and_progress_is_told(fakes: Path, reals: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    gate = check(collect(fakes, reals), Rules(), lambda *step: told.append(step))
+    gate = check(collect(fakes, reals), Limits(), lambda *step: told.append(step))
     assert {finding.verdict for finding in gate.findings} <= {"pass", "not_run"}
     assert gate.failed == {}
     assert told[-1][1:] == (COUNT, COUNT)
@@ -130,8 +130,8 @@ def test_a_turned_candidate_is_told_how(turn: Callable[[np.ndarray], np.ndarray]
     for seed in range(3):
         real = (scene(seed, shape) * np.linspace(0.7, 1.3, 12))[None]
         noisy = real + np.random.default_rng(seed).normal(0, 4, real.shape)
-        assert turned(noisy, real, shape, Rules().turned) == ""
-        assert said in turned(np.ascontiguousarray(turn(noisy[0]))[None], real, shape, Rules().turned)
+        assert turned(noisy, real, shape, Limits().turned) == ""
+        assert said in turned(np.ascontiguousarray(turn(noisy[0]))[None], real, shape, Limits().turned)
 
 
 def test_a_nearly_symmetric_head_turned_left_to_right_is_seen() -> None:
@@ -139,7 +139,7 @@ def test_a_nearly_symmetric_head_turned_left_to_right_is_seen() -> None:
     head = (real + real[::-1]) / 2 + 0.15 * (real - real[::-1])
     copy = head + np.random.default_rng(0).normal(0, 0.5, head.shape)
     assert np.corrcoef(head.ravel(), head[::-1].ravel())[0, 1] > 0.9
-    assert "flipped along x" in turned(copy[None, ::-1], head[None], head.shape, Rules().turned)
+    assert "flipped along x" in turned(copy[None, ::-1], head[None], head.shape, Limits().turned)
 
 
 SCALES = {
@@ -164,13 +164,13 @@ def test_another_scale_fails_the_gate_and_a_fair_difference_does_not(how: str, t
 
 def test_hounsfield_units_with_an_offset_of_1024_are_another_scale() -> None:
     hounsfield = np.where(scene(1) > 0, scene(1) * 5 - 100, -1000)[None]
-    assert rescaled(hounsfield + 1024, hounsfield, Rules().ratio, Rules().offset)
-    assert not rescaled(hounsfield + 40, hounsfield, Rules().ratio, Rules().offset)
+    assert rescaled(hounsfield + 1024, hounsfield, Limits().ratio, Limits().offset)
+    assert not rescaled(hounsfield + 40, hounsfield, Limits().ratio, Limits().offset)
 
 
 def test_minus_one_to_one_is_told_from_nought_to_one() -> None:
     real = scene(1)[None] / 100
-    assert rescaled(2 * real - 1, real, Rules().ratio, Rules().offset)
+    assert rescaled(2 * real - 1, real, Limits().ratio, Limits().offset)
 
 
 def test_the_same_image_twice_fails_whatever_its_type_and_packing(tmp_path: Path, fakes: Path, reals: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 import toys
 from veridical.evaluation import simulation_study as trial
-from veridical.evaluation.simulation_study import Outcome, judge, summary, turned
+from veridical.evaluation.simulation_study import SimulatedOutcome, judge, summary, turned
 from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.simulated_scan import Examination, draw_exam, examine
 from veridical.physics.cartesian_mri import CartesianMRI
@@ -85,7 +85,7 @@ def test_every_method_is_tried_on_every_patient() -> None:
     assert [(o.patient, o.method) for o in outcomes] == [
         (f"CohortB-17-{index}", method) for index in range(2) for method in ("zero-filled", "cg-sense")
     ]
-    assert all(o.verdicts["scope"] == "not_run" for o in outcomes)
+    assert all("out-of-distribution" not in o.verdicts for o in outcomes)  # what was not trained knows no distribution
     assert all(10 < o.values["psnr"] < 50 and 0 < o.values["ssim"] < 1 for o in outcomes)
     assert seen[-1] == ("trial", 2, 2)
 
@@ -98,7 +98,7 @@ def test_shifts_are_judged_with_and_without_what_breaks(small: Path, monkeypatch
     for name, (outcome,) in found.items():
         assert outcome.method == name
         assert {"psnr", "ssim", "coverage", "rank"} == set(outcome.values)
-        assert set(outcome.verdicts) == {"consistency", "sampling", "scope"}
+        assert set(outcome.verdicts) == {"consistency", "sampling", "out-of-distribution"}
 
 
 def test_what_the_mask_takes_is_measured_and_what_it_leaves_is_not() -> None:
@@ -129,9 +129,9 @@ def test_hidden_detail_is_looked_for_at_places_in_the_brain(small: Path, monkeyp
 
 def test_the_table_has_mean_spread_and_verdicts_of_each_method_and_says_what_is_not_given() -> None:
     outcomes = [
-        Outcome("a", "one", {"psnr": 30.0, "coverage": 0.9}, {"sampling": "pass"}),
-        Outcome("b", "one", {"psnr": 32.0, "coverage": 0.8}, {"sampling": "fail"}),
-        Outcome("a", "two", {"psnr": 20.0}, {"sampling": "warn"}),
+        SimulatedOutcome("a", "one", {"psnr": 30.0, "coverage": 0.9}, {"sampling": "pass"}),
+        SimulatedOutcome("b", "one", {"psnr": 32.0, "coverage": 0.8}, {"sampling": "fail"}),
+        SimulatedOutcome("a", "two", {"psnr": 20.0}, {"sampling": "warn"}),
     ]
     lines = summary(outcomes).splitlines()
     assert lines[0] == "| method | n | psnr | coverage | sampling pass/warn/fail |"

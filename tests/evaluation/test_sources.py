@@ -11,6 +11,8 @@ from trees import AFFINE, SHAPE, flat, foreign, image, put, result, scene, serie
 from veridical.errors import FormatError, InputError, SettingError
 from veridical.evaluation.draws import find_draws, load_draws
 from veridical.evaluation.sources import find, results
+from veridical.layouts.base import Visit
+from veridical.layouts.discovery import studies
 
 
 def names(where: object, **options: object) -> list[str]:
@@ -199,3 +201,22 @@ def test_draws_that_are_no_whole_number_of_images_are_refused(tmp_path: Path) ->
     foreign(tmp_path / "a.nii.gz", np.zeros((*SHAPE, 5), np.float32), AFFINE)
     with pytest.raises(InputError, match="5 volumes, no multiple of the 2 channels"):
         find_draws(tmp_path, {}, channels=2)
+
+
+def test_a_folder_means_the_same_to_an_evaluation_as_to_a_task(tmp_path: Path) -> None:
+    for name in ("sub-1/anat/sub-1_T1w", "sourcedata/sub-1/anat/sub-1_T1w", "derivatives/x/sub-1/anat/sub-1_desc-y_T1w"):
+        put(tmp_path / f"{name}.nii.gz", scene(len(name)))
+    (tmp_path / "dataset_description.json").write_text("{}")
+    put(tmp_path / "sub-2/anat/sub-2_T1W.nii.gz", scene(1))
+    result(tmp_path / "made", "sub-1", scene(3), draws=2)
+    visits = [visit for study in studies(tmp_path) for visit in study.visits.values() if isinstance(visit, Visit)]
+    taken = {tmp_path / entry.path for visit in visits for entry in visit.entries.values()}
+    assert {source.path for source in find(tmp_path, {}).values()} == taken
+    assert len(taken) == 2
+
+
+def test_label_maps_beside_images_are_told_by_their_names_outside_of_bids_too(tmp_path: Path) -> None:
+    put(tmp_path / "p1_t1.nii.gz", scene(1))
+    put(tmp_path / "p1_t1_seg.nii.gz", scene(1) > 10, units="label")
+    assert names(tmp_path) == ["p1_t1"]
+    assert names(tmp_path, units="label") == ["p1_t1_seg"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import veridical
-from veridical.errors import BudgetError, FormatError, GeometryError, InputError
+from veridical.errors import BudgetError, FormatError, InputError
 from veridical.io.analyze import analyze, grid_of, recognises
 
 SPACING = np.diag([1.0, 2.0, 3.0, 1.0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import heads
 import numpy as np
 import pytest
 
+import heads
 import veridical
 from veridical.errors import BudgetError, GeometryError, InputError
 from veridical.io.assemble import read_together, stacked
@@ -84,7 +84,7 @@ def test_positions_that_cannot_be_compared_are_so_when_the_caller_says_so_and_th
     frames: tuple[str, str],
 ) -> None:
     first, second = of("T1w", replace(GRID, frame=frames[0])), of("T2w", replace(FINE, frame=frames[1]))
-    with pytest.raises(GeometryError, match="--register; or, .* --same-space"):
+    with pytest.raises(GeometryError, match=r"--register; or, .* --same-space"):
         stacked([first, second])
     both = stacked([first, second], same_space=True)
     inner = (slice(2, -2),) * 3
@@ -114,9 +114,10 @@ def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far(
     moving = heads.seen(head, turn)
     drawn = Image((moving.data > np.percentile(moving.data, 97)).astype(np.uint8), moving.geometry, "label", ("x",))
     both = stacked([head, moving], drawn, register=True)
-    np.testing.assert_allclose(both["T2w"], heads.contrast(head.data[0]), atol=0.35)
+    wanted, before = heads.contrast(head.data[0]), stacked([head, moving])["T2w"]
+    assert np.corrcoef(both["T2w"].ravel(), wanted.ravel())[0, 1] > 0.9 > np.corrcoef(before.ravel(), wanted.ravel())[0, 1]
     inside = both["lesions"] > 0
-    assert heads.contrast(head.data[0])[inside].mean() > np.percentile(moving.data, 93)
+    assert wanted[inside].mean() > np.percentile(moving.data, 93)
     assert "T2w was registered rigidly to T1w: moved by" in both.header["notes"][0]
     assert "T2w" in both.header["resampled"]
 

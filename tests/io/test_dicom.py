@@ -81,10 +81,9 @@ def test_one_slice_takes_its_thickness(tmp_path: Path) -> None:
 
 def test_a_gap_is_refused_with_the_place_it_is_at(tmp_path: Path) -> None:
     write_series(tmp_path, [*PLACES[:2], *PLACES[3:]])
-    with pytest.raises(GeometryError, match=r"slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm") as caught:
+    runs = "slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm"
+    with pytest.raises(GeometryError, match=rf"{runs}.*Slices are missing: 1 between .* \(numbers 2 and 3\)"):
         dicom(tmp_path)
-    assert "Slices are missing: 1 between" in str(caught.value)
-    assert "(numbers 2 and 3)" in str(caught.value)
 
 
 def test_a_slab_of_an_uneven_series_can_be_read(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_a_slice_twice_is_refused_with_what_differs(tmp_path: Path) -> None:
         dicom(tmp_path)
     copy.EchoTime = 90
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(InputError, match="differ in echo time: 1: 1 x echo time 90.*; 2: 5 x echo time none"):
+    with pytest.raises(InputError, match=r"differ in echo time: 1: 1 x echo time 90.*; 2: 5 x echo time none"):
         dicom(tmp_path)
 
 
@@ -273,10 +272,10 @@ def test_a_real_series_matches_its_nifti_conversion(real_data: Path, name: str, 
         ({"SeriesDescription": "localiser", "ProtocolName": "PD_TSE"}, "PD", "ProtocolName"),
         ({"SeriesDescription": "T1 AX", "ContrastBolusAgent": "GADOVIST"}, "T1c", "ContrastBolusAgent"),
         ({"ScanningSequence": "SE", "EchoTime": 100, "RepetitionTime": 5000}, "T2w", "its times"),
-        ({"ScanningSequence": ["SE", "IR"], "EchoTime": 110, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR", "its times"),
+        ({"ScanningSequence": "SE", "EchoTime": 110, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR", "its times"),
         ({"ScanningSequence": ["GR", "IR"], "EchoTime": 3, "RepetitionTime": 2000, "InversionTime": 900}, "T1w", "its times"),
         ({"ScanningSequence": "GR", "EchoTime": 5, "RepetitionTime": 30}, "unknown", "--contrast T1w"),
-        ({"SeriesDescription": "gre", "ScanningSequence": "EP", "EchoTime": 90, "RepetitionTime": 8000}, "unknown", "--contrast"),
+        ({"ScanningSequence": ["EP", "SE"], "EchoTime": 90, "RepetitionTime": 8000}, "unknown", "--contrast"),
     ],
 )  # fmt: skip
 def test_the_header_tells_the_contrast_of_mr_where_it_leaves_no_doubt(
@@ -288,7 +287,7 @@ def test_the_header_tells_the_contrast_of_mr_where_it_leaves_no_doubt(
     assert basis in " ".join(read.header["notes"])
 
 
-def test_a_contrast_that_contradicts_the_modality_is_refused_and_one_that_contradicts_the_times_is_noted(tmp_path: Path) -> None:
+def test_a_contrast_against_the_modality_is_refused_and_one_against_the_times_is_noted(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", PLACES)
     with pytest.raises(UnitsError, match="the modality CT; --contrast T1w contradicts it"):
         dicom(tmp_path / "ct", contrast="T1w")
@@ -313,7 +312,7 @@ def test_a_localizer_of_the_same_series_is_told_apart_by_its_orientation(tmp_pat
     series = pydicom.dcmread(tmp_path / "000.dcm").SeriesInstanceUID
     scout = ct_slice(series, 99, np.zeros((5, 7), np.int16), (0, 0, 0), ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
     pydicom.dcmwrite(tmp_path / "scout.dcm", scout, enforce_file_format=True)
-    with pytest.raises(InputError, match="1: 5 x orientation 1.00 .*; 2: 1 x orientation 0.00"):
+    with pytest.raises(InputError, match=r"1: 5 x orientation 1.00 .*; 2: 1 x orientation 0.00"):
         dicom(tmp_path)
     np.testing.assert_array_equal(dicom(tmp_path, stack=1).data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
 

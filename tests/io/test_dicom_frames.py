@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicomfiles import PLACES, mosaic, of_nibabel, write_enhanced
+from pydicom.uid import EnhancedCTImageStorage
 
 from veridical.errors import FormatError, InputError
 from veridical.io.dicom import dicom
@@ -28,6 +29,20 @@ def test_frames_of_an_enhanced_object_are_sorted_by_position_and_rescaled_each_b
     expected = np.stack([stored[k] * (k + 1.0) - k for k in range(5)]).transpose(2, 1, 0)
     np.testing.assert_allclose(read.data[0], expected)
     np.testing.assert_allclose(read.geometry.affine, [[-0.75, 0, 0, 10], [0, -0.5, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]])
+
+
+def test_enhanced_ct_is_in_hu(tmp_path: Path) -> None:
+    stored = frames()
+    said = [{"position": place, "slope": 2, "intercept": -1024} for place in PLACES]
+    write_enhanced(tmp_path / "a.dcm", stored, said, EnhancedCTImageStorage)
+    one = pydicom.dcmread(tmp_path / "a.dcm")
+    one.Modality = "CT"
+    for item in one.PerFrameFunctionalGroupsSequence:
+        item.PixelValueTransformationSequence[0].RescaleType = "HU"
+    one.save_as(tmp_path / "a.dcm")
+    read = dicom(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read.data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+    assert (read.units, read.channels) == ("HU", ("CT",))
 
 
 def test_echoes_of_an_enhanced_object_are_listed_and_one_is_chosen(tmp_path: Path) -> None:

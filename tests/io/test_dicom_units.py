@@ -48,7 +48,7 @@ def test_bq_ml_are_kept_when_asked_for(tmp_path: Path) -> None:
     read = dicom(tmp_path, units="Bq/mL")
     np.testing.assert_allclose(read.data[0], values, rtol=1e-6)
     assert read.units == "Bq/mL"
-    with pytest.raises(UnitsError, match="states its units, Bq/mL.*--units counts contradicts"):
+    with pytest.raises(UnitsError, match=r"states its units, Bq/mL.*--units counts contradicts"):
         dicom(tmp_path, units="counts")
 
 

@@ -311,7 +311,7 @@ def test_suffixes_in_capitals_are_read_and_written(tmp_path: Path) -> None:
 def test_a_dangling_link_is_named_with_where_it_points(tmp_path: Path) -> None:
     (tmp_path / "x_T1w.nii.gz").symlink_to(tmp_path / "annex" / "content")
     for reader in (nifti, veridical.read):
-        with pytest.raises(InputError, match="symbolic link to .*annex/content, which is not there"):
+        with pytest.raises(InputError, match=r"symbolic link to .*annex/content, which is not there"):
             reader(tmp_path / "x_T1w.nii.gz")
 
 

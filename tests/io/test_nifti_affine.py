@@ -43,7 +43,7 @@ def test_a_broken_sform_gives_way_to_the_qform_with_a_note(tmp_path: Path, broke
 
 @pytest.mark.parametrize("qform", [{"qform_code": 0}, {"quatern_b": np.nan}, {"pixdim": [1, 0, 0, 0, 1, 1, 1, 1]}])
 def test_where_both_are_broken_the_message_names_both(tmp_path: Path, qform: dict[str, Any]) -> None:
-    with pytest.raises(GeometryError, match="neither sform .code 1. nor qform"):
+    with pytest.raises(GeometryError, match=r"neither sform .code 1. nor qform"):
         nifti(put(tmp_path / "x_T1w.nii", **ZERO, **qform))
 
 

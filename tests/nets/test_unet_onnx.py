@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from known_slices import awake
+from priors import awake
 from veridical.errors import SettingError
 from veridical.nets.unet import UNet
 from veridical.nets.unet_onnx import INPUTS, conditions_of, unet_onnx

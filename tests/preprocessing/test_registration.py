@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-import heads
 import numpy as np
 import pytest
 
+import heads
 from veridical.errors import GeometryError, MissingExtra
 from veridical.preprocessing.registration import register, similarity
 from veridical.types import Geometry
@@ -34,7 +34,11 @@ def test_a_known_transform_is_found_to_a_quarter_of_a_voxel(shift: Any, turn: An
     assert error(found.matrix, truth) < 1.0
     assert found.shift == pytest.approx(np.linalg.norm(shift), abs=0.7)
     assert found.after > found.before
-    again = register(HEAD.data[0], HEAD.geometry, moving.data[0], moving.geometry)
+
+
+def test_the_same_volumes_give_the_same_numbers() -> None:
+    moving = heads.seen(HEAD, heads.rigid((5, -4, 3), (4, -6, 5), HEAD.geometry))
+    found, again = (register(HEAD.data[0], HEAD.geometry, moving.data[0], moving.geometry) for _ in range(2))
     np.testing.assert_array_equal(found.matrix, again.matrix)
 
 

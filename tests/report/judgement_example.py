@@ -344,7 +344,7 @@ def evaluation() -> Evaluation:
                 {"pass": 38},
             ),
             Finding(
-                "scope",
+                "out-of-distribution",
                 "warn",
                 "Of 38 results: 4 warn, 34 pass. For example: 3 of 99 scans are as unusual.",
                 {"warn": 4, "pass": 34},

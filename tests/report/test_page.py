@@ -109,7 +109,7 @@ def test_what_was_filled_in_is_shown_for_every_method_that_knows_it(parsed: Outl
 
 
 def test_the_headline_is_the_main_results_not_the_worst_of_all(parsed: Outline) -> None:
-    assert "Read this image with care. Scope warns; consistency passes; memorization was not run." in parsed.text
+    assert "Read this image with care. Out-of-distribution warns; consistency passes; memorization was not run." in parsed.text
     assert "Do not rely" not in parsed.text
 
 

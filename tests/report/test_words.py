@@ -50,8 +50,8 @@ def test_the_worst_check_that_was_run_makes_the_headline() -> None:
 
 
 def test_the_headline_gives_the_reasons_of_the_worst() -> None:
-    head = words.headline([Finding("scope", "warn", "It is unusual."), Finding("consistency", "pass", "Fits.")])
-    assert head.reasons == ("Scope: It is unusual.",)
+    head = words.headline([Finding("out-of-distribution", "warn", "It is unusual."), Finding("consistency", "pass", "Fits.")])
+    assert head.reasons == ("Out-of-distribution: It is unusual.",)
     assert words.headline([Finding("consistency", "pass", "Fits.")]).reasons == ()
 
 

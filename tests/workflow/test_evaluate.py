@@ -13,6 +13,7 @@ from veridical.errors import InputError, SettingError
 from veridical.evaluation import stream
 from veridical.evaluation.results import Evaluation
 from veridical.evaluation.signature import verify
+from veridical.report.firstpage import opening, tiles
 from veridical.types import Image
 from veridical.workflow.evaluate import RESUME, Evaluate, evaluate
 
@@ -148,6 +149,21 @@ def test_real_images_of_other_patients_have_no_pixels_to_compare() -> None:
     kid = found["feature/kid/radiomics"]
     assert kid.p is not None
     assert kid.p > 0.01
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_few_cases_have_values_no_interval_and_no_decision(count: int) -> None:
+    truth, fakes = (np.stack([make(i) for i in range(count)])[:, None] for make in (real, lambda i: made(real(i), i)))
+    found = evaluate(fakes, truth, levels=("pixel",))
+    ssim = found["pixel/ssim/foreground"]
+    assert ssim.value is not None
+    assert (ssim.interval, ssim.verdict) == (None, "inconclusive")
+    assert f"No interval is possible from {count} patient" in ssim.note
+    (pixel,) = (one for one in found.levels if one.level == "pixel")
+    assert pixel.verdict == "inconclusive"
+    assert f"No interval is possible from {count} patient" in pixel.reason
+    page = opening(found)
+    assert (page.verdict, tiles(found)[0].result != "") == ("inconclusive", True)
 
 
 @pytest.mark.parametrize("spoil", ["copies", "flipped", "scaled", "leak"])

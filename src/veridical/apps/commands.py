@@ -28,6 +28,19 @@ def list_(kind: str | None = None, /, *, json: Switch = False) -> None:
     show.listing({name: {e.name: e.summary for e in registry.entries(name).values()} for name in kinds}, as_json=json)
 
 
+def form(task: str, /) -> None:
+    """Print the settings of a task as JSON Schema, from which a form can be drawn.
+
+    Args:
+        task: its name: reconstruct, enhance, ...
+    """
+    import json
+
+    from veridical.task import form as schema
+
+    print(json.dumps(schema(registry.get("task", task)), indent=2))
+
+
 def rerun(provenance: Path, /, *, quiet: Switch = False) -> None:
     """Repeat a stored result from its provenance.json and compare it byte for byte.
 

@@ -58,6 +58,8 @@ class Reading:
     """Voxel size of a file that does not state it, mm along x, y, z: 1,1,2."""
     slices: tuple[int, int] | None = None
     """First and last slice of a DICOM series, counted from 1."""
+    series: str | None = None
+    """Instance UID of the DICOM series to read, of a folder that holds several."""
     stack: int | None = None
     """Which volume of a DICOM series of several (echoes, orientations, times), counted from 1 as the message lists them."""
     beside: tuple[Path, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -31,7 +32,7 @@ class Attributes(Condition):
 
     def value(self, request: Request) -> Array | None:
         given = [request.attributes.get(name) for name in self.attributes]
-        known = [isinstance(value, int | float) and not isinstance(value, bool) for value in given]
+        known = [isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in given]
         if not any(known):
             return None
         pairs = zip(given, known, self.attributes.values(), strict=True)

@@ -40,7 +40,7 @@ Solve = Callable[[Array, Array], list[Array]]
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One method under one pattern and seed. `best_of`: the settings that the best was chosen from, by the reference itself."""
 
     pattern: str
@@ -57,7 +57,7 @@ def retrospective(
     seeds: int = 5,
     patterns: Sequence[tuple[str, int]] = PATTERNS,
     progress: Progress = silent,
-) -> list[Row]:
+) -> list[BenchRow]:
     """Undersample a full scan, reconstruct by each method, score against the full scan.
 
     Args:
@@ -85,12 +85,14 @@ def retrospective(
             seconds = (time.perf_counter() - start) / len(images)
             scores = [_scores(image, reference, head, peak) for image in images]
             best = max(scores, key=lambda s: s["psnr"])
-            rows.append(Row(f"{kind} {factor}x", seed, method, best, seconds, len(images)))
+            rows.append(BenchRow(f"{kind} {factor}x", seed, method, best, seconds, len(images)))
         progress("bench", number + 1, len(jobs))
     return rows
 
 
-def withheld(kspace: Array, methods: Sequence[str] = (*OURS, *PEERS), seeds: int = 5, progress: Progress = silent) -> list[Row]:
+def withheld(
+    kspace: Array, methods: Sequence[str] = (*OURS, *PEERS), seeds: int = 5, progress: Progress = silent
+) -> list[BenchRow]:
     """Withhold a fifth of the samples outside the centre, reconstruct from the rest, predict the withheld ones.
 
     Returns:
@@ -119,7 +121,7 @@ def withheld(kspace: Array, methods: Sequence[str] = (*OURS, *PEERS), seeds: int
             seconds = (time.perf_counter() - start) / len(predictions)
             truth = kspace[:, hidden]
             errors = [float(np.linalg.norm(p[:, hidden] - truth) / np.linalg.norm(truth)) for p in predictions]
-            rows.append(Row("withheld samples", seed, method, {"error": min(errors)}, seconds, len(errors)))
+            rows.append(BenchRow("withheld samples", seed, method, {"error": min(errors)}, seconds, len(errors)))
         progress("bench", seed + 1, seeds)
     return rows
 
@@ -160,7 +162,7 @@ def head_mask(image: Array) -> Array:
     return np.asarray(ndimage.binary_fill_holes(labels == 1 + int(np.argmax(sizes))))
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[BenchRow]) -> str:
     """Return the rows as a Markdown table: mean and standard deviation over seeds."""
     keys = list(rows[0].values)
     lines = ["| pattern | method | " + " | ".join(keys) + " | seconds |", "|---|---|" + "---|" * (len(keys) + 1)]
@@ -175,7 +177,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def bench(kspace: Array, seeds: int = 5, methods: Sequence[str] = (), progress: Progress = silent) -> list[Row]:
+def bench(kspace: Array, seeds: int = 5, methods: Sequence[str] = (), progress: Progress = silent) -> list[BenchRow]:
     """Choose the protocol by the scan: retrospective when it is complete over its columns, else withheld samples."""
     chosen = tuple(methods) or (*OURS, *PEERS)
     sampled = np.abs(kspace).sum(0) > 0

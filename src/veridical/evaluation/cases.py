@@ -10,7 +10,7 @@ from typing import Any
 
 from veridical.errors import InputError, SettingError, nearest
 from veridical.evaluation.draws import find_draws
-from veridical.evaluation.groups import Table, read_table
+from veridical.evaluation.groups import CaseTable, read_table
 from veridical.evaluation.names import base_of, match, patient_of, suffix_of
 from veridical.evaluation.sources import NIFTI, Source, find, results
 
@@ -104,7 +104,7 @@ def collect(
     insisted = paired is True
     pairs, paired, said = _paired(ours, theirs, paired)
     notes += said
-    known = read_table(table) if table is not None else Table()
+    known = read_table(table) if table is not None else CaseTable()
     cases = _pairs(ours, theirs, pairs) if paired else _sides(ours, theirs, notes)
     sets = {name: find(where, options) if where is not None else {} for name, where in (("t", training), ("s", second))}
     aliases = {case.name: _aliases(case) for case in cases}
@@ -204,7 +204,7 @@ def _aliases(case: Case) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _with_row(case: Case, aliases: list[str], known: Table, rows: Mapping[str, str]) -> Case:
+def _with_row(case: Case, aliases: list[str], known: CaseTable, rows: Mapping[str, str]) -> Case:
     name = next((name for name in aliases if name in rows), aliases[0])
     return replace(case, patient=known.patient(name, rows), groups=known.groups(name, rows))
 

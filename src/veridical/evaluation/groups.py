@@ -18,7 +18,7 @@ ABSENT = frozenset({"", "n/a", "na", "nan"})
 
 
 @dataclass(frozen=True)
-class Table:
+class CaseTable:
     """What a table says.
 
     Args:
@@ -70,7 +70,7 @@ class Table:
         return dict(self.columns.get(rows.get(case, ""), {}))
 
 
-def read_table(path: str | Path) -> Table:
+def read_table(path: str | Path) -> CaseTable:
     """Read a table with commas, semicolons or tabs, and a column `case` or `patient` (`participant_id` as in BIDS).
 
     The rows may be called by file names, `001.nii.gz` for the case 001.
@@ -103,4 +103,4 @@ def read_table(path: str | Path) -> Table:
         found[name] = {k: v for k, v in row.items() if k not in (case, patient) and v.lower() not in ABSENT}
         if patient is not None and row[patient].lower() not in ABSENT:
             patients[name] = row[patient]
-    return Table(file, "case" if case else "patient", patients, found)
+    return CaseTable(file, "case" if case else "patient", patients, found)

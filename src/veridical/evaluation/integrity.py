@@ -7,7 +7,7 @@ looked for first, in `reference`: they are told, and no candidate is charged wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,8 +18,8 @@ from veridical.evaluation.cases import Case, Cases
 from veridical.evaluation.likeness import correlation, other_grid, rescaled, sampled, turned
 from veridical.evaluation.reference import Defects
 from veridical.evaluation.regions import whole_numbers
+from veridical.evaluation.sets import Sets
 from veridical.evaluation.sources import Source
-from veridical.provenance import digest
 from veridical.task import Progress, silent
 from veridical.types import Array, Finding, Geometry, Image, Verdict
 
@@ -27,14 +27,12 @@ SHOWN = 3
 FEWEST = 5
 PAIRS = 40
 """Pairs that are held against each other to see whether they are pairs."""
-KEPT = 2048
-"""Voxels of an image that are kept to compare the ranges of whole sets."""
 ON_GRID = ("candidate_labels", "lower", "upper")
 """Roles of the candidate whose images lie on the grid of the case."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class Limits:
     """What is too much.
 
     Args:
@@ -51,38 +49,13 @@ class Rules:
 
 
 @dataclass
-class Kind:
-    """What the images of one set are like.
-
-    Args:
-        dimensions: number of axes longer than one voxel and number of channels, in words.
-        units: as the images say.
-        voxels: a few of each image.
-    """
-
-    dimensions: set[str] = field(default_factory=set)
-    units: set[str] = field(default_factory=set)
-    voxels: list[Array] = field(default_factory=list)
-
-    def add(self, image: Image) -> None:
-        """Take note of one image."""
-        shape = image.geometry.shape
-        channels = f"{len(image.data)} channel{'s' if len(image.data) > 1 else ''}"
-        self.dimensions.add(f"{'3D' if shape[2] > 1 else '2D'}, {channels}")
-        self.units.add(image.units)
-        flat = sampled(image.data).ravel()
-        self.voxels.append(flat[:: max(1, flat.size // KEPT)].astype(np.float32))
-
-
-@dataclass
 class Look:
     """What one pass over the images saw.
 
     Args:
         failed: case -> why it cannot be scored.
         defects: check -> case -> what is wrong.
-        digests: side -> hash of the voxels -> cases; images without content are left out.
-        kinds: side or set -> what its images are like.
+        sets: candidates, references and further sets as wholes; images without content are left out.
         pairs: name, candidate and reference of some pairs at a few voxels.
         reference: defects of the reference side.
         unlike: case -> check -> how its candidate differs from its reference, whosever defect it is.
@@ -90,8 +63,7 @@ class Look:
 
     failed: dict[str, str] = field(default_factory=dict)
     defects: dict[str, dict[str, str]] = field(default_factory=dict)
-    digests: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    sets: Sets = field(default_factory=Sets)
     pairs: list[tuple[str, Array, Array]] = field(default_factory=list)
     reference: Defects = field(default_factory=Defects)
     unlike: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -118,29 +90,30 @@ class Gate:
     cases: Cases
 
 
-def check(cases: Cases, rules: Rules = Rules(), progress: Progress = silent) -> Gate:
+def check(cases: Cases, limits: Limits = Limits(), progress: Progress = silent) -> Gate:
     """Look at every image once and say whether the cases can be compared.
 
     Args:
         cases: all of them.
-        rules: thresholds.
+        limits: thresholds.
         progress: called as work goes on.
     """
     look = Look()
     for done, case in enumerate(cases.cases, 1):
-        _look(case, cases.paired, rules, look)
+        _look(case, cases.paired, limits, look)
         progress("checking integrity", done, len(cases.cases))
     total = len(cases.cases)
     references.resolve(look.reference)
     for case in cases.cases:
-        _charge(case, rules, look)
+        _charge(case, limits, look)
     kept = references.without(cases, look.reference)
     failed = {name: why for name, why in look.failed.items() if name not in look.reference.left_out}
-    findings = [_pairing(cases, look), references.finding(look.reference, total, rules.most)]
-    findings += [_defect(name, said, look, total, rules) for name, said in CHECKS.items()]
+    findings = [_pairing(cases, look), references.finding(look.reference, total, limits.most)]
+    findings += [_defect(name, said, look, total, limits) for name, said in CHECKS.items()]
     findings += [_correspondence(look, cases.insisted)] if cases.paired else []
-    unread = [*_further(cases.second, "second", look, progress), *_further(cases.training, "training", look, progress)]
-    findings += [_dimensions(look, cases.paired, rules), _duplicates(look), _identical(look), _leakage(cases, look, unread)]
+    unread = [*look.sets.read(cases.second, "second", progress), *look.sets.read(cases.training, "training", progress)]
+    findings += [look.sets.alike(cases.paired, limits.ratio, limits.offset), look.sets.duplicates(), look.sets.copies()]
+    findings.append(look.sets.leakage(cases, unread))
     return Gate(tuple(findings), failed, kept)
 
 
@@ -156,7 +129,7 @@ CHECKS: Mapping[str, str] = {
 }
 
 
-def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
+def _look(case: Case, paired: bool, limits: Limits, look: Look) -> None:
     images: dict[str, Image] = {}
     for side, source in (("candidate", case.candidate), ("reference", case.reference)):
         if source is None:
@@ -175,8 +148,7 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
             _unusable("constant", case.name, side, f"every voxel is {float(image.data.flat[0]):g}.", look)
         else:
             images[side] = image
-            look.digests.setdefault(side, {}).setdefault(_content(image), []).append(case.name)
-            look.kinds.setdefault(side, Kind()).add(image)
+            look.sets.add(side, case.name, image)
     if "reference" in images:
         look.reference.look(case, images["reference"], sampled(images["reference"].data))
     if images:
@@ -185,7 +157,7 @@ def _look(case: Case, paired: bool, rules: Rules, look: Look) -> None:
         _companions(case, image, look)
     if len(images) == 2:
         look.reference.seen[case.name].grids["candidate"] = images["candidate"].geometry
-        _compare(case.name, images["candidate"], images["reference"], rules, look)
+        _compare(case.name, images["candidate"], images["reference"], limits, look)
 
 
 def _unusable(check: str, case: str, side: str, said: str, look: Look) -> None:
@@ -196,7 +168,7 @@ def _unusable(check: str, case: str, side: str, said: str, look: Look) -> None:
         look.note(check, case, f"{side}: {said}", True)
 
 
-def _compare(name: str, candidate: Image, reference: Image, rules: Rules, look: Look) -> None:
+def _compare(name: str, candidate: Image, reference: Image, limits: Limits, look: Look) -> None:
     """Note how a candidate differs from its reference, whosever defect that is."""
     found = look.unlike.setdefault(name, {})
     grids = other_grid(candidate.geometry, reference.geometry)
@@ -209,17 +181,17 @@ def _compare(name: str, candidate: Image, reference: Image, rules: Rules, look: 
     if candidate.geometry.shape != reference.geometry.shape or len(candidate.data) != len(reference.data):
         return
     x, y = (sampled(image.data) for image in (candidate, reference))
-    turn = turned(x, y, candidate.geometry.shape, rules.turned)
+    turn = turned(x, y, candidate.geometry.shape, limits.turned)
     if turn:
         found["orientation"] = f"The candidate fits far better {turn}. Turn it back."
-    scale = rescaled(x, y, rules.ratio, rules.offset)
+    scale = rescaled(x, y, limits.ratio, limits.offset)
     if scale:
         found["range"] = f"{scale[0].upper()}{scale[1:]}. Bring both to one scale first."
     if not found and len(look.pairs) < PAIRS:
         look.pairs.append((name, x.astype(np.float32), y.astype(np.float32)))
 
 
-def _charge(case: Case, rules: Rules, look: Look) -> None:
+def _charge(case: Case, limits: Limits, look: Look) -> None:
     """Charge what differs to the candidate, unless it is the reference that is unlike all others."""
     found, defects = dict(look.unlike.get(case.name, {})), look.reference
     if "geometry" in found and references.off_grid(case.name, defects):
@@ -230,9 +202,9 @@ def _charge(case: Case, rules: Rules, look: Look) -> None:
         else:
             defects.left_out[case.name] = said
         del found["geometry"]
-    if "orientation" in found and (turn := references.turned_itself(case, defects, rules.turned)):
+    if "orientation" in found and (turn := references.turned_itself(case, defects, limits.turned)):
         defects.left_out[case.name] = f"The reference fits the others far better {turn}."
-    if "range" in found and references.rescaled_itself(case.name, defects, rules.ratio):
+    if "range" in found and references.rescaled_itself(case.name, defects, limits.ratio):
         defects.left_out[case.name] = f"The range of the reference is unlike that of all others. {found['range']}"
     if case.name in defects.left_out:
         return
@@ -272,18 +244,13 @@ def _companions(case: Case, image: Image, look: Look) -> None:
             look.note("companions", case.name, f"The {role} lies on another grid: {grids}. Resample it.", True)
 
 
-def _content(image: Image) -> str:
-    """Return the hash of the voxels, whatever the file's type and packing."""
-    return digest(image.data.astype(np.float32) + np.float32(0))
-
-
-def _defect(check: str, said: str, look: Look, total: int, rules: Rules) -> Finding:
+def _defect(check: str, said: str, look: Look, total: int, limits: Limits) -> Finding:
     found = look.defects.get(check, {})
     if not found:
         return Finding(check, "pass", f"All images {said}.")
     first = next(iter(found))
     reason = f"In {len(found)} of {total} cases it does not hold that images {said}. {first}: {found[first]}"
-    systematic = len(found) > rules.most * total
+    systematic = len(found) > limits.most * total
     consequence = "" if systematic or check == "range" else " They count as the worst value."
     return Finding(check, "fail" if systematic else "warn", reason + consequence, {"cases": sorted(found)})
 
@@ -326,102 +293,3 @@ def _correspondence(look: Look, insisted: bool) -> Finding:
         "without pairs, or --paired yes where they are pairs and the candidates are that poor."
     )
     return Finding("correspondence", "warn" if insisted else "fail", reason, {"pairs": alike, "others": apart})
-
-
-def _duplicates(look: Look) -> Finding:
-    groups = [(side, names) for side, found in look.digests.items() for names in found.values() if len(names) > 1]
-    if not groups:
-        return Finding("duplicates", "pass", "No image comes twice.")
-    side, names = groups[0]
-    of = " It is a defect of the reference, not of the candidate." if all(side == "reference" for side, _ in groups) else ""
-    reason = (
-        f"{len(groups)} images come more than once, for example the {side} of {', '.join(names[:SHOWN])}: the same voxels. "
-        f"Copies count one case several times. Remove them.{of}"
-    )
-    return Finding("duplicates", "fail", reason, {"groups": [names for _, names in groups[:20]]})
-
-
-def _identical(look: Look) -> Finding:
-    """Say whether candidates, or images of the second set, are the references themselves."""
-    real = look.digests.get("reference", {})
-    for side, what in (("candidate", "candidates"), ("second", "images of the second set")):
-        copies = [(name, real[key][0]) for key, names in look.digests.get(side, {}).items() if key in real for name in names]
-        if copies:
-            reason = (
-                f"{len(copies)} {what} are reference images, voxel for voxel, for example {copies[0][0]}. "
-                "Check that the right folder was given."
-            )
-            return Finding("copies", "fail", reason, {"cases": [name for name, _ in copies]})
-    return Finding("copies", "pass", "No candidate is a reference image.")
-
-
-def _further(sources: Mapping[str, Source], what: str, look: Look, progress: Progress) -> Iterator[str]:
-    """Look at the images of another set; yield those that cannot be read."""
-    for done, (name, source) in enumerate(sorted(sources.items()), 1):
-        try:
-            image = source.load()
-        except VeridicalError as error:
-            yield f"{name} ({error})"
-        else:
-            look.digests.setdefault(what, {}).setdefault(_content(image), []).append(name)
-            look.kinds.setdefault(what, Kind()).add(image)
-        progress(f"checking the {what} set", done, len(sources))
-
-
-def _dimensions(look: Look, paired: bool, rules: Rules) -> Finding:
-    """Say whether the sets that are compared as sets are of one kind: dimensions, units and, without pairs, range."""
-    real = look.kinds.get("reference")
-    for name, kind in look.kinds.items():
-        if real is None or name == "reference" or (paired and name == "candidate"):
-            continue
-        for what, ours, theirs in (("dimensions", kind.dimensions, real.dimensions), ("units", kind.units, real.units)):
-            if ours != theirs:
-                said = f"{', '.join(sorted(ours))} in the {name} set, {', '.join(sorted(theirs))} in the reference set"
-                return Finding("dimensions", "fail", f"The sets differ in {what}: {said}. Convert one.", {name: sorted(ours)})
-        scale = rescaled(np.concatenate(kind.voxels), np.concatenate(real.voxels), rules.ratio, rules.offset, paired=False)
-        if scale and name == "candidate":
-            return Finding("dimensions", "fail", f"The sets differ in range: {scale}. Bring both to one scale first.")
-    mixed = [
-        f"the {name} set holds {' and '.join(sorted(k.dimensions))}" for name, k in look.kinds.items() if len(k.dimensions) > 1
-    ]
-    if mixed:
-        return Finding("dimensions", "fail", f"Scores of different kinds cannot be averaged: {'; '.join(mixed)}. Part them.")
-    return Finding("dimensions", "pass", "All sets are of one kind.")
-
-
-def _leakage(cases: Cases, look: Look, unread: list[str]) -> Finding:
-    """Say whether images or patients that a model was trained on are among the candidates or the references."""
-    split = _split(cases)
-    if split:
-        reason = f"{len(split)} patients are in more than one split of the table, for example {split[0]}. Split by patient."
-        return Finding("leakage", "fail", reason, {"patients": split})
-    if not cases.training:
-        return Finding("leakage", "not_run", "No training set was given, so that leakage cannot be seen. Give --training.")
-    ours = {key: names[0] for side in ("reference", "candidate") for key, names in look.digests.get(side, {}).items()}
-    trained = look.digests.get("training", {})
-    same = [(name, ours[key]) for key, names in trained.items() if key in ours for name in names]
-    if same:
-        reason = f"{len(same)} training images are among the images judged, voxel for voxel: {same[0][0]} is {same[0][1]}."
-        return Finding("leakage", "fail", f"{reason} Remove them from one side.", {"cases": sorted(case for _, case in same)})
-    numbered = [name for name, source in cases.training.items() if source.index is not None]
-    patients = {cases.patients.get(name, name) for name in cases.training} - set(numbered)
-    whose = [case.name for case in cases.cases if case.reference is not None and case.patient in patients]
-    if whose:
-        reason = (
-            f"{len(whose)} test cases are of patients in the training set, for example {whose[0]}. Split by patient; where the "
-            "names only look the same, give a table with the column patient."
-        )
-        return Finding("leakage", "fail", reason, {"cases": whose})
-    said = f"None of {len(cases.training)} training images or their patients is among the cases."
-    if unread:
-        return Finding("leakage", "warn", f"{said} {len(unread)} images could not be read, the first is {unread[0]}")
-    return Finding("leakage", "pass", said)
-
-
-def _split(cases: Cases) -> list[str]:
-    """Return the patients that the table's column `split` has in several parts."""
-    parts: dict[str, set[str]] = {}
-    for case in cases.cases:
-        if "split" in case.groups:
-            parts.setdefault(case.patient, set()).add(case.groups["split"])
-    return sorted(patient for patient, several in parts.items() if len(several) > 1)

@@ -31,7 +31,7 @@ PROBES = 40
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedOutcome:
     """One method on one patient: numbers by name and the verdicts of its findings."""
 
     patient: str
@@ -40,7 +40,7 @@ class Outcome:
     verdicts: Mapping[str, str]
 
 
-def trial(patients: int = 100, methods: Sequence[str] = METHODS, progress: Progress = silent) -> list[Outcome]:
+def trial(patients: int = 100, methods: Sequence[str] = METHODS, progress: Progress = silent) -> list[SimulatedOutcome]:
     """Reconstruct one slice of each test patient by each method.
 
     Returns:
@@ -53,7 +53,7 @@ def trial(patients: int = 100, methods: Sequence[str] = METHODS, progress: Progr
         exam = draw_exam(cohort, index)
         for method in methods:
             derived = Reconstruct(model=method)(exam.measurement, seed=index)
-            outcomes.append(Outcome(exam.patient, method, judge(derived, exam), _verdicts(derived)))
+            outcomes.append(SimulatedOutcome(exam.patient, method, judge(derived, exam), _verdicts(derived)))
         progress("trial", index + 1, patients)
     return outcomes
 
@@ -95,15 +95,15 @@ def turned(exam: Examination) -> Examination:
     return replace(exam, measurement=swapped, truth=truth, brain=brain, lesions=lesions)
 
 
-def shifts(patients: int = 20, progress: Progress = silent) -> dict[str, list[Outcome]]:
+def shifts(patients: int = 20, progress: Progress = silent) -> dict[str, list[SimulatedOutcome]]:
     """Reconstruct under each shift with the denoiser; its findings should tell what breaks."""
     task = Reconstruct(model="denoiser")
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[SimulatedOutcome]] = {}
     for name, make in SHIFTS.items():
         for index in range(patients):
             exam = make(index)
             derived = task(exam.measurement, seed=index)
-            found.setdefault(name, []).append(Outcome(exam.patient, name, judge(derived, exam), _verdicts(derived)))
+            found.setdefault(name, []).append(SimulatedOutcome(exam.patient, name, judge(derived, exam), _verdicts(derived)))
         progress("shifts", len(found), len(SHIFTS))
     return found
 
@@ -162,7 +162,7 @@ def _measured_share(problem: Problem, places: Array, width: float = 0.8) -> Arra
     return np.array(shares)
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[SimulatedOutcome]) -> str:
     """Return a Markdown table: mean and standard deviation over patients per method, and the verdicts."""
     names = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
     lines = ["| method | n | " + " | ".join(names) + " | sampling pass/warn/fail |", "|---|---|" + "---|" * (len(names) + 1)]

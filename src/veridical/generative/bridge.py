@@ -51,15 +51,13 @@ class Bridge(Family):
 
     def draw(self, net: nn.Module, given: Given, noise: Tensor, steps: int) -> Tensor:
         many, white = given.repeat(noise.shape[1]), noise.flatten(0, 1)
-        generator = torch.Generator().manual_seed(int(white.flatten()[0].abs() * 1e6))
-        later = torch.randn(max(0, steps - 2), *white.shape, generator=generator).to(white)
 
         def clean(state: Tensor, t: float) -> Tensor:
             return ended(net, many, state, torch.full((len(state),), t, device=state.device))
 
         with torch.inference_mode():
-            further = torch.cat([white[None], later])[: max(0, steps - 1)]
-            found = walk(clean, torch.zeros_like(white), flow.times(steps, self.shift), further)
+            later = [moved(white, step) for step in range(steps - 1)]
+            found = walk(clean, torch.zeros_like(white), flow.times(steps, self.shift), later)
             return many.image(found).reshape(noise.shape)
 
 
@@ -73,6 +71,16 @@ def ended(net: nn.Module, given: Given, state: Tensor, time: Tensor) -> Tensor:
     seen = state / size
     out: Tensor = t * seen + net(seen, time, given.conditioning)
     return out
+
+
+def moved(white: Tensor, step: int) -> Tensor:
+    """Return white noise `(batch, ...)` as good as new for a step, its pixels and signs exchanged alike in the whole batch, so
+    that slices that share their noise share it at every step.
+    """
+    generator, count = torch.Generator().manual_seed(step), white[0].numel()
+    order = torch.randperm(count, generator=generator).to(white.device)
+    signs = (2 * torch.randint(2, (count,), generator=generator) - 1).to(white)
+    return (white.flatten(1)[:, order] * signs).reshape(white.shape)
 
 
 def interpolate(start: Tensor, x: Tensor, t: Tensor, noise: Tensor, sigma: float = 1.0) -> Tensor:
@@ -99,7 +107,11 @@ def advance(x_t: Tensor, estimate: Tensor, t: float, after: float, noise: Tensor
 
 
 def walk(
-    denoise: Callable[[Tensor, float], Tensor], start: Tensor, times: Sequence[float], noise: Tensor, sigma: float = 1.0
+    denoise: Callable[[Tensor, float], Tensor],
+    start: Tensor,
+    times: Sequence[float],
+    noise: Sequence[Tensor] | Tensor,
+    sigma: float = 1.0,
 ) -> Tensor:
     """Walk from the start images `(draw, ...)` to data; one call of `denoise` a step, the last step is its estimate.
 

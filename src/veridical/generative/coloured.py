@@ -3,7 +3,7 @@
 Images have a thousand times more power at coarse scales than at fine ones. Under white noise all that is coarse is decided
 within the first hundredth of the way, which a sampler of four steps crosses in one: its draws then share their coarse content.
 Under noise with the spectrum of what is to be drawn, every scale is decided at the same pace. The spectrum is that of the
-errors of a regressor of missing contrasts, measured over 463 patches (docs/measurements.md, section 16).
+errors of a regressor of missing contrasts, measured over 463 patches (docs/measurements/completion-and-translation.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The base of all families of generators: an objective to learn from and a way to draw, around any conditioned network.
 
-Every family works on the residual `u = (truth - initial) / level`: what the best simple estimate lacks, in units of its expected
-error. So the classical answer is where each of them starts, and zero output of the network leaves it as it is.
+Every family works on the residual `u = (truth - initial) / level`: what the best simple estimate lacks, in units of its
+expected error. So the classical answer is where each of them starts, and zero output of the network leaves it as it is.
 """
 
 from __future__ import annotations

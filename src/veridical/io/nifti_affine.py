@@ -68,7 +68,7 @@ def _qform(header: Any, shape: tuple[int, int, int]) -> Array | None:
     spacing[(spacing == 0) & (np.array(shape) == 1)] = 1.0
     spacing[2] *= -1.0 if header["pixdim"][0] < 0 else 1.0
     affine = np.eye(4)
-    affine[:3, :3] = quat2mat([np.sqrt(max(0.0, 1 - vector @ vector)), *vector]) * spacing
+    affine[:3, :3] = quat2mat([max(0.0, 1 - float(vector @ vector)) ** 0.5, *vector]) * spacing
     affine[:3, 3] = [header[f"qoffset_{axis}"] for axis in "xyz"]
     return affine
 

@@ -46,6 +46,8 @@ def checked(image: Image, path: Path) -> Image:
     notes = tuple(
         note for name in image.channels for note in _range(image[name], image.units_of(name), path, source == "file header")
     )
+    if source == "not stated" and any(name.split(".")[0] == "PET" for name in image.channels):
+        notes += (f"{path.name} does not state the units of PET. If they are SUV by body weight: --units SUV.",)
     return noted(image, *notes)
 
 
@@ -56,7 +58,8 @@ def _as_labels(image: Image, labels: int, path: Path) -> Image:
             f"{looks}; expected an image ({', '.join(image.channels)}). Give the image; or say what it is: --units label for "
             "labels, --units a.u. for an image all the same."
         )
-    header = {**image.header, "units_source": "values"}
+    notes = tuple(note for note in image.header.get("notes", ()) if "does not state its contrast" not in note)
+    header = {**image.header, "units_source": "values", "notes": notes}
     taken = replace(image, data=image.data.astype(np.int32), units="label", header=header)
     return noted(taken, f"{looks}: it was read as labels. If it is an image: --units a.u.")
 
@@ -79,8 +82,8 @@ def _labels(data: Array) -> int:
 
 def _alike(data: Array) -> float:
     """Return the share of voxels other than 0 that equal the next one, along the longest axis."""
-    axis = int(np.argmax(data.shape[1:])) + 1
-    here, there = np.take(data, range(data.shape[axis] - 1), axis), np.take(data, range(1, data.shape[axis]), axis)
+    along = np.moveaxis(data, int(np.argmax(data.shape[1:])) + 1, 0)
+    here, there = along[:-1], along[1:]
     inside = here != 0
     return float((here == there)[inside].mean()) if inside.any() else 0.0
 

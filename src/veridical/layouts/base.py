@@ -244,6 +244,8 @@ class Layout(ABC):
         for name, several in ranked.items():
             for entry in several[1:]:
                 named[numbered(name, named)] = entry
+        if left_out := _left_out(named, absent):
+            notes[""] = left_out
         return Visit(self, listing.root, named, notes)
 
     def _channels(self, root: Path, entry: Entry) -> str | list[str]:
@@ -282,6 +284,15 @@ class NamedFiles(Layout):
             split=split_of(file),
             grid=self.grid,
         )
+
+
+def _left_out(named: Mapping[str, Entry], absent: Mapping[str, str]) -> str:
+    """Return in words which files have no content, and which images beside others are localizers of no known contrast."""
+    other = [entry for entry in named.values() if entry.kind == "image" and entry.contrast not in SUFFIX]
+    localizers = [entry for entry in other if is_localizer(entry)] if len(other) < len(named) else []
+    words = [f"{path} is {why}" for path, why in absent.items()]
+    words += [f"{_shown(entry)} is a localizer" for entry in localizers]
+    return f"Left out: {'; '.join(words)}." if words else ""
 
 
 def _choice(name: str, ordered: Sequence[Entry], why: Sequence[str]) -> str:

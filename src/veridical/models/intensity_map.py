@@ -1,7 +1,7 @@
 """Intensity map: a polynomial from the contrasts that were measured to one that was not. The classical answer to completion.
 
-Fitted by least squares on training patients, for every set of measured contrasts, on intensities relative to the inner tissue. It is
-where every generator starts, and the rival that it has to beat.
+Fitted by least squares on training patients, for every set of measured contrasts, on intensities relative to the inner
+tissue. It is where every generator starts, and the rival that it has to beat.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ RIDGE = 1e-4
 """Of the fit, relative to the mean square of each term: keeps maps of few patients from wild coefficients."""
 INSIDE = (-1.0, 4.0)
 """Network units that a map may give."""
+NEVER_SEEN: Mapping[str, Any] = {"terms": [0.4], "error": 0.3}
+"""Of a contrast that no training patient had: about what MR images show."""
 Coefficients = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Contrast to be made -> measured contrasts joined by `+` -> `terms` and `error`."""
 
@@ -83,11 +85,16 @@ def estimate(maps: Coefficients, images: Mapping[str, Array], made: str, support
     known = maps.get(made, {})
     usable = [name for name in known if name and set(name.split("+")) <= set(images)]
     best = min(usable, key=lambda name: known[name]["error"], default="")
-    stored = known.get(best, {"terms": [0.4], "error": 0.3})
+    stored = known.get(best, NEVER_SEEN)
     parts = terms([images[name] for name in best.split("+")]) if best else [np.ones_like(support)]
     whole = sum(weight * part for weight, part in zip(stored["terms"], parts, strict=True))
     inside = np.clip(np.asarray(whole, np.float32), *INSIDE)
     return np.asarray(air + (inside - air) * support, np.float32), max(LEAST_LEVEL, float(stored["error"]))
+
+
+def spread_of(maps: Coefficients, contrast: str) -> float:
+    """Return the standard deviation of a contrast over such images, of which nothing else is known."""
+    return float(maps.get(contrast, {}).get("", NEVER_SEEN)["error"])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """One measured slice or volume made ready for any model: operator, noise, scale, and the classical reconstruction.
 
-Models work in network units: see `preprocessing` for MR; of CT, PET and others what is bright is 1. How these numbers become an image in the units of the data
-is said here too: the root sum of squares over the coils for MRI, the value itself for everything real.
+Models work in network units: see `preprocessing` for MR; of CT, PET and others what is bright is 1. How these numbers
+become an image in the units of the data is said here too: the root sum of squares over the coils for MRI, the value itself
+for everything real.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Preprocessing: one invertible step between images as files hold them and images as networks see them.
 
 Training, calibration, tasks and benchmarks call the same object, and the card of weights stores its parameters. Slices are
-turned so that the front or the top of the patient is up. CT and PET keep absolute units; images in arbitrary units are scaled by
-their inner tissue, so that a head and the same head without its skull have equal brains.
+turned so that the front or the top of the patient is up. CT and PET keep absolute units; images in arbitrary units have air
+at 0 and are scaled by their inner tissue, so that a head and the same head without its skull have equal brains.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from veridical.errors import FormatError, InputError, UnitsError
-from veridical.preprocessing.tissue_level import tissue_level
+from veridical.preprocessing.tissue_level import air_level, tissue_level
 from veridical.types import Array, Geometry, Image
 
 THICKER = 1.5
@@ -70,8 +70,8 @@ class Preprocessing:
         name = channel.split(".")[0]
         if name in UNITS and units != UNITS[name]:
             raise UnitsError(
-                f"{channel} is in {units!r}; expected {UNITS[name]}, which is what networks were trained on. Convert it, or say "
-                f"so if it is: --units {UNITS[name]}."
+                f"{channel} is in {units!r}; expected {UNITS[name]}, which is what networks were trained on. Convert it, or "
+                f"say so if it is: --units {UNITS[name]}."
             )
         if name in UNITS:
             return self.hounsfield if name == "CT" else self.uptake
@@ -93,39 +93,43 @@ class Preprocessing:
         """Return where an image `(..., y, x)` in network units shows something, bool."""
         above = np.asarray(data, np.float32) + (0.7 if channel.split(".")[0] == "CT" else 0.0)
         smooth = ndimage.uniform_filter(above, (1,) * (data.ndim - 2) + (5, 5), mode="constant")
-        return np.asarray(smooth > (0.04 if channel == "PET" else 0.06))
+        return np.asarray(smooth > (0.04 if channel.split(".")[0] == "PET" else 0.06))
 
     def __call__(self, image: Image, axis: int | None = None) -> Prepared:
         """Turn an image into slices as networks see them.
 
         Args:
             image: any orientation; oblique ones are turned to the nearest axes. Label maps keep their values.
-            axis: slice axis in patient space: 0 sagittal, 1 coronal, 2 axial; None takes the axis of the thickest voxels,
-                else axial.
+            axis: slice axis in patient space: 0 sagittal, 1 coronal, 2 axial; None takes that of a single slice, else of the
+                thickest voxels, else axial.
 
         Raises:
-            InputError: values that are not finite, or a channel that shows nothing.
+            InputError: complex values or such that are not finite, a channel that shows nothing, one that was standardized
+                within a mask.
             UnitsError: as `scale`.
         """
         data = np.asarray(image.data)
+        if np.iscomplexobj(data):
+            raise InputError("The image is complex; networks take real images. Take its magnitude, or reconstruct its k-space.")
         if not np.isfinite(data).all():
             raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
         turn, back = _turned(image.geometry)
         spacing = patient_spacing(image.geometry)
-        along = slice_axis(spacing) if axis is None else axis
+        x, y, z = (int(n) for n in turn(data).shape[-3:])
+        along = slice_axis(spacing, (x, y, z)) if axis is None else axis
         forward, backward = _cut(along, upright=image.geometry.frame != "index")
         rest = [spacing[a] for a in (2, 1, 0) if a != along]
         size = (spacing[along], rest[0], rest[1])
         cut = forward(turn(data))
-        scales = {
-            name: 1.0 if image.units_of(name) == "label" else self.scale(name, image.units_of(name), channel, size)
-            for name, channel in zip(image.channels, cut, strict=True)
-        }
-        images = {
-            name: np.ascontiguousarray(channel / scales[name], np.float32)
-            for name, channel in zip(image.channels, cut, strict=True)
-        }
-        return Prepared(images, scales, size, lambda a: back(backward(a)), lambda a: forward(turn(a)))
+        scales, offsets, images = dict[str, float](), dict[str, float](), dict[str, Array]()
+        for name, channel in zip(image.channels, cut, strict=True):
+            units = image.units_of(name)
+            absolute = units == "label" or name.split(".")[0] in UNITS
+            offsets[name] = 0.0 if absolute else air_level(channel)
+            shifted = channel - offsets[name] if offsets[name] else channel
+            scales[name] = 1.0 if units == "label" else self.scale(name, units, shifted, size)
+            images[name] = np.ascontiguousarray(shifted / scales[name], np.float32)
+        return Prepared(images, scales, offsets, size, lambda a: back(backward(a)), lambda a: forward(turn(a)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +139,7 @@ class Prepared:
     Args:
         images: channel -> `(slice, y, x)` float32 in network units.
         scales: channel -> what one network unit is in the units of the image.
+        offsets: channel -> what 0 network units are, in the units of the image.
         spacing: `(slice, y, x)`, mm.
         restore: turns `(..., slice, y, x)` back into `(..., x, y, z)` of the image's grid.
         cut: the inverse of `restore`.
@@ -142,6 +147,7 @@ class Prepared:
 
     images: Mapping[str, Array]
     scales: Mapping[str, float]
+    offsets: Mapping[str, float]
     spacing: tuple[float, float, float]
     restore: Callable[[Array], Array]
     cut: Callable[[Array], Array]

@@ -83,8 +83,9 @@ def register(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> Regi
     pair = [(_clipped(data), place) for data, place in ((fixed, grid), (moving, own))]
     with _one_thread(sitk):
         found = _started(sitk, [_level(sitk, *one, LEVELS[0]) for one in pair])
-        for size in LEVELS[1:]:
-            found = _refined(sitk, [_level(sitk, *one, size) for one in pair], found)[1]
+        for coarser, size in itertools.pairwise(LEVELS):
+            if coarser > min(*grid.spacing, *own.spacing):
+                found = _refined(sitk, [_level(sitk, *one, size) for one in pair], found)[1]
     matrix = _matrix(found)
     before, after = (similarity(fixed, grid, moving, own, one) for one in (np.eye(4), matrix))
     if before >= after:
@@ -168,7 +169,7 @@ def _started(sitk: Any, pair: list[Any]) -> Any:
     places = [sitk.Euler3DTransform()]
     places += [sitk.CenteredTransformInitializer(fixed, moving, places[0], kind) for kind in (kinds.GEOMETRY, kinds.MOMENTS)]
     centre = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
-    method, starts = _method(sitk, fixed), []
+    method, starts = _method(sitk, fixed), list[tuple[float, int, Any]]()
     for place, turn in itertools.product(places, itertools.product(np.radians(TURNS), repeat=3)):
         start = sitk.Euler3DTransform()
         start.SetCenter(centre)

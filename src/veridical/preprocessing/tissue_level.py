@@ -1,4 +1,4 @@
-"""Scales of images without absolute units: the intensity of a body's inner tissue, and that of what is bright.
+"""Scales of images without absolute units: the intensity of a body's inner tissue, that of what is bright, and that of air.
 
 The foreground's percentiles differ twofold between a whole head and the same head without its skull, since bright scalp fat
 belongs to one of them only. What lies deep inside is tissue of the organ in both.
@@ -22,6 +22,12 @@ COARSE = 48
 """Voxels along the longest axis at which depths are measured; finer ones change the level by less than 1 %."""
 LEAST = 8
 """Slices from which a stack has a depth along its own axis; below, depths are measured in each slice."""
+
+SHIFTED, DARK, BINS = 0.03, 0.33, 50
+"""An image is taken to be shifted if the most frequent value of the darkest third of its range, told from a histogram, lies
+below zero by this share of the range; noise about zero keeps it at zero."""
+MASKED = 0.2
+"""Share of voxels that are exactly zero from which a mask outside of the object is suspected."""
 
 
 def tissue_level(image: Array, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> float:
@@ -63,6 +69,31 @@ def bright_level(image: Array) -> float:
         raise InputError("The image shows nothing above zero, so it has no scale. Leave it out, or crop it to what it shows.")
     bright = flat[flat > FOREGROUND * top]
     return float(np.percentile(bright, 99)) if len(bright) else top
+
+
+def air_level(image: Array) -> float:
+    """Return what an image in arbitrary units shows where nothing is: 0, or its low end where it was shifted below zero.
+
+    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
+
+    Raises:
+        InputError: it was standardized within a mask, so that what is outside lies in the middle of its range.
+    """
+    flat = np.asarray(image, np.float32).reshape(-1)
+    flat = flat[:: max(1, len(flat) // 10**6)]
+    low, high = (float(v) for v in np.percentile(flat, (0.1, 99.9)))
+    if not low < -SHIFTED * (high - low):
+        return 0.0
+    counts, edges = np.histogram(flat[flat < low + DARK * (high - low)], BINS)
+    most = float(edges[:2].mean() + np.argmax(counts) * np.diff(edges)[0])
+    if not most < -SHIFTED * (high - low):
+        return 0.0
+    if np.mean(flat == 0) > MASKED:
+        raise InputError(
+            f"The image is exactly 0 in {np.mean(flat == 0):.0%} of its voxels and goes down to {low:.3g}: it was standardized "
+            "within a mask. Expected air as the darkest value. Give the image before that, or what is outside its lowest value."
+        )
+    return most
 
 
 def _slicewise(shown: Array, size: list[float]) -> Array:

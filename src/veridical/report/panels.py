@@ -37,7 +37,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """Pictures side by side with a title, a sentence on how to read them, and one scale for all."""
 
     title: str
@@ -80,16 +80,16 @@ class Panels:
         """Return an image `(channel, x, y, z)` in the grey window."""
         return pictures.grey(self._plane(data), self.window, self.view)
 
-    def images(self, captions: Mapping[str, str]) -> Row:
+    def images(self, captions: Mapping[str, str]) -> PictureRow:
         """Return truth and results side by side, with a caption for each result."""
         cells = [Cell(n, captions[n], f"{n}: {captions[n]}", self.image(d.image.data)) for n, d in self.results.items()]
         if self.truth is not None:
             cells.insert(0, Cell("truth", "what was to be found", "the true image", self.image(self.truth.data)))
         low, high = (amount(end, self.basis[1].units) for end in self.window)
         said = f"Black is {low}, white is {high} in every picture, after {self.basis[0]}."
-        return Row("Images", said, Scale(pictures.bar("grey"), low, high), tuple(cells))
+        return PictureRow("Images", said, Scale(pictures.bar("grey"), low, high), tuple(cells))
 
-    def close(self, lesion: Lesion, captions: Mapping[str, str]) -> Row:
+    def close(self, lesion: Lesion, captions: Mapping[str, str]) -> PictureRow:
         """Return the surroundings of a lesion, enlarged."""
         planes = {name: self._plane(derived.image.data) for name, derived in self.results.items()}
         if self.truth is not None:
@@ -101,9 +101,9 @@ class Panels:
             cells.append(Cell(name, captions.get(name, ""), f"{lesion.name} in {name}", drawn))
         scale = Scale(pictures.bar("grey"), *(amount(end, self.basis[1].units) for end in self.window))
         said = "Same place, same window in every picture; of several, the largest."
-        return Row(f"The {lesion.name} and its surroundings, enlarged", said, scale, tuple(cells))
+        return PictureRow(f"The {lesion.name} and its surroundings, enlarged", said, scale, tuple(cells))
 
-    def errors(self) -> Row | None:
+    def errors(self) -> PictureRow | None:
         """Return the error maps, or None without a truth. The first, simplest method does not stretch the scale."""
         if self.truth is None:
             return None
@@ -117,9 +117,9 @@ class Panels:
             drawn = pictures.coloured(self._plane(error), (0.0, top), pictures.ERROR, self.view)
             cells.append(Cell(name, caption, f"error of {name}: {caption}", drawn))
         said = "The distance from the truth. Bright is wrong."
-        return Row("Error", said, self._scale(pictures.ERROR, top), tuple(cells))
+        return PictureRow("Error", said, self._scale(pictures.ERROR, top), tuple(cells))
 
-    def widths(self) -> Row | None:
+    def widths(self) -> PictureRow | None:
         """Return the half-widths of the intervals, or None where no result has one."""
         maps = {n: (d.interval.upper - d.interval.lower) / 2 for n, d in self.results.items() if d.interval is not None}
         if not maps:
@@ -135,9 +135,9 @@ class Panels:
             drawn = pictures.coloured(self._plane(maps[name]), (0.0, top), pictures.WIDTH, self.view)
             cells.append(Cell(name, caption, f"interval of {name}: {caption}", drawn))
         said = "How far the truth may lie from the image. Bright is unsure."
-        return Row("Interval", said, self._scale(pictures.WIDTH, top), tuple(cells))
+        return PictureRow("Interval", said, self._scale(pictures.WIDTH, top), tuple(cells))
 
-    def filled(self) -> Row | None:
+    def filled(self) -> PictureRow | None:
         """Return the part of each image that the measurement cannot see, or None where no result knows it."""
         maps = {
             name: magnitude(derived.evidence.unmeasured)
@@ -157,9 +157,9 @@ class Panels:
             drawn = pictures.coloured(self._plane(maps[name]), (0.0, top), pictures.FILLED, self.view)
             cells.append(Cell(name, caption, f"filled in by {name}: {caption}", drawn))
         said = "The part of each image that lies where the scan is blind, by the exact split. Bright was filled in."
-        return Row("Filled in", said, self._scale(pictures.FILLED, top), tuple(cells))
+        return PictureRow("Filled in", said, self._scale(pictures.FILLED, top), tuple(cells))
 
-    def evidence(self) -> Row | None:
+    def evidence(self) -> PictureRow | None:
         """Return the evidence maps, inside the region, or None where no result has one."""
         if all(numbers.evidence(derived) is None for derived in self.results.values()):
             return None
@@ -176,7 +176,7 @@ class Panels:
             cells.append(Cell(name, caption, f"evidence of {name}: {caption}", drawn))
         said = f"How much is owed to the scan rather than to the prior, inside the {self.region.name}."
         scale = Scale(pictures.bar(pictures.EVIDENCE), "0 imagined", "1 measured")
-        return Row("Evidence", said, scale, tuple(cells))
+        return PictureRow("Evidence", said, scale, tuple(cells))
 
     def imagined(self, name: str) -> Picture | None:
         """Return a result with orange where it was imagined, or None without evidence."""

@@ -135,7 +135,7 @@ def _maps(result: Result, channel: str, region: Region) -> list[Map]:
     if parts is not None and parts.map is not None:
         ends = ("0 imagined", "1 measured")
         maps[1] = Map("evidence", "how much is owed to the measurement", parts.map[k], pictures.EVIDENCE, 1.0, ends)
-    if parts is not None and parts.unmeasured is not None:
+    if parts is not None and parts.unmeasured is not None and parts.unmeasured[k].any():
         filled = magnitude(parts.unmeasured[k])
         top = _top(np.abs(filled), region)
         ends = ("0", f"{words.amount(top, units)} or more")

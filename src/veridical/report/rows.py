@@ -20,7 +20,7 @@ MOST_COLUMNS = 6
 
 
 @dataclass(frozen=True)
-class Row:
+class EndpointRow:
     """One endpoint as a table shows it; what is not there is an empty text."""
 
     name: str
@@ -97,7 +97,7 @@ def strip(e: Endpoint, size: str = "small") -> Markup | None:
     return plots.strip(value or 0.0, interval, ruler(e), f"{named(e)}: {value:.3g} {scale}{between}{asked}", size, e.verdict)
 
 
-def row(e: Endpoint) -> Row:
+def row(e: Endpoint) -> EndpointRow:
     """Return an endpoint as a table shows it."""
     limit = "" if e.limit is None else f"score ≥ {e.limit:g}" if e.limit_of == "score" else number(e.limit, e.units)
     if e.limit is not None and e.limit_of == "value":
@@ -107,7 +107,7 @@ def row(e: Endpoint) -> Row:
     )
     direction += f"; {e.units}" if len(e.units) > SHORT else ""
     away = "" if e.ideal is None else " away"
-    return Row(
+    return EndpointRow(
         e.label,
         f"{e.region}; {direction}",
         number(e.value, e.units, e.interval),
@@ -127,7 +127,7 @@ def row(e: Endpoint) -> Row:
     )
 
 
-def common(found: Sequence[Row]) -> tuple[str, str]:
+def common(found: Sequence[EndpointRow]) -> tuple[str, str]:
     """Return what real against real and the baseline were, each where it is one for all rows and else empty."""
     floors, bads = (
         {text for text in texts if text} for texts in zip(*((r.real_is, r.baseline_is) for r in found), strict=True)

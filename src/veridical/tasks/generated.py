@@ -109,6 +109,7 @@ def generate(
     scales = tuple(_scale(one.contrast, volume.prepared, preprocessing) for one in wanted)
     units = tuple(image.units_of(o.contrast) if o.contrast in image.channels else UNITS.get(o.contrast, "a.u.") for o in wanted)
     sized = np.array(scales, np.float32)[:, None, None, None]
+    offset = np.array([volume.prepared.offsets.get(one.contrast, 0.0) for one in wanted], np.float32)[:, None, None, None]
     facts = {
         "measured": volume.measured, "body": np.asarray(volume.prepared.restore(support > 0.5)),
         "changed": _changed(out.mean(0), start, levels, support, wanted),
@@ -117,12 +118,13 @@ def generate(
     kind = "point estimate" if not model.stochastic else "one draw" if which == "draw" or count == 1 else "posterior mean"
     names = tuple(one.contrast for one in wanted)
     if count < 2:
-        return Solution(estimate * sized, names, units, scales, jobs, kind, facts=facts)
-    prior = [float(model.card["intensity_maps"][name][""]["error"]) for name in names]
+        return Solution(estimate * sized + offset, names, units, scales, jobs, kind, facts=facts)
+    prior = [intensity_map.spread_of(model.card.get("intensity_maps", {}), name) for name in names]
     spread, known = companions(out, prior, spread_factors(model, jobs))
     return Solution(
-        estimate * sized, names, units, scales, jobs, kind, out * sized, spread * sized, known, about=ABOUT, facts=facts
-    )
+        estimate * sized + offset, names, units, scales, jobs, kind, out * sized + offset, spread * sized, known, about=ABOUT,
+        facts=facts,
+    )  # fmt: skip
 
 
 def request(

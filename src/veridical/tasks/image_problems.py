@@ -23,7 +23,7 @@ from veridical.physics.identity import Identity
 from veridical.physics.linear import LinearOperator
 from veridical.physics.voxel_average import VoxelAverage
 from veridical.preprocessing.preprocessing import Preprocessing, slice_axis
-from veridical.preprocessing.tissue_level import bright_level
+from veridical.preprocessing.tissue_level import air_level, bright_level
 from veridical.task import Progress
 from veridical.tasks import grids, measured
 from veridical.tasks.assemble import assemble
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from veridical.tasks.enhance import Enhance
 
 AIR_HU = -1000.0
-SHIFTED, DARK, BINS = 0.03, 0.33, 50
-"""An MR image is taken to be shifted if the most frequent value of the darkest third of its range, told from a histogram, lies
-below zero by this share of the range; noise about zero keeps it at zero."""
 CUBIC = 1.3
 """Voxels whose sides differ by no more than this factor are cut along all three axes."""
 UNSURE = {"super-resolve": 0.02, "upsample": 0.01, "isotropic": 0.033}
@@ -113,38 +110,8 @@ def unit(image: Image, channel: str, stack: Array, along: int) -> float:
 
 
 def air(image: Image, channel: str) -> float:
-    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end.
-
-    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
-    """
-    if image.units_of(channel) == "HU":
-        return AIR_HU
-    values = np.asarray(image[channel], np.float32)
-    low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
-    if not low < -SHIFTED * (high - low):
-        return 0.0
-    counts, edges = np.histogram(values[values < low + DARK * (high - low)], BINS)
-    most = float(edges[:2].mean() + np.argmax(counts) * np.diff(edges)[0])
-    return most if most < -SHIFTED * (high - low) else 0.0
-
-
-def unit(image: Image, channel: str, stack: Array, along: int) -> float:
-    """Return what one network unit is for `(slice, y, x)` whose air is 0: by inner tissue for MR, by what is bright else."""
-    if image.units_of(channel) in ("HU", "SUV"):
-        return bright_level(np.abs(stack))
-    spacing = [image.geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
-    return Preprocessing().unit(stack, (image.geometry.spacing[along], spacing[1], spacing[0]))
-
-
-def air(image: Image, channel: str) -> float:
-    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end.
-
-    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
-    """
-    if image.units_of(channel) == "HU":
-        return AIR_HU
-    low, high = (float(v) for v in np.percentile(image[channel], (1, 99)))
-    return low if low < -SHIFTED * (high - low) else 0.0
+    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end."""
+    return AIR_HU if image.units_of(channel) == "HU" else air_level(image[channel])
 
 
 def stacked(data: Array, along: int) -> Array:

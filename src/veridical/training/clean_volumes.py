@@ -1,7 +1,8 @@
 """Clean volumes that a denoiser learns from: real MR, CT and PET, images painted from label maps, and photographs.
 
 Every volume is `(slice, y, x)`, never interpolated, air 0. MR is scaled by its inner tissue, as `preprocessing` does; CT,
-shifted to HU + 1000, PET and photographs by what is bright in them. The sets are those whose licence allows weights trained on them to be passed on.
+shifted to HU + 1000, PET and photographs by what is bright in them. The sets are those whose licence allows weights trained
+on them to be passed on.
 """
 
 from __future__ import annotations

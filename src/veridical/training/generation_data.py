@@ -131,7 +131,6 @@ class GenerationCourse(Course[Batch]):
         self.cohort = Cohort(seed + (VALIDATION_COHORT if validation else 0))
         self.pools = {name: self._visits(name) for name in sorted(data.sources) if name != PHANTOMS}
         self.mix(self.pools)
-        self.usable = {id(v): v.usable(self.preprocessing) for pool in self.pools.values() for v in pool}
         self.maps: Mapping[str, Any] = {}
         self.slabs: dict[int, Slab] = {}
 
@@ -144,19 +143,24 @@ class GenerationCourse(Course[Batch]):
     def learned(self, facts: Mapping[str, Any]) -> None:
         self.maps = facts["intensity_maps"]
 
-    def _visits(self, name: str) -> list[PreparedVisit]:
+    def _visits(self, name: str) -> list[tuple[PreparedVisit, list[int]]]:
+        """Return the visits of a source, each with the slices that show enough to learn from."""
         if name == YOURS:
             raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
         if not (name in SETS or Path(name).is_absolute()):
             raise SettingError(f"The recipe trains on {name!r}. {nearest(name, (PHANTOMS, *SETS))} Or give a folder.")
         held_out = self.data.held_out if name in SETS else held_out_of(name, self.data.held_out, self.data.validate_on)
-        return prepared_visits(name, self.contrasts, self.preprocessing, held_out, self.validation)
+        visits = prepared_visits(name, self.contrasts, self.preprocessing, held_out, self.validation)
+        able = [(visit, usable) for visit in visits if (usable := visit.usable(self.preprocessing))]
+        if not able and not self.validation:
+            raise InputError(f"No slice in {name} shows enough in every contrast to learn from. Crop the images to the body.")
+        return able
 
     def _voxels(self) -> Iterator[dict[str, Array]]:
         """Yield foreground voxels of every visit."""
         rng = np.random.default_rng(self.seed)
         for pool in self.pools.values():
-            for visit in pool:
+            for visit, _ in pool:
                 shown = [self.preprocessing.foreground(n, i) for n, i in zip(visit.names, visit.images, strict=True)]
                 inside = np.flatnonzero(np.min(shown, 0))
                 chosen = rng.choice(inside, min(FITTED, len(inside)), replace=False) if len(inside) else inside
@@ -178,7 +182,7 @@ class GenerationCourse(Course[Batch]):
         return self.slabs[number]
 
     def patients(self) -> dict[str, int]:
-        return {name: len({visit.patient for visit in pool}) for name, pool in self.pools.items()}
+        return {name: len({visit.patient for visit, _ in pool}) for name, pool in self.pools.items()}
 
     def licences(self) -> dict[str, str]:
         return {name: SETS[name].licence if name in SETS else "yours" for name in self.data.sources if name != PHANTOMS}
@@ -198,9 +202,8 @@ class GenerationCourse(Course[Batch]):
         if name == PHANTOMS:
             slab = self._phantom(int(rng.integers(2**31)))
         else:
-            able = [visit for visit in self.pools[name] if self.usable[id(visit)]]
-            visit = able[int(rng.integers(len(able)))]
-            slab = visit.slab(self.usable[id(visit)][int(rng.integers(len(self.usable[id(visit)])))])
+            visit, usable = self.pools[name][int(rng.integers(len(self.pools[name])))]
+            slab = visit.slab(int(rng.choice(usable)))
         return self.asked(patch(slab, self.data.patch, self.preprocessing, rng), rng)
 
     def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array]:

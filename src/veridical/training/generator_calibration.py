@@ -13,6 +13,7 @@ from veridical import registry
 from veridical.audit.evidence import local_variance
 from veridical.audit.interval import Case
 from veridical.conditioning.request import Request
+from veridical.layouts.pool import SETS
 from veridical.models import intensity_map, weights
 from veridical.models.generator import Generator
 from veridical.phantoms.cohort_b import CohortB
@@ -94,12 +95,15 @@ def _slabs(card: Mapping[str, Any], studies: Iterable[Study], preprocessing: Pre
 def trained_on(card: Mapping[str, Any], study: Study) -> bool:
     """Say whether a patient was among those that trained some weights, as far as their card tells."""
     data, place = card.get("data", {}), Path(str(study.source.get("path", "")))
-    used = [name for name in data.get("sources", {}) if name in place.parts]
-    if not used:
-        return False
-    folder = Path(*place.parts[: place.parts.index(used[0]) + 1])
-    kept = held_out_of(folder, tuple(data.get("held_out", ())), int(data.get("validate_on", 0)))
-    return not study.id.startswith(kept or ("\0",))
+    for name in data.get("sources", {}):
+        folders = [folder for folder in (SETS[name].places if name in SETS else (name,)) if folder in place.parts]
+        if folders:
+            kept = tuple(data.get("held_out", ()))
+            if name not in SETS:
+                whole = Path(*place.parts[: place.parts.index(folders[0]) + 1])
+                kept = held_out_of(whole, kept, int(data.get("validate_on", 0)))
+            return not study.id.startswith(kept or ("\0",))
+    return False
 
 
 def chosen(visit: PreparedVisit, preprocessing: Preprocessing) -> list[int]:
@@ -125,9 +129,9 @@ def _requests(
     if asked not in card["net"].get("degradations", ()):
         return
     way = registry.get("degradation", asked)()
-    for name, image in islice(images.items(), 1):
-        if (name if name in ("CT", "PET") else "MR") in way.modalities:
-            unit = {"CT": preprocessing.hounsfield, "PET": preprocessing.uptake}.get(name, 1.0)
-            poor = way(unit * image[:1], slab.spacing, np.random.default_rng([SEED, seed]))[0] / unit
-            level = float(np.sqrt(np.average((poor - image[0]) ** 2, weights=support + 1e-6)))
-            yield Request(name, poor, level, support, {}, asked, slab.masks, slab.attributes), image[0]
+    fitting = (name for name in images if (name if name in ("CT", "PET") else "MR") in way.modalities)
+    for name in islice(fitting, 1):
+        image, unit = images[name], {"CT": preprocessing.hounsfield, "PET": preprocessing.uptake}.get(name, 1.0)
+        poor = way(unit * image[:1], slab.spacing, np.random.default_rng([SEED, seed]))[0] / unit
+        level = float(np.sqrt(np.average((poor - image[0]) ** 2, weights=support + 1e-6)))
+        yield Request(name, poor, level, support, {}, asked, slab.masks, slab.attributes), image[0]

@@ -1,7 +1,7 @@
 """Visits as a generator learns from them: the images of a visit on one grid, in network units, cut into slices.
 
-The grid is that with the thickest slices, so that no slice learned from was made up by interpolation. Real sets are read through
-`layouts`, as tasks and evaluation read them; digital patients are drawn slab by slab.
+The grid is that with the thickest slices, so that no slice learned from was made up by interpolation. Real sets are read
+through `layouts`, as tasks and evaluation read them; digital patients are drawn slab by slab.
 """
 
 from __future__ import annotations

@@ -328,22 +328,11 @@ def _summarize(
             "cases": [{**dataclasses.asdict(one), "verdict": one.verdict} for one in outcomes],
         }, where / SUMMARY,
     )  # fmt: skip
-    head = (
-        "participant_id",
-        "session_id",
-        "made",
-        "made_from",
-        "status",
-        "verdict",
-        *CHECKS,
-        "interval",
-        "folder",
-        "reason",
-        "notes",
-    )
-    rows = ["\t".join(head), *("\t".join(_row(one)) for one in outcomes)]
+    checks = sorted({finding.check for one in outcomes for finding in one.findings})
+    head = ["participant_id", "session_id", "made", "made_from", "status", "verdict", *checks]
+    rows = [[*head, "interval", "folder", "reason", "notes"], *(_row(one, checks) for one in outcomes)]
     with replacing(where / TABLE) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
 
 
 def _row(outcome: Outcome, checks: Sequence[str]) -> list[str]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+import generators
+from generators import given, network, requests
+from veridical.conditioning.condition import Conditioning
 from veridical.errors import SettingError
 from veridical.generative import bridge, flow
 
@@ -54,3 +58,33 @@ def test_a_walk_ends_on_its_last_estimate() -> None:
 def test_times_that_do_not_grow_inside_the_bridge_are_refused(t: float, after: float) -> None:
     with pytest.raises(SettingError, match="growing times"):
         bridge.advance(torch.zeros(1), torch.zeros(1), t, after, torch.zeros(1))
+
+
+class Exact(nn.Module):
+    """The network of a residual that is white with a mean and a deviation."""
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.mean, self.deviation = mean, deviation
+
+    def forward(self, seen: torch.Tensor, time: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        t = time.reshape(-1, 1, 1, 1)
+        state = seen * (t + (t * (1 - t)).sqrt()).clamp_min(1e-6)
+        gain = self.deviation**2 / (t * self.deviation**2 + 1 - t)
+        return self.mean + gain * (state - t * self.mean) * (t > 0) - t * seen
+
+
+def test_draws_of_the_family_have_mean_and_deviation_of_a_gaussian_in_units_of_the_level() -> None:
+    batch = given()
+    drawn = bridge.Bridge().draw(Exact(0.7, 0.6), batch, generators.noise(60), 100)
+    for row in (drawn - batch.initial[:, None]) / batch.level[:, None]:
+        assert float(row.mean()) == pytest.approx(0.7, abs=0.02)
+        assert float(row.std()) == pytest.approx(0.6, rel=0.04)
+
+
+def test_slices_that_share_their_noise_share_it_at_every_step() -> None:
+    """So that slices of a volume fit each other, however many of them are drawn at once."""
+    one = given(*[requests()[0]] * 2)
+    shared = generators.noise(2)[:1].expand(2, -1, -1, -1, -1)
+    drawn = bridge.Bridge().draw(network("bridge"), one, shared, 6)
+    torch.testing.assert_close(drawn[0], drawn[1])
