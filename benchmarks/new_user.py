@@ -2,7 +2,7 @@
 
 Writes the five as a ward would have them (BIDS, NIfTI), runs the commands of the page, and prints how long each took and how
 far the FLAIR made from T1w and T1c is from the acquired one, before and after. The set states no spacing; 0.94 x 0.94 x 5 mm is
-assumed, which only says that slices are thick. With `--calibrate N`, N further patients of the site make the 90 % band.
+assumed, which only says that slices are thick. With `--calibrate N`, N further patients calibrate the 90 % interval.
 
 Usage: python benchmarks/new_user.py [WORK] [--steps 500] [--calibrate 0]
 """
@@ -22,15 +22,15 @@ import numpy as np
 import veridical
 from veridical.apps.cli import main as command
 from veridical.metrics.scores import score
-from veridical.tasks.view import scale
+from veridical.preprocessing.preprocessing import Preprocessing
 
 DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data")) / "lgg_tcga"
 CONTRASTS = ("T1w", "FLAIR", "T1c")
 AFFINE = np.diag([0.94, 0.94, 5.0, 1.0])
 SLICES = 8
 """Central slices of the fifth patient that are completed."""
-SHOWN = 0.1
-"""Of the 99th percentile: where T1w or FLAIR is brighter, there is a head."""
+SHOWN, MADE = 10.0, 100.0
+"""Where T1w or FLAIR is brighter, there is a head; and what the inner tissue is in what was made."""
 
 
 def patients() -> list[str]:
@@ -80,21 +80,29 @@ def complete(work: Path, out: str, *more: object) -> float:
 
 
 def judged(work: Path, out: str, real: dict[str, veridical.Image]) -> str:
-    """PSNR and SSIM inside the head, peak 1 = the 99th percentile of the foreground, and the share inside the band."""
+    """PSNR and SSIM inside the head, range: the 99th percentile there; and the share inside the interval."""
     truth, head = scaled(real["FLAIR"]), inside(real)
     made = veridical.read(work / out / "sub-05_desc-estimate_FLAIR.nii.gz", contrast="FLAIR", units="a.u.")
-    said = [f"{name} {score(name, made, truth, data_range=1.0, mask=head).value:.3f}" for name in ("psnr", "ssim")]
+    said = [
+        f"{name} {score(name, made, truth, data_range=peak(truth, head), mask=head).value:.3f}" for name in ("psnr", "ssim")
+    ]
     ends = [work / out / f"sub-05_desc-{end}_FLAIR.nii.gz" for end in ("lower", "upper")]
     if all(end.exists() for end in ends):
         lower, upper = (veridical.read(end, contrast="FLAIR", units="a.u.").data for end in ends)
         within = (lower <= truth.data) & (truth.data <= upper)
-        said.append(f"{100 * within[head].mean():.0f} % inside the band, {float((upper - lower)[head].mean()):.2f} wide")
+        said.append(f"{100 * within[head].mean():.0f} % inside the interval, {float((upper - lower)[head].mean()):.0f} wide")
     return ", ".join(said)
 
 
 def scaled(image: veridical.Image) -> veridical.Image:
-    """The image in units of the 99th percentile of its foreground, as what was made is."""
-    return replace(image, data=image.data / np.float32(scale(image.channels[0], image.data)))
+    """The image with an inner tissue of 100, as what was made has."""
+    preprocessing = Preprocessing()
+    tissue = preprocessing.tissue * preprocessing(image).scales[image.channels[0]]
+    return replace(image, data=image.data * np.float32(MADE / tissue))
+
+
+def peak(image: veridical.Image, head: np.ndarray) -> float:
+    return float(np.percentile(image.data[head], 99))
 
 
 def inside(real: dict[str, veridical.Image]) -> np.ndarray:
@@ -106,7 +114,7 @@ def constant(cases: list[str], real: dict[str, veridical.Image]) -> float:
     means = [float(scaled(one["FLAIR"]).data[inside(one)].mean()) for one in map(images, cases)]
     truth = scaled(real["FLAIR"])
     flat = replace(truth, data=np.full_like(truth.data, np.mean(means)))
-    return score("psnr", flat, truth, data_range=1.0, mask=inside(real)).value
+    return score("psnr", flat, truth, data_range=peak(truth, inside(real)), mask=inside(real)).value
 
 
 def main() -> None:
@@ -127,12 +135,14 @@ def main() -> None:
         "complete, as shipped": complete(work, "before"),
         "fine-tune": run(*train),
         "complete, fine-tuned": complete(work, "after", "--weights", weights),
-        "calibrate on the four: refused": run("calibrate", weights, "--data", work / "ours", "--to", "FLAIR"),
+        "calibrate on the four: refused": run("calibrate", weights, "--data", work / "ours", "--jobs", "complete-FLAIR"),
     }
     total = sum(took.values())
     if given.calibrate:
         ward(work / "others", cases[5 : 5 + given.calibrate])
-        took["calibrate on others"] = run("calibrate", weights, "--data", work / "others", "--to", "FLAIR", "--quiet")
+        took["calibrate on others"] = run(
+            "calibrate", weights, "--data", work / "others", "--jobs", "complete-FLAIR", "--quiet"
+        )
         took["complete, calibrated"] = complete(work, "calibrated", "--weights", weights)
     print(f"\n{given.steps} steps, patients {', '.join(cases[:4])}; completed: {cases[4]}, {SLICES} slices")
     for line in (work / "run" / "log.jsonl").read_text().splitlines():

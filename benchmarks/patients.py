@@ -114,12 +114,16 @@ class Visit:
 def visits(
     group: str, folder: Path, patients: tuple[str, ...], contrasts: Sequence[str], lesion: str, quick: bool, layout: str = ""
 ) -> Iterator[Visit]:
-    """Yield the visits of patients whose names begin so; the first contrast gives the grid. Quick: the first, few slices."""
+    """Yield the visits with all of these contrasts, of patients whose names begin so; the first contrast gives the grid. Quick:
+    the first visit, and few slices of it.
+    """
     for study in studies(folder, layout):
         for day in study.days if study.id.startswith(patients) else ():
             there: Mapping[str, object] = study.visits[day]
             images = [one for name in contrasts if name in there and isinstance(one := there[name], Image)]
-            drawn = there[lesion] if lesion in there else None
+            if len(images) < len(contrasts):
+                continue
+            drawn = there.get(lesion)
             whole = stacked(images, drawn if isinstance(drawn, Image) else None)
             whole = middle(whole) if quick else whole
             mask = np.asarray(whole["lesions"] > 0) if "lesions" in whole.channels else None
@@ -145,7 +149,7 @@ def openms_visits(quick: bool) -> Iterator[Visit]:
 
 
 def tcga_visits(quick: bool) -> Iterator[Visit]:
-    whole = stacked([volume.image for volume in tcga()][::-1])
+    whole = stacked([volume.image for volume in tcga()])
     yield Visit("tcga", "TCGA-FG-6692", middle(whole) if quick else whole, None)
 
 

@@ -4,7 +4,7 @@ Real FLAIR images of the low-grade glioma set (site DU), spoilt, are judged agai
 segmenter trained on site CS. The first row, real images with a trace of noise, is what a near-perfect generator would get.
 In brackets: the score of primary endpoints, 0 a simple baseline, 1 real against real.
 
-Usage: python benchmarks/sabotage.py [WORK]     (after flair_from_t1.py, whose folders it uses)
+Usage: python benchmarks/sabotage.py [WORK]
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from patients import DATA
 from scipy import ndimage
 
 from veridical.evaluation.results import Evaluation
+from veridical.layouts.discovery import studies
 from veridical.workflow.evaluate import evaluate
 
 Spoil = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
@@ -28,6 +30,17 @@ SHOWN = (
     "feature/slice-continuity/foreground", "feature/mmd/radiomics", "feature/mmd/wavelet-pyramid", "feature/mmd/efficientnet",
     "feature/concordance/radiomics", "task/dice/segmenter:lesion", "task/lesion-f1/segmenter:lesion",
 )  # fmt: skip
+
+
+def prepare(work: Path) -> None:
+    """Write FLAIR and lesion `(x, y, z)` of every patient with T1w and FLAIR: site CS to train a segmenter, DU to be spoilt."""
+    for study in studies(DATA / "lgg_tcga"):
+        visit, site = study.visit(), study.id.split("_")[1]
+        folders = {"CS": ("train", "train-lesions"), "DU": ("real", "lesions")}.get(site)
+        if folders and {"T1w", "FLAIR"} <= set(visit):
+            for folder, name in zip(folders, ("FLAIR", "lesion"), strict=True):
+                (work / folder).mkdir(parents=True, exist_ok=True)
+                np.save(work / folder / f"{Path(visit.entries[name].path).stem}.npy", np.asarray(visit[name].data[0]))
 
 
 def blur(image: np.ndarray, lesion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,7 +131,8 @@ def judged(work: Path, folder: Path, name: str) -> Evaluation:
 
 
 def main() -> None:
-    work = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/flair_from_t1")
+    work = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/sabotage")
+    prepare(work)
     print(f"| sabotage | gate | pixel | feature | task | {' | '.join(key.split('/', 1)[1] for key in SHOWN)} |")
     print("|" + "---|" * (5 + len(SHOWN)))
     rungs = [(name, spoilt(work, name, spoil)) for name, spoil in LADDER.items()]

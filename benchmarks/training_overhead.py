@@ -19,23 +19,22 @@ from pathlib import Path
 
 import torch
 
-from veridical.models.base import ImageModel
-from veridical.models.brain_prior import BrainPrior
+from veridical.models.generator import Generator
 from veridical.task import silent
-from veridical.training.image_samples import Batch
 from veridical.training.distributed import Ranks
-from veridical.training.recipe import Recipe
+from veridical.training.generation_data import Batch, GenerationCourse
 from veridical.training.loop import Run
+from veridical.training.recipe import Recipe
 
 ROUNDS = 3
 
 
-def bare(model: type[ImageModel], net: torch.nn.Module, batches: list[Batch]) -> None:
+def bare(course: GenerationCourse, net: torch.nn.Module, batches: list[Batch]) -> None:
     """Train as briefly as it can be written."""
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for number, batch in enumerate(batches):
         optimizer.zero_grad()
-        loss = model.lesson_loss(net, batch.known, batch.truth, torch.Generator().manual_seed(number))
+        loss = course.parts.family.loss(net, batch.given, batch.truth, torch.Generator().manual_seed(number))
         torch.autograd.backward(loss)
         optimizer.step()
 
@@ -57,14 +56,14 @@ def whole(run: Run) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    recipe = Recipe.read("recipes/brain-prior.toml")
-    data = replace(recipe.data, sources={"cohort": 1.0}, held_out=())
+    recipe = Recipe.read("brain")
+    data = replace(recipe.data, sources={"phantoms": 1.0}, held_out=())
     training = replace(recipe.training, steps=count, checkpoint=10**6, validate=1, workers=1, device="cpu")
     plan = replace(recipe, data=data, training=training, start="")
     with tempfile.TemporaryDirectory() as folder:
 
         def fresh() -> Run:
-            return Run(plan, BrainPrior, Path(folder), Ranks(0, 1, torch.device("cpu")))
+            return Run(plan, Generator, Path(folder), Ranks(0, 1, torch.device("cpu")))
 
         source = fresh().source
         source[count]  # fills what is kept for later items
@@ -72,7 +71,7 @@ def main() -> None:
         batches = [source[number] for number in range(count)]
         prepared = (time.process_time() - since) / count
         ways: dict[str, Callable[[Run], None]] = {
-            "bare loop": lambda run: bare(BrainPrior, run.net, batches),
+            "bare loop": lambda run: bare(source, run.net, batches),
             "our step": lambda run: stepwise(run, batches),
             "our loop": whole,
         }

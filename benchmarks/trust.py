@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from veridical.evaluation.bench import head_mask, measurement, rss
 from veridical.physics import masks
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Array
-from veridical.evaluation.bench import head_mask, measurement, rss
 
 DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from veridical import Image, Reconstruct, write
-from veridical.phantoms.cohort import Cohort
-from veridical.phantoms.simulated_scan import Examination, examine
 from veridical.apps.cli import main as veridical
 from veridical.io.bids import save
+from veridical.phantoms.cohort import Cohort
+from veridical.phantoms.simulated_scan import Examination, examine
 
 CONTRAST = "FLAIR"
 FIRST = 5000

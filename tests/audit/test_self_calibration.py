@@ -37,11 +37,11 @@ def truth(of: Problem) -> Tensor:
     return toys.picture(SIZE)[None] / of.scale
 
 
-def oracle(share: float) -> audit.Estimate:
-    """An estimate that lacks a share of all detail."""
+def oracle(share: float, whole: Problem) -> audit.Estimate:
+    """An estimate that lacks a share of all detail, of a problem made of the data of another in its units."""
 
     def estimate(of: Problem) -> Tensor:
-        return (1 - share) * truth(of)
+        return (1 - share) * truth(whole) / of.scale
 
     return estimate
 
@@ -88,7 +88,7 @@ def test_other_seeds_withhold_other_samples_and_the_same_seed_the_same() -> None
 
 @pytest.mark.parametrize("name", ["uniform", "variable", "poisson"])
 def test_the_reach_grows_and_the_expected_error_falls_as_prediction_gets_better(name: str) -> None:
-    found = [expected_error(scan(name), oracle(share), 0) for share in (0.9, 0.5, 0.0)]
+    found = [expected_error(scan(name), oracle(share, scan(name)), 0) for share in (0.9, 0.5, 0.0)]
     reaches, sizes = [one.reach for one in found], [one.size for one in found]
     assert reaches[0] <= reaches[1] < reaches[2]
     assert sizes[0] >= sizes[1] > sizes[2]
@@ -99,7 +99,7 @@ def test_the_reach_grows_and_the_expected_error_falls_as_prediction_gets_better(
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_no_error_is_expected_where_something_was_sampled_and_some_everywhere_else(name: str) -> None:
-    found = expected_error(scan(name), oracle(0.5), 0)
+    found = expected_error(scan(name), oracle(0.5, scan(name)), 0)
     assert not found.power[PATTERNS[name]].any()
     assert (found.power[~PATTERNS[name]] > 0).all()
 
@@ -115,7 +115,15 @@ def test_the_expected_error_is_within_a_factor_of_the_true_one() -> None:
     found = expected_error(of, filled, 0)
     lacking = fft(of.operator.coil_images(truth(of)))[:, ~mask]  # type: ignore[attr-defined]
     actual = float(lacking.abs().square().sum() / mask.numel()) ** 0.5
-    assert 0.4 < found.size / actual < 2.5
+    assert 0.4 < found.size * found.bright / actual < 2.5
+
+
+def test_the_expected_error_is_a_share_of_the_brightest_whatever_the_units() -> None:
+    one = ExpectedError(np.full(SIZE, 0.01), 3.0, 500, 1.1, 2.0)
+    assert one.size == pytest.approx(0.05)
+    assert expected_error(scan(), oracle(0.5, scan()), 0).bright == pytest.approx(
+        float(truth(scan()).abs().quantile(0.99)), rel=0.1
+    )
 
 
 def test_where_too_little_can_be_withheld_other_scans_speak() -> None:
@@ -184,7 +192,7 @@ def samples(of: Problem, count: int = 64, size: float = 0.05) -> Tensor:
 
 def test_rescaled_samples_have_the_expected_energy_outside_of_the_mask_and_the_same_inside() -> None:
     of = scan("variable")
-    expected = expected_error(of, oracle(0.5), 0)
+    expected = expected_error(of, oracle(0.5, of), 0)
     before = samples(of)
     after = recoloured(before, expected, of.operator.mask)  # type: ignore[attr-defined]
     torch.testing.assert_close(after.mean(0), before.mean(0), atol=1e-5, rtol=0)

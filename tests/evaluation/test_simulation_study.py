@@ -18,7 +18,7 @@ from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.simulated_scan import Examination, draw_exam, examine
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.tasks.reconstruct import Reconstruct
-from veridical.training.calibrate import CALIBRATION_SEED
+from veridical.training.denoiser_calibration import SEED as CALIBRATION_SEED
 from veridical.types import Interval, Result
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+import priors
 import toys
 from veridical.errors import FormatError, SettingError
 from veridical.generative.preconditioned import Preconditioned
@@ -94,10 +97,10 @@ def test_an_untrained_net_changes_nothing_and_takes_slices_with_and_without_neig
 def test_unknown_settings_of_the_net_are_refused_with_the_nearest() -> None:
     with pytest.raises(SettingError, match="'widths'"):
         Denoiser.build({"widhts": [8]})
-    with pytest.raises(SettingError, match="expected one of unet"):
+    with pytest.raises(SettingError, match=r"No backbone is called 'mamba'.*unet"):
         Denoiser.build({"backbone": "mamba"})
 
 
-def test_weights_of_another_model_are_refused() -> None:
-    with pytest.raises(FormatError, match=r"brain-prior.*denoiser"):
-        Denoiser(str(toys.weights("brain-prior")), "cpu").solve(posed("image"), 1, 0)
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="weights of generator; expected weights of denoiser"):
+        Denoiser(priors.weights(tmp_path), "cpu").solve(posed("image"), 1, 0)

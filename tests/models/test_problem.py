@@ -12,6 +12,8 @@ from toys import SIGMA, SIZE, kspace, picture, sensitivities
 from veridical.models.problem import Problem, percentile, prepare, root_sum_of_squares
 from veridical.physics import masks
 from veridical.physics.identity import Identity
+from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.tissue_level import tissue_level
 
 
 @cache
@@ -25,8 +27,9 @@ def test_the_root_sum_of_squares_is_taken_over_the_axis_before_the_last_two() ->
     torch.testing.assert_close(root_sum_of_squares(images), images.norm(dim=1))
 
 
-def test_the_start_has_a_99th_percentile_of_one() -> None:
-    assert float(torch.quantile(root_sum_of_squares(prepared().start), 0.99)) == pytest.approx(1, abs=0.05)
+def test_the_inner_tissue_of_the_start_is_what_networks_were_trained_on() -> None:
+    start = root_sum_of_squares(prepared().start).numpy()
+    assert tissue_level(start) == pytest.approx(Preprocessing().tissue, rel=1e-4)
 
 
 def test_scale_times_the_numbers_of_a_scan_are_the_units_of_the_data() -> None:

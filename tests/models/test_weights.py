@@ -12,10 +12,12 @@ import pytest
 import torch
 
 import toys
+from veridical import registry
 from veridical.errors import FormatError, InputError
 from veridical.models import weights
 from veridical.models.denoiser import Denoiser
 from veridical.training.checkpoints import write_tensors
+from veridical.training.training_data import training_data
 
 
 @pytest.fixture
@@ -87,7 +89,14 @@ def test_weights_that_do_not_fit_their_card_are_refused(copy: Path) -> None:
         Denoiser(weights=str(copy), device="cpu").solve(toys.problem(), 1, 0)
 
 
-def test_weights_of_another_model_are_refused(copy: Path) -> None:
-    prior = toys.weights("brain-prior")
-    with pytest.raises(FormatError, match=r"brain-prior.*denoiser"):
-        Denoiser(weights=str(prior), device="cpu").solve(toys.problem(), 1, 0)
+SHIPPED = sorted(weights.FOLDER.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_fit_their_card_which_allows_to_pass_them_on(path: Path) -> None:
+    card = weights.card(path.stem)
+    kind = registry.get("model", card["model"])
+    assert weights.network(kind.name, kind.build, path.stem)
+    assert card["may_ship"]
+    assert card["limits"]
+    assert set(card.get("calibration", {})) <= set(training_data(kind.learns).jobs_of(card))

@@ -81,7 +81,7 @@ def case(
             Evidence(evidence, mean * 0.95, mean * 0.05),
             (
                 consistent,
-                Finding("out-of-distribution", "warn", "3 of 99 held-out training scans are as unusual, p = 0.04.", {"p": 0.04}),
+                Finding("out-of-distribution", "warn", "3 of 99 training patients are as far away, p = 0.04.", {"p": 0.04}),
                 Finding("memorization", "not_run", "The training images are not at hand."),
             ),
             step("brain-prior", "d4" * 32, {"draws": 8, "steps": 8}),

@@ -1,4 +1,4 @@
-"""Completion: which contrasts are made from which, lesions for checks only, the same bytes, and what is refused."""
+"""Completion: which contrasts are made from which, all companions, lesions, the same bytes, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 import toys
 from priors import HEAD, volume, weights
 from veridical.errors import InputError, SettingError
-from veridical.models.brain_prior import BrainPrior
-from veridical.models.regressor import Regressor
-from veridical.tasks.complete import Complete, without_lesions
-from veridical.types import Geometry, Image
+from veridical.models.generator import CONDITIONS
+from veridical.tasks.complete import Complete, attributes, without_lesions
+from veridical.types import Geometry, Image, Result, Study
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +23,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def path(folder: Path) -> str:
-    return weights(BrainPrior, folder, jobs=("complete-FLAIR",))
+    return weights(folder, jobs=("complete-FLAIR",))
 
 
 def complete(path: str, **settings: object) -> Complete:
     return Complete(weights=path, draws=2, steps=2, device="cpu", **settings)  # type: ignore[arg-type]
+
+
+def reason(result: Result, check: str) -> str:
+    return next(finding.reason for finding in result.findings if finding.check == check)
 
 
 def test_flair_is_made_when_nothing_is_asked_for_else_the_first_that_is_missing() -> None:
@@ -95,41 +98,94 @@ def test_the_scale_of_what_was_measured_does_not_change_what_is_made(path: str) 
     np.testing.assert_allclose(other, first, atol=1e-3)
 
 
-def test_lesions_are_for_checks_and_do_not_reach_the_network(path: str) -> None:
-    image = volume()
+def marked(image: Image) -> Image:
     mask = np.zeros((1, *image.geometry.shape), np.float32)
     mask[0, 10:14, 12:16, 2:4] = 1
-    marked = Image(np.concatenate([image.data, mask]), image.geometry, "a.u.", (*image.channels, "lesions"))
-    plain, checked = (complete(path)(each, seed=1) for each in (image, marked))
+    return Image.stack([image, Image(mask, image.geometry, "label", ("lesions",))])
+
+
+def test_marked_lesions_are_for_checks_where_the_generator_does_not_depend_on_them(path: str) -> None:
+    plain, checked = (complete(path)(each, seed=1) for each in (volume(), marked(volume())))
     np.testing.assert_array_equal(checked.image.data, plain.image.data)
-    reasons = [next(f.reason for f in done.findings if f.check == "pathology") for done in (plain, checked)]
-    assert "marked lesions" in reasons[1]
-    assert "marked lesions" not in reasons[0]
-    rest, found = without_lesions(marked)
-    assert rest.channels == image.channels
+    assert "lesions" in reason(checked, "pathology")
+    assert reason(checked, "pathology") != reason(plain, "pathology")
+
+
+def test_marked_lesions_reach_a_generator_that_depends_on_them(folder: Path) -> None:
+    masked = weights(folder, name="masked", conditions=[*CONDITIONS, "mask"])
+    plain, checked = (complete(masked)(each, seed=1) for each in (volume(), marked(volume())))
+    assert (checked.image.data != plain.image.data).any()
+
+
+def test_the_map_of_lesions_is_taken_out_of_an_image_and_alone_it_is_refused() -> None:
+    image = marked(volume())
+    rest, found = without_lesions(image)
+    assert rest.channels == ("T1w", "T2w")
     assert found is not None
-    assert found.sum() == mask.sum()
+    assert found.sum() == image["lesions"].sum()
+    assert without_lesions(rest) == (rest, None)
     with pytest.raises(InputError, match="lesions only"):
-        without_lesions(Image(mask, image.geometry, "label", ("lesions",)))
+        without_lesions(image.channel("lesions"))
 
 
-def test_a_regressor_gives_a_point_estimate_and_says_that_it_has_no_draws(folder: Path) -> None:
-    found = Complete(model="regressor", weights=weights(Regressor, folder))(volume())
+def test_field_and_covariates_that_are_numbers_are_told(path: str) -> None:
+    image = volume(field=1.5)
+    study = Study("p", {0.0: {"T1w": image.channel("T1w")}}, {"age": 60, "sex": "F", "weight": 70.5})
+    assert attributes(image, study) == {"field": 1.5, "age": 60, "weight": 70.5}
+    weak, strong = (complete(path)(volume(field=tesla), seed=1).image.data for tesla in (0.5, 7.0))
+    assert (weak != strong).any()
+
+
+def test_the_intensity_map_gives_a_point_estimate_and_says_that_it_has_no_draws(path: str) -> None:
+    found = Complete(model="intensity-map", weights=path)(volume())
     assert found.kind == "point estimate"
-    assert "ask a sampler" in found.absent["draws"]
+    assert set(found.absent) == {"draws", "interval", "evidence"}
+    assert "a sampler (denoiser, generator) has draws" in found.absent["draws"]
+    assert found.steps[0].model == "intensity-map"
+    inside = volume()["T1w"] > 0
+    made, given = found.image["FLAIR"], volume()["T1w"]
+    assert np.corrcoef(made[inside], given[inside])[0, 1] == pytest.approx(1.0), "the map is the contrast itself"
 
 
-def test_raw_data_and_channels_that_nobody_knows_are_refused(path: str) -> None:
-    with pytest.raises(InputError, match="Reconstruct raw data first"):
+def test_a_regression_gives_a_point_estimate(folder: Path) -> None:
+    found = complete(weights(folder, family="regression"))(volume())
+    assert found.kind == "point estimate"
+    assert found.draws is None
+
+
+def test_images_standardized_to_mean_0_are_taken_and_those_standardized_within_a_mask_refused(path: str) -> None:
+    image = volume()
+    data = image.data
+    mean, deviation = data.mean((1, 2, 3), keepdims=True), data.std((1, 2, 3), keepdims=True)
+    plain, moved = (complete(path)(replace(image, data=d), seed=1).image for d in (data, (data - mean) / deviation))
+    np.testing.assert_allclose(moved.data, plain.data, atol=0.05 * np.ptp(plain.data))
+    inside = data > 0
+    with pytest.raises(InputError, match="standardized within a mask"):
+        complete(path)(replace(image, data=np.where(inside, (data - data[inside].mean()) / data[inside].std(), 0)))
+
+
+def test_raw_data_and_what_no_network_was_made_for_are_refused(path: str) -> None:
+    with pytest.raises(InputError, match="Reconstruct them first"):
         complete(path)(toys.measurement())
     image = volume(("T1w",))
-    with pytest.raises(InputError, match="knows the channels"):
-        complete(path)(replace(image, channels=("scan",)))
-    with pytest.raises(InputError, match="shows nothing"):
-        complete(path)(replace(image, data=0 * image.data))
-    for wrong in ({"draws": 0}, {"estimate": "median"}):
-        with pytest.raises(SettingError):
-            Complete(**wrong)  # type: ignore[arg-type]
+    hole = image.data.copy()
+    hole[0, 5, 5, 2] = np.nan
+    for wrong, said in (
+        (replace(image, channels=("scan",)), "generator knows T1w, .*; the image has 'scan'"),
+        (replace(image, data=0 * image.data), "shows nothing"),
+        (replace(image, data=hole), "NaN"),
+        (replace(image, data=image.data.astype(np.complex64)), "complex"),
+    ):
+        with pytest.raises(InputError, match=said):
+            complete(path)(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"draws": 0}, {"estimate": "median"}, {"model": "cg-sense"}, {"model": "genrator"}, {"steps": 0}]
+)
+def test_settings_out_of_range_are_refused(path: str, wrong: dict[str, object]) -> None:
+    with pytest.raises(SettingError):
+        Complete(**{"weights": path, **wrong})(volume())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(9, 7, 1), (8, 8, 2), (17, 5, 3)])

@@ -1,39 +1,20 @@
-"""Harmonize: the look asked for reaches the model, and what is checked is the content, not the look."""
+"""Harmonize: a rising curve takes one intensity style to another; order, zero and content stay, and a style must be given."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 import veridical
-from priors import Known4Sure, volume, weights
+from priors import volume
 from veridical.errors import InputError, SettingError
-from veridical.models.brain_prior import BrainPrior
-from veridical.models.known import RELOOK, Known
-from veridical.tasks.harmonize import Harmonize, curved, look_of_slices
-from veridical.tasks.view import view
+from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.tasks.harmonize import Harmonize, curve, style, style_of
 from veridical.types import Array, Image, Result
 
-LOOK = (0.2, 0.35, 0.5, 0.6, 0.7)
-seen: list[Known] = []
-
-
-@dataclass(frozen=True)
-class Brighter(Known4Sure):
-    """Shows the anchor under another rising curve, with `change` made to what is darker than the rest of the body."""
-
-    change: str = ""
-
-    def complete(self, known: Known, draws: int, seed: int, noise: Tensor | None = None) -> Tensor:
-        seen.append(known)
-        image = known.anchor.clone()
-        if self.change == "gone":
-            image[(image > 0.1) & (image < 0.4)] = 0.8
-        return (0.5 * image.clamp_min(0) ** 2)[:, None].repeat_interleave(draws, 1)
+STYLE = (0.2, 0.35, 0.5, 0.6, 0.7)
 
 
 def patient(contrast: float = 40.0) -> Image:
@@ -43,96 +24,101 @@ def patient(contrast: float = 40.0) -> Image:
     lesion: Array = (x - 0.2) ** 2 + y**2 < 0.06
     data = np.where(lesion & (plain.data[0] > 0), contrast, plain.data[0])
     data = np.where((x + 0.3) ** 2 + y**2 < 0.1, np.minimum(data, 70.0), data)
-    mask = (lesion & (data > 0)).astype(np.float32)
-    return replace(plain, data=np.stack([data, mask]).astype(np.float32), channels=("T1w", "lesions"), header={})
+    image = Image(data[None].astype(np.float32), plain.geometry, "a.u.", ("T1w",))
+    mask = (lesion & (data > 0)).astype(np.uint8)
+    return Image.stack([image, Image(mask[None], plain.geometry, "label", ("lesions",))])
 
 
-@pytest.fixture
-def harmonized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    path = weights(BrainPrior, tmp_path, looks={"here": {"T1w": list(LOOK)}})
-
-    def go(subject: Image, change: str = "", **settings: object) -> Result:
-        from veridical.tasks import imagewise
-
-        seen.clear()
-        monkeypatch.setattr(imagewise, "image_model", lambda *_, **__: Brighter(weights=path, change=change))
-        plain = replace(subject, data=subject.data[:1], channels=("T1w",))
-        asked = settings if "look" in settings or "site" in settings else {"look": veridical.look([plain])} | settings
-        return Harmonize(**{"weights": path, "draws": 2} | asked)(subject)  # type: ignore[arg-type]
-
-    return go
+def harmonized(subject: Image, wanted: tuple[float, ...] = STYLE) -> Result:
+    return Harmonize(style=wanted)(subject)
 
 
-def verdicts(derived: Result) -> dict[str, str]:
-    assert len({finding.check for finding in derived.findings}) == len(derived.findings)
-    return {finding.check: finding.verdict for finding in derived.findings}
+def verdicts(result: Result) -> dict[str, str]:
+    return {finding.check: finding.verdict for finding in result.findings}
 
 
-def test_another_look_of_the_same_patient_passes_though_contrast_in_numbers_is_another(harmonized: object) -> None:
-    derived = harmonized(patient())  # type: ignore[operator]
-    assert verdicts(derived)["biology"] == "pass"
-    assert verdicts(derived)["pathology"] == "pass"
-    said = next(f for f in derived.findings if f.check == "pathology")
-    assert abs(said.evidence["worst_change"]) < 0.05
-    before, after = patient()["T1w"], derived.image.data[0]
-    lesion, body = patient()["lesions"] > 0, before > 75
+def test_the_result_has_the_style_asked_for_and_the_units_grid_and_name_of_the_image() -> None:
+    image = patient().channel("T1w")
+    result = harmonized(image)
+    scale = Preprocessing()(image).scales["T1w"]
+    shown = Preprocessing()(image).cut(result.image["T1w"]) / scale
+    np.testing.assert_allclose(style_of(shown, "T1w")[1:], STYLE[1:], atol=0.05)
+    assert (result.image.channels, result.image.units) == (("T1w",), "a.u.")
+    assert result.image.geometry == image.geometry
+    assert result.kind == "point estimate"
+    assert set(result.absent) == {"draws", "interval", "evidence"}
+    assert result.steps[0].model == "intensity-curve"
+
+
+def test_order_and_zero_stay_and_the_own_style_changes_nothing() -> None:
+    image = patient().channel("T1w")
+    before, after = image["T1w"], harmonized(image).image["T1w"]
+    order = np.argsort(before, axis=None)
+    assert (np.diff(after.ravel()[order]) >= -1e-3).all()
+    assert (after[before == 0] == 0).all()
+    own = style([image])
+    np.testing.assert_allclose(harmonized(image, own).image["T1w"], before, rtol=2e-3, atol=0.2)
+
+
+def test_a_curve_takes_each_quantile_to_that_asked_for_and_goes_on_beyond_its_ends() -> None:
+    own = np.array([0.1, 0.2, 0.35, 0.5, 0.8])
+    np.testing.assert_allclose(curve(own, own, np.array(STYLE)), STYLE, atol=1e-3)
+    ends = curve(np.array([-0.3, 0.0, 5.0, 6.0]), own, np.array(STYLE))
+    assert ends[:2].tolist() == pytest.approx([-0.3, 0.0])
+    assert ends[3] - ends[2] == pytest.approx(1.0)
+    falling = curve(np.linspace(0, 1, 50), own, np.array([0.3, 0.2, 0.5, 0.4, 0.6]))
+    assert (np.diff(falling) >= -1e-6).all()
+
+
+def test_the_same_patient_in_another_style_keeps_volumes_and_lesions() -> None:
+    """Contrast in numbers is another by more than a fifth, which is no loss of content."""
+    subject = patient()
+    result = harmonized(subject, (0.02, 0.3, 0.36, 0.4, 0.42))
+    assert verdicts(result)["biology"] == "pass"
+    assert verdicts(result)["pathology"] == "pass"
+    before, after = subject["T1w"], result.image["T1w"]
+    lesion, body = subject["lesions"] > 0, before > 75
     ratio = (after[body].mean() - after[lesion].mean()) / (before[body].mean() - before[lesion].mean())
     assert abs(ratio - 1) > 0.2
 
 
-def test_a_lesion_that_is_removed_fails_both_checks(harmonized: object) -> None:
-    found = verdicts(harmonized(patient(), "gone"))  # type: ignore[operator]
-    assert found["biology"] == "fail"
-    assert found["pathology"] == "fail"
-
-
-def test_without_marked_lesions_the_finding_of_imagined_regions_stays(harmonized: object) -> None:
-    subject = patient()
-    plain = replace(subject, data=subject.data[:1], channels=("T1w",))
-    derived = harmonized(plain)  # type: ignore[operator]
-    assert "imagined" in next(f for f in derived.findings if f.check == "pathology").reason
-
-
-@pytest.mark.parametrize("settings", [{"look": ()}, {"site": "here"}, {"look": LOOK}])
-def test_the_model_is_told_the_look_and_that_the_channel_has_another(harmonized: object, settings: dict[str, object]) -> None:
-    harmonized(patient(), **settings)  # type: ignore[operator]
-    assert seen[0].status[0, 0] == RELOOK
-    assert seen[0].look_known[0, 0] == 1
-    np.testing.assert_allclose(seen[0].look[0, 0], LOOK, rtol=1e-6)
-
-
-def test_the_model_begins_at_the_look_asked_for_and_its_result_is_in_the_units_of_the_image(harmonized: object) -> None:
-    derived = harmonized(patient(), look=LOOK)  # type: ignore[operator]
-    shown = np.concatenate([known.anchor[:, 0].numpy() for known in seen])
-    np.testing.assert_allclose(look_of_slices(shown, "T1w")[2:], LOOK[2:], atol=0.05)
-    top = np.percentile(patient()["T1w"][patient()["T1w"] > 10], 99)
-    assert derived.image.data.max() == pytest.approx(0.5 * top * shown.max() ** 2, rel=0.02)
-
-
-def test_a_curve_takes_a_look_to_another_and_leaves_order_zero_and_its_own_look_alone() -> None:
-    slices = view(volume(("T1w",), (32, 36, 8))).images["T1w"] ** 2
-    bent = curved(slices, "T1w", np.array(LOOK))
-    np.testing.assert_allclose(look_of_slices(bent, "T1w")[1:], LOOK[1:], atol=0.05)
-    order = np.argsort(slices, axis=None)
-    assert (np.diff(bent.ravel()[order]) >= 0).all()
-    assert (bent[slices == 0] == 0).all()
-    np.testing.assert_allclose(curved(slices, "T1w", look_of_slices(slices, "T1w")), slices, atol=1e-3)
-
-
-def test_looks_that_do_not_exist_or_contradict_are_refused(harmonized: object) -> None:
-    with pytest.raises(SettingError, match="here"):
-        harmonized(patient(), site="heer")  # type: ignore[operator]
-    with pytest.raises(SettingError, match="do not fall"):
-        Harmonize(look=(0.5, 0.4, 0.3, 0.2, 0.1))
-    with pytest.raises(SettingError, match="one of them"):
-        Harmonize(look=LOOK, site="here")
-
-
-def test_the_look_of_images_is_free_of_their_units_and_follows_their_curve() -> None:
+def test_the_style_of_images_is_free_of_their_units_and_follows_their_curve() -> None:
     image = volume(("T1w",))
-    scaled = replace(image, data=7 * image.data)
-    assert veridical.look([scaled]) == pytest.approx(veridical.look([image]), abs=2e-4)
-    darker = replace(image, data=image.data**3)
-    assert np.all(np.array(veridical.look([darker]))[1:4] < np.array(veridical.look([image]))[1:4])
+    assert veridical.style([replace(image, data=7 * image.data)]) == pytest.approx(veridical.style([image]), abs=2e-4)
+    wide, narrow = (np.ptp(veridical.style([replace(image, data=image.data**p)])[2:]) for p in (3.0, 0.5))
+    assert wide > 2 * narrow
+    two = style([image, patient().channel("T1w")])
+    apart = [style([image]), style([patient().channel("T1w")])]
+    assert two == pytest.approx(tuple(np.mean(apart, 0)), abs=1e-4)
+
+
+def test_an_image_shifted_below_zero_is_harmonized_as_the_same_image_and_stays_shifted() -> None:
+    image = patient().channel("T1w")
+    shifted = replace(image, data=image.data - 60)
+    plain, moved = (harmonized(each).image["T1w"] for each in (image, shifted))
+    np.testing.assert_allclose(moved + 60, plain, atol=2.0)
+
+
+def test_a_style_must_be_given_and_rise() -> None:
+    with pytest.raises(SettingError, match="Which style is wanted.*veridical style IMAGES"):
+        Harmonize()(patient())
+    for wrong in ((0.5, 0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3)):
+        with pytest.raises(SettingError, match="5 numbers that do not fall"):
+            Harmonize(style=wrong)
     with pytest.raises(InputError, match="one or more images"):
-        veridical.look([])
+        veridical.style([])
+    with pytest.raises(InputError, match="one channel each"):
+        veridical.style([volume()])
+
+
+def test_absolute_units_complex_numbers_and_holes_are_refused() -> None:
+    image = volume(("T1w",))
+    hole = image.data.copy()
+    hole[0, 5, 5, 2] = np.inf
+    for wrong, said in (
+        (volume(("CT",)), "absolute units"),
+        (replace(image, data=hole), "NaN or infinite"),
+        (replace(image, data=image.data.astype(np.complex64)), "complex"),
+    ):
+        with pytest.raises(InputError, match=said):
+            harmonized(wrong)

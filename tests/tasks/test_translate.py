@@ -10,15 +10,14 @@ import pytest
 
 import veridical
 from priors import BODY, volume, weights
-from veridical.errors import SettingError, UnitsError
+from veridical.errors import InputError, SettingError, UnitsError
 from veridical.io import bids
-from veridical.models.body_prior import BodyPrior
 from veridical.tasks.translate import Translate
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return weights(BodyPrior, tmp_path_factory.mktemp("weights"), BODY, ("translate-PET",))
+    return weights(tmp_path_factory.mktemp("weights"), BODY, ("translate-PET",))
 
 
 def translate(path: str, to: str) -> Translate:
@@ -62,3 +61,16 @@ def test_ct_is_the_usual_target_and_unknown_ones_are_refused(path: str) -> None:
     assert Translate().wanted(("T1w",), BODY) == ("CT",)
     with pytest.raises(SettingError, match="Did you mean 'PET'"):
         translate(path, "PT")(volume(("T1w",)))
+
+
+@pytest.mark.parametrize(("channel", "units"), [("CT", "a.u."), ("PET", "Bq/ml")])
+def test_ct_and_pet_in_other_units_are_refused(path: str, channel: str, units: str) -> None:
+    image = volume(("T1w", channel))
+    wrong = replace(image, header={"units": {**image.header["units"], channel: units}})
+    with pytest.raises(UnitsError, match=f"{channel} is in '{units}'"):
+        translate(path, "CT" if channel == "PET" else "PET")(wrong)
+
+
+def test_what_was_measured_is_not_made(path: str) -> None:
+    with pytest.raises(InputError, match="measured already"):
+        translate(path, "CT")(volume(("T1w", "CT")))

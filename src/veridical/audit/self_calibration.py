@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from veridical.models.problem import Problem, prepare
+from veridical.models.problem import Problem, percentile, prepare, root_sum_of_squares
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.fourier import fft, ifft
 from veridical.physics.masks import fully_sampled_centre
@@ -57,17 +57,19 @@ class ExpectedError:
         reach: distance in samples over which prediction carries.
         withheld: samples that were withheld to find it; 0 where too few could be.
         ratio: squared error of the withheld samples over what the usual reach predicts; None where nothing was withheld.
+        bright: 99th percentile of the image, in units of the problem.
     """
 
     power: Array
     reach: float
     withheld: int
     ratio: float | None
+    bright: float = 1.0
 
     @property
     def size(self) -> float:
         """Root mean square error in the image, as a share of its 99th percentile."""
-        return math.sqrt(float(self.power.sum()) / self.power.size)
+        return math.sqrt(float(self.power.sum()) / self.power.size) / self.bright
 
     @property
     def verdict(self) -> Verdict:
@@ -112,7 +114,8 @@ def expected_error(problem: Problem, estimate: Estimate, seed: int) -> ExpectedE
         reach = blended(matching_reach(local, away, found), lines(hidden), saturated)
     else:
         count = 0
-    return ExpectedError(np.where(mask, 0.0, power[ring] * lost_of(mask, reach)), reach, count, ratio)
+    bright = percentile(root_sum_of_squares(problem.start))
+    return ExpectedError(np.where(mask, 0.0, power[ring] * lost_of(mask, reach)), reach, count, ratio, bright)
 
 
 def blended(reach: float, count: float, saturated: bool) -> float:

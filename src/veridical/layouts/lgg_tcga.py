@@ -101,7 +101,7 @@ class LggTcga(Layout):
         label = entry.name == "lesion"
         stored = mask.astype(np.uint8) if label else image[:, CHANNELS.index(entry.contrast)].astype(np.float32)
         data = stored.transpose(2, 1, 0)[None]
-        header = {"contrast_source": "layout", "affine_source": "none; spacing not stated", "source": str(root / entry.path)}
+        header = {"contrast_source": "layout", "affine_source": "none; spacing not stated", "file": str(root / entry.path)}
         units = "label" if label else "a.u."
         return Image(data, Geometry.index((data.shape[1], data.shape[2], data.shape[3])), units, (entry.contrast,), header)
 

@@ -28,6 +28,7 @@ SETS = {
     "openms": PublicSet(("openms", "openms_longitudinal_raw"), "CC BY (Lesjak et al. 2016)"),
     "ixi": PublicSet(("ixi_t1_2mm",), "CC BY-SA 3.0"),
     "sarcoma": PublicSet(("sts_mr_ct_pet",), "CC BY 3.0"),
+    "head-ct": PublicSet(("ct_head_ge",), "BSD"),
     "lgg": PublicSet(("lgg_tcga",), "TCIA TCGA-LGG, masks non-commercial: such weights are for benchmarks", may_ship=False),
 }
 

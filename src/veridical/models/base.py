@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from veridical import registry
 from veridical.conditioning.request import Request
-from veridical.errors import SettingError
+from veridical.errors import FormatError, SettingError
 from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.linear import LinearOperator
@@ -82,8 +82,18 @@ class ImageModel(Model, ABC):
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """Names of the contrasts and modalities that it knows, in order."""
-        return tuple(self.card["net"]["contrasts"])
+        """Names of the contrasts and modalities that it knows, in order.
+
+        Raises:
+            FormatError: its weights are those of another kind of model.
+        """
+        known = self.card["net"].get("contrasts")
+        if not known:
+            raise FormatError(
+                f"These are weights of {self.card['model']}, which names no contrasts; expected weights of a generator. "
+                "Give others: --weights PATH."
+            )
+        return tuple(known)
 
     @abstractmethod
     def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from veridical.errors import FormatError, InputError, UnitsError
 from veridical.preprocessing.tissue_level import air_level, tissue_level
@@ -91,6 +90,8 @@ class Preprocessing:
 
     def foreground(self, channel: str, data: Array) -> Array:
         """Return where an image `(..., y, x)` in network units shows something, bool."""
+        from scipy import ndimage
+
         above = np.asarray(data, np.float32) + (0.7 if channel.split(".")[0] == "CT" else 0.0)
         smooth = ndimage.uniform_filter(above, (1,) * (data.ndim - 2) + (5, 5), mode="constant")
         return np.asarray(smooth > (0.04 if channel.split(".")[0] == "PET" else 0.06))

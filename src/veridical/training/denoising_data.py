@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from veridical.audit.interval import Case
 from veridical.errors import SettingError, nearest
 from veridical.generative.preconditioned import denoising_loss
+from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training import denoiser_calibration
+from veridical.training.described import described
 from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_samples import NoisyBatch, add_noise, clean_stack
 from veridical.training.packed_cache import pack
@@ -96,6 +98,9 @@ class DenoisingCourse(Course[NoisyBatch]):
 
     def licences(self) -> dict[str, str]:
         return {name: SOURCES[name].licence for name in self.data.sources}
+
+    def facts(self) -> dict[str, Any]:
+        return {"preprocessing": Preprocessing().to_card(), **described(tuple(self.data.sources), self.data.held_out)}
 
     def barred(self) -> list[str]:
         return []  # every set of clean volumes may train weights that are passed on

@@ -24,6 +24,7 @@ from veridical.phantoms.cohort import Cohort
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training import generator_calibration
+from veridical.training.described import described
 from veridical.training.patches import patch
 from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, phantom_slab, prepared_visits
 from veridical.training.training_data import Course, TrainingData
@@ -138,7 +139,8 @@ class GenerationCourse(Course[Batch]):
         """Fit the intensity maps that every generator starts from; the card holds them and the preprocessing."""
         real, made = (intensity_map.fit(samples, self.contrasts) for samples in (self._voxels(), self._phantom_voxels()))
         self.maps = {name: made.get(name, {}) | real.get(name, {}) for name in self.contrasts}
-        return {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
+        facts = {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
+        return facts | described(tuple(self.data.sources), self.data.held_out, self.contrasts)
 
     def learned(self, facts: Mapping[str, Any]) -> None:
         self.maps = facts["intensity_maps"]
