@@ -47,14 +47,11 @@ bench: $(READY) ## compare with BART and classical methods on the two real scans
 	for scan in kspace_brain_8ch/kspace.npy kspace_sigpy_tutorial/data/cartesian_ksp.npy; do \
 	  echo "$$scan"; $(BIN)/veridical bench "$$VERIDICAL_DATA/$$scan" --axes coil,y,x; done
 
+# Too few limbs are held out to calibrate `body`.
 weights: $(READY) ## train the weights that ship with the package, from their recipes (days)
-	for name in denoiser brain-prior body-prior; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
-	$(BIN)/veridical train recipes/brain-prior-native.toml --from runs/brain-prior/brain-prior.safetensors \
-	  --out runs/brain-prior-native --resume
-	for file in denoiser/denoiser body-prior/body-prior brain-prior-native/brain-prior-native; do \
-	  $(BIN)/veridical calibrate runs/$$file.safetensors; \
-	  for end in safetensors json; do cp runs/$$file.$$end $(WEIGHTS)/$$(basename $${file%-native}).$$end; done; \
-	done
+	for name in denoiser brain body; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
+	for name in denoiser brain; do $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; done
+	for name in denoiser brain body; do cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; done
 
 train-on: $(READY) ## continue the first unfinished training in runs/ in the background, at the lowest priority
 	$(BIN)/veridical train-on

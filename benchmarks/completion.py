@@ -1,6 +1,6 @@
 """Missing contrasts and modalities of patients who were not trained on: the generator against the classical answers.
 
-python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--draws 8] [--keep FOLDER]
+python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--slices 0] [--draws 8]
 
 Rivals: a constant (the training patients' mean of the contrast, inside the object), and the intensity map that the generator
 starts from. Sets: openms (longitudinal_patient03), tcga (TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of
@@ -10,13 +10,14 @@ Images are compared in network units, in which the inner tissue of MR is 0.4. PS
 images show it; their range is the 99th percentile of the true image there, of CT 2000 HU. MAE is in % of that percentile, of CT
 in HU and of PET in SUV, over the object and over its lesion (MR, PET) or bone (CT above 150 HU). Kept contrast: lesion minus
 the rim within 4 pixels of it, made over real. Inside: share of voxels within the interval where the weights are calibrated.
-Mean ± SD over patients. With --keep, images are written for `veridical evaluate FOLDER/... --axes x,y,z`.
+Mean ± SD over visits. With --keep FOLDER, images are written for `veridical evaluate FOLDER/... --axes x,y,z`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ JOBS = {
 BONE, CT_RANGE, RIM, FAINT = 0.15, 2.0, 4, 0.05
 """Network units of bone, of the range of CT, pixels around a lesion, and network units of a contrast that is told from none."""
 COLUMNS = (
-    "set", "made", "from", "method", "patients", "PSNR dB", "SSIM", "MAE", "MAE lesion, bone", "kept contrast", "inside %",
+    "set", "made", "from", "method", "visits", "PSNR dB", "SSIM", "MAE", "MAE lesion, bone", "kept contrast", "inside %",
     "in lesion %",
 )  # fmt: skip
 
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--brain", default="brain", help="weights that make MR contrasts of heads")
     parser.add_argument("--body", default="body", help="weights that make CT and PET of limbs")
     parser.add_argument("--only", default="", choices=["", *JOBS], help="one set")
+    parser.add_argument("--slices", type=int, default=0, help="middle slices of each visit; 0: all")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--keep", type=Path, help="folder for the images")
     given = parsed(parser)
@@ -171,7 +173,7 @@ def main() -> None:
     for group in [given.only] if given.only else JOBS:
         name = given.body if group == "sarcoma" else given.brain
         preprocessing = Preprocessing.from_card(weights.card(name))
-        for visit in SETS[group](given.quick):
+        for visit in islice(SETS[group](6 if given.quick else given.slices), 1 if given.quick else None):
             for made, shown in JOBS[group].items():
                 if {made, *shown} <= set(visit.image.channels):
                     say(f"{group}, {visit.patient}: {made} from {', '.join(shown)}")

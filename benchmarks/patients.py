@@ -112,31 +112,28 @@ class Visit:
 
 
 def visits(
-    group: str, folder: Path, patients: tuple[str, ...], contrasts: Sequence[str], lesion: str, quick: bool, layout: str = ""
+    group: str, folder: Path, patients: tuple[str, ...], contrasts: Sequence[str], lesion: str, slices: int
 ) -> Iterator[Visit]:
-    """Yield the visits with all of these contrasts, of patients whose names begin so; the first contrast gives the grid. Quick:
-    the first visit, and few slices of it.
-    """
-    for study in studies(folder, layout):
+    """Yield the visits with all of these contrasts, of patients whose names begin so; the first contrast gives the grid."""
+    for study in studies(folder):
         for day in study.days if study.id.startswith(patients) else ():
             there: Mapping[str, object] = study.visits[day]
             images = [one for name in contrasts if name in there and isinstance(one := there[name], Image)]
             if len(images) < len(contrasts):
                 continue
             drawn = there.get(lesion)
-            whole = stacked(images, drawn if isinstance(drawn, Image) else None)
-            whole = middle(whole) if quick else whole
+            whole = middle(stacked(images, drawn if isinstance(drawn, Image) else None), slices)
             mask = np.asarray(whole["lesions"] > 0) if "lesions" in whole.channels else None
             named = study.id if len(study.days) == 1 else f"{study.id}, day {day:g}"
             yield Visit(group, named, Image.stack([whole.channel(one.channels[0]) for one in images]), mask)
-            if quick:
-                return
 
 
-def middle(image: Image, count: int = 6) -> Image:
-    """Return the middle slices."""
+def middle(image: Image, count: int) -> Image:
+    """Return the middle slices; all of them where there are no more, or the count is 0."""
     grid = image.geometry
     axis = 2 if grid.frame == "index" else int(np.argmax(grid.spacing))
+    if not 0 < count < grid.shape[axis]:
+        return image
     first = (grid.shape[axis] - count) // 2
     data = np.take(image.data, range(first, first + count), axis + 1)
     affine = grid.affine.copy()
@@ -144,22 +141,21 @@ def middle(image: Image, count: int = 6) -> Image:
     return Image(data, Geometry(data.shape[1:], affine, grid.frame), image.units, image.channels, image.header)
 
 
-def openms_visits(quick: bool) -> Iterator[Visit]:
-    yield from visits("openms", DATA / "openms", ("longitudinal_patient03",), ("FLAIR", "T1w", "T2w"), "", quick)
+def openms_visits(slices: int) -> Iterator[Visit]:
+    yield from visits("openms", DATA / "openms", ("longitudinal_patient03",), ("FLAIR", "T1w", "T2w"), "", slices)
 
 
-def tcga_visits(quick: bool) -> Iterator[Visit]:
-    whole = stacked([volume.image for volume in tcga()])
-    yield Visit("tcga", "TCGA-FG-6692", middle(whole) if quick else whole, None)
+def tcga_visits(slices: int) -> Iterator[Visit]:
+    yield Visit("tcga", "TCGA-FG-6692", middle(stacked([volume.image for volume in tcga()]), slices), None)
 
 
-def lgg_visits(quick: bool) -> Iterator[Visit]:
-    yield from visits("lgg", DATA / "lgg_tcga", ("TCGA_DU",), ("T1w", "FLAIR", "T1c"), "lesion", quick)
+def lgg_visits(slices: int) -> Iterator[Visit]:
+    yield from visits("lgg", DATA / "lgg_tcga", ("TCGA_DU",), ("T1w", "FLAIR", "T1c"), "lesion", slices)
 
 
-def sarcoma_visits(quick: bool) -> Iterator[Visit]:
+def sarcoma_visits(slices: int) -> Iterator[Visit]:
     patients, folder = ("STS_025", "STS_032", "STS_042"), DATA / "sts_mr_ct_pet/nifti"
-    yield from visits("sarcoma", folder, patients, ("T1w", "CT", "PET"), "T1w_tumour", quick)
+    yield from visits("sarcoma", folder, patients, ("T1w", "CT", "PET"), "T1w_tumour", slices)
 
 
 def _image(path: Path, channel: str, units: str = "a.u.") -> Image:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from veridical import registry
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "veridical"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -108,6 +110,27 @@ def test_imports_go_down_only(path: Path) -> None:
         assert down or (here, there) in SIDEWAYS, (
             f"{path.relative_to(ROOT)} imports {name}: layer {LAYERS[here]} -> {LAYERS[there]}"
         )
+
+
+def classes(path: Path) -> Iterator[str]:
+    """The public classes of a file."""
+    yield from (node.name for node in tree(path).body if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for name in classes(path):
+            homes.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    assert not {name: found for name, found in homes.items() if len(found) > 1}
+
+
+def test_nobody_outside_of_nets_asks_which_backbone_a_network_has() -> None:
+    backbones = {registry.get("backbone", name).__name__ for name in registry.entries("backbone")}
+    for path in (path for path in FILES if folder(path) != "nets"):
+        used = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
+        used |= {node.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+        assert not used & backbones, f"{path.relative_to(SOURCE)} names {used & backbones}"
 
 
 def test_nets_and_samplers_never_see_files_and_tasks_never_import_io() -> None:

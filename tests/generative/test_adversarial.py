@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-
 from generators import given, network, truth
+
 from veridical.generative.adversarial import Adversarial, judged
 from veridical.generative.regression import one_pass
 

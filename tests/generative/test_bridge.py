@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import generators
 import pytest
 import torch
+from generators import given, network, requests
 from torch import nn
 
-import generators
-from generators import given, network, requests
 from veridical.conditioning.condition import Conditioning
 from veridical.errors import SettingError
 from veridical.generative import bridge, flow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from generators import given, network, noise, requests, truth
 from torch import Tensor, nn
 
-from generators import given, network, noise, requests, truth
 from veridical.conditioning.condition import Conditioning
 from veridical.generative import rectified_flow as module
 from veridical.generative.family import Given

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from generators import given, network, requests, truth
+
 from veridical.generative.regression import Regression
 
 

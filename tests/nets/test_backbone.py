@@ -1,4 +1,4 @@
-"""Laws of every backbone: built by name with settings of its own, silent when made, any size, and the same as its graph."""
+"""Laws of every backbone: built by name with settings of its own, laid out for CPUs, exported or not."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ import torch
 from veridical import registry
 from veridical.errors import SettingError
 from veridical.nets.backbone import Backbone, backbone
-from veridical.testing.generators import check_backbone
 
 NAMES = list(registry.entries("backbone"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_backbone_keeps_its_promises(name: str) -> None:
-    check_backbone(registry.get("backbone", name))
 
 
 @pytest.mark.parametrize("name", NAMES)

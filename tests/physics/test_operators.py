@@ -1,16 +1,13 @@
-"""The contract of every linear operator the registry knows."""
+"""The algebra of every linear operator the registry knows; its adjoint and the like are checked in `test_contract`."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from veridical import registry
-from veridical.errors import GeometryError, MissingExtra
+from veridical.errors import MissingExtra
 from veridical.physics.linear import Adjoint, Composition, LinearOperator
 
 NAMES = sorted(registry.entries("operator"))
@@ -32,11 +29,6 @@ def noise(operator: LinearOperator, shape: tuple[int, ...], seed: int) -> Tensor
     return torch.randn(shape, dtype=operator.dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def inner(u: Tensor, v: Tensor) -> complex:
-    wide = torch.complex128 if u.is_complex() else torch.float64
-    return complex(torch.vdot(u.flatten().to(wide), v.flatten().to(wide)).item())
-
-
 def close(u: Tensor, v: Tensor, tolerance: float = 1e-5) -> bool:
     return float((u - v).norm()) <= tolerance * max(float(v.norm()), 1e-12)
 
@@ -49,23 +41,6 @@ def test_name_is_the_file_name(operator: LinearOperator) -> None:
     assert registry.get("operator", operator.name) is type(operator)
 
 
-def test_adjoint_is_exact(operator: LinearOperator) -> None:
-    for seed in range(3):
-        x, y = noise(operator, operator.domain, seed), noise(operator, operator.range, seed + 100)
-        forward, back = operator.forward(x), operator.adjoint(y)
-        assert forward.shape == operator.range
-        assert back.shape == operator.domain
-        scale = float(forward.norm() * y.norm())
-        assert abs(inner(forward, y) - inner(x, back)) <= 1e-5 * scale
-
-
-def test_forward_and_adjoint_are_linear(operator: LinearOperator) -> None:
-    factor = 0.7 - 0.3j if operator.dtype.is_complex else 0.7
-    for apply, shape in ((operator.forward, operator.domain), (operator.adjoint, operator.range)):
-        u, v = noise(operator, shape, 1), noise(operator, shape, 2)
-        assert close(apply(factor * u + v), factor * apply(u) + apply(v))
-
-
 @pytest.mark.parametrize("batch", [(1,), (2, 3)])
 def test_leading_axes_are_carried(operator: LinearOperator, batch: tuple[int, ...]) -> None:
     for apply, shape in (
@@ -76,11 +51,6 @@ def test_leading_axes_are_carried(operator: LinearOperator, batch: tuple[int, ..
         stack = noise(operator, (*batch, *shape), 5)
         single = torch.stack([apply(item) for item in stack.reshape(-1, *shape)])
         assert close(apply(stack), single.reshape(*batch, *single.shape[1:]))
-
-
-def test_normal_is_adjoint_after_forward(operator: LinearOperator) -> None:
-    x = noise(operator, operator.domain, 7)
-    assert close(operator.normal(x), operator.adjoint(operator.forward(x)))
 
 
 def test_matmul_composes_and_applies(operator: LinearOperator) -> None:
@@ -101,41 +71,9 @@ def test_H_exchanges_forward_and_adjoint(operator: LinearOperator) -> None:
     assert torch.equal(turned.H @ x, operator.forward(x))
 
 
-def test_pinv_solves_consistent_systems(operator: LinearOperator) -> None:
-    """`A A^+ A x = A x`; conjugate gradient on the normal equations in single precision gets within some 1e-3 of it."""
-    measured = operator.forward(noise(operator, operator.domain, 10))
-    solved = operator.pinv(measured, iterations=300)
-    assert close(operator.forward(solved), measured, 5e-3)
-
-
-def test_description_is_json_and_identifies_the_operator(operator: LinearOperator) -> None:
+def test_the_description_names_domain_and_range(operator: LinearOperator) -> None:
     description = operator.describe()
-    assert json.loads(json.dumps(description)) == description
-    assert description["operator"] == operator.name
     assert (description["domain"], description["range"]) == (list(operator.domain), list(operator.range))
-    assert description == type(operator).example(SEED).describe()
-
-
-def refusals(operator: LinearOperator) -> list[tuple[Callable[[Tensor], Tensor], tuple[int, ...]]]:
-    return [(operator.forward, operator.domain), (operator.adjoint, operator.range)]
-
-
-def test_wrong_shapes_are_refused_with_the_right_one(operator: LinearOperator) -> None:
-    for apply, shape in refusals(operator):
-        with pytest.raises(GeometryError) as refused:
-            apply(noise(operator, (*shape[:-1], shape[-1] + 1), 0))
-        assert str(shape) in str(refused.value)
-        with pytest.raises(GeometryError):
-            apply(noise(operator, shape[1:], 0))
-
-
-def test_inputs_are_untouched_and_same_input_gives_same_bytes(operator: LinearOperator) -> None:
-    for apply, shape in refusals(operator):
-        x = noise(operator, shape, 4)
-        kept = x.clone()
-        first, second = apply(x), apply(x)
-        assert torch.equal(x, kept)
-        assert torch.equal(first, second)
 
 
 def test_gradients_flow_by_the_adjoint(operator: LinearOperator) -> None:

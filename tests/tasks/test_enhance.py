@@ -187,8 +187,9 @@ def test_a_single_slice_along_any_axis_is_the_same_slice(job: str, axis: int) ->
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_super_resolution_keeps_thick_slices_whatever_axis_they_are_stacked_along(axis: int) -> None:
     shape, spacing = [16, 18, 20], [1.0, 1.0, 1.0]
+    middle = volume(("T1w",), (16, 18, 20)).data.take((7, 8, 9), 1 + axis)
     shape[axis], spacing[axis] = 3, 5.0
-    given = volume(("T1w",), (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]))
+    given = image(middle[0], np.diag([*spacing, 1.0]))
     found = Enhance(job="super-resolve", model="cg-sense", noise=1.0)(given).image
     fine = [n if a == axis else 2 * n for a, n in enumerate(shape)]
     assert list(found.geometry.shape) == fine

@@ -10,7 +10,7 @@ import pytest
 from priors import volume
 from veridical.errors import InputError, SettingError
 from veridical.tasks.grids import BLOCK, finer, noise_map, noise_of, subdivided
-from veridical.types import Array, Geometry, Image
+from veridical.types import Array, Geometry
 
 OBLIQUE = np.array([[-2.0, 0.3, 0, 50], [0.1, 2.5, 0, -40], [0, 0, 7.5, 10], [0, 0, 0, 1]])
 

@@ -45,7 +45,7 @@ def test_a_calibrated_sampler_gives_all_five_companions(done: Result) -> None:
     assert done.evidence.map is not None
     assert done.evidence.measured is not None
     assert done.evidence.unmeasured is not None
-    assert {finding.check for finding in done.findings} == {"consistency", "sampling", "scope"}
+    assert {finding.check for finding in done.findings} == {"consistency", "sampling", "out-of-distribution"}
     assert [step.task for step in done.steps] == ["reconstruct"]
     assert done.steps[0].model == "denoiser"
     assert len(done.steps[0].weights) == 64
@@ -187,8 +187,8 @@ def test_an_image_and_settings_out_of_range_are_refused(done: Result) -> None:
         Reconstruct(model="wavelets")(toys.measurement())
     with pytest.raises(SettingError, match=r"fbp does not solve cartesian-mri.*cg-sense"):
         Reconstruct(model="fbp")(toys.measurement())
-    with pytest.raises(SettingError, match=r"brain-prior does not solve raw data.*denoiser"):
-        Reconstruct(model="brain-prior")(toys.measurement())
+    with pytest.raises(SettingError, match=r"generator is no MeasurementModel.*denoiser"):
+        Reconstruct(model="generator")(toys.measurement())
 
 
 def test_many_coils_are_compressed_and_the_image_stays() -> None:

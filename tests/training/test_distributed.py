@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import toys
 from veridical.errors import SettingError
-from veridical.models.brain_prior import BrainPrior
+from veridical.models.generator import Generator
 from veridical.training.distributed import Ranks, together
 from veridical.training.loop import Run, precision
 from veridical.training.recipe import Recipe, Training
@@ -23,7 +23,7 @@ from veridical.training.train import train
 SCRIPT = """
 import sys
 import torch
-from veridical.models.brain_prior import BrainPrior
+from veridical.models.generator import Generator
 from veridical.task import silent
 from veridical.training.checkpoints import write_tensors
 from veridical.training.distributed import together
@@ -34,7 +34,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 recipe, folder = sys.argv[1:]
 with together("cpu") as ranks:
-    run = Run(Recipe.read(recipe), BrainPrior, Path(folder), ranks)
+    run = Run(Recipe.read(recipe), Generator, Path(folder), ranks)
     run.loop(silent)
     write_tensors(Path(folder) / f"rank{ranks.rank}.safetensors", run.net.state_dict(), {})
 """
@@ -88,7 +88,7 @@ def test_every_item_is_learned_from_once_whoever_takes_it(tmp_path: Path) -> Non
     plan = Recipe.read(toys.recipe(tmp_path / "toy.toml", steps=4, accumulate=3))
     taken = []
     for rank in range(2):
-        run = Run(plan, BrainPrior, tmp_path, Ranks(rank, 2, torch.device("cpu")))
+        run = Run(plan, Generator, tmp_path, Ranks(rank, 2, torch.device("cpu")))
         run.step = 1
         taken.append(run.items())
     assert sorted(taken[0] + taken[1]) == list(range(6, 24)), "steps 1 to 3 of 2 processes with 3 items each"
@@ -119,7 +119,7 @@ def test_an_unknown_precision_is_refused_with_the_nearest() -> None:
 def test_training_in_half_precision_moves_the_weights_about_as_in_full(name: str, tmp_path: Path) -> None:
     runs = []
     for kind in ("32", name):
-        recipe = toys.recipe(tmp_path / kind / "toy.toml", "brain-prior", steps=4, checkpoint=4, precision=f'"{kind}"')
+        recipe = toys.recipe(tmp_path / kind / "toy.toml", steps=4, checkpoint=4, precision=f'"{kind}"')
         runs.append(load_file(train(recipe, tmp_path / kind).parent / "checkpoint.safetensors"))
     full, half = (torch.cat([run[key].flatten() for key in sorted(run) if key.startswith("net.")]) for run in runs)
     assert torch.isfinite(half).all()

@@ -13,15 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 import toys
-from veridical import registry
 from veridical.errors import FormatError, InputError, SettingError
-from veridical.models.brain_prior import BrainPrior
+from veridical.layouts.pool import SETS
+from veridical.models.generator import Generator
+from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training.checkpoints import claimed, owner, write_tensors
 from veridical.training.clean_volumes import SOURCES
+from veridical.training.denoising_data import DenoisingData
 from veridical.training.distributed import Ranks
-from veridical.training.image_data import KNOWN, YOURS
-from veridical.training.kinds import kind_of
+from veridical.training.generation_data import PHANTOMS, YOURS, GenerationData
 from veridical.training.loop import Run, rate
 from veridical.training.recipe import Recipe, Training
 from veridical.training.train import train
@@ -94,7 +95,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(plan: Path, whole: Path) 
 
 def test_the_log_of_steps_that_are_taken_again_is_forgotten(plan: Path, whole: Path, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes((whole / "log.jsonl").read_bytes())
-    run = Run(Recipe.read(plan), BrainPrior, tmp_path, Ranks(0, 1, torch.device("cpu")))
+    run = Run(Recipe.read(plan), Generator, tmp_path, Ranks(0, 1, torch.device("cpu")))
     for step, left in ((4, [2, 4]), (3, [2]), (0, [])):
         run.step = step
         run.forget()
@@ -126,12 +127,15 @@ def test_the_weights_are_the_moving_average_in_half_precision(whole: Path) -> No
 def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None:
     card = json.loads((whole / "toy.json").read_text(encoding="utf-8"))
     recipe = Recipe.read(plan)
-    assert card["model"] == "brain-prior"
-    assert card["net"] == {"widths": [8, 8], "channels": list(toys.CHANNELS)}
+    assert card["model"] == "generator"
+    assert card["net"] == {"widths": [8, 8], "blocks": 1, "contrasts": list(toys.CONTRASTS)}
     assert card["patches"] == STEPS * 2
-    assert card["data"]["sources"] == {"cohort": 1.0}
+    assert card["data"]["sources"] == {"ward": 1.0}
     assert card["data"]["held_out"] == []
-    assert Training(**card["training"] | {"students": tuple(card["training"]["students"])}) == recipe.training
+    assert (card["patients"], card["validation_patients"]) == ({"ward": 3}, {"ward": 1})
+    assert card["preprocessing"] == Preprocessing().to_card()
+    assert set(card["intensity_maps"]) == set(toys.CONTRASTS)
+    assert Training(**card["training"]) == recipe.training
     assert card["validation"]["step"] == STEPS
     scores = [value for key, value in card["validation"].items() if key.endswith("net_db")]
     assert scores
@@ -148,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused(plan: Path, whole: 
         train(plan if damage == "truncated" else other, tmp_path, resume=True)
 
 
-MODEL = '[model]\nname = "brain-prior"\n'
+MODEL = '[model]\nname = "generator"\ncontrasts = ["T1w"]\n'
 
 
 @pytest.mark.parametrize(
@@ -161,14 +165,14 @@ MODEL = '[model]\nname = "brain-prior"\n'
         (MODEL + "[training]\ncheckpoint = 0", "checkpoint = 0"),
         (MODEL + '[training]\nsteps = "many"', "expected int"),
         (MODEL + "[training]\nsteps = 2.5", "expected int"),
-        (MODEL + "[training]\nteacher = 16", "--from WEIGHTS"),
-        (MODEL + "[training]\nteacher = 16\nstudents = [3]", "divide the teacher's"),
-        (MODEL + '[data]\nsources = "cohort"', "expected dict"),
+        (MODEL + '[training]\nprecision = "16-mxed"', "'16-mixed'"),
+        (MODEL + '[data]\nsources = "phantoms"', "expected dict"),
+        (MODEL + "[data]\npatch = 8", "patch = 8"),
         ("[model]\nwidths = [8, 8]", "needs a name"),
         ('[model]\nname = "denoiser"\n[data]\njobs = {}', "no key 'jobs'"),
         ('[model]\nname = "denoiser"\n[data]\nsources = { ixy = 1.0 }', "'ixi'"),
-        ('[model]\nname = "brian-prior"', "'brain-prior'"),
-        ('[model]\nname = "wavelet"', "nothing to train"),
+        ('[model]\nname = "genrator"', "'generator'"),
+        ('[model]\nname = "wavelet"', "Nothing is there to learn"),
     ],
 )
 def test_a_recipe_is_read_strictly(tmp_path: Path, text: str, word: str) -> None:
@@ -181,9 +185,12 @@ def test_a_recipe_is_read_strictly(tmp_path: Path, text: str, word: str) -> None
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ('[model]\nname = "brain-prior"\nwidhts = [8]', "'widths'"),
+        (MODEL + "widhts = [8]", "'widths'"),
+        (MODEL + 'family = "brigde"', "'bridge'"),
+        (MODEL + 'conditions = ["contrats"]', "'contrast'"),
+        ('[model]\nname = "generator"', "names the contrasts"),
         ('[model]\nname = "denoiser"\nwidhts = [8]', "'widths'"),
-        ('[model]\nname = "denoiser"\nbackbone = "unett"', "expected one of unet"),
+        ('[model]\nname = "denoiser"\nbackbone = "unett"', "'unet'"),
     ],
 )
 def test_unknown_settings_of_the_net_are_refused(tmp_path: Path, text: str, word: str) -> None:
@@ -203,10 +210,12 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
 def test_the_shipped_recipes_are_read(recipe: Path) -> None:
-    plan = Recipe.read(recipe)
+    with toys.shipped():
+        plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
-    assert type(plan.data) is kind_of(registry.get("model", plan.model)).data
-    assert set(plan.data.sources) <= {*SOURCES, *KNOWN, YOURS}
+    assert type(plan.data) is {"denoiser": DenoisingData, "generator": GenerationData}[plan.model]
+    assert set(plan.data.sources) <= ({*SOURCES} if plan.model == "denoiser" else {PHANTOMS, YOURS, *SETS})
+    assert plan.limits or plan.start, "for which images the weights are is said for their card"
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> None:

@@ -19,6 +19,7 @@ import toys
 from veridical.errors import FormatError, SettingError
 from veridical.models.denoiser import Denoiser
 from veridical.models.weights import fingerprint
+from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training import train_on as module
 from veridical.training.checkpoints import claimed, owner, step_of
@@ -28,6 +29,8 @@ from veridical.training.train_on import started, train_on, unfinished
 
 STEPS = 4
 RECIPE = """
+limits = "White noise in toys."
+
 [model]
 name = "denoiser"
 widths = [4, 6]
@@ -107,7 +110,8 @@ def test_the_card_says_on_whom_it_was_trained_on_how_much_and_that_it_may_ship(w
     assert found["licences"] == {"toy": "made up"}
     assert (found["may_ship"], found["barred_by"]) == (True, [])
     assert found["patches"] == STEPS * 3
-    assert "noise" in found["limits"]
+    assert found["limits"] == "White noise in toys."
+    assert found["preprocessing"] == Preprocessing().to_card()
     assert found["validation"]["step"] == STEPS
     assert np.isfinite([found["validation"][name] for name in ("start_db", "net_db", "stack_net_db")]).all()
 

@@ -44,11 +44,13 @@ def calibrate_weights(
 
     Raises:
         CalibrationError: fewer patients than the level needs.
-        SettingError: a job is asked for that these weights do not do.
+        SettingError: a job is asked for that these weights do not do, or they have no draws.
     """
     card, path = weights.card(name), weights.find(name).with_suffix(".json")
     kind = training_data(registry.get("model", card["model"]).learns)
     possible = kind.jobs_of(card)
+    if not possible:
+        raise SettingError(f"The weights {name!r} give one estimate and no draws, so there is no interval to calibrate.")
     for job in jobs:
         if job not in possible:
             raise SettingError(f"These weights do not do {job!r}. {nearest(job, possible)}")

@@ -70,6 +70,8 @@ class GenerationData(TrainingData):
                 f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; expected at least 1, at least "
                 "16, and 0 or more."
             )
+        if not self.sources or not all(weight > 0 for weight in self.sources.values()):
+            raise SettingError(f"sources = {dict(self.sources)}; expected at least one source, each with a weight above 0.")
         for name, share in self.jobs.items():
             if name not in JOBS or share < 0 or not sum(self.jobs.values()) > 0:
                 raise SettingError(f"The recipe's jobs give {name!r} a share of {share}. {nearest(name, JOBS)}")

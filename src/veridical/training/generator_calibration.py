@@ -15,7 +15,7 @@ from veridical.audit.interval import Case
 from veridical.conditioning.request import Request
 from veridical.layouts.pool import SETS
 from veridical.models import intensity_map, weights
-from veridical.models.generator import Generator
+from veridical.models.generator import Generator, parts
 from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.scanners import CONTRASTS
 from veridical.preprocessing.preprocessing import Preprocessing
@@ -33,8 +33,10 @@ TASKS = {"motion-ghosts": "enhance", "sparse-view-streaks": "enhance"}
 
 
 def jobs_of(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the jobs of a generator as its card names them."""
+    """Return the jobs of a generator as its card names them; none where it has no draws."""
     net = card["net"]
+    if not parts(net).family.stochastic:
+        return ()
     task = "translate" if "CT" in net["contrasts"] else "complete"
     made = [f"{task}-{name}" for name in net["contrasts"]]
     return (*made, *(f"{TASKS.get(way, 'enhance')}-{way}" for way in net.get("degradations", ())))

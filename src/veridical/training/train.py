@@ -101,8 +101,8 @@ def card(run: Run) -> dict[str, Any]:
         "patches": run.step * plan.training.accumulate * run.ranks.size * plan.data.batch,
     }
     barred = [Path(name).name for name in run.source.barred()]
-    if plan.start:
-        parent = weights.card(plan.start)
+    parent = weights.card(plan.start) if plan.start else {}
+    if parent:
         found["from"] = {"weights": Path(plan.start).stem, "sha256": weights.fingerprint(plan.start)}
         found["from"] |= {"patches": parent["patches"]} if "patches" in parent else {}
         barred += parent.get("barred_by", [])
@@ -112,7 +112,7 @@ def card(run: Run) -> dict[str, Any]:
         | {
             "may_ship": not barred,
             "barred_by": barred,
-            "limits": plan.limits,
+            "limits": plan.limits or parent.get("limits", ""),
             "training": asdict(plan.training),
             "processes": run.ranks.size,
             "seconds": round(run.seconds),
