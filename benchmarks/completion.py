@@ -1,6 +1,6 @@
 """Missing contrasts and modalities of patients who were not trained on: the generator against the classical answers.
 
-python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--slices 0] [--draws 8]
+python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--visits 0] [--slices 0]
 
 Rivals: a constant (the training patients' mean of the contrast, inside the object), and the intensity map that the generator
 starts from. Sets: openms (longitudinal_patient03), tcga (TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of
@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--brain", default="brain", help="weights that make MR contrasts of heads")
     parser.add_argument("--body", default="body", help="weights that make CT and PET of limbs")
     parser.add_argument("--only", default="", choices=["", *JOBS], help="one set")
+    parser.add_argument("--visits", type=int, default=0, help="of each set; 0: all")
     parser.add_argument("--slices", type=int, default=0, help="middle slices of each visit; 0: all")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--keep", type=Path, help="folder for the images")
@@ -173,7 +174,7 @@ def main() -> None:
     for group in [given.only] if given.only else JOBS:
         name = given.body if group == "sarcoma" else given.brain
         preprocessing = Preprocessing.from_card(weights.card(name))
-        for visit in islice(SETS[group](6 if given.quick else given.slices), 1 if given.quick else None):
+        for visit in islice(SETS[group](6 if given.quick else given.slices), 1 if given.quick else given.visits or None):
             for made, shown in JOBS[group].items():
                 if {made, *shown} <= set(visit.image.channels):
                     say(f"{group}, {visit.patient}: {made} from {', '.join(shown)}")

@@ -24,7 +24,7 @@ from scipy import ndimage
 from veridical.metrics.psnr import psnr
 from veridical.metrics.ssim import ssim
 from veridical.phantoms.cohort_b import SITES_B, CohortB
-from veridical.phantoms.rendering import Volume, render
+from veridical.phantoms.rendering import PhantomVolume, render
 from veridical.phantoms.scanners import Site
 from veridical.physics.bias_shading import BiasShading
 from veridical.physics.rician_noise import RicianNoise
@@ -59,12 +59,12 @@ def inside(slices: Array) -> Array:
     return Preprocessing().foreground(CHANNEL, slices)
 
 
-def shown(head: Volume, site: Site) -> Array:
+def shown(head: PhantomVolume, site: Site) -> Array:
     """Return a patient `(x, y, z)` as a site shows it, always by one protocol."""
     return render(head, CHANNEL, site, sequence=site.sequence(CHANNEL, np.random.default_rng(0), 0.0))
 
 
-def image_of(data: Array, head: Volume) -> Image:
+def image_of(data: Array, head: PhantomVolume) -> Image:
     return Image(data[None], head.geometry, "a.u.", (CHANNEL,))
 
 
@@ -78,7 +78,7 @@ def disturbed(data: Array, curve: bool, rng: np.random.Generator) -> Array:
     return np.moveaxis(RicianNoise((0.02, 0.02))(BiasShading((0.5, 0.5))(slices, size, rng), size, rng), 0, -1)
 
 
-def heads(seed: int, count: int) -> list[Volume]:
+def heads(seed: int, count: int) -> list[PhantomVolume]:
     return [CohortB(seed).volume(index, SPACING, SHAPE, "ms") for index in range(count)]
 
 
@@ -94,7 +94,7 @@ def target(count: int) -> Target:
     )
 
 
-def tissue(head: Volume, kind: TissueClass) -> Array:
+def tissue(head: PhantomVolume, kind: TissueClass) -> Array:
     """Return where a tissue of the brain is, in the order of network slices."""
     mask = image_of((head.brain & (head.labels == kind)).astype(np.uint8), head)
     return np.asarray(Preprocessing()(Image(mask.data, mask.geometry, "label", ("mask",))).images["mask"] > 0)
@@ -111,7 +111,7 @@ def methods(seen: Image, wanted: Target) -> dict[str, Array]:
     return {"as it is": own, "histogram matching": matched, "intensity curve": curve}
 
 
-def scores(made: Array, truth: Array, head: Volume, wanted: Target) -> list[float]:
+def scores(made: Array, truth: Array, head: PhantomVolume, wanted: Target) -> list[float]:
     pair = (np.moveaxis(made, 0, -1)[None], np.moveaxis(truth, 0, -1)[None])
     where = np.moveaxis(inside(truth), 0, -1)[None]
     brain = np.any([tissue(head, kind) for kind in TISSUES], 0)

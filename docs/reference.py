@@ -43,7 +43,7 @@ def pages() -> dict[str, str]:
     return found
 
 
-def page(entry: registry.Entry) -> str:
+def page(entry: registry.Registered) -> str:
     """Return the page of one entry: what it is, how it is called, what its settings do."""
     thing = entry.load()
     lines = [f"# {entry.name}", "", entry.summary, "", f"`{entry.target.replace(':', '.')}`", ""]

@@ -1,6 +1,6 @@
-"""Digital patients scanned at 4x, reconstructed by the shipped prior, and judged by `veridical evaluate` at all four levels.
+"""Digital patients scanned at 4x, reconstructed by the denoiser, and judged by `veridical evaluate` at all four levels.
 
-A segmenter is trained on the true images of other patients; the intervals of the prior are judged on trust.
+A segmenter is trained on the true images of other patients; the intervals of the reconstructions are judged on trust.
 
 Usage: python examples/judge.py [FOLDER]
 """
@@ -25,8 +25,8 @@ FIRST = 5000
 TRAINED, JUDGED = 20, 12
 
 
-def lesions(exam: Examination) -> Image:
-    return Image(exam.lesions[None].astype(np.uint8), exam.truth.geometry, "label", ("label",))
+def lesions(scan: Examination) -> Image:
+    return Image(scan.lesions[None].astype(np.uint8), scan.truth.geometry, "label", ("label",))
 
 
 def scanned(index: int) -> Examination:
@@ -38,39 +38,27 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "judge")
     for part in ("real", "lesions", "train", "train-lesions", "generated"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    prior = Reconstruct(model="denoiser", draws=4)
+    reconstruct = Reconstruct(model="denoiser", draws=4)
     rows = [("case", "disease")]
     for index in range(TRAINED + JUDGED):
-        exam, name = scanned(index), f"sub-{index:03d}_{CONTRAST}"
+        scan, name = scanned(index), f"sub-{index:03d}_{CONTRAST}"
         test = index >= TRAINED
-        write(exam.truth, folder / ("real" if test else "train") / f"{name}.nii.gz")
-        write(lesions(exam), folder / ("lesions" if test else "train-lesions") / f"{name}.nii.gz")
+        write(scan.truth, folder / ("real" if test else "train") / f"{name}.nii.gz")
+        write(lesions(scan), folder / ("lesions" if test else "train-lesions") / f"{name}.nii.gz")
         if test:
-            result = prior(exam.measurement, seed=index)
+            result = reconstruct(scan.measurement, seed=index)
             save(result, folder / "generated" / f"sub-{index:03d}", f"sub-{index:03d}", overwrite=True)
             rows.append((name, ("ms", "tumour")[index % 2]))
         print(f"\rpatient {index + 1} of {TRAINED + JUDGED}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     with (folder / "patients.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    words = ["evaluate", str(folder / "generated"), "--reference", str(folder / "real"), "--labels", str(folder / "lesions")]
-    words += [
-        "--structures",
-        "1=lesion",
-        "--training",
-        str(folder / "train"),
-        "--training-labels",
-        str(folder / "train-lesions"),
-    ]
-    words += [
-        "--segmenter-steps",
-        "600",
-        "--table",
-        str(folder / "patients.csv"),
-        "--out",
-        str(folder / "report"),
-        "--overwrite",
-    ]
+    words = ["evaluate", str(folder / "generated"), "--out", str(folder / "report"), "--overwrite", "--structures", "1=lesion"]
+    words += ["--segmenter-steps", "600", "--table", str(folder / "patients.csv")]
+    for flag, part in {
+        "--reference": "real", "--labels": "lesions", "--training": "train", "--training-labels": "train-lesions",
+    }.items():  # fmt: skip
+        words += [flag, str(folder / part)]
     print("veridical", " ".join(words), flush=True)
     return veridical(words)
 

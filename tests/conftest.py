@@ -39,5 +39,5 @@ def jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the small tasks of `fakes.py` for the length of a test, as a third party would."""
     known = registry.entries
     names = {"jitter": "Jitter", "compose": "Compose", "change": "Change"}
-    small = {name: registry.Entry("task", name, "A small task.", f"fakes:{made}") for name, made in names.items()}
+    small = {name: registry.Registered("task", name, "A small task.", f"fakes:{made}") for name, made in names.items()}
     monkeypatch.setattr(registry, "entries", lambda kind: known(kind) | (small if kind == "task" else {}))

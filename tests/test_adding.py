@@ -1,7 +1,7 @@
 """A backbone, a family, a condition, a degradation, an audit and a task over two visits are each added as one file.
 
-`tests/added/` holds the six files. Each is copied into its folder of a copy of the package; nothing else is edited. They are then
-listed, explained, documented, checked, trained with, calibrated and run.
+`tests/added/` holds the six files. Each is copied into its folder of a copy of the package; nothing else is edited.
+They are then listed, explained, documented, checked, trained with, calibrated and run.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ print(json.dumps({kind: sorted(registry.entries(kind)) for kind in sys.argv[2:]}
 def patients(root: Path) -> None:
     """A BIDS set of five patients with two visits a hundred days apart, T1w and T2w."""
     rng = np.random.default_rng(0)
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in (40, 36, 6)], indexing="ij")
+    x, y, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in (40, 36, 6)], indexing="ij")
     rows = ["participant_id\tage"]
     for index in range(1, 6):
         rows.append(f"sub-{index:02d}\t{40 + index}")

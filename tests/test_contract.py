@@ -44,7 +44,9 @@ def small() -> Iterator[None]:
     ids=lambda pair: " by ".join(filter(None, pair)),
 )
 def done(request: pytest.FixtureRequest) -> tuple[type[Task], Study, Result]:
-    """A task by its own and by a classical model, through its checks: the class, the study and the result."""
+    """A task by its own and by a classical model, through its checks: the class, the study and the
+    result.
+    """
     name, model = request.param
     kind: type[Task] = registry.get("task", name)
     study = OTHERWISE.get(name, subjects.study(kind.takes))

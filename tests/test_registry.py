@@ -29,6 +29,25 @@ def test_the_name_is_that_of_the_file_and_the_class_that_of_the_name() -> None:
     assert "linear" not in registry.entries("operator")
 
 
+@pytest.mark.parametrize("kind", list(registry.BASES))
+def test_entries_of_a_kind_with_a_base_derive_from_it_and_the_base_itself_is_none(kind: str) -> None:
+    names = registry.entries(kind)
+    assert names
+    for name in names:
+        bases = [base.__name__ for base in registry.get(kind, name).__mro__]
+        assert registry.BASES[kind] in bases[1:]
+
+
+def test_what_lies_in_a_folder_and_is_of_another_kind_is_not_listed() -> None:
+    assert {"rectified-flow", "regression", "bridge", "adversarial"} <= set(registry.entries("family"))
+    assert not {"flow", "gaussian", "posterior", "family", "conditioned"} & set(registry.entries("family"))
+    assert not {"efficientnet-lite", "patch-discriminator", "backbone"} & set(registry.entries("backbone"))
+    assert not {"request", "condition"} & set(registry.entries("condition"))
+    assert not set(registry.entries("degradation")) & set(registry.entries("operator"))
+    assert {"generator", "intensity-map", "denoiser"} <= set(registry.entries("model"))
+    assert not {"base", "image-prior", "problem", "runtime", "weights"} & set(registry.entries("model"))
+
+
 def test_listing_everything_imports_none_of_it() -> None:
     code = (
         "import sys; from veridical import registry; [registry.entries(k) for k in registry.FOLDERS];"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +14,8 @@ import pytest
 from fakes import Jitter
 from veridical import registry
 from veridical.errors import SettingError
-from veridical.task import Task, setting_docs
-from veridical.types import Geometry, Image
+from veridical.task import Task, audited, form, setting_docs
+from veridical.types import Geometry, Image, Study
 
 KNOWN = [(kind, name) for kind in ("task", "model") for name in registry.entries(kind)]
 
@@ -100,6 +101,28 @@ def test_the_result_of_a_task_remembers_what_it_was_made_from(image: Image) -> N
     result = Jitter()(image)
     assert result.study is not None
     assert list(result.study.visit()) == ["T1w", "FLAIR"]
+
+
+def test_a_task_takes_an_image_or_a_study_and_every_audit_that_applies_is_heard(image: Image) -> None:
+    noted = dataclasses.replace(Study.of(image), notes=("A spacing of 1 mm was assumed.",))
+    plain, told = Jitter()(image), Jitter()(noted)
+    assert plain.steps[0].outputs == told.steps[0].outputs
+    said = {finding.check: finding for finding in told.findings}
+    assert said["input"].verdict == "warn"
+    assert "1 mm was assumed" in said["input"].reason
+    assert {f.check for f in told.findings} - {f.check for f in plain.findings} == {"input"}
+    assert audited(noted, plain)
+
+
+@pytest.mark.parametrize("name", list(registry.entries("task")))
+def test_the_settings_of_a_task_are_a_schema_that_forms_are_drawn_from(name: str) -> None:
+    kind = registry.get("task", name)
+    schema = json.loads(json.dumps(form(kind)))
+    assert (schema["type"], schema["title"]) == ("object", name)
+    assert list(schema["properties"]) == [f.name for f in dataclasses.fields(kind)]
+    for setting in schema["properties"].values():
+        assert len(setting["description"]) > 10
+        assert setting["default"] in setting.get("enum", [setting["default"]])
 
 
 def test_a_task_without_its_work_cannot_be_made() -> None:

@@ -92,6 +92,60 @@ def test_adding_a_step_leaves_the_first_result_as_it_was() -> None:
     assert first.steps == ()
 
 
+def scan() -> Measurement:
+    mask = np.ones((1, 4, 4), bool)
+    return Measurement(
+        np.zeros((1, 2, 4, 4)),
+        CartesianScan(mask),
+        Noise(),
+        Geometry.index((4, 4, 1)),
+        {"contrast": "T2w", "notes": ("Read.",)},
+    )
+
+
+def test_an_image_is_a_study_of_its_channels_and_a_measurement_one_of_itself() -> None:
+    both = Image(np.zeros((2, 3, 4, 5)), Geometry.index((3, 4, 5)), "a.u.", ("T1w", "FLAIR"), {"patient": "p7"})
+    study = Study.of(both)
+    assert (study.id, study.days, list(study.visit())) == ("p7", (0.0,), ["T1w", "FLAIR"])
+    assert study.image().channels == ("T1w", "FLAIR")
+    assert Study.of(study) is study
+    raw = Study.of(scan())
+    assert list(raw.visit()) == ["T2w"]
+    assert raw.notes == ("Read.",)
+    assert raw.measurement().noise == Noise()
+
+
+def test_a_study_gives_its_last_visit_unless_a_day_is_named() -> None:
+    first, last = image(channels=("T1w",)), image(channels=("T2w",))
+    study = Study("p", {90.0: {"T2w": last}, 0.0: {"T1w": first}})
+    assert study.days == (0.0, 90.0)
+    assert study.image().channels == ("T2w",)
+    assert study.image(0.0).channels == ("T1w",)
+    with pytest.raises(InputError, match=r"no visit at day 30\. Days of this study: 0, 90"):
+        study.visit(30.0)
+    with pytest.raises(InputError, match="has no visit"):
+        Study("p", {}).visit()
+
+
+def test_a_study_of_one_kind_has_none_of_the_other_and_several_scans_are_not_chosen_among() -> None:
+    with pytest.raises(InputError, match=r"raw data and no image\. Reconstruct them first"):
+        Study.of(scan()).image()
+    with pytest.raises(InputError, match="holds T1w"):
+        Study.of(image()).measurement()
+    with pytest.raises(InputError, match=r"holds a, b\. Choose one"):
+        Study("p", {0.0: {"a": scan(), "b": scan()}}).measurement()
+
+
+def test_images_of_a_visit_are_stacked_with_their_own_units_on_one_grid_alone() -> None:
+    grid = Geometry.index((3, 4, 5))
+    ct = Image(np.ones((1, 3, 4, 5)), grid, "HU", ("CT",))
+    whole = Study("p", {0.0: {"T1w": image(), "CT": ct}}).image()
+    assert (whole.units, whole.units_of("T1w"), whole.units_of("CT")) == ("mixed", "a.u.", "HU")
+    assert whole.channel("CT").units == "HU"
+    with pytest.raises(GeometryError, match="--beside FILE"):
+        Study("p", {0.0: {"T1w": image(), "T2w": image((3, 4, 6), ("T2w",))}}).image()
+
+
 def test_image_study_and_result_say_briefly_what_they_are() -> None:
     image = Image(np.zeros((2, 4, 5, 6), np.float32), Geometry((4, 5, 6), np.diag([1, 1, 3, 1])), "a.u.", ("T1w", "FLAIR"))
     assert repr(image) == "Image(T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm)"

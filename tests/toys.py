@@ -1,4 +1,6 @@
-"""Small scans, and weights trained for two steps or not at all, for tests that need a network and not a good one."""
+"""Small scans, and weights trained for two steps or not at all, for tests that need a network and
+not a good one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.physics.fourier import fft
 from veridical.training.checkpoints import write_tensors
-from veridical.training.clean_volumes import SOURCES, CleanVolume, Source
+from veridical.training.clean_volumes import SOURCES, CleanSet, CleanVolume
 from veridical.training.train import train
 from veridical.types import Array, Geometry, Image, Measurement, Noise
 
@@ -39,11 +41,7 @@ CONTRASTS = ("T1w", "FLAIR")
 def picture(size: tuple[int, int] = SIZE) -> Tensor:
     """An ellipse with a dark and a bright hole and a smooth phase, `(y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
-    image = (
-        0.6 * (x**2 + y**2 / 0.8 < 0.7)
-        + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05)
-        - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
-    )
+    image = 0.6 * (x**2 + y**2 / 0.8 < 0.7) + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05) - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
     return torch.polar(image, 0.5 * x - 0.3 * y * x)
 
 
@@ -51,10 +49,7 @@ def sensitivities(size: tuple[int, int] = SIZE, count: int = 4) -> Tensor:
     """Smooth coil maps of unit root sum of squares, `(coil, y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
     angles = 2 * torch.pi * torch.arange(count) / count
-    loops = [
-        torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y)
-        for a in angles
-    ]
+    loops = [torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y) for a in angles]
     maps = torch.stack(loops)
     return maps / maps.abs().square().sum(0).sqrt()
 
@@ -67,17 +62,19 @@ def kspace(size: tuple[int, int] = SIZE, coils: int = 4, sigma: float = SIGMA) -
 
 
 def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -> Measurement:
-    """The picture sampled 2x with 20 central lines, the same in every slice, on voxels of 2 x 2 x 3 mm."""
+    """The picture sampled 2x with 20 central lines, the same in every slice, on voxels of 2 x 2 x 3
+    mm.
+    """
     mask = np.repeat(masks.uniform(size, 2, acs=20)[None], slices, 0)
     data = np.repeat(kspace(size, coils).numpy()[None], slices, 0) * mask[:, None]
     grid = Geometry((size[1], size[0], slices), np.diag([2.0, 2.0, 3.0, 1.0]))
-    return Measurement(
-        data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"}
-    )
+    return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
 
 
 def problem(factor: float = 1.0) -> Problem:
-    """The prepared slice of the measurement, with estimated coil maps; data and noise times `factor`."""
+    """The prepared slice of the measurement, with estimated coil maps; data and noise times
+    `factor`.
+    """
     scanned = measurement()
     noise = replace(scanned.noise, level=factor * SIGMA)
     return next(problems(replace(scanned, data=factor * scanned.data, noise=noise)))
@@ -97,7 +94,9 @@ def magnitude(size: tuple[int, int] = SIZE) -> Array:
 
 
 def recipe(path: Path, **training: int | float | str) -> Path:
-    """Write a recipe that trains a very small generator on a folder of four patients, and return its path."""
+    """Write a recipe that trains a very small generator on a folder of four patients, and return
+    its path.
+    """
     settings = {
         "steps": 2,
         "checkpoint": 2,
@@ -141,9 +140,7 @@ def _denoiser(path: Path) -> Path:
         if name.startswith("backbone.leave"):
             value.data = 0.02 * torch.randn(value.shape)
     write_tensors(path, net.state_dict(), {})
-    path.with_suffix(".json").write_text(
-        json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8"
-    )
+    path.with_suffix(".json").write_text(json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8")
     return path
 
 
@@ -168,12 +165,10 @@ def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> 
         z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
         for number in range(patients):
             rng = np.random.default_rng(number)
-            body = (z**2 + y**2 + x**2 < 0.9) * (
-                0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape)
-            )
+            body = (z**2 + y**2 + x**2 < 0.9) * (0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape))
             yield CleanVolume(body.astype(np.float32), "toy", f"toy-{number}", False)
 
-    SOURCES["toy"] = Source(load, "made up")
+    SOURCES["toy"] = CleanSet(load, "made up")
     try:
         yield
     finally:
@@ -182,19 +177,15 @@ def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> 
 
 @contextmanager
 def shipped() -> Iterator[Path]:
-    """Let toys take the place of the shipped weights: gives their folder, and afterwards the shipped ones are back."""
+    """Let toys take the place of the shipped weights: gives their folder, and afterwards the
+    shipped ones are back.
+    """
     folder, before = Path(_folder()) / "shipped", shipped_weights.FOLDER
     folder.mkdir(exist_ok=True)
     for suffix in (".safetensors", ".json"):
-        (folder / "denoiser").with_suffix(suffix).write_bytes(
-            calibrated().with_suffix(suffix).read_bytes()
-        )
-    priors.weights(
-        folder, priors.HEAD, ("complete-FLAIR",), "brain", degradations=["motion-ghosts"]
-    )
-    priors.weights(
-        folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"]
-    )
+        (folder / "denoiser").with_suffix(suffix).write_bytes(calibrated().with_suffix(suffix).read_bytes())
+    priors.weights(folder, priors.HEAD, ("complete-FLAIR",), "brain", degradations=["motion-ghosts"])
+    priors.weights(folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"])
     shipped_weights.FOLDER = folder
     kept = (denoiser.denoising_net, generator._network, shipped_weights.fingerprint)
     for memory in kept:

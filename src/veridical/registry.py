@@ -46,7 +46,7 @@ BASES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registered:
     """One thing the registry knows. `target` is `module:attribute`."""
 
     kind: str
@@ -84,11 +84,11 @@ def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
 
 
 @cache
-def entries(kind: str) -> dict[str, Entry]:
+def entries(kind: str) -> dict[str, Registered]:
     """Return all entries of a kind by name (`intensity-map` for `intensity_map.py`)."""
     if kind not in FOLDERS:
         raise SettingError(f"Nothing of kind {kind!r} is registered. {nearest(kind, FOLDERS)}")
-    found: dict[str, Entry] = {}
+    found: dict[str, Registered] = {}
     folder = Path(__file__).parent / FOLDERS[kind]
     for path in sorted(folder.glob("[a-z]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -97,11 +97,11 @@ def entries(kind: str) -> dict[str, Entry]:
             continue
         name = path.stem.replace("_", "-")
         summary = (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
-        found[name] = Entry(kind, name, summary, f"veridical.{FOLDERS[kind]}.{path.stem}:{attribute}")
+        found[name] = Registered(kind, name, summary, f"veridical.{FOLDERS[kind]}.{path.stem}:{attribute}")
     for point in metadata.entry_points(group=f"veridical.{kind}"):
         if point.name in found:
             raise SettingError(f"Two {kind} entries are called {point.name!r}: one of ours and {point.value}. Rename that one.")
-        found[point.name] = Entry(kind, point.name, f"from {point.value}", point.value)
+        found[point.name] = Registered(kind, point.name, f"from {point.value}", point.value)
     return found
 
 

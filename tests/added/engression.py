@@ -20,9 +20,7 @@ class Engression(Family):
 
     def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
         wanted = given.residual(truth)
-        first, second = (
-            one_pass(net, given, torch.randn(truth.shape, generator=generator).to(truth)) for _ in range(2)
-        )
+        first, second = (one_pass(net, given, torch.randn(truth.shape, generator=generator).to(truth)) for _ in range(2))
         apart = (first - second).abs().mean()
         return ((first - wanted).abs().mean() + (second - wanted).abs().mean() - apart) / 2
 

@@ -1,4 +1,4 @@
-"""A small diffusion Transformer: patches as tokens, scale and shift from the condition (Peebles and Xie 2023, arXiv 2212.09748)."""
+"""A small diffusion Transformer: patches as tokens, scale and shift from the condition (arXiv 2212.09748)."""
 
 from __future__ import annotations
 

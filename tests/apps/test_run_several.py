@@ -13,8 +13,6 @@ import veridical
 from priors import BODY, weights
 from veridical.apps.cli import main
 from veridical.io import bids
-from veridical.models.body_prior import BodyPrior
-from veridical.models.brain_prior import BrainPrior
 
 Capture = pytest.CaptureFixture[str]
 FAST = ("--draws", "2", "--steps", "1", "--device", "cpu")
@@ -22,7 +20,7 @@ FAST = ("--draws", "2", "--steps", "1", "--device", "cpu")
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return weights(BrainPrior, tmp_path_factory.mktemp("weights"))
+    return weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
@@ -54,14 +52,14 @@ def test_several_files_of_one_patient_are_channels_and_rerun_reads_them_again(
 
 
 def test_mr_and_ct_stand_beside_each_other_each_in_its_own_units(tmp_path: Path) -> None:
-    path = weights(BodyPrior, tmp_path, BODY)
+    path = weights(tmp_path, BODY)
     mr, ct = tmp_path / "leg_T1w.nii.gz", tmp_path / "leg_CT.nii.gz"
     folders.write(mr, folders.head(1))
     folders.write(ct, folders.head(2) - 1000, (1.0, 2.0, 4.0))
     assert call("translate", mr, tmp_path / "out", "--beside", ct, "--to", "PET", "--weights", path, *FAST) == 0
     record = bids.load_provenance(tmp_path / "out")
     assert record.image["units"] == "SUV"
-    assert "resampled.CT" in record.steps[0].inputs
+    assert "CT, resampled" in record.steps[0].inputs
     assert call("rerun", tmp_path / "out") == 0
 
 
@@ -148,11 +146,12 @@ def test_flags_about_one_file_are_refused_for_a_folder(
 def test_contrast_chooses_what_of_a_folder_is_used_and_draws_are_kept_when_asked(root: Path, path: str, tmp_path: Path) -> None:
     assert call("complete", root, tmp_path / "out", "--contrast", "T2w", "--keep-draws", "--weights", path, *FAST) == 0
     step = bids.load_provenance(tmp_path / "out" / "sub-01" / "anat").steps[0]
-    assert step.source["images"] == ("T2w",)
+    assert step.source["images"] == ((0.0, "T2w"),)
     assert list((tmp_path / "out").rglob("*draws*"))
 
 
-def test_denoising_a_folder_makes_a_data_set_for_each_contrast(root: Path, tmp_path: Path) -> None:
-    assert call("enhance", root, tmp_path / "out", "--model", "wavelet", "--contrast", "T2w", "--noise", "2") == 0
+def test_enhancing_a_folder_makes_a_data_set_for_each_contrast(root: Path, tmp_path: Path) -> None:
+    words = ("--job", "super-resolve", "--model", "zero-filled", "--contrast", "T2w", "--noise", "2")
+    assert call("enhance", root, tmp_path / "out", *words) == 0
     files = [file.relative_to(tmp_path / "out").as_posix() for file in (tmp_path / "out").rglob("*estimate*")]
     assert sorted(files) == [f"T2w/sub-0{n}/anat/sub-0{n}_desc-estimate_T2w.nii.gz" for n in (1, 2)]

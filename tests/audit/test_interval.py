@@ -5,24 +5,24 @@ import json
 import numpy as np
 import pytest
 
-from veridical.audit.interval import Calibration, Case, calibrate, interval
+from veridical.audit.interval import Calibration, CalibrationCase, calibrate, interval
 from veridical.errors import CalibrationError, InputError, SettingError
 
 VOXELS = 400
 
 
-def patients(count: int, seed: int) -> list[Case]:
+def patients(count: int, seed: int) -> list[CalibrationCase]:
     """Exchangeable patients: each has its own difficulty; spreads vary by voxel and are a little wrong."""
     rng = np.random.default_rng(seed)
     cases = []
     for index in range(count):
         spread = rng.uniform(0.2, 1.0, VOXELS)
         error = np.abs(rng.standard_normal(VOXELS)) * spread * np.exp(0.3 * rng.standard_normal())
-        cases.append(Case(error, spread, np.ones(VOXELS, bool), f"p{index}"))
+        cases.append(CalibrationCase(error, spread, np.ones(VOXELS, bool), f"p{index}"))
     return cases
 
 
-def miss(case: Case, calibration: Calibration) -> float:
+def miss(case: CalibrationCase, calibration: Calibration) -> float:
     half = calibration.multiplier * np.maximum(case.spread, calibration.floor)
     return float((case.error > half)[case.foreground].mean())
 
@@ -71,7 +71,9 @@ def test_just_enough_patients_give_the_band_that_holds_every_voxel(count: int, l
 def test_background_does_not_pay_for_errors_in_the_foreground() -> None:
     cases = patients(50, 4)
     padded = [
-        Case(*(np.concatenate([a, np.zeros(3 * VOXELS, a.dtype)]) for a in (c.error, c.spread, c.foreground)), c.patient)  # type: ignore[arg-type]
+        CalibrationCase(
+            *(np.concatenate([a, np.zeros(3 * VOXELS, a.dtype)]) for a in (c.error, c.spread, c.foreground)), c.patient
+        )  # type: ignore[arg-type]
         for c in cases
     ]
     assert calibrate(padded, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
@@ -80,14 +82,14 @@ def test_background_does_not_pay_for_errors_in_the_foreground() -> None:
 def test_patients_weigh_alike_whatever_their_size() -> None:
     cases = patients(40, 5)
     doubled = [
-        Case(np.tile(c.error, 4), np.tile(c.spread, 4), np.tile(c.foreground, 4), c.patient) if i < 5 else c
+        CalibrationCase(np.tile(c.error, 4), np.tile(c.spread, 4), np.tile(c.foreground, 4), c.patient) if i < 5 else c
         for i, c in enumerate(cases)
     ]
     assert calibrate(doubled, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
 
 
 def test_voxels_on_which_all_draws_agree_are_held_by_the_floor() -> None:
-    cases = [Case(np.full(10, 0.5), np.zeros(10), np.ones(10, bool), str(i)) for i in range(20)]
+    cases = [CalibrationCase(np.full(10, 0.5), np.zeros(10), np.ones(10, bool), str(i)) for i in range(20)]
     found = calibrate(cases, 0.9, 0.1, "toys")
     assert found.multiplier == pytest.approx(5.0)
     band = interval(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)), found)
@@ -118,14 +120,14 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     twice = [*cases, cases[0]]
     with pytest.raises(CalibrationError, match="comes twice"):
         calibrate(twice, 0.9, 1e-3, "toys")
-    empty = Case(np.ones(3), np.ones(3), np.zeros(3, bool), "empty")
+    empty = CalibrationCase(np.ones(3), np.ones(3), np.zeros(3, bool), "empty")
     with pytest.raises(CalibrationError, match="no voxel is foreground"):
         calibrate([*cases, empty], 0.9, 1e-3, "toys")
-    broken = Case(np.array([1.0, np.nan]), np.ones(2), np.ones(2, bool), "broken")
+    broken = CalibrationCase(np.array([1.0, np.nan]), np.ones(2), np.ones(2, bool), "broken")
     with pytest.raises(CalibrationError, match="NaN"):
         calibrate([*cases, broken], 0.9, 1e-3, "toys")
     with pytest.raises(InputError, match="one shape"):
-        calibrate([*cases, Case(np.ones(3), np.ones(2), np.ones(3, bool), "odd")], 0.9, 1e-3, "toys")
+        calibrate([*cases, CalibrationCase(np.ones(3), np.ones(2), np.ones(3, bool), "odd")], 0.9, 1e-3, "toys")
     for level, floor in ((0.0, 1.0), (1.0, 1.0), (0.9, 0.0)):
         with pytest.raises(SettingError, match="expected a level"):
             calibrate(cases, level, floor, "toys")

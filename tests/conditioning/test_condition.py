@@ -1,4 +1,6 @@
-"""Laws of conditions: any set of them, in any order, known or not, and none of them changes an input width."""
+"""Laws of conditions: any set of them, in any order, known or not, and none of them changes an
+input width.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What each condition says of a slice: numbers in their units, neighbours in their places, and whether they are known."""
+"""What each condition says of a slice: numbers in their units, neighbours in their places, and
+whether they are known.
+"""
 
 from __future__ import annotations
 

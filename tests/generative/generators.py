@@ -42,7 +42,9 @@ def truth() -> Tensor:
 
 
 def network(name: str, trained: bool = True) -> nn.Module:
-    """A network prepared for a family; `trained` stands for weights that are not those of the start."""
+    """A network prepared for a family; `trained` stands for weights that are not those of the
+    start.
+    """
     torch.manual_seed(0)
     made = family(name).prepare(Conditioned(CONDITIONS, "unet", {"widths": (8, 8), "blocks": 1}))
     return awake(made) if trained else made

@@ -1,4 +1,6 @@
-"""Laws of the Brownian bridge: pinned ends, steps that have its marginals, exact draws of a Gaussian."""
+"""Laws of the Brownian bridge: pinned ends, steps that have its marginals, exact draws of a
+Gaussian.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What every family of generators must keep: it starts at the estimate, and its draws follow their noise alone."""
+"""What every family of generators must keep: it starts at the estimate, and its draws follow their
+noise alone.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ SAMPLES, PATIENTS = 48, 5
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """The exact denoiser of a Gaussian prior: `y = x + sigma n` is the flow's state at t = 1 / (1 + sigma), times 1 + sigma."""
+    """The exact denoiser of a Gaussian prior: `y = x + sigma n` is the flow's state at t = 1 / (1 +
+    sigma), times 1 + sigma.
+    """
 
     prior: Gaussian
 
@@ -80,7 +82,9 @@ OPERATORS = ("identity", "blur", "mri")
 
 @cache
 def compared(name: str) -> tuple[float, float, float]:
-    """Error of the estimate, and of the start, in posterior standard deviations; spread of the samples over the posterior's."""
+    """Error of the estimate, and of the start, in posterior standard deviations; spread of the
+    samples over the posterior's.
+    """
     sums = torch.zeros(3, dtype=torch.float64)
     for seed in range(PATIENTS):
         of, denoise = problem(name, seed)
@@ -204,7 +208,9 @@ def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_count
 
 
 def test_weights_are_those_of_least_squares() -> None:
-    """A sample of weight w counts as one whose noise is smaller by the square root of w, and its noise is drawn so."""
+    """A sample of weight w counts as one whose noise is smaller by the square root of w, and its
+    noise is drawn so.
+    """
     of, _, _ = weighted("blur")
     weights = 0.2 + torch.rand(of.data.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     of = replace(of, weights=weights)

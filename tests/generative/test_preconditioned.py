@@ -1,4 +1,6 @@
-"""Laws of the denoiser around its backbone: an untrained one changes nothing, units cancel, the loss counts decibels."""
+"""Laws of the denoiser around its backbone: an untrained one changes nothing, units cancel, the
+loss counts decibels.
+"""
 
 from __future__ import annotations
 

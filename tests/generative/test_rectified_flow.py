@@ -1,4 +1,6 @@
-"""Laws of the rectified flow: untrained it is the best linear denoiser, exact networks draw exactly, noise has its spectrum."""
+"""Laws of the rectified flow: untrained it is the best linear denoiser, exact networks draw
+exactly, noise has its spectrum.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,7 @@ def test_draws_of_a_gaussian_have_its_mean_and_deviation_in_units_of_the_level(
     torch.testing.assert_close(RectifiedFlow().mean(Exact(0.7, 0.6), batch), batch.image(torch.full_like(truth(), 0.7)))
 
 
-def test_noise_of_missing_contrasts_is_coarser_than_that_of_degraded_ones_and_both_have_unit_variance() -> None:
+def test_noise_of_missing_contrasts_is_coarser_and_both_kinds_have_unit_variance() -> None:
     batch = given().repeat(200)
     found = start(batch, torch.randn(400, 1, 16, 20, generator=torch.Generator().manual_seed(0)))
     assert not torch.equal(batch.measured[:200], batch.measured[200:])

@@ -1,4 +1,6 @@
-"""Laws of regression: it takes the median, and its untrained loss is the absolute error of the estimate and of its gradient."""
+"""Laws of regression: it takes the median, and its untrained loss is the absolute error of the
+estimate and of its gradient.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from generators import given, network, requests, truth
 from veridical.generative.regression import Regression
 
 
-def test_an_untrained_network_costs_the_error_of_the_estimate_in_levels_and_half_that_of_its_gradient() -> None:
+def test_untrained_it_costs_the_error_of_the_estimate_and_half_that_of_its_gradient() -> None:
     batch, image = given(), truth()
     net, none = network("regression", trained=False), torch.Generator()
     error = batch.residual(image)

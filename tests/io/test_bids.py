@@ -26,7 +26,7 @@ def field(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 def derived() -> Result:
     image = Image(field(0), Geometry(SHAPE[1:], AFFINE), "a.u.", ("T1w",))
     step = Step(
-        "reconstruct", {"steps": 8, "widths": (1, 2)}, {"data": "ab"}, "brain-prior", "cd", {"torch": "2"}, 3,
+        "reconstruct", {"steps": 8, "widths": (1, 2)}, {"data": "ab"}, "generator", "cd", {"torch": "2"}, 3,
         {"estimate": "ef"}, {"path": "/scan.h5", "slices": (1, 2)},
     )  # fmt: skip
     finding = Finding("scope", "warn", "unlike training", {"distance": np.float32(2.5), "unknown": float("nan")})

@@ -1,4 +1,6 @@
-"""Laws of the classical MR models: what each minimizes, and in which order they come near to the truth."""
+"""Laws of the classical MR models: what each minimizes, and in which order they come near to the
+truth.
+"""
 
 from __future__ import annotations
 

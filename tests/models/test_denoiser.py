@@ -1,4 +1,6 @@
-"""Laws of the denoiser as a model: seeded draws about one estimate, any operator, any units, settings refused by name."""
+"""Laws of the denoiser as a model: seeded draws about one estimate, any operator, any units,
+settings refused by name.
+"""
 
 from __future__ import annotations
 

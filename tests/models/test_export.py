@@ -1,4 +1,6 @@
-"""Export: the graph of any network's backbone beside what its users must know, compared with torch before it is written."""
+"""Export: the graph of any network's backbone beside what its users must know, compared with torch
+before it is written.
+"""
 
 from __future__ import annotations
 

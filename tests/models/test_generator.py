@@ -1,4 +1,6 @@
-"""Laws of the generator: seeded, finite, any family and set of conditions by name, and its card says what it knows."""
+"""Laws of the generator: seeded, finite, any family and set of conditions by name, and its card
+says what it knows.
+"""
 
 from __future__ import annotations
 
@@ -106,9 +108,7 @@ def test_a_condition_given_by_the_recipe_reaches_the_network(folder: Path) -> No
     made = model(folder, conditions=[*CONDITIONS, "mask"])
     lesion = np.zeros((16, 20), np.float32)
     lesion[6:9, 6:12] = 1
-    plain, marked = (
-        made.make([request(masks={"lesions": mask})], 1) for mask in (np.zeros_like(lesion), lesion)
-    )
+    plain, marked = (made.make([request(masks={"lesions": mask})], 1) for mask in (np.zeros_like(lesion), lesion))
     assert not np.array_equal(plain, marked)
     ignorant = model(folder)
     plain, marked = (ignorant.make([request(masks={"lesions": m})], 1) for m in (0 * lesion, lesion))
@@ -116,7 +116,7 @@ def test_a_condition_given_by_the_recipe_reaches_the_network(folder: Path) -> No
 
 
 def test_weights_of_another_model_are_refused() -> None:
-    with pytest.raises(FormatError, match="weights of denoiser, .*expected weights of a generator"):
+    with pytest.raises(FormatError, match=r"weights of denoiser, .*expected weights of a generator"):
         assert Generator(str(toys.weights("denoiser"))).contrasts
 
 

@@ -1,4 +1,6 @@
-"""Laws of the denoiser as a prior: mirrored turns, real stays real, and volumes that no axis leaves seams in."""
+"""Laws of the denoiser as a prior: mirrored turns, real stays real, and volumes that no axis leaves
+seams in.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ REACH = 2
 
 
 class Local(nn.Module):
-    """A backbone whose answer depends on a voxel, its right neighbour and the same place in the neighbouring slices."""
+    """A backbone whose answer depends on a voxel, its right neighbour and the same place in the
+    neighbouring slices.
+    """
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         middle, around = x[:, :2], x[:, 3:]
@@ -80,7 +84,9 @@ def test_an_isotropic_volume_is_cut_along_another_axis_in_every_turn(axis: int) 
 
 @pytest.mark.parametrize("count", [SLICES_AT_ONCE - 1, SLICES_AT_ONCE, 2 * SLICES_AT_ONCE + 3])
 def test_there_is_no_seam_where_one_pass_ends_and_the_next_begins(count: int) -> None:
-    """The interior of a long volume is what the same slices give in a volume of their own with their neighbours."""
+    """The interior of a long volume is what the same slices give in a volume of their own with
+    their neighbours.
+    """
     volume = noise(count, 8, 6)
     whole = VolumePrior(net(), isotropic=False)(volume, 0.1)
     for first in range(0, count - 2 * REACH, 5):

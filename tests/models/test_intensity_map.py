@@ -1,4 +1,6 @@
-"""Laws of the intensity map: least squares over all training voxels, the best map of those that fit, air where nothing is."""
+"""Laws of the intensity map: least squares over all training voxels, the best map of those that
+fit, air where nothing is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Laws of a prepared problem: its scale, its start, its images and their parts, and that it means the same in any units."""
+"""Laws of a prepared problem: its scale, its start, its images and their parts, and that it means
+the same in any units.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From measurements to problems: noise in the units of the data, a start that explains them, whatever measured it."""
+"""From measurements to problems: noise in the units of the data, a start that explains them,
+whatever measured it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Raw MR data of a simulated scan are reconstructed to the object that was scanned, however the file stores them."""
+"""Raw MR data of a simulated scan are reconstructed to the object that was scanned, however the
+file stores them.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def reconstructed(subject: Any, model: str = "zero-filled", truth: np.ndarray = 
 
 
 def reversed_line(line: np.ndarray) -> np.ndarray:
-    """A line `(coil, x)` taken backwards whose centre of k-space is sample N / 2 as in the forward ones."""
+    """A line `(coil, x)` taken backwards whose centre of k-space is sample N / 2 as in the forward
+    ones.
+    """
     return np.roll(line[:, ::-1], 1, axis=-1)
 
 

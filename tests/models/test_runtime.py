@@ -1,4 +1,6 @@
-"""Other runtimes give the numbers of torch within the stated tolerance, the same bytes for the same seed, and gradients."""
+"""Other runtimes give the numbers of torch within the stated tolerance, the same bytes for the same
+seed, and gradients.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,7 @@ def test_gradients_are_those_of_torch() -> None:
 
 
 @needs_one
-def test_a_generator_draws_the_same_by_torch_and_by_onnxruntime_and_the_same_bytes_for_the_same_seed(
+def test_a_generator_draws_the_same_by_torch_and_by_onnxruntime(
     tmp_path: Path,
 ) -> None:
     path, asked = weights(tmp_path), [request(seed=1), request("T2w", ("PD",), seed=2)]

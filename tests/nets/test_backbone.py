@@ -1,4 +1,6 @@
-"""Laws of every backbone: built by name with settings of its own, laid out for CPUs, exported or not."""
+"""Laws of every backbone: built by name with settings of its own, laid out for CPUs, exported or
+not.
+"""
 
 from __future__ import annotations
 

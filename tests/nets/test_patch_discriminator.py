@@ -1,4 +1,6 @@
-"""Laws of the patch discriminator: one score for every fourth pixel, each of which sees a patch and no more."""
+"""Laws of the patch discriminator: one score for every fourth pixel, each of which sees a patch and
+no more.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Laws of the U-Net: any image size, nothing at initialization, the condition reaches the output, channels round trip."""
+"""Laws of the U-Net: any image size, nothing at initialization, the condition reaches the output,
+channels round trip.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The written graph is the network: same numbers for any batch and size, one file whatever wrote it."""
+"""The written graph is the network: same numbers for any batch and size, one file whatever wrote
+it.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from veridical.errors import SettingError
 from veridical.phantoms.cohort import Cohort
 from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.population import Population
-from veridical.phantoms.rendering import MODALITIES, Slice, render
+from veridical.phantoms.rendering import MODALITIES, PhantomSlice, render
 from veridical.phantoms.warp import GRID_ORIGIN, GRID_SPACING, bumps, exponential, growth, velocity
 from veridical.physics.tissue import LESIONS, Sequence, TissueClass, spin_echo
 
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("population", [Cohort(0), CohortB(0)], ids=["coho
 
 
 @cache
-def a_slice(population: Population, index: int, **settings: Any) -> Slice:
+def a_slice(population: Population, index: int, **settings: Any) -> PhantomSlice:
     return population.slice(index, (96, 96), 2.4, **settings)
 
 
@@ -210,8 +210,8 @@ def test_the_second_simulator_is_for_testing_only_and_differs_from_the_first() -
 
 
 def test_both_cohorts_are_registered() -> None:
-    assert registry.get("dataset", "cohort") is Cohort
-    assert registry.get("dataset", "cohort-b") is CohortB
+    assert registry.get("phantom", "cohort") is Cohort
+    assert registry.get("phantom", "cohort-b") is CohortB
 
 
 def test_wrong_requests_are_refused_with_the_nearest_name() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from veridical import registry
 from veridical.errors import SettingError
-from veridical.physics.geometry_table import Table
+from veridical.physics.geometry_table import GeometryTable
 from veridical.physics.parallel_beam import half_turn
 from veridical.physics.pet import PET, attenuation_factors
 from veridical.physics.projection import PlanarBeam
@@ -142,6 +142,6 @@ def test_operators_without_a_description_say_what_to_do_instead(name: str) -> No
 
 
 def test_one_number_fills_a_tensor_and_none_is_none() -> None:
-    table = Table("x", {"a": 2.0})
+    table = GeometryTable("x", {"a": 2.0})
     torch.testing.assert_close(table.tensor("a", (2, 3)), torch.full((2, 3), 2.0))
     assert table.tensor("b", (2, 3)) is None

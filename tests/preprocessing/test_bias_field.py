@@ -1,4 +1,6 @@
-"""The bias field of MR images: found where there is one, 1 where there is none, whatever the units of the image."""
+"""The bias field of MR images: found where there is one, 1 where there is none, whatever the units
+of the image.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +122,9 @@ def test_what_cannot_be_corrected_is_refused() -> None:
 
 @pytest.mark.real
 def test_a_real_head_is_corrected_within_20_seconds_of_one_core(real_data: Path) -> None:
-    """The head has a field of its own, so what counts is how the field found changes with the field put in."""
+    """The head has a field of its own, so what counts is how the field found changes with the field
+    put in.
+    """
     from veridical.io.files import read
     from veridical.types import Image
 

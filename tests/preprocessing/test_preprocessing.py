@@ -1,4 +1,6 @@
-"""Preprocessing turns any orientation to the one that networks were trained on, in network units, and back exactly."""
+"""Preprocessing turns any orientation to the one that networks were trained on, in network units,
+and back exactly.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ PREPARE = Preprocessing()
 
 
 def turned(image: Image, order: tuple[int, ...], flips: tuple[bool, ...]) -> Image:
-    """The same object stored with other axes: what stood along axis `order[k]` stands along k, reversed where said."""
+    """The same object stored with other axes: what stood along axis `order[k]` stands along k,
+    reversed where said.
+    """
     data = np.transpose(image.data, (0, *(1 + axis for axis in order)))
     affine = image.geometry.affine[:, [*order, 3]].copy()
     for axis, flip in enumerate(flips):
@@ -122,7 +126,9 @@ def test_a_head_and_the_same_head_without_its_skull_have_equal_brains(fat: float
     np.testing.assert_allclose(with_skull[inside], seen.images["T1w"][inside], rtol=0.06)
 
 
-@pytest.mark.parametrize(("channel", "units"), [("CT", "a.u."), ("CT", "1/mm"), ("PET", "a.u."), ("PET", "Bq/ml"), ("CT.2", "SUV")])
+@pytest.mark.parametrize(
+    ("channel", "units"), [("CT", "a.u."), ("CT", "1/mm"), ("PET", "a.u."), ("PET", "Bq/ml"), ("CT.2", "SUV")]
+)
 def test_ct_that_is_not_in_hu_and_pet_that_is_not_in_suv_are_refused(channel: str, units: str) -> None:
     image = Image(volume(("T1w",)).data, volume().geometry, units, (channel,))
     wanted = "HU" if channel.startswith("CT") else "SUV"

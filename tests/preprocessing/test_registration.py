@@ -1,4 +1,6 @@
-"""Rigid registration finds a transform that is known, across contrasts, from poor starts, and repeats itself bit by bit."""
+"""Rigid registration finds a transform that is known, across contrasts, from poor starts, and
+repeats itself bit by bit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Laws of intensity scales: skull, size, units and cut do not move the inner tissue, and air is found where it is."""
+"""Laws of intensity scales: skull, size, units and cut do not move the inner tissue, and air is
+found where it is.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import heads
 import veridical
 from veridical.errors import InputError
 from veridical.phantoms.cohort import Cohort
-from veridical.phantoms.rendering import Volume, render
+from veridical.phantoms.rendering import PhantomVolume, render
 from veridical.preprocessing.tissue_level import air_level, bright_level, tissue_level
 from veridical.types import Array
 
@@ -45,14 +47,16 @@ def test_a_head_and_its_brain_alone_have_one_scale_however_bright_the_scalp_is(f
 
 
 @cache
-def patient(index: int) -> Volume:
+def patient(index: int) -> PhantomVolume:
     return Cohort(0).volume(index, spacing=4.0)
 
 
 @pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR", "PD"])
 @pytest.mark.parametrize("index", [0, 1, 4])
 def test_digital_patients_down_to_the_neck_have_the_scale_of_their_brain(index: int, contrast: str) -> None:
-    """In FLAIR of patients 1 and 4 skull and fluid are as dark as air, and open to the outside by the neck."""
+    """In FLAIR of patients 1 and 4 skull and fluid are as dark as air, and open to the outside by
+    the neck.
+    """
     whole, brain = (array.transpose(2, 1, 0) for array in (render(patient(index), contrast), patient(index).brain))
     assert tissue_level(whole, SPACING) == pytest.approx(tissue_level(np.where(brain, whole, 0), SPACING), rel=0.2)
 

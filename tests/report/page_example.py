@@ -75,7 +75,7 @@ def case(
             blurred, "point estimate", evidence=Evidence(None, 0.9 * blurred.data, 0.1 * blurred.data), findings=(consistent,),
             steps=step("wavelet", "none", {"weight": 0.002}), absent=NO_DRAWS,
         ),
-        "brain-prior": Result(
+        "generator": Result(
             image(mean), "posterior mean", draws,
             Interval(mean - band, mean + band, 0.9, 40, "conformal risk control over patients", promises),
             Evidence(evidence, mean * 0.95, mean * 0.05),
@@ -84,7 +84,7 @@ def case(
                 Finding("out-of-distribution", "warn", "3 of 99 training patients are as far away, p = 0.04.", {"p": 0.04}),
                 Finding("memorization", "not_run", "The training images are not at hand."),
             ),
-            step("brain-prior", "d4" * 32, {"draws": 8, "steps": 8}),
+            step("generator", "d4" * 32, {"draws": 8, "steps": 8}),
             {"explain": "no part of this version computes it"},
         ),
     }  # fmt: skip
@@ -98,7 +98,7 @@ def case(
         for name, derived in results.items()
     }
     for metric in ("coverage", "rank-correlation"):
-        scores["brain-prior"].append(score(metric, results["brain-prior"], true, mask=brain3, region="brain"))
+        scores["generator"].append(score(metric, results["generator"], true, mask=brain3, region="brain"))
     for name, seconds in zip(results, (0.02, 0.33, 1.9), strict=True):
         scores[name].append(Score("time", "task", seconds, "s", "lower", region="2 cores"))
     story = Story(

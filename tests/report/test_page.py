@@ -75,11 +75,11 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one_and_no_leftovers(example:
 def test_all_text_is_escaped(example: Case) -> None:
     truth, results, scores, story = example
     evil = replace(
-        results["brain-prior"],
+        results["generator"],
         findings=(Finding(EVIL, "warn", EVIL),),
         absent={EVIL: EVIL},
-        interval=replace(results["brain-prior"].interval, promises=EVIL, method=EVIL),  # type: ignore[type-var]
-        steps=(replace(results["brain-prior"].steps[0], model=EVIL, settings={EVIL: EVIL}),),
+        interval=replace(results["generator"].interval, promises=EVIL, method=EVIL),  # type: ignore[type-var]
+        steps=(replace(results["generator"].steps[0], model=EVIL, settings={EVIL: EVIL}),),
     )
     named = replace(story, lead=EVIL, facts={EVIL: EVIL}, rerun=EVIL, lesion=Lesion(story.lesion.mask, EVIL))  # type: ignore[union-attr]
     html = render(EVIL, truth, {EVIL: results["zero-filled"], "b": evil}, {EVIL: scores["zero-filled"]}, named)
@@ -98,13 +98,13 @@ def test_every_finding_stands_with_its_verdict_and_its_reason(parsed: Outline, e
 
 def test_what_is_absent_says_why_and_for_whom(parsed: Outline) -> None:
     assert "evidence: a method without draws has no spread (zero-filled and wavelet)" in parsed.text
-    assert "explain: no part of this version computes it (brain-prior)" in parsed.text
+    assert "explain: no part of this version computes it (generator)" in parsed.text
     assert parsed.text.count("not there a method without draws has no spread") == 4
 
 
 def test_what_was_filled_in_is_shown_for_every_method_that_knows_it(parsed: Outline) -> None:
     shown = [image["alt"] for image in parsed.images if image["alt"].startswith("filled in by")]
-    assert shown == ["filled in by wavelet: 1.2% of the energy", "filled in by brain-prior: 0.3% of the energy"]
+    assert shown == ["filled in by wavelet: 1.2% of the energy", "filled in by generator: 0.3% of the energy"]
     assert "not there no exact split was computed zero-filled" in parsed.text
 
 
@@ -181,8 +181,8 @@ def test_orange_covers_what_was_imagined_and_nothing_else(example: Case) -> None
     truth, results, scores, story = example
     known = np.ones(truth.data.shape)
     known[0, 40:50, 40:50] = 0.0
-    found = replace(results["brain-prior"], evidence=Evidence(known))
-    parsed = Outline(render("a", truth, results | {"brain-prior": found}, scores, story))
+    found = replace(results["generator"], evidence=Evidence(known))
+    parsed = Outline(render("a", truth, results | {"generator": found}, scores, story))
     drawn = pixels(next(image for image in parsed.images if "orange" in image["alt"])).transpose(1, 0, 2)
     coloured = drawn.max(-1) - drawn.min(-1) > 20
     assert coloured[40:50, 40:50].all()

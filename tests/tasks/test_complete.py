@@ -1,4 +1,6 @@
-"""Completion: which contrasts are made from which, all companions, lesions, the same bytes, and what is refused."""
+"""Completion: which contrasts are made from which, all companions, lesions, the same bytes, and
+what is refused.
+"""
 
 from __future__ import annotations
 

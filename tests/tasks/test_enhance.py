@@ -1,4 +1,6 @@
-"""Enhancement: each job on its modality, noise that falls, units, shifts and slice axes kept, other channels only help."""
+"""Enhancement: each job on its modality, noise that falls, units, shifts and slice axes kept, other
+channels only help.
+"""
 
 from __future__ import annotations
 
@@ -76,9 +78,7 @@ def test_every_job_that_is_a_measurement_keeps_name_and_units_and_its_parts_sum_
 
 
 @pytest.mark.parametrize("job", RESTORED)
-def test_every_job_of_a_generator_has_all_companions_and_keeps_name_and_units(
-    generators: dict[str, str], job: str
-) -> None:
+def test_every_job_of_a_generator_has_all_companions_and_keeps_name_and_units(generators: dict[str, str], job: str) -> None:
     given = volume(("T1w", "CT", "PET")) if job in CHANNEL else volume()
     channel = CHANNEL.get(job, "T1w")
     found = restore(generators, job, channel=channel)(given, seed=3)
@@ -149,8 +149,7 @@ def test_an_image_shifted_below_zero_is_enhanced_as_the_same_image_and_stays_shi
     mean, deviation = noisy.mean(), noisy.std()
     task = restore(generators, job) if job == "motion" else by_denoiser(job)
     plain, moved = (
-        task(replace(given, data=data.astype(np.float32)), seed=1).image.data
-        for data in (noisy, (noisy - mean) / deviation)
+        task(replace(given, data=data.astype(np.float32)), seed=1).image.data for data in (noisy, (noisy - mean) / deviation)
     )
     np.testing.assert_allclose(moved * deviation + mean, plain, atol=0.06 * np.ptp(plain))
     assert moved.min() < -0.5
@@ -171,9 +170,7 @@ def test_a_single_slice_along_any_axis_is_the_same_slice(job: str, axis: int) ->
     y_x = toys.magnitude() + 0.03 * np.random.default_rng(0).normal(size=toys.SIZE)
     flat = y_x.T[..., None]
     data = np.moveaxis(flat, 2, axis)
-    plain, turned = (
-        by_denoiser(job, noise=0.03)(image(each, np.eye(4)), seed=1).image for each in (flat, data)
-    )
+    plain, turned = (by_denoiser(job, noise=0.03)(image(each, np.eye(4)), seed=1).image for each in (flat, data))
     finer = 2 if job == "super-resolve" else 1
     wanted = [finer * n for n in flat.shape[:2]]
     wanted.insert(axis, 1)
@@ -217,9 +214,7 @@ def test_contrasts_that_stand_beside_are_not_changed_and_not_returned_but_count(
 def test_the_estimate_of_a_generator_that_changes_nothing_is_what_was_measured(
     generators: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        Generator, "make", lambda _, requests, draws, noise: np.stack([[r.initial] * draws for r in requests])
-    )
+    monkeypatch.setattr(Generator, "make", lambda _, requests, draws, noise: np.stack([[r.initial] * draws for r in requests]))
     given = volume(("T1w",))
     np.testing.assert_allclose(restore(generators, "motion")(given).image.data, given.data, rtol=1e-5, atol=1e-4)
 

@@ -1,4 +1,6 @@
-"""Volumes made slice by slice: what is asked of a slice, noise along the slice axis, draws, spread and evidence."""
+"""Volumes made slice by slice: what is asked of a slice, noise along the slice axis, draws, spread
+and evidence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Harmonize: a rising curve takes one intensity style to another; order, zero and content stay, and a style must be given."""
+"""Harmonize: a rising curve takes one intensity style to another; order, zero and content stay, and
+a style must be given.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,7 @@ def test_an_image_shifted_below_zero_is_harmonized_as_the_same_image_and_stays_s
 
 
 def test_a_style_must_be_given_and_rise() -> None:
-    with pytest.raises(SettingError, match="Which style is wanted.*veridical style IMAGES"):
+    with pytest.raises(SettingError, match=r"Which style is wanted.*veridical style IMAGES"):
         Harmonize()(patient())
     for wrong in ((0.5, 0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3)):
         with pytest.raises(SettingError, match="5 numbers that do not fall"):

@@ -1,4 +1,6 @@
-"""Images as measurements: the operator of each job, its noise and grid, and slices that come back where they were."""
+"""Images as measurements: the operator of each job, its noise and grid, and slices that come back
+where they were.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What reconstruction and enhancement share: the detail that evidence is about, the parts, and slices put together."""
+"""What reconstruction and enhancement share: the detail that evidence is about, the parts, and
+slices put together.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def test_measured_and_unmeasured_sum_to_the_estimate_exactly(raw: bool) -> None:
         np.testing.assert_array_equal(found.measured + found.unmeasured, found.estimate)
 
 
-def test_the_estimate_of_a_sampler_is_that_of_its_complex_mean_and_the_spread_is_that_of_its_draws() -> None:
+def test_the_estimate_is_that_of_the_complex_mean_and_the_spread_that_of_the_draws() -> None:
     problem, found = toys.problem(), drawn()
     images = model().solve(problem, 4, 7)
     np.testing.assert_allclose(found.estimate, problem.image(images.mean(0)).numpy(), rtol=1e-5, atol=1e-6)

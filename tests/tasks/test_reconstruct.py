@@ -1,4 +1,6 @@
-"""Reconstruction end to end: five companions or the reason why not, deterministic bytes, units, geometry, bad input refused."""
+"""Reconstruction end to end: five companions or the reason why not, deterministic bytes, units,
+geometry, bad input refused.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ def test_progress_is_told_for_every_slice() -> None:
 
 
 def bad(scan: Measurement) -> dict[str, tuple[Measurement, type[Exception], str]]:
-    """Damaged measurements by what is wrong with them, the error that they must give and a word of it."""
+    """Damaged measurements by what is wrong with them, the error that they must give and a word of
+    it.
+    """
     hole, infinite, silent = scan.data.copy(), scan.data.copy(), scan.data.copy()
     hole[0, 0, 5, 5], infinite[0, 0, 5, 5], silent[1] = np.nan, np.inf, 0
     few = np.zeros((2, *toys.SIZE), bool)

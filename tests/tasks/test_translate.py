@@ -1,4 +1,6 @@
-"""Translation between modalities: MR in arbitrary units and CT in HU stand in one image, and each result has its own units."""
+"""Translation between modalities: MR in arbitrary units and CT in HU stand in one image, and each
+result has its own units.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Calibration of weights: jobs are added and never wiped, tasks use what was found, and too little is refused."""
+"""Calibration of weights: jobs are added and never wiped, tasks use what was found, and too little
+is refused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import folders
 import priors
 import toys
 from veridical.apps.cli import main
-from veridical.audit.interval import Calibration, Case
+from veridical.audit.interval import Calibration, CalibrationCase
 from veridical.errors import CalibrationError, SettingError
 from veridical.io.assemble import read_together
 from veridical.models import weights
@@ -68,7 +70,9 @@ def test_the_interval_that_tasks_then_give_rests_on_the_patients_of_the_folder(c
 
 
 def test_nine_patients_promise_ninety_percent_and_all_of_them_are_inside(copy: Path, nine: Path) -> None:
-    """With n = 9 no voxel of a calibration patient may be missed: the multiplier is the largest ratio of all."""
+    """With n = 9 no voxel of a calibration patient may be missed: the multiplier is the largest
+    ratio of all.
+    """
     found = calibrate_weights(str(copy), nine, ["complete-FLAIR"])["complete-FLAIR"]
     assert found.reached == (1.0, 1.0, 1.0)
     assert found.floor == here.FLOOR
@@ -118,9 +122,7 @@ def test_visits_of_one_patient_are_one_case(copy: Path, tmp_path: Path) -> None:
             name = f"{subject}_{session}_{contrast}.nii.gz"
             folders.write(root / subject / session / "anat" / name, folders.head(index, SHAPE))
     seen: list[int] = []
-    found = calibrate_weights(
-        str(copy), root, ["complete-FLAIR"], 0.6, progress=lambda _, done, total: seen.append(done)
-    )
+    found = calibrate_weights(str(copy), root, ["complete-FLAIR"], 0.6, progress=lambda _, done, total: seen.append(done))
     assert found["complete-FLAIR"].patients == 2
     assert seen[-1] == 2
     assert seen == sorted(seen)
@@ -157,10 +159,10 @@ def test_a_denoiser_is_calibrated_by_jobs_of_its_own_and_not_on_a_folder(
 ) -> None:
     asked: list[tuple[str, int]] = []
 
-    def made(name: str, job: str, studies: object, patients: int, progress: object) -> tuple[list[Case], str]:
+    def made(name: str, job: str, studies: object, patients: int, progress: object) -> tuple[list[CalibrationCase], str]:
         asked.append((job, patients))
         spread = np.ones((4, 4))
-        return [Case(0.5 * spread, spread, spread > 0, f"p{k}") for k in range(9)], "toys"
+        return [CalibrationCase(0.5 * spread, spread, spread > 0, f"p{k}") for k in range(9)], "toys"
 
     with pytest.raises(SettingError, match="Leave out --data"):
         calibrate_weights(str(denoiser), nine, ["enhance-denoise"])
@@ -170,5 +172,3 @@ def test_a_denoiser_is_calibrated_by_jobs_of_its_own_and_not_on_a_folder(
     assert set(found) == set(denoiser_calibration.JOBS)
     assert found["enhance-denoise"].multiplier == pytest.approx(0.5)
     assert "calibration_steps" not in card(denoiser), "a denoiser has no number of steps"
-
-

@@ -10,11 +10,14 @@ import pytest
 
 import toys
 from veridical.errors import InputError, SettingError
+from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.tissue_level import tissue_level
 from veridical.training import clean_volumes as module
 from veridical.training.clean_volumes import (
     AIR_HU,
     BRIGHTEST,
     SOURCES,
+    brightened,
     clean_volumes,
     contrast_of_labels,
     ct_of_labels,
@@ -37,13 +40,15 @@ def percentile(image: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 4000.0])
-def test_a_normalized_image_has_a_99th_percentile_of_one_and_no_negative_values(factor: float) -> None:
+def test_mr_is_scaled_by_its_inner_tissue_and_all_else_by_what_is_bright(factor: float) -> None:
     image = factor * np.random.default_rng(0).gamma(3.0, 1.0, (8, 30, 30)) - factor
-    found = normalized(image)
-    assert found.dtype == np.float32
-    assert percentile(found) == pytest.approx(1, abs=1e-3)
-    assert 0 <= found.min() <= found.max() <= BRIGHTEST
-    np.testing.assert_allclose(normalized(7 * image), found, rtol=1e-4, atol=1e-6)
+    for scaled in (normalized, brightened):
+        found = scaled(image)
+        assert found.dtype == np.float32
+        assert 0 <= found.min() <= found.max() <= BRIGHTEST
+        np.testing.assert_allclose(scaled(7 * image), found, rtol=1e-4, atol=1e-6)
+    assert tissue_level(normalized(image)) == pytest.approx(Preprocessing().tissue, rel=1e-3)
+    assert percentile(brightened(image)) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_density_of_ct_is_zero_in_air_and_keeps_the_ratios_of_attenuation() -> None:
@@ -56,11 +61,14 @@ def test_the_density_of_ct_is_zero_in_air_and_keeps_the_ratios_of_attenuation() 
 
 @pytest.mark.parametrize("values", [contrast_of_labels, ct_of_labels])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_painted_image_is_normalized_and_its_air_is_zero(values: object, seed: int) -> None:
+def test_a_painted_image_shows_what_was_painted_and_its_air_is_zero(values: object, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    found = paint(labels(), values(rng), rng)  # type: ignore[operator]
+    means, texture = values(rng)  # type: ignore[operator]
+    found = paint(labels(), (means, texture), rng)
     assert found.shape == labels().shape
-    assert percentile(found) == pytest.approx(1, abs=1e-3)
+    assert found.dtype == np.float32
+    inside = found[9:-9, 11:-11, 9:-9]
+    assert np.median(inside) == pytest.approx(float(means[20]), rel=0.3, abs=0.05)
     assert float(found[0].max()) < 1e-3
     assert float(found[:, 0].max()) < 1e-3
 

@@ -1,4 +1,4 @@
-"""Calibration cases of a denoiser: each job is posed as its task poses it, against a truth that lies where the estimate does."""
+"""Calibration cases of a denoiser: posed as its tasks pose them, each truth where its estimate is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import toys
 from veridical.errors import SettingError
 from veridical.models.denoiser import Denoiser
 from veridical.training import denoiser_calibration as module
-from veridical.training.denoiser_calibration import JOBS, POSERS, Posed, case, cases, degraded, limited
+from veridical.training.denoiser_calibration import JOBS, POSERS, CalibrationProblem, case, cases, degraded, limited
 from veridical.types import Array
 
 IMAGES = ("denoise", "super-resolve", "upsample", "deblur", "low-dose-ct", "low-count-pet")
@@ -93,7 +93,7 @@ def test_errors_and_spread_of_a_case_are_in_network_units() -> None:
 
 def test_patients_are_limited_progress_is_told_and_a_folder_is_refused() -> None:
     told: list[tuple[str, int, int]] = []
-    every = (Posed(str(k), None, None, None) for k in range(5))  # type: ignore[arg-type]
+    every = (CalibrationProblem(str(k), None, None, None) for k in range(5))  # type: ignore[arg-type]
     found = list(limited(every, 2, lambda *step: told.append(step), "enhance-denoise"))
     assert [posed.patient for posed in found] == ["0", "1"]
     assert told == [("calibrating enhance-denoise", 1, 2), ("calibrating enhance-denoise", 2, 2)]

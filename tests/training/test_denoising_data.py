@@ -1,4 +1,6 @@
-"""Laws of the denoising course: held-out patients are never drawn, a step's number gives its batch, decibels are decibels."""
+"""Laws of the denoising course: held-out patients are never drawn, a step's number gives its batch,
+decibels are decibels.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Laws of denoising samples: noise of the stated size, real, complex, Rician or coloured, and neighbours shown or hidden."""
+"""Laws of denoising samples: noise of the stated size, real, complex, Rician or coloured, and
+neighbours shown or hidden.
+"""
 
 from __future__ import annotations
 

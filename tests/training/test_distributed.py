@@ -1,4 +1,6 @@
-"""Laws of several processes: all end in the same weights, those of one process that saw all their items."""
+"""Laws of several processes: all end in the same weights, those of one process that saw all their
+items.
+"""
 
 from __future__ import annotations
 

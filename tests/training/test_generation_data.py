@@ -1,4 +1,4 @@
-"""Laws of the course of a generator: the step decides the batch, patients stay apart, maps are fitted, jobs have their roles."""
+"""Laws of what a generator learns from: the step decides the batch, patients stay apart, maps fit."""
 
 from __future__ import annotations
 

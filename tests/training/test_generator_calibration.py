@@ -1,4 +1,6 @@
-"""Calibration cases of a generator: which jobs, which patients, which slices, and the truth they are compared with."""
+"""Calibration cases of a generator: which jobs, which patients, which slices, and the truth they
+are compared with.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import pytest
 import folders
 import priors
 import toys
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.layouts.discovery import studies
 from veridical.layouts.pool import SETS
 from veridical.preprocessing.preprocessing import Preprocessing
@@ -123,7 +125,7 @@ def test_without_a_folder_digital_patients_of_the_second_simulator_are_taken(
     found, where = cases(weights(tmp_path), "complete-T1w", None, 3, quiet)
     assert asked == [("CohortB", index, ("T1w", "FLAIR")) for index in range(3)]
     assert "second simulator" in where
-    assert all(isinstance(case, Case) for case in found)
+    assert all(isinstance(case, CalibrationCase) for case in found)
     assert len({case.patient for case in found}) == 3
     body = priors.weights(tmp_path, ("CT", "PET", "T1w"), name="body")
     assert cases(body, "translate-CT", None, 3, quiet)[0] == [], "CT of digital patients teaches nothing of CT"

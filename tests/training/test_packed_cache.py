@@ -1,4 +1,6 @@
-"""Laws of the packed cache: what is cut out is what was put in, made once, and refused when damaged."""
+"""Laws of the packed cache: what is cut out is what was put in, made once, and refused when
+damaged.
+"""
 
 from __future__ import annotations
 

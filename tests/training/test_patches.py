@@ -1,4 +1,6 @@
-"""Laws of patches: pixels as they were in four of ten, air outside, masks that follow, absolute units that stay."""
+"""Laws of patches: pixels as they were in four of ten, air outside, masks that follow, absolute
+units that stay.
+"""
 
 from __future__ import annotations
 

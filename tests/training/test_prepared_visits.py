@@ -1,4 +1,6 @@
-"""Visits as a generator learns from them: one grid, network units, neighbours, masks, and patients kept apart."""
+"""Visits as a generator learns from them: one grid, network units, neighbours, masks, and patients
+kept apart.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ NET = ("T1w", "T2w", "FLAIR")
 PREPARE = Preprocessing()
 
 
-def visits(folder: Path, contrasts: tuple[str, ...] = NET, held: tuple[str, ...] = (), unseen: bool = False) -> list[PreparedVisit]:
+def visits(
+    folder: Path, contrasts: tuple[str, ...] = NET, held: tuple[str, ...] = (), unseen: bool = False
+) -> list[PreparedVisit]:
     return prepared_visits(str(folder), contrasts, PREPARE, held, unseen)
 
 

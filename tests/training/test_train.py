@@ -1,4 +1,6 @@
-"""Laws of training: a killed run goes on to the same weights, the step decides the data, recipes are read strictly."""
+"""Laws of training: a killed run goes on to the same weights, the step decides the data, recipes
+are read strictly.
+"""
 
 from __future__ import annotations
 
@@ -231,7 +233,9 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero_along_a_cosine() -> 
 
 
 def test_two_processes_do_not_train_in_one_folder(plan: Path, tmp_path: Path) -> None:
-    """Flock belongs to the open file, so that a second one in the same process is refused like another process."""
+    """Flock belongs to the open file, so that a second one in the same process is refused like
+    another process.
+    """
     with claimed(tmp_path), pytest.raises(InputError, match=rf"Process {os.getpid()} trains in .*already"):
         train(plan, tmp_path)
     assert not (tmp_path / "log.jsonl").exists()

@@ -1,4 +1,6 @@
-"""Candidates are ranked on the same cases; what looks like a contradiction in a row is explained below the table."""
+"""Candidates are ranked on the same cases; what looks like a contradiction in a row is explained
+below the table.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The demo, with small weights: a scan, three reconstructions with their provenance, and one report that holds itself."""
+"""The demo, with small weights: a scan, three reconstructions with their provenance, and one report
+that holds itself.
+"""
 
 from __future__ import annotations
 

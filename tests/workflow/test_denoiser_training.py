@@ -1,4 +1,6 @@
-"""Training a denoiser on a small made-up set: resumed to the bit, a card of its own, and gone on with by train-on."""
+"""Training a denoiser on a small made-up set: resumed to the bit, a card of its own, and gone on
+with by train-on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Going on from trained weights on a folder of one's own: patients apart, and a card that says where it all comes from."""
+"""Going on from trained weights on a folder of one's own: patients apart, and a card that says
+where it all comes from.
+"""
 
 from __future__ import annotations
 
@@ -101,9 +103,7 @@ def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Pat
     assert str(tree.parent) not in json.dumps(found), "no path of this machine"
 
 
-def test_maps_are_those_of_the_folder_and_the_calibration_of_other_weights_is_not_taken_over(
-    tuned: Path, parent: str
-) -> None:
+def test_maps_are_those_of_the_folder_and_the_calibration_of_other_weights_is_not_taken_over(tuned: Path, parent: str) -> None:
     assert card(tuned)["intensity_maps"] != card(parent)["intensity_maps"]
     assert set(card(tuned)["intensity_maps"]["FLAIR"]) == {"", "T1w"}
     assert "calibration" in card(parent)
@@ -156,7 +156,7 @@ def test_folders_of_a_recipe_lie_beside_it(tmp_path: Path) -> None:
     path.write_text(model + "[data]\nsources = { mine = 1, phantoms = 1 }", encoding="utf-8")
     assert set(Recipe.read(path).data.sources) == {str(tmp_path / "mine"), "phantoms"}
     path.write_text(model + "[data]\nsources = { phantms = 1 }", encoding="utf-8")
-    with pytest.raises(SettingError, match="Did you mean 'phantoms'.* Or give a folder"):
+    with pytest.raises(SettingError, match=r"Did you mean 'phantoms'.* Or give a folder"):
         train(path, tmp_path / "run")
 
 

@@ -1,4 +1,6 @@
-"""A task over a folder: BIDS in and out, what is whole is kept, what is not is done again, what fails stops nothing."""
+"""A task over a folder: BIDS in and out, what is whole is kept, what is not is done again, what
+fails stops nothing.
+"""
 
 from __future__ import annotations
 
@@ -349,7 +351,9 @@ def test_the_settings_that_a_summary_holds_are_those_that_were_given(run: Run, t
 
 
 def recolour(shrink: float) -> type[Jitter]:
-    """A task that leaves a share `shrink` of the dark part's growth with age, and says so as `harmonize` does."""
+    """A task that leaves a share `shrink` of the dark part's growth with age, and says so as
+    `harmonize` does.
+    """
 
     class Recolour(Jitter):
         def apply(self, study: Any, seed: int, progress: Any) -> Any:
@@ -363,7 +367,9 @@ def recolour(shrink: float) -> type[Jitter]:
 
 @pytest.fixture
 def aged(tmp_path: Path) -> Path:
-    """Seven patients whose dark part grows with age, one of them seen twice, and one of unknown age."""
+    """Seven patients whose dark part grows with age, one of them seen twice, and one of unknown
+    age.
+    """
     root = folders.bids(tmp_path / "aged", 0)
     rows = ["participant_id\tage"]
     for number in range(1, 9):

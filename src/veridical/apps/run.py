@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Group, Parameter
 
@@ -110,6 +110,8 @@ def command(task: type[Task]) -> Callable[..., None]:
         f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
     ):
         run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
+    hints = get_type_hints(task)  # an inherited setting's type is a word of another module, which `__init__` does not know
+    task.__init__.__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)} | {"return": None}
     run.__doc__ = " ".join((task.__doc__ or "").partition("\n\nArgs:")[0].split())
     run.__annotations__ = {
         "source": Annotated[

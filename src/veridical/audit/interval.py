@@ -22,7 +22,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class CalibrationCase:
     """One calibration patient.
 
     Args:
@@ -95,7 +95,7 @@ class Calibration:
         return cls(**{**values, "reached": (smallest, median, largest)})
 
 
-def calibrate(cases: Iterable[Case], level: float, floor: float, calibrated_on: str) -> Calibration:
+def calibrate(cases: Iterable[CalibrationCase], level: float, floor: float, calibrated_on: str) -> Calibration:
     """Find the smallest band that keeps the promise of `level` on new patients.
 
     The multiplier is the smallest one with `n / (n + 1) . mean miss + 1 / (n + 1) <= 1 - level`, the mean taken over the
@@ -171,7 +171,7 @@ def interval(estimate: Array, spread: Array, calibration: Calibration, scale: fl
     )
 
 
-def _ratios(case: Case, floor: float) -> Array:
+def _ratios(case: CalibrationCase, floor: float) -> Array:
     if not case.error.shape == case.spread.shape == case.foreground.shape:
         raise InputError(
             f"{case.patient}: error {case.error.shape}, spread {case.spread.shape} and foreground {case.foreground.shape} "

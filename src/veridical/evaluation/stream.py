@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Running:
+class Schedule:
     """How cases are worked through.
 
     Args:
@@ -65,7 +65,7 @@ def with_range(protocol: Protocol, cases: Cases, failed: Mapping[str, str]) -> t
     return replace(protocol, data_range=protocol.data_range or high - low, window=window), found[0][1]
 
 
-def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: Running) -> list[Measured]:
+def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: Schedule) -> list[Measured]:
     """Measure every case, in the order of the cases; of pairs, one without a reference has nothing to be measured against.
 
     Args:
@@ -88,7 +88,7 @@ def measure_all(cases: Cases, rules: Rules, failed: Mapping[str, str], running: 
     return _run(listed, lambda case: _kept(case, rules, running, one), running, "measuring cases")
 
 
-def embed_all(sources: Mapping[str, Source], rules: Rules, running: Running, what: str) -> dict[str, dict[str, Array]]:
+def embed_all(sources: Mapping[str, Source], rules: Rules, running: Schedule, what: str) -> dict[str, dict[str, Array]]:
     """Return extractor -> case -> rows of features for further real images, e.g. a second site."""
 
     def one(case: Case) -> Measured:
@@ -116,7 +116,7 @@ def one_side(case: Case, rules: Rules) -> Measured:
     return Measured(CaseRow(case.name, case.patient, numbers, groups=case.groups), features)
 
 
-def _kept(case: Case, rules: Rules, running: Running, one: Callable[[Case], Measured]) -> Measured:
+def _kept(case: Case, rules: Rules, running: Schedule, one: Callable[[Case], Measured]) -> Measured:
     """Return a case measured before, or measure and keep it."""
     if running.folder is None:
         return one(case)
@@ -132,7 +132,7 @@ def _failure(case: Case, reason: str) -> Measured:
     return Measured(CaseRow(case.name, case.patient, failed=reason, groups=case.groups))
 
 
-def _run(items: Sequence[Case], work: Callable[[Case], T], running: Running, what: str) -> list[T]:
+def _run(items: Sequence[Case], work: Callable[[Case], T], running: Schedule, what: str) -> list[T]:
     running.progress(what, 0, len(items))
     with ThreadPoolExecutor(max_workers=max(1, running.workers)) as pool:
         futures = [pool.submit(work, item) for item in items]

@@ -1,9 +1,9 @@
 """Rectified flow on the residual: straight paths from noise to data, followed by a few Euler steps.
 
 x-prediction (Liu et al. 2023, arXiv 2209.03003) started at an estimate, as in posterior-mean rectified flow (Ohayon et al.
-2024, arXiv 2410.00418). The network adds to the best linear estimate of white data, `t x_t / (t^2 + (1 - t)^2)`, an output of unit
-variance at every time (Karras et al. 2022, arXiv 2206.00364, section 5, for this path); at t = 0 it is a regressor, so that its
-mean costs one pass.
+2024, arXiv 2410.00418). The network adds to the best linear estimate of white data, `t x_t / (t^2 + (1 - t)^2)`, an output
+of unit variance at every time (Karras et al. 2022, arXiv 2206.00364, section 5, for this path); at t = 0 it is a regressor,
+so that its mean costs one pass.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from veridical.errors import SettingError, nearest
 from veridical.phantoms.acquire import Acquisition, Receive, scan
 from veridical.phantoms.anatomy import Sampled, Subject, evaluate
-from veridical.phantoms.rendering import Slice, Volume, render
+from veridical.phantoms.rendering import PhantomSlice, PhantomVolume, render
 from veridical.phantoms.scanners import CONTRASTS, Site
 from veridical.phantoms.template import Template
 from veridical.physics.tissue import Law, TissueClass
@@ -69,7 +69,7 @@ class Population(ABC):
         plane: Plane | None = None,
         pathology: Pathology | None = None,
         thickness: float = 0.0,
-    ) -> Slice:
+    ) -> PhantomSlice:
         """Return one slice of patient `index` at a random position.
 
         Args:
@@ -94,14 +94,14 @@ class Population(ABC):
         subject, kind = self._subject(index, pathology)
         origin, steps = _section(rng, subject, plane, size, spacing, through)
         sampled = self._thick(subject, origin, steps, size, thickness)
-        return Slice(
+        return PhantomSlice(
             *sampled, pathology=kind, factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
             spacing=spacing, plane=plane,
         )  # fmt: skip
 
     def slab(
         self, index: int, gap: float, size: tuple[int, int] = (256, 256), spacing: float = 0.9, plane: Plane | None = None
-    ) -> tuple[Slice, Slice, Slice]:
+    ) -> tuple[PhantomSlice, PhantomSlice, PhantomSlice]:
         """Return the slice that `slice` would, between its two neighbours `gap` mm below and above it.
 
         Args:
@@ -117,7 +117,7 @@ class Population(ABC):
         steps = (steps * np.array([[gap], [1], [1]])).astype(np.float32)
         found = evaluate(subject, self.template(), (origin - steps[0]).astype(np.float32), steps, (3, *size))
         return tuple(  # type: ignore[return-value]
-            Slice(
+            PhantomSlice(
                 found.fractions[:, n], found.texture[:, n], found.labels[n], found.brain[n] > 0.5, pathology=kind,
                 factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
                 spacing=spacing, plane=plane,
@@ -126,7 +126,7 @@ class Population(ABC):
 
     def volume(
         self, index: int, spacing: float = 1.0, shape: tuple[int, int, int] | None = None, pathology: Pathology | None = None
-    ) -> Volume:
+    ) -> PhantomVolume:
         """Return patient `index` as a volume `(x, y, z)`, RAS+.
 
         Args:
@@ -145,7 +145,7 @@ class Population(ABC):
         sampled = evaluate(subject, self.template(), origin, np.eye(3, dtype=np.float32) * np.float32(spacing), shape)
         affine = np.diag([spacing, spacing, spacing, 1.0])
         affine[:3, 3] = origin
-        return Volume(
+        return PhantomVolume(
             sampled.fractions, sampled.texture, sampled.labels, sampled.brain > 0.5, pathology=kind,
             factors=self.factors(index), site=self.site(index), law=self.law, key=(self.seed, index),
             geometry=Geometry(shape, affine),
@@ -177,7 +177,7 @@ class Population(ABC):
         coils: int = 8,
         plane: Plane | None = None,
         pathology: Pathology | None = None,
-    ) -> tuple[Slice, Acquisition]:
+    ) -> tuple[PhantomSlice, Acquisition]:
         """Return a slice of patient `index` and its raw data with the thickness, sequence, bias and noise of its site.
 
         Args:

@@ -19,7 +19,7 @@ TEXTURE = np.array([0, 0.01, 0.03, 0.025, 0.04, 0.1, 0.15, 0.05, 0.1, 0.08, 0.1,
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class PhantomHead:
     """What is known of a digital patient on a grid.
 
     Args:
@@ -79,7 +79,7 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Slice(Head):
+class PhantomSlice(PhantomHead):
     """A slice `(y, x)`. Rows run from front to back (axial) or from top to bottom; columns from the patient's right to left
     (axial, coronal: the patient's right is on the image's left) or from front to back (sagittal).
 
@@ -98,7 +98,7 @@ class Slice(Head):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Volume(Head):
+class PhantomVolume(PhantomHead):
     """A volume `(x, y, z)`, RAS+."""
 
     geometry: Geometry
@@ -116,7 +116,7 @@ def mix(tissues: Array, values: Array) -> Array:
 
 
 def render(
-    head: Slice | Volume,
+    head: PhantomSlice | PhantomVolume,
     contrast: str,
     site: Site | None = None,
     rng: np.random.Generator | None = None,
@@ -151,7 +151,7 @@ def render(
     return _magnetic(head, contrast, drawn if sequence is None else sequence, rng)
 
 
-def _magnetic(head: Slice | Volume, contrast: str, sequence: Sequence, rng: np.random.Generator) -> Array:
+def _magnetic(head: PhantomSlice | PhantomVolume, contrast: str, sequence: Sequence, rng: np.random.Generator) -> Array:
     tissue = head.relaxation()
     flow = np.ones(len(TissueClass))
     if sequence.kind in ("se", "flair"):  # blood that leaves the slice between two pulses gives no echo
@@ -171,7 +171,7 @@ def _magnetic(head: Slice | Volume, contrast: str, sequence: Sequence, rng: np.r
     return np.asarray(np.maximum(water + _shifted(lipid, axis, size), np.float32(0.0)))
 
 
-def _combine(head: Head, mean: Array, first: Array, second: Array) -> Array:
+def _combine(head: PhantomHead, mean: Array, first: Array, second: Array) -> Array:
     rows = np.stack([mean, first, second]).astype(np.float32)
     flat = head.tissues.reshape(len(mean), -1)
     base, a, b = (rows @ flat).reshape(3, *head.tissues.shape[1:])
@@ -190,5 +190,5 @@ def _shifted(image: Array, axis: int, shift: float) -> Array:
     return np.asarray(np.moveaxis(moved, 0, axis))
 
 
-def _textured(head: Head, mean: Array, deviation: Array) -> Array:
+def _textured(head: PhantomHead, mean: Array, deviation: Array) -> Array:
     return np.asarray(mix(head.tissues, mean) + head.texture[0] * mix(head.tissues, deviation))

@@ -10,7 +10,7 @@ import numpy as np
 from veridical.errors import SettingError
 from veridical.phantoms.acquire import scan
 from veridical.phantoms.population import Population
-from veridical.phantoms.rendering import Slice, render
+from veridical.phantoms.rendering import PhantomSlice, render
 from veridical.phantoms.scanners import CONTRASTS
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianScan
@@ -62,7 +62,7 @@ def examine(
         coils: receive coils.
         anatomy: `plane` and `pathology`, as `Population.slice` takes them.
     """
-    head: Slice = cohort.slice(index, size=MATRIX, spacing=1.0, **anatomy)
+    head: PhantomSlice = cohort.slice(index, size=MATRIX, spacing=1.0, **anatomy)
     rng = np.random.default_rng([cohort.seed, index, 77])
     level = noise if noise is not None else float(rng.uniform(*head.site.noise))
     raw = scan(render(head, contrast), rng, coils=coils, noise=level, receive=cohort.receive)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from veridical.errors import GeometryError
 from veridical.physics.backprojection import filtered_backprojection
-from veridical.physics.geometry_table import ANGLES, Table
+from veridical.physics.geometry_table import ANGLES, GeometryTable
 from veridical.physics.linear import LinearOperator
 from veridical.physics.projection import PlanarBeam, gaps, turn
 
@@ -98,7 +98,7 @@ class FanBeam(PlanarBeam):
             SettingError: a key is unknown, missing or of a wrong value.
             GeometryError: the source would pass through the image.
         """
-        table = Table.of(cls.name, settings, ("shape", "spacing", "source"), ("views", *ANGLES, "detectors", "pitch"))
+        table = GeometryTable.of(cls.name, settings, ("shape", "spacing", "source"), ("views", *ANGLES, "detectors", "pitch"))
         pitch = table.number("pitch", above=0) if "pitch" in settings else None
         angles, source = table.angles(360.0), table.number("source", above=0)
         return cls(table.grid(), table.pair("spacing"), angles, source, table.whole("detectors"), pitch)

@@ -21,7 +21,7 @@ ANGLES = ("angles", "start", "arc")
 
 
 @dataclass(frozen=True)
-class Table:
+class GeometryTable:
     """Keys and values of one operator.
 
     Args:
@@ -33,7 +33,7 @@ class Table:
     values: Mapping[str, Any]
 
     @classmethod
-    def of(cls, operator: str, values: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> Table:
+    def of(cls, operator: str, values: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> GeometryTable:
         """Return the table, all of whose keys are known and none of whose required keys is missing.
 
         Raises:

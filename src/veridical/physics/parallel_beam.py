@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from veridical.physics.backprojection import filtered_backprojection
-from veridical.physics.geometry_table import ANGLES, Table
+from veridical.physics.geometry_table import ANGLES, GeometryTable
 from veridical.physics.linear import LinearOperator
 from veridical.physics.projection import PlanarBeam, gaps, turn
 
@@ -61,7 +61,7 @@ class ParallelBeam(PlanarBeam):
         Raises:
             SettingError: a key is unknown, missing or of a wrong value.
         """
-        table = Table.of(cls.name, settings, ("shape", "spacing"), ("views", *ANGLES, "detectors", "pitch"))
+        table = GeometryTable.of(cls.name, settings, ("shape", "spacing"), ("views", *ANGLES, "detectors", "pitch"))
         pitch = table.number("pitch", above=0) if "pitch" in settings else None
         return cls(table.grid(), table.pair("spacing"), table.angles(180.0), table.whole("detectors"), pitch)
 

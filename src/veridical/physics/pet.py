@@ -15,7 +15,7 @@ from torch import Tensor
 
 from veridical.errors import GeometryError, InputError, SettingError
 from veridical.physics.blur import Blur
-from veridical.physics.geometry_table import ANGLES, Table
+from veridical.physics.geometry_table import ANGLES, GeometryTable
 from veridical.physics.linear import LinearOperator
 from veridical.physics.parallel_beam import ParallelBeam, half_turn
 from veridical.physics.projection import PlanarBeam
@@ -189,7 +189,7 @@ class PET(LinearOperator):
             SettingError: a key is unknown, missing or of a wrong value, or both attenuation and coefficients are given.
         """
         own = ("attenuation", "coefficients", "background", "resolution", "scale")
-        table = Table.of(cls.name, settings, ("shape", "spacing"), (*BEAM, *own))
+        table = GeometryTable.of(cls.name, settings, ("shape", "spacing"), (*BEAM, *own))
         if {"attenuation", "coefficients"} <= set(settings):
             raise SettingError("pet: attenuation and coefficients are both given; expected one of them. Leave one out.")
         rays = ParallelBeam.from_geometry({key: value for key, value in settings.items() if key not in own})

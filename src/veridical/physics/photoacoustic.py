@@ -20,7 +20,7 @@ from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
 from veridical.physics.footprints import PARTS, f4, fill, share
-from veridical.physics.geometry_table import ANGLES, Table
+from veridical.physics.geometry_table import ANGLES, GeometryTable
 from veridical.physics.linear import LinearOperator
 from veridical.physics.projection import gaps
 from veridical.types import Array
@@ -138,7 +138,7 @@ class Photoacoustic(LinearOperator):
             GeometryError: detectors would lie inside the image.
         """
         needed = ("shape", "spacing", "radius", "samples", "rate", "speed")
-        table = Table.of(cls.name, settings, needed, ("detectors", *ANGLES, "delay"))
+        table = GeometryTable.of(cls.name, settings, needed, ("detectors", *ANGLES, "delay"))
         radius, rate, speed = (table.number(key, above=0) for key in ("radius", "rate", "speed"))
         angles, delay = table.angles(360.0, "detectors"), table.number("delay", 0.0, least=0)
         return cls(table.grid(), table.pair("spacing"), angles, radius, table.count("samples"), rate, speed, delay)

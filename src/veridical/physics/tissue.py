@@ -42,7 +42,7 @@ LESIONS = (TissueClass.MS_LESION, TissueClass.OEDEMA, TissueClass.NECROSIS, Tiss
 
 
 @dataclass(frozen=True)
-class Row:
+class TissueRow:
     """One tissue.
 
     Args:
@@ -73,38 +73,38 @@ _CT = "HU: Buzug, Computed Tomography (2008)"
 _AGENT = "agent: Frankfurt relaxometry of gliomas (2020, n = 33)"
 
 # fmt: off
-RELAXATION: dict[TissueClass, Row] = {
-    TissueClass.AIR: Row((1.0, 1.0), (1.0, 1.0), 1.0, 0.0, 0.0, 0.0, (-1000.0, 0.0), 0.0,
+RELAXATION: dict[TissueClass, TissueRow] = {
+    TissueClass.AIR: TissueRow((1.0, 1.0), (1.0, 1.0), 1.0, 0.0, 0.0, 0.0, (-1000.0, 0.0), 0.0,
         "no signal; HU by definition"),
-    TissueClass.CSF: Row((2569.0, 3000.0), (329.0, 350.0), 58.0, 1.0, 0.08, 0.0, (15.0, 3.0), 0.0,
+    TissueClass.CSF: TissueRow((2569.0, 3000.0), (329.0, 350.0), 58.0, 1.0, 0.08, 0.0, (15.0, 3.0), 0.0,
         f"{_BRAINWEB}; {_MIRT}; HU 15: weak source"),
-    TissueClass.GREY: Row((833.0, 1331.0), (83.0, 110.0), 69.0, 0.86, 0.06, 32.0, (41.0, 2.0), 128.0,
+    TissueClass.GREY: TissueRow((833.0, 1331.0), (83.0, 110.0), 69.0, 0.86, 0.06, 32.0, (41.0, 2.0), 128.0,
         f"{_BRAINWEB}; {_MIRT}; {_CT}; {_AGENT}"),
-    TissueClass.WHITE: Row((500.0, 832.0), (70.0, 79.6), 61.0, 0.77, 0.06, 32.0, (26.0, 2.0), 32.0,
+    TissueClass.WHITE: TissueRow((500.0, 832.0), (70.0, 79.6), 61.0, 0.77, 0.06, 32.0, (26.0, 2.0), 32.0,
         f"{_BRAINWEB}; {_MIRT}; {_CT}; {_AGENT}"),
-    TissueClass.DEEP_GREY: Row((725.0, 1150.0), (74.0, 90.0), 55.0, 0.84, 0.06, 32.0, (39.0, 2.0), 128.0,
+    TissueClass.DEEP_GREY: TissueRow((725.0, 1150.0), (74.0, 90.0), 55.0, 0.84, 0.06, 32.0, (39.0, 2.0), 128.0,
         "assumed: two thirds grey, iron shortens T2"),
-    TissueClass.BONE: Row((200.0, 223.0), (0.4, 0.4), 0.4, 0.2, 0.1, 0.0, (1100.0, 200.0), 5.0,
+    TissueClass.BONE: TissueRow((200.0, 223.0), (0.4, 0.4), 0.4, 0.2, 0.1, 0.0, (1100.0, 200.0), 5.0,
         "3 T: Du and Bydder (NMR Biomed 2013); HU: Buzug, 700-3000; PD and FDG assumed"),
-    TissueClass.MARROW: Row((400.0, 440.0), (60.0, 60.0), 30.0, 0.85, 0.25, 40.0, (250.0, 120.0), 25.0,
+    TissueClass.MARROW: TissueRow((400.0, 440.0), (60.0, 60.0), 30.0, 0.85, 0.25, 40.0, (250.0, 120.0), 25.0,
         "assumed: between fat and red marrow (549/49 at 1.5 T, de Bazelaire, Radiology 2004, 10.1148/radiol.2303021331)"),
-    TissueClass.FAT: Row((350.0, 395.0), (70.0, 68.0), 58.0, 1.0, 0.08, 0.0, (-85.0, 12.0), 8.0,
+    TissueClass.FAT: TissueRow((350.0, 395.0), (70.0, 68.0), 58.0, 1.0, 0.08, 0.0, (-85.0, 12.0), 8.0,
         f"{_BRAINWEB}; 3 T: T1 by B0^.174 (Bottomley 1984), T2 de Bazelaire 2004; {_CT}; FDG assumed"),
-    TissueClass.SKIN: Row((800.0, 1000.0), (38.0, 36.0), 25.0, 0.75, 0.15, 200.0, (40.0, 15.0), 16.0,
+    TissueClass.SKIN: TissueRow((800.0, 1000.0), (38.0, 36.0), 25.0, 0.75, 0.15, 200.0, (40.0, 15.0), 16.0,
         "assumed (also fasciae, dura, mucosa); FDG: brainweb package"),
-    TissueClass.MUSCLE: Row((900.0, 1412.0), (47.0, 50.0), 30.0, 1.0, 0.08, 80.0, (55.0, 6.0), 20.0,
+    TissueClass.MUSCLE: TissueRow((900.0, 1412.0), (47.0, 50.0), 30.0, 1.0, 0.08, 80.0, (55.0, 6.0), 20.0,
         f"{_BRAINWEB}; {_MIRT}; HU, agent and FDG assumed"),
-    TissueClass.BLOOD: Row((1441.0, 1932.0), (290.0, 275.0), 150.0, 0.95, 0.08, 1100.0, (55.0, 5.0), 30.0,
+    TissueClass.BLOOD: TissueRow((1441.0, 1932.0), (290.0, 275.0), 150.0, 0.95, 0.08, 1100.0, (55.0, 5.0), 30.0,
         f"Stanisz 2005; {_CT}; T2*, PD, agent and FDG assumed"),
-    TissueClass.VITREOUS: Row((2900.0, 3500.0), (500.0, 500.0), 200.0, 1.0, 0.08, 0.0, (8.0, 4.0), 4.0,
+    TissueClass.VITREOUS: TissueRow((2900.0, 3500.0), (500.0, 500.0), 200.0, 1.0, 0.08, 0.0, (8.0, 4.0), 4.0,
         "assumed: like CSF, longer T2"),
-    TissueClass.MS_LESION: Row((752.0, 1202.0), (237.0, 260.0), 204.0, 0.76, 0.2, 40.0, (24.0, 3.0), 40.0,
+    TissueClass.MS_LESION: TissueRow((752.0, 1202.0), (237.0, 260.0), 204.0, 0.76, 0.2, 40.0, (24.0, 3.0), 40.0,
         f"{_BRAINWEB}; 3 T scaled as grey matter (assumed); agent, HU and FDG assumed"),
-    TissueClass.OEDEMA: Row((907.0, 1450.0), (170.0, 200.0), 120.0, 0.88, 0.12, 123.0, (20.0, 3.0), 30.0,
+    TissueClass.OEDEMA: TissueRow((907.0, 1450.0), (170.0, 200.0), 120.0, 0.88, 0.12, 123.0, (20.0, 3.0), 30.0,
         f"assumed: 3 T placeholder, 1.5 T scaled as grey matter; {_AGENT}"),
-    TissueClass.NECROSIS: Row((1700.0, 2200.0), (230.0, 250.0), 150.0, 0.95, 0.15, 80.0, (18.0, 4.0), 10.0,
+    TissueClass.NECROSIS: TissueRow((1700.0, 2200.0), (230.0, 250.0), 150.0, 0.95, 0.15, 80.0, (18.0, 4.0), 10.0,
         "assumed: between oedema and CSF; agent: the 5 mm rim of the Frankfurt series"),
-    TissueClass.ENHANCING: Row((938.0, 1500.0), (130.0, 150.0), 90.0, 0.88, 0.12, 600.0, (40.0, 5.0), 192.0,
+    TissueClass.ENHANCING: TissueRow((938.0, 1500.0), (130.0, 150.0), 90.0, 0.88, 0.12, 600.0, (40.0, 5.0), 192.0,
         "assumed: 3 T placeholder, 1.5 T scaled as grey; agent 838 +- 210 measured, 600 at 1.5 T assumed; FDG 1.5 x grey"),
 }
 # fmt: on

@@ -21,7 +21,7 @@ from veridical.compiled import njit
 from veridical.errors import GeometryError, SettingError
 from veridical.physics.differentiable import linear_map
 from veridical.physics.footprints import f4, share
-from veridical.physics.geometry_table import ANGLES, Table
+from veridical.physics.geometry_table import ANGLES, GeometryTable
 from veridical.physics.linear import LinearOperator
 from veridical.types import Array
 
@@ -174,7 +174,7 @@ class Ultrasound(LinearOperator):
         """
         numbers = ("pitch", "frequency", "bandwidth", "rate", "speed")
         needed = ("shape", "spacing", "depth", "elements", *numbers, "samples")
-        table = Table.of(cls.name, settings, needed, ("views", *ANGLES, "delay"))
+        table = GeometryTable.of(cls.name, settings, needed, ("views", *ANGLES, "delay"))
         probe = Probe(table.count("elements"), *(table.number(key, above=0) for key in numbers))
         depth, delay = table.number("depth", above=0), table.number("delay", 0.0)
         return cls(table.grid(), table.pair("spacing"), table.angles(None), probe, table.count("samples"), depth, delay)

@@ -44,8 +44,8 @@ class Preprocessing:
             FormatError: the card states a parameter that is not known here.
         """
         stored = card.get("preprocessing", {})
-        known = {f.name for f in fields(cls)}
-        if unknown := set(stored) - known:
+        known = [f.name for f in fields(cls)]
+        if unknown := set(stored) - set(known):
             raise FormatError(f"The card's preprocessing states {', '.join(sorted(unknown))}; expected {', '.join(known)}.")
         return cls(**stored)
 

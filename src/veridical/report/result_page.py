@@ -23,7 +23,7 @@ LARGEST = 512
 
 
 @dataclass(frozen=True)
-class Row:
+class ChannelRow:
     """Pictures of one channel in one slice, side by side; `said` is how the slice lies."""
 
     said: str
@@ -106,7 +106,7 @@ def _named(result: Result, channel: str, given: Mapping[str, Image | Measurement
 
 def _rows(
     result: Result, channel: str, region: Region, placed: tuple[View, ...], given: Mapping[str, Image | Measurement]
-) -> list[Row]:
+) -> list[ChannelRow]:
     """Return a row for each slice: input, estimate, half-width of the interval, evidence, what the prior filled in."""
     units, data = result.image.units_of(channel), _finite(result.image)[channel]
     window = pictures.percentile_window(data, data[region.mask])
@@ -117,7 +117,7 @@ def _rows(
         cells = [measured] if measured else []
         cells.append(_grey("estimate", result.kind, data, window, units, view))
         cells += [_coloured(one, channel, view) for one in maps]
-        rows.append(Row(view.said, tuple(cells)))
+        rows.append(ChannelRow(view.said, tuple(cells)))
     return rows
 
 

@@ -25,7 +25,7 @@ CHANNELS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class PlanesRow:
     """One channel in all planes.
 
     Args:
@@ -61,7 +61,7 @@ def views(geometry: Geometry, seen: Array | None = None) -> tuple[View, ...]:
     return tuple(flat[:1] or found)
 
 
-def rows(shown: Image | Study | Result) -> list[Row]:
+def rows(shown: Image | Study | Result) -> list[PlanesRow]:
     """Return the channels of an image, of a result's estimate, or of all images of a study's last visit."""
     found = []
     for image in _images(shown):
@@ -72,7 +72,7 @@ def rows(shown: Image | Study | Result) -> list[Row]:
             placed = views(image.geometry, seen)
             window = pictures.percentile_window(data, data[seen] if seen.any() else data)
             planes = tuple(view.plane(data) for view in placed)
-            found.append(Row(f"{channel}, {image.units_of(channel)}", planes, placed, window))
+            found.append(PlanesRow(f"{channel}, {image.units_of(channel)}", planes, placed, window))
     return found
 
 
@@ -144,7 +144,7 @@ def _images(shown: Image | Study | Result) -> list[Image]:
     return [one for one in shown.visit().values() if not isinstance(one, Measurement)]
 
 
-def _draw(figure: Figure, drawn: list[Row]) -> None:
+def _draw(figure: Figure, drawn: list[PlanesRow]) -> None:
     """Draw rows of planes in grey, with titles and without axes."""
     if not drawn:
         figure.text(0.5, 0.5, "raw data only: nothing to show", ha="center")

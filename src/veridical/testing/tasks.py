@@ -68,7 +68,8 @@ def _companions(result: Result) -> None:
     values = {"draws": result.draws, "interval": result.interval, "evidence": evidence}
     for name, value in values.items():
         missing = name in result.absent
-        assert (value is None) == missing, f"{name} is {'there, yet called' if missing else 'missing and not said to be'} absent"
+        wrong = "there, yet called" if missing else "missing and not said to be"
+        assert (value is None) == missing, f"{name} is {wrong} absent"
         assert not missing or len(result.absent[name]) > 10, f"it is not said why {name} is absent"
     shape = result.image.data.shape
     assert result.draws is None or result.draws.shape[1:] == shape, "draws have another shape than the estimate"

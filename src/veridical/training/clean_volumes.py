@@ -206,7 +206,7 @@ def _photographs() -> Iterator[CleanVolume]:
 
 
 @dataclass(frozen=True)
-class Source:
+class CleanSet:
     """A set: how it is loaded, and its licence."""
 
     load: Callable[[], Iterator[CleanVolume]]
@@ -214,11 +214,11 @@ class Source:
 
 
 SOURCES = {
-    "ixi": Source(lambda: _of_files("ixi", normalized, "ixi_t1_2mm/nifti/*.nii.gz"), "CC BY-SA 3.0"),
-    "openms-mni": Source(
+    "ixi": CleanSet(lambda: _of_files("ixi", normalized, "ixi_t1_2mm/nifti/*.nii.gz"), "CC BY-SA 3.0"),
+    "openms-mni": CleanSet(
         lambda: _of_files("openms-mni", normalized, "openms/cross_sectional_MNI/*/[FT]*_regtoMNI.nii.gz"), "CC BY"
     ),
-    "openms-raw": Source(
+    "openms-raw": CleanSet(
         lambda: _of_files(
             "openms-raw",
             normalized,
@@ -227,24 +227,24 @@ SOURCES = {
         ),
         "CC BY",
     ),
-    "sarcoma-mr": Source(
+    "sarcoma-mr": CleanSet(
         lambda: _of_files(
             "sarcoma-mr", normalized, "sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz", "sts_mr_ct_pet/*/MR_T1_image.nii.gz"
         ),
         "CC BY 3.0",
     ),
-    "sarcoma-ct": Source(
+    "sarcoma-ct": CleanSet(
         lambda: _of_files("sarcoma-ct", density, "sts_mr_ct_pet/nifti/*/CT_image.nii.gz", "sts_mr_ct_pet/*/CT_image.nii.gz"),
         "CC BY 3.0",
     ),
-    "sarcoma-pet": Source(
+    "sarcoma-pet": CleanSet(
         lambda: _of_files(
             "sarcoma-pet", brightened, "sts_mr_ct_pet/nifti/*/PET_image.nii.gz", "sts_mr_ct_pet/*/PET_image.nii.gz"
         ),
         "CC BY 3.0",
     ),
-    "head-ct": Source(_head_ct, "BSD"),
-    "openkbp": Source(_openkbp, "MIT"),
-    "painted": Source(_painted, "Apache-2.0 (label maps), painted by this package"),
-    "photographs": Source(_photographs, "as the wheels of scikit-image and scikit-learn state"),
+    "head-ct": CleanSet(_head_ct, "BSD"),
+    "openkbp": CleanSet(_openkbp, "MIT"),
+    "painted": CleanSet(_painted, "Apache-2.0 (label maps), painted by this package"),
+    "photographs": CleanSet(_photographs, "as the wheels of scikit-image and scikit-learn state"),
 }

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from veridical.audit.evidence import local_variance
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.errors import SettingError
 from veridical.models.base import MeasurementModel
 from veridical.models.denoiser import Denoiser
@@ -57,7 +57,7 @@ WHERE = "digital patients of a second simulator and held-out real ones, one slic
 
 
 @dataclass(frozen=True, eq=False)
-class Posed:
+class CalibrationProblem:
     """A problem of a patient, its truth `(z, y, x)` in the units of the measurement, and where it counts."""
 
     patient: str
@@ -66,10 +66,12 @@ class Posed:
     foreground: Array
 
 
-Poser = Callable[[int], Iterator[Posed]]
+Poser = Callable[[int], Iterator[CalibrationProblem]]
 
 
-def cases(name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress) -> tuple[list[Case], str]:
+def cases(
+    name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
+) -> tuple[list[CalibrationCase], str]:
     """Return one case a patient, in the problem's units, and in words who they are.
 
     Args:
@@ -90,7 +92,7 @@ def cases(name: str, job: str, studies: Iterable[Study] | None, patients: int, p
     return [case(Denoiser(weights=name), posed, index, job) for index, posed in enumerate(chosen)], WHERE
 
 
-def limited(every: Iterator[Posed], count: int, progress: Progress, job: str) -> Iterator[Posed]:
+def limited(every: Iterator[CalibrationProblem], count: int, progress: Progress, job: str) -> Iterator[CalibrationProblem]:
     """Yield at most `count` of them, and say so."""
     for index, posed in enumerate(every):
         if index == count:
@@ -99,13 +101,15 @@ def limited(every: Iterator[Posed], count: int, progress: Progress, job: str) ->
         progress(f"calibrating {job}", index + 1, count)
 
 
-def case(model: MeasurementModel, posed: Posed, seed: int, job: str) -> Case:
+def case(model: MeasurementModel, posed: CalibrationProblem, seed: int, job: str) -> CalibrationCase:
     """Solve one problem with 8 draws and compare with the truth, in the problem's units."""
     found = measured.solve(model, posed.problem, 8, seed, job, raw=job == "reconstruct-mri")
     if found.draws is None:
         raise AssertionError("a denoiser gives draws")
     spread = np.sqrt(local_variance(found.draws[:, None], measured.SMOOTHING)[0])
-    return Case(np.abs(found.estimate - posed.truth) / found.scale, spread / found.scale, posed.foreground, posed.patient)
+    return CalibrationCase(
+        np.abs(found.estimate - posed.truth) / found.scale, spread / found.scale, posed.foreground, posed.patient
+    )
 
 
 def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
@@ -134,16 +138,16 @@ def ct_slices(count: int) -> Iterator[tuple[str, Array]]:
         yield patient, np.asarray(1000 * painted / np.median(painted[painted > 0.3]) - 1000, np.float32)
 
 
-def scans(count: int) -> Iterator[Posed]:
+def scans(count: int) -> Iterator[CalibrationProblem]:
     """Multi-coil Cartesian scans under random patterns."""
     cohort = CohortB(SEED)
     for index in range(count):
         exam = draw_exam(cohort, index)
         problem = next(problems(exam.measurement))
-        yield Posed(exam.patient, problem, exam.truth.data[0].transpose(2, 1, 0), exam.brain.transpose(2, 1, 0))
+        yield CalibrationProblem(exam.patient, problem, exam.truth.data[0].transpose(2, 1, 0), exam.brain.transpose(2, 1, 0))
 
 
-def radial_scans(count: int) -> Iterator[Posed]:
+def radial_scans(count: int) -> Iterator[CalibrationProblem]:
     """Multi-coil radial scans of 32 to 64 spokes."""
     for index, (patient, image) in enumerate(mr_slices(count)):
         rng = np.random.default_rng([SEED, index, 6])
@@ -160,10 +164,10 @@ def radial_scans(count: int) -> Iterator[Posed]:
         grid = Geometry.index((columns, rows, 1))
         problem = next(problems(Measurement(data, known, Noise("gaussian", raw.noise), grid)))
         truth = np.sqrt((np.abs((raw.maps * raw.images[:, None]).sum(0)) ** 2).sum(0))[None]
-        yield Posed(patient, problem, truth, truth > 0.1 * np.percentile(truth, 99))
+        yield CalibrationProblem(patient, problem, truth, truth > 0.1 * np.percentile(truth, 99))
 
 
-def sinograms(count: int) -> Iterator[Posed]:
+def sinograms(count: int) -> Iterator[CalibrationProblem]:
     """CT scans of 60 to 240 views at low dose."""
     for index, (patient, hounsfield) in enumerate(ct_slices(count)):
         rng = np.random.default_rng([SEED, index, 7])
@@ -172,10 +176,12 @@ def sinograms(count: int) -> Iterator[Posed]:
         photons = float(np.exp(rng.uniform(np.log(3e3), np.log(1e5))))
         data = poisson_gaussian(operator.forward(mu), photons, 0.0, torch.Generator().manual_seed(index))
         truth = mu.numpy()[None]
-        yield Posed(patient, linear(operator, data.numpy(), Noise("poisson_gaussian", photons)), truth, truth > 0.1 * WATER)
+        yield CalibrationProblem(
+            patient, linear(operator, data.numpy(), Noise("poisson_gaussian", photons)), truth, truth > 0.1 * WATER
+        )
 
 
-def counts(count: int) -> Iterator[Posed]:
+def counts(count: int) -> Iterator[CalibrationProblem]:
     """PET scans of digital heads with 50,000 to 500,000 counts a slice."""
     cohort = CohortB(SEED)
     for index in range(count):
@@ -187,10 +193,10 @@ def counts(count: int) -> Iterator[Posed]:
         system = PET(projector, scale=float(np.exp(rng.uniform(np.log(5e4), np.log(5e5)))) / total)
         data = poisson(system.expected(activity), torch.Generator().manual_seed(index))
         truth = activity.numpy()[None]
-        yield Posed(f"cohort-b-{index}", linear(system, data.numpy(), Noise("poisson")), truth, truth > 0.05)
+        yield CalibrationProblem(f"cohort-b-{index}", linear(system, data.numpy(), Noise("poisson")), truth, truth > 0.05)
 
 
-def images(job: str, count: int) -> Iterator[Posed]:
+def images(job: str, count: int) -> Iterator[CalibrationProblem]:
     """Degraded MR slices, or CT and PET ones, by the job that mends them."""
     slices = ct_slices(count) if job == "low-dose-ct" else mr_slices(count)
     for index, (patient, image) in enumerate(slices):
@@ -203,7 +209,7 @@ def images(job: str, count: int) -> Iterator[Posed]:
         task = Enhance(job=job, **settings)  # type: ignore[arg-type]
         posed = pose(task, Image(given.T[None, :, :, None], grid, units, (channel,)), channel)
         truth = even[None] - posed.offset
-        yield Posed(patient, next(posed.problems), truth, truth > 0.1 * np.percentile(truth, 99))
+        yield CalibrationProblem(patient, next(posed.problems), truth, truth > 0.1 * np.percentile(truth, 99))
 
 
 def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, dict[str, float]]:
@@ -227,7 +233,7 @@ def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, d
     return soft + np.float32(0.01) * white, {"noise": 0.01, "blur": width}
 
 
-def thick_slices(count: int) -> Iterator[Posed]:
+def thick_slices(count: int) -> Iterator[CalibrationProblem]:
     """Slabs of painted heads whose slices were averaged by four."""
     for index, (patient, labels) in enumerate(label_maps()):
         rng = np.random.default_rng([SEED, index, 9])
@@ -236,7 +242,7 @@ def thick_slices(count: int) -> Iterator[Posed]:
         thick = volume.reshape(8, 4, *volume.shape[1:]).mean(1)
         grid = Geometry((thick.shape[2], thick.shape[1], 8), np.diag([1.0, 1.0, 4.0, 1.0]))
         posed = pose(Enhance(job="isotropic"), Image(thick.transpose(2, 1, 0)[None], grid, "a.u.", ("T1w",)), "T1w")
-        yield Posed(patient, next(posed.problems), volume, volume > 0.1)
+        yield CalibrationProblem(patient, next(posed.problems), volume, volume > 0.1)
 
 
 POSERS: dict[str, Poser] = {

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.errors import SettingError, nearest
 from veridical.generative.preconditioned import denoising_loss
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training import denoiser_calibration
-from veridical.training.described import described
 from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_samples import NoisyBatch, add_noise, clean_stack
+from veridical.training.described import described
 from veridical.training.packed_cache import pack
 from veridical.training.training_data import Course, TrainingData
 from veridical.types import Study
@@ -60,7 +60,7 @@ class DenoisingData(TrainingData):
     @classmethod
     def cases(
         cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
-    ) -> tuple[list[Case], str]:
+    ) -> tuple[list[CalibrationCase], str]:
         return denoiser_calibration.cases(name, job, studies, patients, progress)
 
     def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> DenoisingCourse:

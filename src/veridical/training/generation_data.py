@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical import registry
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.conditioning.request import LEAST_LEVEL, Request
 from veridical.errors import InputError, SettingError, nearest
 from veridical.generative.family import Given
@@ -83,7 +83,7 @@ class GenerationData(TrainingData):
     @classmethod
     def cases(
         cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
-    ) -> tuple[list[Case], str]:
+    ) -> tuple[list[CalibrationCase], str]:
         return generator_calibration.cases(name, job, studies, patients, progress)
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 
 from veridical import registry
 from veridical.audit.evidence import local_variance
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.conditioning.request import Request
 from veridical.layouts.pool import SETS
 from veridical.models import intensity_map, weights
@@ -42,7 +42,9 @@ def jobs_of(card: Mapping[str, Any]) -> tuple[str, ...]:
     return (*made, *(f"{TASKS.get(way, 'enhance')}-{way}" for way in net.get("degradations", ())))
 
 
-def cases(name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress) -> tuple[list[Case], str]:
+def cases(
+    name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
+) -> tuple[list[CalibrationCase], str]:
     """Return one case a patient, and in words who they are.
 
     Args:
@@ -66,9 +68,9 @@ def cases(name: str, job: str, studies: Iterable[Study] | None, patients: int, p
     return [_merged(parts, patient) for patient, parts in found.items()], where
 
 
-def _merged(parts: list[tuple[Array, Array, Array]], patient: str) -> Case:
+def _merged(parts: list[tuple[Array, Array, Array]], patient: str) -> CalibrationCase:
     error, spread, inside = (np.concatenate([part[k].ravel() for part in parts]) for k in range(3))
-    return Case(error, spread, inside, patient)
+    return CalibrationCase(error, spread, inside, patient)
 
 
 def _noise(request: Request, index: int) -> Array:

@@ -26,7 +26,7 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Entry:
+class PackedVolume:
     """Where a volume lies, and what it is."""
 
     offset: int
@@ -51,7 +51,7 @@ class PackedCache:
         self.folder = Path(folder)
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-            self.entries = [Entry(**{**e, "shape": tuple(e["shape"])}) for e in index["entries"]]
+            self.entries = [PackedVolume(**{**e, "shape": tuple(e["shape"])}) for e in index["entries"]]
             self.voxels = np.memmap(self.folder / "volumes.f16", np.float16, "r")
             self.centres = np.load(self.folder / "centres.npy")
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -106,14 +106,14 @@ def pack(sources: Sequence[str], folder: str | Path, progress: Progress = silent
     if (place / "index.json").is_file():
         return PackedCache(place)
     place.mkdir(parents=True, exist_ok=True)
-    entries: list[Entry] = []
+    entries: list[PackedVolume] = []
     centres: list[Array] = []
     offset = 0
     with replacing(place / "volumes.f16") as temporary, temporary.open("wb") as file:
         for number, source in enumerate(sorted(sources)):
             for volume in clean_volumes(source):
                 shape = (int(volume.image.shape[0]), int(volume.image.shape[1]), int(volume.image.shape[2]))
-                entries.append(Entry(offset, shape, source, volume.patient, volume.isotropic, volume.deep))
+                entries.append(PackedVolume(offset, shape, source, volume.patient, volume.isotropic, volume.deep))
                 centres.append(foreground_voxels(volume.image, len(entries)))
                 file.write(np.ascontiguousarray(volume.image, dtype=np.float16).tobytes())
                 offset += volume.image.size

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from veridical import registry
-from veridical.audit.interval import Case
+from veridical.audit.interval import CalibrationCase
 from veridical.errors import SettingError, nearest
 from veridical.task import Progress
 from veridical.types import Study
@@ -51,7 +51,7 @@ class TrainingData(ABC):
     @abstractmethod
     def cases(
         cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
-    ) -> tuple[list[Case], str]:
+    ) -> tuple[list[CalibrationCase], str]:
         """Return calibration cases of a job, one a patient that the weights never saw, and in words who they are.
 
         Args:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what measures loads torch; the settings, and with them the 
     from veridical.evaluation.results import Evaluation
     from veridical.evaluation.segmenter import Segmenter
     from veridical.evaluation.sources import Source
-    from veridical.evaluation.stream import Running
+    from veridical.evaluation.stream import Schedule
 
 RESUME = ".resume"
 """Folder for measured cases inside the report's; gone when the report stands."""
@@ -140,11 +140,11 @@ class Evaluate:
         from veridical.evaluation.conclude import Known, conclude, refuse
         from veridical.evaluation.integrity import check
         from veridical.evaluation.measure import Rules
-        from veridical.evaluation.stream import Running, embed_all, measure_all, with_range
+        from veridical.evaluation.stream import Schedule, embed_all, measure_all, with_range
         from veridical.provenance import versions
 
         target = None if out is None else Path(out)
-        running = Running(None if target is None else target / RESUME, self._workers(), progress)
+        running = Schedule(None if target is None else target / RESUME, self._workers(), progress)
         protocol = Protocol() if self.protocol is None else protocols.load(self.protocol)
         given = self._cases(candidate, reference)
         gate = check(given, progress=progress)
@@ -191,7 +191,7 @@ class Evaluate:
             options={key: value for key, value in options.items() if value is not None},
         )
 
-    def _probes(self, cases: Cases, protocol: Protocol, running: Running) -> tuple[dict[str, Probe], str]:
+    def _probes(self, cases: Cases, protocol: Protocol, running: Schedule) -> tuple[dict[str, Probe], str]:
         """Return the user's tasks, and the segmenter trained on the training set where it has labels, with its hash."""
         from veridical.evaluation import segmenter
         from veridical.evaluation.sources import find

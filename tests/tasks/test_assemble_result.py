@@ -1,4 +1,6 @@
-"""The one assembler: parts placed on the grid, units, intervals from the card, and for each absence its reason."""
+"""The one assembler: parts placed on the grid, units, intervals from the card, and for each absence
+its reason.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def test_every_part_lies_on_the_grid_and_nothing_is_absent() -> None:
     assert result.facts["card"]["model"] == "generator"
 
 
-def test_the_interval_is_the_calibrated_multiple_of_the_spread_of_each_channel_never_below_its_floor() -> None:
+def test_the_interval_is_the_calibrated_multiple_of_the_spread_never_below_its_floor() -> None:
     result = done()
     assert result.interval is not None
     half = (result.interval.upper - result.interval.lower) / 2
