@@ -1,4 +1,5 @@
-"""Reconstructions of digital patients of the second simulator: accuracy, coverage, hidden lesions, distribution shifts.
+"""Reconstructions of digital patients of the second simulator: accuracy, coverage, hidden lesions,
+distribution shifts.
 
 python benchmarks/cohort_b.py [patients]
 """

@@ -1,16 +1,21 @@
-"""Missing contrasts and modalities of patients who were not trained on: the generator against the classical answers.
+"""Missing contrasts and modalities of patients who were not trained on: the generator against the
+classical answers.
 
-python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--visits 0] [--slices 0]
+python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--visits
+0] [--slices 0]
 
-Rivals: a constant (the training patients' mean of the contrast, inside the object), and the intensity map that the generator
-starts from. Sets: openms (longitudinal_patient03), tcga (TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of
-site DU, 8 bits), sarcoma (STS_025, STS_032, STS_042: CT from MR, PET from MR and CT; the registration is the data set's own).
+Rivals: a constant (the training patients' mean of the contrast, inside the object), and the
+intensity map that the generator starts from. Sets: openms (longitudinal_patient03), tcga
+(TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of site DU, 8 bits), sarcoma
+(STS_025, STS_032, STS_042: CT from MR, PET from MR and CT; the registration is the data set's own).
 
-Images are compared in network units, in which the inner tissue of MR is 0.4. PSNR and SSIM count the object as the measured
-images show it; their range is the 99th percentile of the true image there, of CT 2000 HU. MAE is in % of that percentile, of CT
-in HU and of PET in SUV, over the object and over its lesion (MR, PET) or bone (CT above 150 HU). Kept contrast: lesion minus
-the rim within 4 pixels of it, made over real. Inside: share of voxels within the interval where the weights are calibrated.
-Mean ± SD over visits. With --keep FOLDER, images are written for `veridical evaluate FOLDER/... --axes x,y,z`.
+Images are compared in network units, in which the inner tissue of MR is 0.4. PSNR and SSIM count
+the object as the measured images show it; their range is the 99th percentile of the true image
+there, of CT 2000 HU. MAE is in % of that percentile, of CT in HU and of PET in SUV, over the object
+and over its lesion (MR, PET) or bone (CT above 150 HU). Kept contrast: lesion minus the rim within
+4 pixels of it, made over real. Inside: share of voxels within the interval where the weights are
+calibrated. Mean ± SD over visits. With --keep FOLDER, images are written for `veridical evaluate
+FOLDER/... --axes x,y,z`.
 """
 
 from __future__ import annotations
@@ -53,11 +58,23 @@ JOBS = {
 }
 """Set -> what is made -> what it is made from."""
 BONE, CT_RANGE, RIM, FAINT = 0.15, 2.0, 4, 0.05
-"""Network units of bone, of the range of CT, pixels around a lesion, and network units of a contrast that is told from none."""
+"""Network units of bone, of the range of CT, pixels around a lesion, and network units of a
+contrast that is told from none.
+"""
 COLUMNS = (
-    "set", "made", "from", "method", "visits", "PSNR dB", "SSIM", "MAE", "MAE lesion, bone", "kept contrast", "inside %",
+    "set",
+    "made",
+    "from",
+    "method",
+    "visits",
+    "PSNR dB",
+    "SSIM",
+    "MAE",
+    "MAE lesion, bone",
+    "kept contrast",
+    "inside %",
     "in lesion %",
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -73,12 +90,20 @@ class Row:
     def cells(self) -> list[str]:
         patients = str(len(self.found["PSNR dB"]))
         digits = {"SSIM": 3, "kept contrast": 2}
-        return [patients, *(spread(self.found[n], digits.get(n, 2)) if n in self.found else "" for n in COLUMNS[5:])]
+        return [
+            patients,
+            *(
+                spread(self.found[n], digits.get(n, 2)) if n in self.found else ""
+                for n in COLUMNS[5:]
+            ),
+        ]
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is to be made of a visit: the truth `(x, y, z)` in network units, and where the lesion or bone is."""
+    """What is to be made of a visit: the truth `(x, y, z)` in network units, and where the lesion
+    or bone is.
+    """
 
     visit: Visit
     made: str
@@ -87,10 +112,14 @@ class Case:
     unit: float
 
     @classmethod
-    def of(cls, visit: Visit, made: str, given: tuple[str, ...], preprocessing: Preprocessing) -> Case:
+    def of(
+        cls, visit: Visit, made: str, given: tuple[str, ...], preprocessing: Preprocessing
+    ) -> Case:
         unit = preprocessing(visit.image.channel(made)).scales[made]
         shown = Image.stack([visit.image.channel(name) for name in given])
-        return cls(visit, made, shown, np.asarray(visit.image[made], np.float32) / np.float32(unit), unit)
+        return cls(
+            visit, made, shown, np.asarray(visit.image[made], np.float32) / np.float32(unit), unit
+        )
 
     def scores(self, made: Array, body: Array, result: Result | None = None) -> dict[str, float]:
         """Score an image in network units."""
@@ -99,16 +128,22 @@ class Case:
         pair, where = (made[None], self.truth[None]), body[None]
         step = self.unit if self.made in ("CT", "PET") else 100 / whole
         error = np.abs(made - self.truth) * step
-        found = {"PSNR dB": psnr(*pair, data_range=peak, mask=where), "SSIM": ssim(*pair, data_range=peak, mask=where)}
+        found = {
+            "PSNR dB": psnr(*pair, data_range=peak, mask=where),
+            "SSIM": ssim(*pair, data_range=peak, mask=where),
+        }
         found["MAE"] = float(error[body].mean())
         lesion = (self.truth > BONE) & body if self.made == "CT" else self.visit.lesion
         if lesion is not None and lesion.any():
             found["MAE lesion, bone"] = float(error[lesion].mean())
             if self.made != "CT" and abs(contrast(self.truth, lesion, body)) > FAINT:
-                found["kept contrast"] = contrast(made, lesion, body) / contrast(self.truth, lesion, body)
+                found["kept contrast"] = contrast(made, lesion, body) / contrast(
+                    self.truth, lesion, body
+                )
         if result is not None and result.interval is not None:
             low, high = (
-                edge[0] / result.image.header["scale"][self.made] for edge in (result.interval.lower, result.interval.upper)
+                edge[0] / result.image.header["scale"][self.made]
+                for edge in (result.interval.lower, result.interval.upper)
             )
             inside = (low <= self.truth) & (self.truth <= high)
             found["inside %"] = 100 * float(inside[body].mean())
@@ -132,7 +167,9 @@ def makers(name: str, made: str, draws: int) -> Iterator[tuple[str, Complete]]:
     yield "generator, one sample", task(to=made, draws=1, weights=name)
 
 
-def judged(case: Case, name: str, draws: int, keep: Path | None) -> Iterator[tuple[str, dict[str, float]]]:
+def judged(
+    case: Case, name: str, draws: int, keep: Path | None
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the scores of every method."""
     body: Array | None = None
     for method, task in makers(name, case.made, draws):
@@ -174,7 +211,10 @@ def main() -> None:
     for group in [given.only] if given.only else JOBS:
         name = given.body if group == "sarcoma" else given.brain
         preprocessing = Preprocessing.from_card(weights.card(name))
-        for visit in islice(SETS[group](6 if given.quick else given.slices), 1 if given.quick else given.visits or None):
+        for visit in islice(
+            SETS[group](6 if given.quick else given.slices),
+            1 if given.quick else given.visits or None,
+        ):
             for made, shown in JOBS[group].items():
                 if {made, *shown} <= set(visit.image.channels):
                     say(f"{group}, {visit.patient}: {made} from {', '.join(shown)}")

@@ -1,15 +1,17 @@
-"""The intensity curve of `veridical harmonize` and histogram matching, on patients for whom the target site's image is known.
+"""The intensity curve of `veridical harmonize` and histogram matching, on patients for whom the
+target site's image is known.
 
 python benchmarks/harmonize.py [--patients 16] [--references 12]
 
-Digital patients of the second simulator with multiple sclerosis, T1w of the whole head, as three sites show them: a saturating
-curve with blur, and two scanners of other field and sequence; all with bias field and noise. The truth is the same patient at
-the target site. The style is taken of other patients there. Histogram matching maps the 101 quantiles of the foreground to
-those of the target site's patients together.
+Digital patients of the second simulator with multiple sclerosis, T1w of the whole head, as three
+sites show them: a saturating curve with blur, and two scanners of other field and sequence; all
+with bias field and noise. The truth is the same patient at the target site. The style is taken of
+other patients there. Histogram matching maps the 101 quantiles of the foreground to those of the
+target site's patients together.
 
-PSNR counts the foreground, range 1 network unit. Volumes: mean difference of the shares of fluid, grey and white matter in the
-brain, by the target site's thresholds, in % of the brain. Lesion contrast: lesion over the rim of white matter around it, made
-over true. Mean ± SD over patients.
+PSNR counts the foreground, range 1 network unit. Volumes: mean difference of the shares of fluid,
+grey and white matter in the brain, by the target site's thresholds, in % of the brain. Lesion
+contrast: lesion over the rim of white matter around it, made over true. Mean ± SD over patients.
 """
 
 from __future__ import annotations
@@ -34,7 +36,11 @@ from veridical.tasks.harmonize import Harmonize, style
 from veridical.types import Array, Image
 
 CHANNEL, TARGET, SEED = "T1w", SITES_B[0], 911
-SOURCES: dict[str, Site | None] = {"curve and blur": None, "south, 1.5 T SPGR": SITES_B[1], "west, 1 T SE": SITES_B[2]}
+SOURCES: dict[str, Site | None] = {
+    "curve and blur": None,
+    "south, 1.5 T SPGR": SITES_B[1],
+    "west, 1 T SE": SITES_B[2],
+}
 SPACING, SHAPE = 3.0, (64, 76, 40)
 TISSUES = (TissueClass.CSF, TissueClass.GREY, TissueClass.WHITE)
 QUANTILES, FAINT = np.linspace(0, 1, 101), 0.05
@@ -43,7 +49,9 @@ COLUMNS = ("from", "method", "PSNR dB", "SSIM", "volumes off by %", "lesion cont
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The target site: its style, the quantiles of its foreground and the intensities that part its tissues."""
+    """The target site: its style, the quantiles of its foreground and the intensities that part its
+    tissues.
+    """
 
     style: tuple[float, ...]
     quantiles: Array
@@ -61,7 +69,9 @@ def inside(slices: Array) -> Array:
 
 def shown(head: PhantomVolume, site: Site) -> Array:
     """Return a patient `(x, y, z)` as a site shows it, always by one protocol."""
-    return render(head, CHANNEL, site, sequence=site.sequence(CHANNEL, np.random.default_rng(0), 0.0))
+    return render(
+        head, CHANNEL, site, sequence=site.sequence(CHANNEL, np.random.default_rng(0), 0.0)
+    )
 
 
 def image_of(data: Array, head: PhantomVolume) -> Image:
@@ -69,13 +79,19 @@ def image_of(data: Array, head: PhantomVolume) -> Image:
 
 
 def disturbed(data: Array, curve: bool, rng: np.random.Generator) -> Array:
-    """Return a volume with bias and noise, and under a saturating curve with blur when asked for."""
+    """Return a volume with bias and noise, and under a saturating curve with blur when asked
+    for.
+    """
     slices = np.moveaxis(data, -1, 0) / np.percentile(data, 99)
     if curve:
         steep, centre = rng.uniform(1.6, 2.8), rng.uniform(0.35, 0.55)
-        slices = ndimage.gaussian_filter(np.tanh(steep * (slices - centre)) + np.tanh(steep * centre), (0, 0.5, 0.5))
+        slices = ndimage.gaussian_filter(
+            np.tanh(steep * (slices - centre)) + np.tanh(steep * centre), (0, 0.5, 0.5)
+        )
     size = (SPACING, SPACING)
-    return np.moveaxis(RicianNoise((0.02, 0.02))(BiasShading((0.5, 0.5))(slices, size, rng), size, rng), 0, -1)
+    return np.moveaxis(
+        RicianNoise((0.02, 0.02))(BiasShading((0.5, 0.5))(slices, size, rng), size, rng), 0, -1
+    )
 
 
 def heads(seed: int, count: int) -> list[PhantomVolume]:
@@ -87,17 +103,23 @@ def target(count: int) -> Target:
     found = heads(SEED + 1, count)
     images = [image_of(shown(head, TARGET), head) for head in found]
     slices = [network(image) for image in images]
-    levels = [[s[tissue(head, t)].mean() for t in TISSUES] for s, head in zip(slices, found, strict=True)]
+    levels = [
+        [s[tissue(head, t)].mean() for t in TISSUES] for s, head in zip(slices, found, strict=True)
+    ]
     means = np.sort(np.mean(levels, 0))
     return Target(
-        style(images), np.quantile(np.concatenate([s[inside(s)] for s in slices]), QUANTILES), (means[1:] + means[:-1]) / 2
+        style(images),
+        np.quantile(np.concatenate([s[inside(s)] for s in slices]), QUANTILES),
+        (means[1:] + means[:-1]) / 2,
     )
 
 
 def tissue(head: PhantomVolume, kind: TissueClass) -> Array:
     """Return where a tissue of the brain is, in the order of network slices."""
     mask = image_of((head.brain & (head.labels == kind)).astype(np.uint8), head)
-    return np.asarray(Preprocessing()(Image(mask.data, mask.geometry, "label", ("mask",))).images["mask"] > 0)
+    return np.asarray(
+        Preprocessing()(Image(mask.data, mask.geometry, "label", ("mask",))).images["mask"] > 0
+    )
 
 
 def methods(seen: Image, wanted: Target) -> dict[str, Array]:
@@ -115,22 +137,46 @@ def scores(made: Array, truth: Array, head: PhantomVolume, wanted: Target) -> li
     pair = (np.moveaxis(made, 0, -1)[None], np.moveaxis(truth, 0, -1)[None])
     where = np.moveaxis(inside(truth), 0, -1)[None]
     brain = np.any([tissue(head, kind) for kind in TISSUES], 0)
-    shares = [np.bincount(np.digitize(i[brain], wanted.edges), minlength=3) / brain.sum() for i in (made, truth)]
+    shares = [
+        np.bincount(np.digitize(i[brain], wanted.edges), minlength=3) / brain.sum()
+        for i in (made, truth)
+    ]
     volumes = 100 * float(np.abs(shares[0] - shares[1]).mean())
-    lesion = Preprocessing()(Image(head.lesions[None].astype(np.uint8), head.geometry, "label", ("mask",))).images["mask"] > 0
-    rim = ndimage.binary_dilation(lesion, np.ones((1, 3, 3), bool), 3) & tissue(head, TissueClass.WHITE) & ~lesion
+    lesion = (
+        Preprocessing()(
+            Image(head.lesions[None].astype(np.uint8), head.geometry, "label", ("mask",))
+        ).images["mask"]
+        > 0
+    )
+    rim = (
+        ndimage.binary_dilation(lesion, np.ones((1, 3, 3), bool), 3)
+        & tissue(head, TissueClass.WHITE)
+        & ~lesion
+    )
     real = contrast(truth, lesion, rim)
     kept = contrast(made, lesion, rim) / real if abs(real) > FAINT else float("nan")
-    return [psnr(*pair, data_range=1.0, mask=where), ssim(*pair, data_range=1.0, mask=where), volumes, kept]
+    return [
+        psnr(*pair, data_range=1.0, mask=where),
+        ssim(*pair, data_range=1.0, mask=where),
+        volumes,
+        kept,
+    ]
 
 
 def contrast(image: Array, lesion: Array, rim: Array) -> float:
-    return float(image[lesion].mean() / image[rim].mean() - 1) if lesion.any() and rim.any() else 0.0
+    return (
+        float(image[lesion].mean() / image[rim].mean() - 1) if lesion.any() and rim.any() else 0.0
+    )
 
 
 def cells(rows: Sequence[Sequence[float]]) -> list[str]:
-    columns = [[value for value in column if np.isfinite(value)] for column in zip(*rows, strict=True)]
-    return [spread(column, digits) if column else "" for column, digits in zip(columns, (2, 3, 2, 2), strict=True)]
+    columns = [
+        [value for value in column if np.isfinite(value)] for column in zip(*rows, strict=True)
+    ]
+    return [
+        spread(column, digits) if column else ""
+        for column, digits in zip(columns, (2, 3, 2, 2), strict=True)
+    ]
 
 
 def main() -> None:
@@ -147,7 +193,9 @@ def main() -> None:
             rng, true = np.random.default_rng([SEED, number]), shown(head, TARGET)
             seen = disturbed(true if site is None else shown(head, site), site is None, rng)
             for method, made in methods(image_of(seen, head), wanted).items():
-                found.setdefault(method, []).append(scores(made, network(image_of(true, head)), head, wanted))
+                found.setdefault(method, []).append(
+                    scores(made, network(image_of(true, head)), head, wanted)
+                )
         rows += [[name, method, *cells(each)] for method, each in found.items()]
     print(table(COLUMNS, rows))
 

@@ -27,7 +27,9 @@ SHAPE = (182, 218, 182)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric on one input: ours, and peers by name as `package: how`. What differs in meaning is said in `note`."""
+    """One metric on one input: ours, and peers by name as `package: how`. What differs in meaning
+    is said in `note`.
+    """
 
     name: str
     ours: Call
@@ -38,11 +40,17 @@ class Comparison:
 def brain() -> tuple[Array, Array, Array]:
     """Return a noisy and a clean volume in [0, 1], float32, and a mask of a brain's size."""
     rng = np.random.default_rng(0)
-    clean = sum(ndimage.gaussian_filter(rng.normal(size=SHAPE).astype(np.float32), s) * s**1.5 for s in (1, 3, 8))
+    clean = sum(
+        ndimage.gaussian_filter(rng.normal(size=SHAPE).astype(np.float32), s) * s**1.5
+        for s in (1, 3, 8)
+    )
     clean = (clean - clean.min()) / np.ptp(clean)
     noisy = clean + 0.03 * rng.normal(size=SHAPE)
     grid = np.indices(SHAPE, sparse=True)
-    mask = sum(((i - n / 2) / half) ** 2 for i, n, half in zip(grid, SHAPE, (70, 88, 70), strict=True)) < 1
+    mask = (
+        sum(((i - n / 2) / half) ** 2 for i, n, half in zip(grid, SHAPE, (70, 88, 70), strict=True))
+        < 1
+    )
     return noisy.astype(np.float32), clean.astype(np.float32), mask
 
 
@@ -55,7 +63,11 @@ def scikit_image(x: Array, y: Array, mask: Array, window: str) -> float:
     """Return the mean of the map over the voxels of the mask whose window lies inside, as ours."""
     from skimage.metrics import structural_similarity
 
-    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if window == "gaussian" else {}
+    gaussian = (
+        {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        if window == "gaussian"
+        else {}
+    )
     found = structural_similarity(x, y, data_range=1.0, full=True, **gaussian)[1]
     inside = inner(x, window)
     return float(found[inside][mask[inside]].mean(dtype=np.float64))
@@ -66,7 +78,9 @@ def monai_ssim(x: Array, y: Array, mask: Array, window: str) -> float:
     from monai.metrics.regression import compute_ssim_and_cs
 
     sizes, sigmas = [2 * RADIUS[window] + 1] * 3, [1.5] * 3
-    found = compute_ssim_and_cs(batch(x), batch(y), 3, sizes, sigmas, data_range=1.0, kernel_type=window)[0]
+    found = compute_ssim_and_cs(
+        batch(x), batch(y), 3, sizes, sigmas, data_range=1.0, kernel_type=window
+    )[0]
     return float(found[0, 0].numpy()[mask[inner(x, window)]].mean(dtype=np.float64))
 
 
@@ -76,7 +90,12 @@ def torchmetrics_ssim(x: Array, y: Array, mask: Array, window: str) -> float:
 
     size = 2 * RADIUS[window] + 1
     found = structural_similarity_index_measure(
-        batch(x), batch(y), window == "gaussian", kernel_size=size, data_range=1.0, return_full_image=True
+        batch(x),
+        batch(y),
+        window == "gaussian",
+        kernel_size=size,
+        data_range=1.0,
+        return_full_image=True,
     )[1]
     inside = inner(x, window)
     return float(found[0, 0].numpy()[inside][mask[inside]].mean(dtype=np.float64))
@@ -96,7 +115,9 @@ def monai_ms_ssim(x: Array, y: Array, peak: float) -> float:
 def torchmetrics_ms_ssim(x: Array, y: Array, peak: float) -> float:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    return float(multiscale_structural_similarity_index_measure(batch(x), batch(y), data_range=peak))
+    return float(
+        multiscale_structural_similarity_index_measure(batch(x), batch(y), data_range=peak)
+    )
 
 
 def pixel() -> list[Comparison]:
@@ -106,7 +127,7 @@ def pixel() -> list[Comparison]:
     x, y, mask = brain()
     everywhere = np.ones(SHAPE, dtype=bool)
     notes = {
-        "uniform": "MONAI and torchmetrics take population variances, which differ from scikit-image's and ours by 343/342.",
+        "uniform": "MONAI and torchmetrics take population variances, which differ from scikit-image's and ours by 343/342.",  # noqa: E501
         "gaussian": "Ours sums in float64, the others in the images' float32.",
     }
 
@@ -123,7 +144,11 @@ def pixel() -> list[Comparison]:
         )
 
     clean = camera().astype(np.float32)
-    noisy = np.clip(clean + 20 * np.random.RandomState(5).randn(*clean.shape), 0, 255).astype(np.uint8).astype(np.float32)
+    noisy = (
+        np.clip(clean + 20 * np.random.RandomState(5).randn(*clean.shape), 0, 255)
+        .astype(np.uint8)
+        .astype(np.float32)
+    )
     return [
         *(three(window, mask, "masked") for window in RADIUS),
         *(three(window, everywhere, "whole image") for window in RADIUS),
@@ -134,12 +159,16 @@ def pixel() -> list[Comparison]:
                 "monai": lambda: monai_ms_ssim(noisy, clean, 255.0),
                 "torchmetrics": lambda: torchmetrics_ms_ssim(noisy, clean, 255.0),
             },
-            "Ours sums in float64, MONAI in float32; torchmetrics keeps windows over the border at the coarsest scale.",
+            "Ours sums in float64, MONAI in float32; torchmetrics keeps windows over the border at "
+            "the coarsest scale.",
         ),
         Comparison(
             "MS-SSIM, 3D",
             lambda: ms_ssim(x, y, data_range=1.0, dimensions=3),
-            {"monai": lambda: monai_ms_ssim(x, y, 1.0), "torchmetrics": lambda: torchmetrics_ms_ssim(x, y, 1.0)},
+            {
+                "monai": lambda: monai_ms_ssim(x, y, 1.0),
+                "torchmetrics": lambda: torchmetrics_ms_ssim(x, y, 1.0),
+            },
             "As in 2D.",
         ),
     ]
@@ -150,7 +179,9 @@ GROUPS: dict[str, Callable[[], list[Comparison]]] = {"pixel": pixel}
 
 
 def timed(call: Call, runs: int) -> tuple[list[float], float]:
-    """Return seconds of each run, after one that is not counted unless it took long, and the value."""
+    """Return seconds of each run, after one that is not counted unless it took long, and the
+    value.
+    """
     seconds = []
     for _ in range(runs + 1):
         start = time.perf_counter()
@@ -170,7 +201,10 @@ def compare(comparisons: Sequence[Comparison], threads: int, runs: int) -> None:
         ours = 0.0
         missing = []
         for who, call in {"veridical": comparison.ours, **comparison.peers}.items():
-            if importlib.util.find_spec(who.split(":")[0].replace("scikit-image", "skimage")) is None:
+            if (
+                importlib.util.find_spec(who.split(":")[0].replace("scikit-image", "skimage"))
+                is None
+            ):
                 missing.append(who)
                 continue
             seconds, value = timed(call, max(runs, 5) if not ours else runs)
@@ -185,8 +219,12 @@ def compare(comparisons: Sequence[Comparison], threads: int, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="group", help=", ".join(GROUPS))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "groups", nargs="*", default=list(GROUPS), metavar="group", help=", ".join(GROUPS)
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()

@@ -1,21 +1,25 @@
-"""Modalities that are one operator file each: radial MRI, photoacoustic tomography and plane-wave ultrasound.
+"""Modalities that are one operator file each: radial MRI, photoacoustic tomography and plane-wave
+ultrasound.
 
 python benchmarks/new_modalities.py [--weights FILE] [--quick]
 
-Adjoint: |<A x, y> - <x, A^H y>| over |A x| |y|, random x and y, five pairs. Each measurement has white noise of a stated level
-and is reconstructed by what the operator is usually inverted by (`classical`), by damped least squares (conjugate gradient,
-the damping chosen by the truth over 1e-4 to 1 of the squared operator norm), and by ours.
+Adjoint: |<A x, y> - <x, A^H y>| over |A x| |y|, random x and y, five pairs. Each measurement has
+white noise of a stated level and is reconstructed by what the operator is usually inverted by
+(`classical`), by damped least squares (conjugate gradient, the damping chosen by the truth over
+1e-4 to 1 of the squared operator norm), and by ours.
 
-- radial MRI: the trajectory of `kspace_sigpy_tutorial` (96 spokes; every second one is kept), and 48 golden-angle spokes;
-  simulated: a T1w slice of a held-out patient (STS_042, IXI049) with smooth phase, 8 coils, noise 1 % of the centre's mean;
-  coil maps are found from the data. The image is the root sum of squares over the coils.
-- photoacoustic: a vessel tree and discs, 128 detectors on a ring, and on half of one; noise 2 % of the largest trace.
-- ultrasound: points, an anechoic and a bright cyst in speckle (normal reflectivity), 5 plane waves; noise 5 % of the traces'
-  standard deviation. Scores are of the reflectivity; of its envelope, the contrast of the dark cyst and the width
-  of a point.
+- radial MRI: the trajectory of `kspace_sigpy_tutorial` (96 spokes; every second one is kept), and
+  48 golden-angle spokes; simulated: a T1w slice of a held-out patient (STS_042, IXI049) with smooth
+  phase, 8 coils, noise 1 % of the centre's mean; coil maps are found from the data. The image is
+  the root sum of squares over the coils.
+- photoacoustic: a vessel tree and discs, 128 detectors on a ring, and on half of one; noise 2 % of
+the largest trace.
+- ultrasound: points, an anechoic and a bright cyst in speckle (normal reflectivity), 5 plane waves;
+  noise 5 % of the traces' standard deviation. Scores are of the reflectivity; of its envelope, the
+  contrast of the dark cyst and the width of a point.
 
-PSNR over the foreground (above a tenth of the peak) and over the whole image, scaled to fit best, peak the 99th percentile of
-the foreground (ultrasound: of the magnitude).
+PSNR over the foreground (above a tenth of the peak) and over the whole image, scaled to fit best,
+peak the 99th percentile of the foreground (ultrasound: of the magnitude).
 """
 
 from __future__ import annotations
@@ -79,13 +83,18 @@ def coils(shape: tuple[int, int], count: int = 8) -> Tensor:
     maps = []
     for angle in np.arange(count) * 2 * np.pi / count:
         away = np.hypot(y - 1.2 * np.sin(angle), x - 1.2 * np.cos(angle))
-        maps.append(np.exp(-0.7 * away**2) * np.exp(1j * (angle + 0.7 * y * np.cos(angle) + 0.7 * x * np.sin(angle))))
+        maps.append(
+            np.exp(-0.7 * away**2)
+            * np.exp(1j * (angle + 0.7 * y * np.cos(angle) + 0.7 * x * np.sin(angle)))
+        )
     stacked = np.stack(maps) / np.sqrt(np.square(np.abs(maps)).sum(0))
     return torch.from_numpy(stacked[None].astype(np.complex64))
 
 
 def spokes(count: int, size: int) -> Array:
-    """Return golden-angle spokes `(count, sample, 2)` in cycles per field of view, twofold oversampled."""
+    """Return golden-angle spokes `(count, sample, 2)` in cycles per field of view, twofold
+    oversampled.
+    """
     radius = np.arange(-size, size) / 2
     angles = np.arange(count) * GOLDEN
     return np.stack([np.sin(angles)[:, None] * radius, np.cos(angles)[:, None] * radius], -1)
@@ -103,20 +112,28 @@ def radial(name: str, image: Array, readouts: Array, seed: int) -> Case:
     pad = [((size - n) // 2, size - n - (size - n) // 2) for n in image.shape]
     truth = np.pad(image, pad)
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in truth.shape), indexing="ij")
-    phased = torch.from_numpy((truth * np.exp(1j * (0.8 * y + 0.5 * x * y))).astype(np.complex64))[None]
-    trajectory = torch.from_numpy(readouts.reshape(-1, 2).astype(np.float32)).clamp(-size / 2, size / 2 - 1e-3)
+    phased = torch.from_numpy((truth * np.exp(1j * (0.8 * y + 0.5 * x * y))).astype(np.complex64))[
+        None
+    ]
+    trajectory = torch.from_numpy(readouts.reshape(-1, 2).astype(np.float32)).clamp(
+        -size / 2, size / 2 - 1e-3
+    )
     operator = NoncartesianMRI(trajectory, coils(truth.shape))
     clean = operator.forward(phased)
     generator = torch.Generator().manual_seed(seed)
     sigma = 0.01 * float(clean.abs()[:, trajectory.norm(dim=1) < 8].mean())
     noisy = clean + sigma * torch.view_as_complex(torch.randn(*clean.shape, 2, generator=generator))
     scan = NoncartesianScan(trajectory.numpy()[None], truth.shape)
-    measured = Measurement(noisy.numpy()[None], scan, Noise("gaussian", sigma), grid(truth.shape), {"contrast": "T1w"})
+    measured = Measurement(
+        noisy.numpy()[None], scan, Noise("gaussian", sigma), grid(truth.shape), {"contrast": "T1w"}
+    )
     return Case(name, truth, operator, measured)
 
 
 def vessels(size: int) -> Array:
-    """Return a branching tree of vessels and three discs, absorbed energy from 0 to 1, 2 x 2 averaged."""
+    """Return a branching tree of vessels and three discs, absorbed energy from 0 to 1, 2 x 2
+    averaged.
+    """
     fine, rng = np.zeros((2 * size, 2 * size)), np.random.default_rng(3)
     walkers = [(0.8 * size, 1.0 * size, angle, 6.0) for angle in np.linspace(0, 2 * np.pi, 6)[:-1]]
     while walkers:
@@ -134,7 +151,9 @@ def vessels(size: int) -> Array:
     rows, columns = np.ogrid[: 2 * size, : 2 * size]
     for y, x, radius, value in ((0.5, 1.3, 0.1, 0.5), (1.5, 0.8, 0.14, 0.3), (1.4, 1.5, 0.07, 0.8)):
         fine[np.hypot(rows - y * size, columns - x * size) < radius * size] = value
-    return ndimage.gaussian_filter(fine, 0.8).reshape(size, 2, size, 2).mean((1, 3)).astype(np.float32)
+    return (
+        ndimage.gaussian_filter(fine, 0.8).reshape(size, 2, size, 2).mean((1, 3)).astype(np.float32)
+    )
 
 
 def photoacoustic(name: str, arc: float, detectors: int, size: int) -> Case:
@@ -152,8 +171,14 @@ def ultrasound(size: int) -> Case:
     spacing, rng = (0.1, 0.15), np.random.default_rng(5)
     truth = 0.2 * rng.standard_normal((2 * size, size)).astype(np.float32)
     rows, columns = np.ogrid[: 2 * size, :size]
-    dark = np.hypot((rows - 0.7 * size) * spacing[0], (columns - 0.35 * size) * spacing[1]) < 0.018 * size
-    bright = np.hypot((rows - 1.4 * size) * spacing[0], (columns - 0.65 * size) * spacing[1]) < 0.018 * size
+    dark = (
+        np.hypot((rows - 0.7 * size) * spacing[0], (columns - 0.35 * size) * spacing[1])
+        < 0.018 * size
+    )
+    bright = (
+        np.hypot((rows - 1.4 * size) * spacing[0], (columns - 0.65 * size) * spacing[1])
+        < 0.018 * size
+    )
     truth[dark], truth[bright] = 0.0, 3 * truth[bright]
     points = [(int(f * size), int(g * size)) for f, g in ((0.3, 0.7), (1.0, 0.5), (1.7, 0.3))]
     for row, column in points:
@@ -183,34 +208,47 @@ def real_case(
     spacing: tuple[float, float],
     more: More = Case.more,
 ) -> Case:
-    """Simulate a measurement by a real operator with white noise, a share of the largest value or of the deviation."""
+    """Simulate a measurement by a real operator with white noise, a share of the largest value or
+    of the deviation.
+    """
     clean = operator.forward(torch.from_numpy(truth))
     sigma = share * float(clean.abs().max() if of == "largest" else clean.std())
     noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    measured = Measurement(noisy[None].numpy(), operator, Noise("gaussian", sigma), grid(truth.shape, spacing))
+    measured = Measurement(
+        noisy[None].numpy(), operator, Noise("gaussian", sigma), grid(truth.shape, spacing)
+    )
     return Case(name, truth, operator, measured, more)
 
 
 def least_squares(case: Case) -> Array:
-    """Return damped least squares, the damping of least error; for MRI with the coil maps that are found from the data."""
+    """Return damped least squares, the damping of least error; for MRI with the coil maps that are
+    found from the data.
+    """
     problem = next(iter(problems(case.measurement)))
     top, adjoint = problem.operator.largest_singular_value() ** 2, problem.adjoint(problem.data)
     tried = []
     for damping in DAMPINGS:
-        x = conjugate_gradient(problem.normal, adjoint, len(problem.operator.domain), 30, damping * top)
+        x = conjugate_gradient(
+            problem.normal, adjoint, len(problem.operator.domain), 30, damping * top
+        )
         made = problem.image(x)[0].numpy()
         tried.append((judged(made, case.truth)[0], made))
     return max(tried, key=lambda one: one[0])[1]
 
 
 def judged(made: Array, truth: Array) -> tuple[float, float]:
-    """Return PSNR, foreground and whole, at the scale that fits best; by magnitude where the truth has signs."""
+    """Return PSNR, foreground and whole, at the scale that fits best; by magnitude where the truth
+    has signs.
+    """
     fitted = made * float((made * truth).sum() / np.square(made).sum())
     if truth.min() >= 0:
         return scores(fitted, truth)
     peak = float(np.percentile(np.abs(truth), 99))
     error = np.square(fitted - truth, dtype=np.float64)
-    return tuple(float(10 * np.log10(peak**2 / part.mean())) for part in (error[np.abs(truth) > 0.1 * peak], error))
+    return tuple(
+        float(10 * np.log10(peak**2 / part.mean()))
+        for part in (error[np.abs(truth) > 0.1 * peak], error)
+    )
 
 
 def rows(case: Case, weights: str) -> list[list[str]]:
@@ -221,12 +259,26 @@ def rows(case: Case, weights: str) -> list[list[str]]:
         return lambda one: np.asarray(chosen(one.measurement, seed=0).image.data[0, :, :, 0].T)
 
     exact, made = f"{adjoint_error(case.operator):.0e}", []
-    for name, method in (("classical", task("classical")), ("least squares, tuned", least_squares), ("ours", task("denoiser"))):
+    for name, method in (
+        ("classical", task("classical")),
+        ("least squares, tuned", least_squares),
+        ("ours", task("denoiser")),
+    ):
         begun = time.perf_counter()
         image = method(case)
         seconds = time.perf_counter() - begun
         inside, whole = judged(image, case.truth)
-        made.append([case.name, exact, name, spread([inside]), spread([whole]), case.more(image), f"{seconds:.2f}"])
+        made.append(
+            [
+                case.name,
+                exact,
+                name,
+                spread([inside]),
+                spread([whole]),
+                case.more(image),
+                f"{seconds:.2f}",
+            ]
+        )
         exact = ""
     return made
 
@@ -235,10 +287,16 @@ def main() -> None:
     given = parsed(arguments(__doc__))
     size = 96 if given.quick else 160
     limb, head = views(sarcoma()[0], 1)[0], views(ixi()[0], 1)[0]
-    cases = [radial("radial MRI, 48 golden-angle spokes, head", head, spokes(48, max(head.shape)), 0)]
+    cases = [
+        radial("radial MRI, 48 golden-angle spokes, head", head, spokes(48, max(head.shape)), 0)
+    ]
     if not given.quick:
-        cases.append(radial("radial MRI, 48 stored spokes, head", head, real_spokes(max(head.shape)), 1))
-        cases.append(radial("radial MRI, 24 golden-angle spokes, limb", limb, spokes(24, max(limb.shape)), 2))
+        cases.append(
+            radial("radial MRI, 48 stored spokes, head", head, real_spokes(max(head.shape)), 1)
+        )
+        cases.append(
+            radial("radial MRI, 24 golden-angle spokes, limb", limb, spokes(24, max(limb.shape)), 2)
+        )
     cases.append(photoacoustic("photoacoustic, 128 on a ring", 2 * math.pi, 128, size))
     if not given.quick:
         cases.append(photoacoustic("photoacoustic, 32 on a ring", 2 * math.pi, 32, size))

@@ -1,9 +1,10 @@
-"""Real patients that the shipped weights were never trained on, scores and tables: shared by the benchmarks beside this file.
+"""Real patients that the shipped weights were never trained on, scores and tables: shared by the
+benchmarks beside this file.
 
-Held out: IXI049 and IXI051 (T1w, 2 mm), STS_042 (T1w, CT and PET of a limb), OpenKBP pt_20* (CT of head and neck in steps of
-16 HU), TCGA-FG-6692 (four raw contrasts, thick slices) and lgg_tcga (8 bits, benchmarks only). Others are marked "trained on".
-Of visits with all their contrasts, also longitudinal_patient03 of openMS, STS_025 and STS_032, whom only the denoiser was
-trained on.
+Held out: IXI049 and IXI051 (T1w, 2 mm), STS_042 (T1w, CT and PET of a limb), OpenKBP pt_20* (CT of
+head and neck in steps of 16 HU), TCGA-FG-6692 (four raw contrasts, thick slices) and lgg_tcga (8
+bits, benchmarks only). Others are marked "trained on". Of visits with all their contrasts, also
+longitudinal_patient03 of openMS, STS_025 and STS_032, whom only the denoiser was trained on.
 """
 
 from __future__ import annotations
@@ -60,13 +61,20 @@ def ixi() -> list[Volume]:
 def sarcoma(channel: str = "T1w", patients: Sequence[str] = ("STS_042",)) -> list[Volume]:
     file, units = {"T1w": ("MR_T1", "a.u."), "CT": ("CT", "HU"), "PET": ("PET", "SUV")}[channel]
     root = DATA / "sts_mr_ct_pet/nifti"
-    images = {name: _image(root / name / f"{file}_image.nii.gz", channel, units) for name in patients}
+    images = {
+        name: _image(root / name / f"{file}_image.nii.gz", channel, units) for name in patients
+    }
     return [Volume(f"sarcoma {channel}", name, image) for name, image in images.items()]
 
 
 def tcga() -> list[Volume]:
     """Four raw contrasts of one glioma patient."""
-    named = {"T1_AX_Other": "T1w", "MRHR_T2": "T2w", "MRHR_FLAIR": "FLAIR", "MRHR_T1_AX_POST": "T1c"}
+    named = {
+        "T1_AX_Other": "T1w",
+        "MRHR_T2": "T2w",
+        "MRHR_FLAIR": "FLAIR",
+        "MRHR_T1_AX_POST": "T1c",
+    }
     found = []
     for start, channel in named.items():
         path = next((DATA / "tcga_fg_6692/raw").glob(f"{start}*"))
@@ -79,7 +87,13 @@ def lgg(count: int = 6) -> list[Volume]:
     found = []
     for path in sorted((DATA / "lgg_tcga").glob("TCGA_DU*"))[:count]:
         data = np.load(path)["image"][:, 1].astype(np.float32).transpose(2, 1, 0)[None]
-        found.append(Volume("lgg, 8 bits", path.name[:12], Image(data, Geometry.index(data.shape[1:]), "a.u.", ("FLAIR",))))
+        found.append(
+            Volume(
+                "lgg, 8 bits",
+                path.name[:12],
+                Image(data, Geometry.index(data.shape[1:]), "a.u.", ("FLAIR",)),
+            )
+        )
     return found
 
 
@@ -103,7 +117,9 @@ def head_ct() -> list[Volume]:
 
 @dataclass(frozen=True)
 class Visit:
-    """All contrasts of a visit on one grid, and the mask of its lesion `(x, y, z)` where one was drawn."""
+    """All contrasts of a visit on one grid, and the mask of its lesion `(x, y, z)` where one was
+    drawn.
+    """
 
     group: str
     patient: str
@@ -112,20 +128,31 @@ class Visit:
 
 
 def visits(
-    group: str, folder: Path, patients: tuple[str, ...], contrasts: Sequence[str], lesion: str, slices: int
+    group: str,
+    folder: Path,
+    patients: tuple[str, ...],
+    contrasts: Sequence[str],
+    lesion: str,
+    slices: int,
 ) -> Iterator[Visit]:
-    """Yield the visits with all of these contrasts, of patients whose names begin so; the first contrast gives the grid."""
+    """Yield the visits with all of these contrasts, of patients whose names begin so; the first
+    contrast gives the grid.
+    """
     for study in studies(folder):
         for day in study.days if study.id.startswith(patients) else ():
             there: Mapping[str, object] = study.visits[day]
-            images = [one for name in contrasts if name in there and isinstance(one := there[name], Image)]
+            images = [
+                one for name in contrasts if name in there and isinstance(one := there[name], Image)
+            ]
             if len(images) < len(contrasts):
                 continue
             drawn = there.get(lesion)
             whole = middle(stacked(images, drawn if isinstance(drawn, Image) else None), slices)
             mask = np.asarray(whole["lesions"] > 0) if "lesions" in whole.channels else None
             named = study.id if len(study.days) == 1 else f"{study.id}, day {day:g}"
-            yield Visit(group, named, Image.stack([whole.channel(one.channels[0]) for one in images]), mask)
+            yield Visit(
+                group, named, Image.stack([whole.channel(one.channels[0]) for one in images]), mask
+            )
 
 
 def middle(image: Image, count: int) -> Image:
@@ -138,19 +165,31 @@ def middle(image: Image, count: int) -> Image:
     data = np.take(image.data, range(first, first + count), axis + 1)
     affine = grid.affine.copy()
     affine[:3, 3] += first * affine[:3, axis]
-    return Image(data, Geometry(data.shape[1:], affine, grid.frame), image.units, image.channels, image.header)
+    return Image(
+        data,
+        Geometry(data.shape[1:], affine, grid.frame),
+        image.units,
+        image.channels,
+        image.header,
+    )
 
 
 def openms_visits(slices: int) -> Iterator[Visit]:
-    yield from visits("openms", DATA / "openms", ("longitudinal_patient03",), ("FLAIR", "T1w", "T2w"), "", slices)
+    yield from visits(
+        "openms", DATA / "openms", ("longitudinal_patient03",), ("FLAIR", "T1w", "T2w"), "", slices
+    )
 
 
 def tcga_visits(slices: int) -> Iterator[Visit]:
-    yield Visit("tcga", "TCGA-FG-6692", middle(stacked([volume.image for volume in tcga()]), slices), None)
+    yield Visit(
+        "tcga", "TCGA-FG-6692", middle(stacked([volume.image for volume in tcga()]), slices), None
+    )
 
 
 def lgg_visits(slices: int) -> Iterator[Visit]:
-    yield from visits("lgg", DATA / "lgg_tcga", ("TCGA_DU",), ("T1w", "FLAIR", "T1c"), "lesion", slices)
+    yield from visits(
+        "lgg", DATA / "lgg_tcga", ("TCGA_DU",), ("T1w", "FLAIR", "T1c"), "lesion", slices
+    )
 
 
 def sarcoma_visits(slices: int) -> Iterator[Visit]:
@@ -165,14 +204,23 @@ def _image(path: Path, channel: str, units: str = "a.u.") -> Image:
 
 
 def single(
-    array: Array, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), channel: str = "T1w", units: str = "a.u."
+    array: Array,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    channel: str = "T1w",
+    units: str = "a.u.",
 ) -> Image:
     """Return `(x, y, z)` as an image."""
-    return Image(np.ascontiguousarray(array)[None], Geometry(array.shape, np.diag([*spacing, 1.0])), units, (channel,))
+    return Image(
+        np.ascontiguousarray(array)[None],
+        Geometry(array.shape, np.diag([*spacing, 1.0])),
+        units,
+        (channel,),
+    )
 
 
 def views(volume: Volume, count: int, every: bool = True) -> list[Array]:
-    """Return `count` slices of each of three views (of the slice axis alone where voxels are long), scaled to a peak of 1.
+    """Return `count` slices of each of three views (of the slice axis alone where voxels are long),
+    scaled to a peak of 1.
 
     The peak is the 99th percentile of the foreground of the volume.
     """
@@ -180,7 +228,11 @@ def views(volume: Volume, count: int, every: bool = True) -> list[Array]:
     data, size = data / peak_of(data), volume.image.geometry.spacing
     cubic = every and volume.image.geometry.frame != "index" and max(size) < 1.3 * min(size)
     found = []
-    for axis in (0, 1, 2) if cubic else (int(np.argmax(size)) if volume.image.geometry.frame != "index" else 2,):
+    for axis in (
+        (0, 1, 2)
+        if cubic
+        else (int(np.argmax(size)) if volume.image.geometry.frame != "index" else 2,)
+    ):
         for position in np.linspace(0.3, 0.7, count) * (data.shape[axis] - 1):
             found.append(np.take(data, round(float(position)), axis).T.copy())
     return [one for one in found if (one > FOREGROUND).mean() > 0.02]
@@ -192,10 +244,14 @@ def peak_of(truth: Array) -> float:
 
 
 def scores(made: Array, truth: Array, peak: float | None = None) -> tuple[float, float]:
-    """Return PSNR over the foreground and over everything; the peak is the 99th percentile of the truth's foreground."""
+    """Return PSNR over the foreground and over everything; the peak is the 99th percentile of the
+    truth's foreground.
+    """
     peak = peak or peak_of(truth)
     inside = truth > FOREGROUND * peak
-    return psnr(made[None], truth[None], data_range=peak, mask=inside[None]), psnr(made[None], truth[None], data_range=peak)
+    return psnr(made[None], truth[None], data_range=peak, mask=inside[None]), psnr(
+        made[None], truth[None], data_range=peak
+    )
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -212,9 +268,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def arguments(about: str | None) -> argparse.ArgumentParser:
     """Return a parser with what all of these benchmarks take."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default=os.environ.get("VERIDICAL_WEIGHTS", ""), help="of the denoiser; empty: shipped")
-    parser.add_argument("--quick", action="store_true", help="one patient of each set and few slices")
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--weights",
+        default=os.environ.get("VERIDICAL_WEIGHTS", ""),
+        help="of the denoiser; empty: shipped",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one patient of each set and few slices"
+    )
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
     return parser
 

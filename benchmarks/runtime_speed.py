@@ -2,8 +2,8 @@
 
 OMP_NUM_THREADS=1 python benchmarks/runtime_speed.py [WEIGHTS] [--turns 15] [--size 192] [--batch 8]
 
-All are timed in turn, so that a busy machine slows all alike; what counts is the median of the ratios of each turn, of wall
-time and of processor time.
+All are timed in turn, so that a busy machine slows all alike; what counts is the median of the
+ratios of each turn, of wall time and of processor time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from veridical.models.runtime import RUNTIMES, exported
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("weights", nargs="?", default="denoiser")
     for flag, usual in (("--turns", 15), ("--size", 192), ("--batch", 8)):
         words.add_argument(flag, type=int, default=usual)
@@ -42,7 +44,10 @@ def main() -> None:
                 run(x, condition)
                 if turn >= 0:
                     spent[name][turn] = time.perf_counter() - wall, time.process_time() - used
-    print(f"{given.weights}, {given.batch} x {given.size} x {given.size}, {torch.get_num_threads()} threads\n")
+    print(
+        f"{given.weights}, {given.batch} x {given.size} x {given.size}, {torch.get_num_threads()} "
+        "threads\n"
+    )
     rows = []
     for name, times in spent.items():
         wall, used = 1000 * np.median(times, 0)

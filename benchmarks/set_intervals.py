@@ -1,10 +1,12 @@
-"""How often 95 % intervals of metrics over sets hold what they should: Gaussian features, 40 patients a set, one row each.
+"""How often 95 % intervals of metrics over sets hold what they should: Gaussian features, 40
+patients a set, one row each.
 
     python benchmarks/set_intervals.py [repeats] [dimension] [metrics ...]
 
-What an interval should hold is the metric's expected value for sets of this size, the mean over 2000 fresh pairs of sets;
-for unbiased metrics (KID, MMD) that is the population value. Bootstraps draw rows with replacement; for KID and MMD pairs of
-copies are left out. `chosen` is `feature_sets.interval`.
+What an interval should hold is the metric's expected value for sets of this size, the mean over
+2000 fresh pairs of sets; for unbiased metrics (KID, MMD) that is the population value. Bootstraps
+draw rows with replacement; for KID and MMD pairs of copies are left out. `chosen` is
+`feature_sets.interval`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,21 @@ from veridical.metrics import feature_sets
 from veridical.metrics.mmd import median_distance
 from veridical.types import Array
 
-METRICS = ("frechet", "kid", "mmd", "precision", "recall", "density", "manifold-coverage", "classifier-two-sample")
+METRICS = (
+    "frechet",
+    "kid",
+    "mmd",
+    "precision",
+    "recall",
+    "density",
+    "manifold-coverage",
+    "classifier-two-sample",
+)
 N, RESAMPLES, TRUTHS = 40, 400, 2000
 SCENES = {"alike": (0.0, 1.0), "near": (0.25, 0.9), "apart": (0.7, 1.3)}
-"""Shift of a quarter of the features, and standard deviation, of the candidate; the reference is N(0, I)."""
+"""Shift of a quarter of the features, and standard deviation, of the candidate; the reference is
+N(0, I).
+"""
 Draw = tuple[float, Array, Array, Array]
 """Value, bootstrap values, jackknife values, values over halves."""
 QUANTILES = (0.025, 0.975)
@@ -87,12 +100,16 @@ SCHEMES: dict[str, Callable[[Draw], tuple[float, float]]] = {
 }
 
 
-def bootstrapped(metric: str, candidate: Array, reference: Array, rng: np.random.Generator) -> Array:
+def bootstrapped(
+    metric: str, candidate: Array, reference: Array, rng: np.random.Generator
+) -> Array:
     pool, sides = feature_sets.pooled(candidate, reference, None, None)
     value = feature_sets.prepared(metric, pool)
     if metric in ("kid", "mmd"):
         value = without_copies(metric, pool.features, reference)
-    return np.array([value(rng.choice(sides[0], N), rng.choice(sides[1], N)) for _ in range(RESAMPLES)])
+    return np.array(
+        [value(rng.choice(sides[0], N), rng.choice(sides[1], N)) for _ in range(RESAMPLES)]
+    )
 
 
 def without_copies(metric: str, features: Array, reference: Array) -> feature_sets.Value:
@@ -101,7 +118,9 @@ def without_copies(metric: str, features: Array, reference: Array) -> feature_se
         kernel = (products / features.shape[1] + 1) ** 3
     else:
         squares = np.diag(products)
-        kernel = np.exp((products - squares / 2 - squares[:, None] / 2) / median_distance(reference) ** 2)
+        kernel = np.exp(
+            (products - squares / 2 - squares[:, None] / 2) / median_distance(reference) ** 2
+        )
 
     def value(first: Array, second: Array) -> float:
         own = [np.average(kernel[np.ix_(r, r)], weights=r[:, None] != r) for r in (first, second)]
@@ -110,8 +129,12 @@ def without_copies(metric: str, features: Array, reference: Array) -> feature_se
     return value
 
 
-def study(metric: str, d: int, scene: str, repeats: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Return the expected value, and for each scheme how often it was inside and how wide the interval was on average."""
+def study(
+    metric: str, d: int, scene: str, repeats: int
+) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Return the expected value, and for each scheme how often it was inside and how wide the
+    interval was on average.
+    """
     function, rng = registry.get("metric", metric), np.random.default_rng(0)
     expected = float(np.mean([function(*sets(rng, d, scene)) for _ in range(TRUTHS)]))
     inside: dict[str, list[tuple[bool, float]]] = {name: [] for name in (*SCHEMES, "chosen")}
@@ -119,7 +142,9 @@ def study(metric: str, d: int, scene: str, repeats: int) -> tuple[float, dict[st
         candidate, reference = sets(rng, d, scene)
         boot = bootstrapped(metric, candidate, reference, rng)
         left = feature_sets.jackknife(metric, candidate, reference)
-        half = feature_sets.resampled(metric, candidate, reference, resamples=RESAMPLES, seed=repeat)
+        half = feature_sets.resampled(
+            metric, candidate, reference, resamples=RESAMPLES, seed=repeat
+        )
         own = feature_sets.interval(metric, candidate, reference, resamples=RESAMPLES, seed=repeat)
         inside["chosen"].append((own[0] <= expected <= own[1], own[1] - own[0]))
         draw = float(function(candidate, reference)), boot, left, half
@@ -143,7 +168,9 @@ def main() -> None:
         for d in dimensions:
             for scene in SCENES:
                 expected, found = study(metric, d, scene, repeats)
-                cells = " | ".join(f"{100 * covered:.0f} ({width:.3g})" for covered, width in found.values())
+                cells = " | ".join(
+                    f"{100 * covered:.0f} ({width:.3g})" for covered, width in found.values()
+                )
                 print(f"| {metric} | {d} | {scene} | {expected:.3g} | {cells} |", flush=True)
 
 

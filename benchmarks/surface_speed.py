@@ -1,4 +1,5 @@
-"""Time surface distances beside MONAI and scipy on one machine in one run; prints a markdown table, and checks equal values.
+"""Time surface distances beside MONAI and scipy on one machine in one run; prints a markdown table,
+and checks equal values.
 
 python benchmarks/surface_speed.py [repeats]
 """
@@ -28,7 +29,9 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     noise /= noise.std()
     x, y, z = np.indices(SHAPE)
     brain = np.sqrt(((x - 91) / 69) ** 2 + ((y - 109) / 83) ** 2 + ((z - 91) / 69) ** 2)
-    lesion, other = ((x - a) ** 2 + (y - b) ** 2 + (z - 90) ** 2 < 144 for a, b in ((100, 120), (103, 121)))
+    lesion, other = (
+        (x - a) ** 2 + (y - b) ** 2 + (z - 90) ** 2 < 144 for a, b in ((100, 120), (103, 121))
+    )
     whole = brain + 0.03 * noise < 1
     return {
         "whole brain, 3 mm apart": (whole, np.roll(brain + 0.03 * np.roll(noise, 4, 1) < 1, 3, 0)),
@@ -41,7 +44,11 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def by_monai(a: np.ndarray, b: np.ndarray) -> float:
     one, other = (torch.from_numpy(m)[None, None] for m in (a, b))
-    return float(compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=SPACING))
+    return float(
+        compute_hausdorff_distance(
+            one, other, include_background=True, percentile=95, spacing=SPACING
+        )
+    )
 
 
 def surfaces(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
@@ -52,12 +59,18 @@ def surfaces(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
 def by_transform(a: np.ndarray, b: np.ndarray) -> float:
     one, other = surfaces(a, b)
     ways = ((one, other), (other, one))
-    return max(float(np.percentile(ndimage.distance_transform_edt(~to, SPACING)[at], 95)) for at, to in ways)
+    return max(
+        float(np.percentile(ndimage.distance_transform_edt(~to, SPACING)[at], 95))
+        for at, to in ways
+    )
 
 
 def by_tree(a: np.ndarray, b: np.ndarray) -> float:
     one, other = (np.argwhere(m) * np.asarray(SPACING) for m in surfaces(a, b))
-    return max(float(np.percentile(spatial.KDTree(to).query(at)[0], 95)) for at, to in ((one, other), (other, one)))
+    return max(
+        float(np.percentile(spatial.KDTree(to).query(at)[0], 95))
+        for at, to in ((one, other), (other, one))
+    )
 
 
 def timed(function: Callable[[], float], repeats: int) -> tuple[float, float]:
@@ -73,7 +86,10 @@ def timed(function: Callable[[], float], repeats: int) -> tuple[float, float]:
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     torch.set_num_threads(1)
-    print("| HD95 of two structures, 182 x 218 x 182 | HD95, mm | Veridical, ms | MONAI | scipy transform | scipy KD-tree |")
+    print(
+        "| HD95 of two structures, 182 x 218 x 182 | HD95, mm | Veridical, ms | MONAI | scipy "
+        "transform | scipy KD-tree |"
+    )
     print("|---|---|---|---|---|---|")
     for name, (a, b) in cases().items():
         hausdorff95(a, b, SPACING)

@@ -1,10 +1,12 @@
-"""What the training loop costs beside a bare one: same net, same batches, forward, loss, backward and step of Adam.
+"""What the training loop costs beside a bare one: same net, same batches, forward, loss, backward
+and step of Adam.
 
 python benchmarks/training_overhead.py [steps]
 
-Processor time of this process a step, which other work on the machine does not change: of the bare loop and of the loop's own
-step (gradient clipping, moving average) on batches that are ready, and of the whole loop, which takes them from a process that
-prepares them beside it. That process costs no time as long as it needs less for an item than a step takes.
+Processor time of this process a step, which other work on the machine does not change: of the bare
+loop and of the loop's own step (gradient clipping, moving average) on batches that are ready, and
+of the whole loop, which takes them from a process that prepares them beside it. That process costs
+no time as long as it needs less for an item than a step takes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def bare(course: GenerationCourse, net: torch.nn.Module, batches: list[Batch]) -
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for number, batch in enumerate(batches):
         optimizer.zero_grad()
-        loss = course.parts.family.loss(net, batch.given, batch.truth, torch.Generator().manual_seed(number))
+        loss = course.parts.family.loss(
+            net, batch.given, batch.truth, torch.Generator().manual_seed(number)
+        )
         torch.autograd.backward(loss)
         optimizer.step()
 
@@ -58,7 +62,9 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     recipe = Recipe.read("brain")
     data = replace(recipe.data, sources={"phantoms": 1.0}, held_out=())
-    training = replace(recipe.training, steps=count, checkpoint=10**6, validate=1, workers=1, device="cpu")
+    training = replace(
+        recipe.training, steps=count, checkpoint=10**6, validate=1, workers=1, device="cpu"
+    )
     plan = replace(recipe, data=data, training=training, start="")
     with tempfile.TemporaryDirectory() as folder:
 
@@ -85,7 +91,10 @@ def main() -> None:
     for name, seconds in taken.items():
         middle = statistics.median(seconds)
         print(f"{name:<12} {1000 * middle:7.1f} ms a step   {middle / first:5.2f} x bare")
-    print(f"an item      {1000 * prepared:7.1f} ms in the process that prepares it   {prepared / first:5.2f} x bare")
+    print(
+        f"an item      {1000 * prepared:7.1f} ms in the process that prepares it   "
+        f"{prepared / first:5.2f} x bare"
+    )
 
 
 if __name__ == "__main__":

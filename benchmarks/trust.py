@@ -1,11 +1,13 @@
-"""Do the companions tell a good scan from a bad one? Nine masks on a real, fully sampled 8-coil scan.
+"""Do the companions tell a good scan from a bad one? Nine masks on a real, fully sampled 8-coil
+scan.
 
 python benchmarks/trust.py [--weights PATH] [--seed 0]
 
-For each mask: error in the head against the complete (noisy) scan, as a share of the head's largest value; the same without
-the noise of the reference; the error that withheld samples announce; share of the head inside the 90 % interval; mean
-evidence; rank correlation of interval width and error; verdicts. Then the rank correlation over masks of announced and true
-error, and of one minus evidence and true error. An interval that was withheld is written as a dash.
+For each mask: error in the head against the complete (noisy) scan, as a share of the head's largest
+value; the same without the noise of the reference; the error that withheld samples announce; share
+of the head inside the 90 % interval; mean evidence; rank correlation of interval width and error;
+verdicts. Then the rank correlation over masks of announced and true error, and of one minus
+evidence and true error. An interval that was withheld is written as a dash.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 
 def nine_masks(shape: tuple[int, int], acquired: slice, seed: int) -> dict[str, Array]:
     """Return the masks `(ky, kx)` by name."""
-    rng, columns, centre = np.random.default_rng(seed), np.arange(acquired.start, acquired.stop), shape[1] // 2
+    rng, columns, centre = (
+        np.random.default_rng(seed),
+        np.arange(acquired.start, acquired.stop),
+        shape[1] // 2,
+    )
 
     def lines(chosen: Array, width: int) -> Array:
         kept = np.zeros(shape[1], bool)
@@ -55,7 +61,9 @@ def nine_masks(shape: tuple[int, int], acquired: slice, seed: int) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weights", default=os.environ.get("VERIDICAL_WEIGHTS", ""))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -66,22 +74,33 @@ def main() -> None:
     head = head_mask(reference)
     peak = float(reference[head].max())
     noise = float(np.abs(kspace[:, :8, acquired].real).std()) / peak
-    print("| mask | sampled | error | without noise | announced | in band | evidence | rank | findings |")
+    print(
+        "| mask | sampled | error | without noise | announced | in band | evidence | rank | "
+        "findings |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for name, mask in nine_masks(kspace.shape[1:], acquired, given.seed).items():
         rows.append(row(name, kspace, mask, (reference, head, peak, noise), given.weights))
     true, announced, evidence = (np.array([r[k] for r in rows]) for k in range(3))
     known = np.isfinite(evidence)
-    print(f"\nrank correlation over masks, announced and true error: {stats.spearmanr(announced, true).statistic:.2f}")
+    print(
+        "\nrank correlation over masks, announced and true error: "
+        f"{stats.spearmanr(announced, true).statistic:.2f}"
+    )
     both = stats.spearmanr(1 - evidence[known], true[known]).statistic
-    print(f"rank correlation over masks, 1 - evidence and true error, {known.sum()} masks with evidence: {both:.2f}")
+    print(
+        f"rank correlation over masks, 1 - evidence and true error, {known.sum()} masks with "
+        f"evidence: {both:.2f}"
+    )
 
 
 def row(
     name: str, kspace: Array, mask: Array, truth: tuple[Array, Array, float, float], weights: str
 ) -> tuple[float, float, float]:
-    """Print one line; returns true and announced error and mean evidence (NaN where it was withheld)."""
+    """Print one line; returns true and announced error and mean evidence (NaN where it was
+    withheld).
+    """
     reference, head, peak, noise = truth
     found = Reconstruct(weights=weights)(measurement(kspace * mask, mask), seed=0)
     image = found.image.data[0, :, :, 0].T
@@ -97,11 +116,19 @@ def row(
     mean = np.nan
     if found.evidence is not None and found.evidence.map is not None:
         mean = float(found.evidence.map[0, :, :, 0].T[head].mean())
-    words = ", ".join(f"{check} {f.verdict}" for check, f in verdicts.items() if f.verdict not in ("pass", "not_run")) or "pass"
+    words = (
+        ", ".join(
+            f"{check} {f.verdict}"
+            for check, f in verdicts.items()
+            if f.verdict not in ("pass", "not_run")
+        )
+        or "pass"
+    )
     quiet = float(np.sqrt(max(size**2 - noise**2, 0)))
     shown = "-" if np.isnan(mean) else f"{mean:.2f}"
     print(
-        f"| {name} | {mask.mean():.0%} | {size:.4f} | {quiet:.4f} | {announced:.4f} | {inside} | {shown} | {rank} | {words} |",
+        f"| {name} | {mask.mean():.0%} | {size:.4f} | {quiet:.4f} | {announced:.4f} | {inside} | "
+        f"{shown} | {rank} | {words} |",
         flush=True,
     )
     return size, announced, mean

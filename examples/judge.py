@@ -1,6 +1,8 @@
-"""Digital patients scanned at 4x, reconstructed by the denoiser, and judged by `veridical evaluate` at all four levels.
+"""Digital patients scanned at 4x, reconstructed by the denoiser, and judged by `veridical evaluate`
+at all four levels.
 
-A segmenter is trained on the true images of other patients; the intervals of the reconstructions are judged on trust.
+A segmenter is trained on the true images of other patients; the intervals of the reconstructions
+are judged on trust.
 
 Usage: python examples/judge.py [FOLDER]
 """
@@ -47,16 +49,29 @@ def main() -> int:
         write(lesions(scan), folder / ("lesions" if test else "train-lesions") / f"{name}.nii.gz")
         if test:
             result = reconstruct(scan.measurement, seed=index)
-            save(result, folder / "generated" / f"sub-{index:03d}", f"sub-{index:03d}", overwrite=True)
+            save(
+                result,
+                folder / "generated" / f"sub-{index:03d}",
+                f"sub-{index:03d}",
+                overwrite=True,
+            )
             rows.append((name, ("ms", "tumour")[index % 2]))
         print(f"\rpatient {index + 1} of {TRAINED + JUDGED}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     with (folder / "patients.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    words = ["evaluate", str(folder / "generated"), "--out", str(folder / "report"), "--overwrite", "--structures", "1=lesion"]
+    words = [
+        "evaluate",
+        str(folder / "generated"),
+        "--out",
+        str(folder / "report"),
+        "--overwrite",
+        "--structures",
+        "1=lesion",
+    ]
     words += ["--segmenter-steps", "600", "--table", str(folder / "patients.csv")]
     for flag, part in {
-        "--reference": "real", "--labels": "lesions", "--training": "train", "--training-labels": "train-lesions",
+        "--reference": "real", "--labels": "lesions", "--training": "train", "--training-labels": "train-lesions",  # noqa: E501
     }.items():  # fmt: skip
         words += [flag, str(folder / part)]
     print("veridical", " ".join(words), flush=True)

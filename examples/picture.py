@@ -1,4 +1,5 @@
-"""The picture in the README: a digital patient reconstructed from a quarter of the data, with the companions of the estimate.
+"""The picture in the README: a digital patient reconstructed from a quarter of the data, with the
+companions of the estimate.
 
 Usage: python examples/picture.py [docs/img/demo.png]
 """
@@ -28,7 +29,9 @@ def plane(data: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/img/demo.png")
-    case = examine(Cohort(COHORT_SEED), PATIENT, "FLAIR", 4, "uniform", plane="axial", pathology="ms")
+    case = examine(
+        Cohort(COHORT_SEED), PATIENT, "FLAIR", 4, "uniform", plane="axial", pathology="ms"
+    )
     result = Reconstruct(draws=8)(case.measurement, seed=0)
     filled = Reconstruct(model="zero-filled")(case.measurement, seed=0)
     assert result.interval is not None
@@ -36,7 +39,9 @@ def main() -> None:
     truth: Image = case.truth
     top = float(np.percentile(truth.data[0][case.brain], 99.5))
     width = result.interval.upper - result.interval.lower
-    head = ndimage.binary_fill_holes(ndimage.binary_opening(truth.data[0, ..., 0] > 0.05 * top, iterations=2))[..., None]
+    head = ndimage.binary_fill_holes(
+        ndimage.binary_opening(truth.data[0, ..., 0] > 0.05 * top, iterations=2)
+    )[..., None]
     panels = {
         "truth": (truth.data, "gray", top),
         "zero-filled": (filled.image.data, "gray", top),

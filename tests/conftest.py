@@ -1,4 +1,6 @@
-"""Shared by all tests: one thread, no display, the real data where they are, and a small registered task."""
+"""Shared by all tests: one thread, no display, the real data where they are, and a small registered
+task.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ DATA = Path(os.environ.get("VERIDICAL_DATA", ROOT.parent / "shared" / "data"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if DATA.is_dir():
         return
-    skip = pytest.mark.skip(reason=f"no real data in {DATA}; set VERIDICAL_DATA to the folder that holds them")
+    skip = pytest.mark.skip(
+        reason=f"no real data in {DATA}; set VERIDICAL_DATA to the folder that holds them"
+    )
     for item in items:
         if item.get_closest_marker("real"):
             item.add_marker(skip)
@@ -39,5 +43,10 @@ def jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the small tasks of `fakes.py` for the length of a test, as a third party would."""
     known = registry.entries
     names = {"jitter": "Jitter", "compose": "Compose", "change": "Change"}
-    small = {name: registry.Registered("task", name, "A small task.", f"fakes:{made}") for name, made in names.items()}
-    monkeypatch.setattr(registry, "entries", lambda kind: known(kind) | (small if kind == "task" else {}))
+    small = {
+        name: registry.Registered("task", name, "A small task.", f"fakes:{made}")
+        for name, made in names.items()
+    }
+    monkeypatch.setattr(
+        registry, "entries", lambda kind: known(kind) | (small if kind == "task" else {})
+    )

@@ -29,7 +29,11 @@ class Jitter(Task):
         subject = study.image()
         names = self.keep or subject.channels
         data = np.stack([subject[name] for name in names]).astype(np.float32)
-        noise = np.random.default_rng(seed).normal(0, self.spread, (self.draws, *data.shape)).astype(np.float32)
+        noise = (
+            np.random.default_rng(seed)
+            .normal(0, self.spread, (self.draws, *data.shape))
+            .astype(np.float32)
+        )
         for index in range(self.draws):
             progress("drawing", index + 1, self.draws)
         mean = data + noise.mean(0)
@@ -40,7 +44,12 @@ class Jitter(Task):
             Interval(mean - 2, mean + 2, 0.9, 20, "given", "nothing: this is a test"),
             Evidence(np.full_like(mean, 0.5), data, mean - data),
             (
-                Finding("consistency", "pass", "residual equals the noise", {"chi2": np.float32(1.0), "nan": float("nan")}),
+                Finding(
+                    "consistency",
+                    "pass",
+                    "residual equals the noise",
+                    {"chi2": np.float32(1.0), "nan": float("nan")},
+                ),
                 Finding("scope", "not_run", "there is no model"),
             ),
             absent={"memorization": "no training images"},
@@ -80,4 +89,6 @@ class Change(Jitter):
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         first, last = (study.image(day).channel("T1w") for day in (study.days[0], study.days[-1]))
         made = replace(last, data=np.asarray(last.data) - np.asarray(first.data))
-        return replace(Jitter(self.spread, self.draws).apply(Study.of(made), seed, progress), kind="one draw")
+        return replace(
+            Jitter(self.spread, self.draws).apply(Study.of(made), seed, progress), kind="one draw"
+        )

@@ -31,10 +31,14 @@ ERROR = 0.1
 
 
 def maps(contrasts: Sequence[str]) -> dict[str, Any]:
-    """Intensity maps that make each contrast the same as the one that is given, or 0.4 of nothing."""
+    """Intensity maps that make each contrast the same as the one that is given, or 0.4 of
+    nothing.
+    """
     alone = {"": {"terms": [0.4], "error": SPREAD}}
     same = {"terms": [0.0, 1.0, 0.0, 0.0], "error": ERROR}
-    return {made: alone | {given: same for given in contrasts if given != made} for made in contrasts}
+    return {
+        made: alone | {given: same for given in contrasts if given != made} for made in contrasts
+    }
 
 
 def band(multiplier: float = 2.0) -> dict[str, Any]:
@@ -42,7 +46,9 @@ def band(multiplier: float = 2.0) -> dict[str, Any]:
     return Calibration(0.9, 20, multiplier, 0.01, "made-up patients", (0.8, 0.9, 1.0)).to_dict()
 
 
-def known_card(contrasts: Sequence[str] = HEAD, jobs: Sequence[str] = (), **net: Any) -> dict[str, Any]:
+def known_card(
+    contrasts: Sequence[str] = HEAD, jobs: Sequence[str] = (), **net: Any
+) -> dict[str, Any]:
     """The card of a generator that is calibrated for some jobs."""
     return {
         "model": "generator",
@@ -111,7 +117,9 @@ def volume(
     **header: Any,
 ) -> Image:
     """An ellipsoid in a.u., CT in HU and PET in SUV, brighter towards right, front and top."""
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij")
+    x, y, z = np.meshgrid(
+        *[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij"
+    )
     inside = x**2 + y**2 + 0.5 * z**2 < 0.8
     body = inside * (100.0 + 10 * x + 20 * y + 15 * z)
     made = {"CT": np.where(inside, 40.0 + 10 * x, -1000.0), "PET": 0.02 * body}
@@ -136,4 +144,6 @@ def request(
     images = {name: rng.uniform(0.2, 1, (3, *size)).astype(np.float32) * support for name in given}
     initial = np.mean([image[0] for image in images.values()], 0) if images else 0.4 * support
     settings = {"level": 0.1, "attributes": {"field": 1.5, "height": 0.2}} | known
-    return Request(contrast, np.asarray(initial, np.float32), support=support, images=images, **settings)
+    return Request(
+        contrast, np.asarray(initial, np.float32), support=support, images=images, **settings
+    )

@@ -1,7 +1,9 @@
-"""A backbone, a family, a condition, a degradation, an audit and a task over two visits are each added as one file.
+"""A backbone, a family, a condition, a degradation, an audit and a task over two visits are each
+added as one file.
 
-`tests/added/` holds the six files. Each is copied into its folder of a copy of the package; nothing else is edited.
-They are then listed, explained, documented, checked, trained with, calibrated and run.
+`tests/added/` holds the six files. Each is copied into its folder of a copy of the package; nothing
+else is edited. They are then listed, explained, documented, checked, trained with, calibrated and
+run.
 """
 
 from __future__ import annotations
@@ -20,13 +22,21 @@ import pytest
 import veridical
 
 HOMES = {
-    "transformer": "nets", "engression": "generative", "age": "conditioning", "speckle": "physics", "brightness": "audit",
+    "transformer": "nets",
+    "engression": "generative",
+    "age": "conditioning",
+    "speckle": "physics",
+    "brightness": "audit",
     "difference": "tasks",
-}  # fmt: skip
+}
 KINDS = {
-    "transformer": "backbone", "engression": "family", "age": "condition", "speckle": "degradation", "brightness": "audit",
+    "transformer": "backbone",
+    "engression": "family",
+    "age": "condition",
+    "speckle": "degradation",
+    "brightness": "audit",
     "difference": "task",
-}  # fmt: skip
+}
 RECIPE = """
 limits = "A test."
 
@@ -90,25 +100,38 @@ def patients(root: Path) -> None:
     for index in range(1, 6):
         rows.append(f"sub-{index:02d}\t{40 + index}")
         for visit, day in enumerate((0, 100)):
-            body = 500.0 * (x**2 + y**2 < rng.uniform(0.6, 0.8)) + 200 * (x**2 + (y - 0.1 * visit) ** 2 < 0.1)
+            body = 500.0 * (x**2 + y**2 < rng.uniform(0.6, 0.8)) + 200 * (
+                x**2 + (y - 0.1 * visit) ** 2 < 0.1
+            )
             folder = root / f"sub-{index:02d}" / f"ses-d{day}" / "anat"
             folder.mkdir(parents=True)
             for name, image in (("T1w", body), ("T2w", 900 - 0.8 * body)):
                 data = np.where(body > 0, image, 0) + rng.normal(0, 5, body.shape)
                 file = folder / f"sub-{index:02d}_ses-d{day}_{name}.nii.gz"
-                nibabel.save(nibabel.Nifti1Image(data.clip(0).astype(np.float32), np.diag([2, 2, 4, 1.0])), file)
+                nibabel.save(
+                    nibabel.Nifti1Image(data.clip(0).astype(np.float32), np.diag([2, 2, 4, 1.0])),
+                    file,
+                )
     (root / "participants.tsv").write_text("\n".join(rows) + "\n")
     (root / "dataset_description.json").write_text('{"Name": "two visits", "BIDSVersion": "1.8.0"}')
 
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the six files, a set of patients, and what a script did with both."""
+    """A copy of the package with the six files, a set of patients, and what a script did with
+    both.
+    """
     root = tmp_path_factory.mktemp("added")
     source = Path(veridical.__file__).parent
-    shutil.copytree(source, root / "package/veridical", ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    shutil.copytree(
+        source,
+        root / "package/veridical",
+        ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"),
+    )
     for name, home in HOMES.items():
-        shutil.copy(Path(__file__).parent / f"added/{name}.py", root / f"package/veridical/{home}/{name}.py")
+        shutil.copy(
+            Path(__file__).parent / f"added/{name}.py", root / f"package/veridical/{home}/{name}.py"
+        )
     patients(root / "set")
     (root / "r.toml").write_text(RECIPE)
     return root
@@ -117,7 +140,9 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(root: Path, *words: str) -> str:
     """Run Python with the enlarged package and return what it printed."""
     known = {**os.environ, "PYTHONPATH": str(root / "package"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=known, cwd=root, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=known, cwd=root, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -132,7 +157,9 @@ def test_each_is_listed_explained_checked_trained_with_calibrated_and_run(added:
     assert card["calibration"]["complete-T2w"]["patients"] == 4
     made = json.loads((added / "made/provenance.json").read_text())
     assert "interval" not in made["absent"], made["absent"]
-    assert "brightness" not in {finding["check"] for finding in made["findings"]}, "T2w was not measured"
+    assert "brightness" not in {finding["check"] for finding in made["findings"]}, (
+        "T2w was not measured"
+    )
     summary = json.loads((added / "changes/summary.json").read_text())
     assert summary["counts"]["done"] == 5, summary["cases"]
     checks = {finding["check"] for case in summary["cases"] for finding in case["findings"]}
@@ -148,7 +175,10 @@ def test_a_new_task_is_in_the_help_of_the_command_line(added: Path) -> None:
 
 def test_each_has_its_page_in_the_reference(added: Path) -> None:
     docs = Path(__file__).parents[1] / "docs"
-    script = f"import sys; sys.path.insert(0, {str(docs)!r}); import reference; print('\\n'.join(reference.pages()))"
+    script = (
+        f"import sys; sys.path.insert(0, {str(docs)!r}); import reference; "
+        "print('\\n'.join(reference.pages()))"
+    )
     written = call(added, "-c", script)
     for name, home in HOMES.items():
         assert f"reference/{home}/{name}.md" in written

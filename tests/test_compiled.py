@@ -1,4 +1,6 @@
-"""Compiled loops run wherever Veridical is installed, with or without a folder to keep what was compiled."""
+"""Compiled loops run wherever Veridical is installed, with or without a folder to keep what was
+compiled.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,14 @@ print(total(5))
 """
 
 
-def run(folder: Path, words: list[str] | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")}
+def run(
+    folder: Path, words: list[str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    }
     command = [*(words or []), sys.executable, str(folder / "kernel.py")]
     return subprocess.run(
         command,
@@ -49,7 +57,9 @@ def test_a_read_only_package_without_a_home_compiles_in_memory(folder: Path) -> 
     words = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
-            pytest.skip("root may write everywhere, and setpriv, which takes that from it, is not installed")
+            pytest.skip(
+                "root may write everywhere, and setpriv, which takes that from it, is not installed"
+            )
         words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     folder.chmod(0o555)
     try:
@@ -60,7 +70,9 @@ def test_a_read_only_package_without_a_home_compiles_in_memory(folder: Path) -> 
 
 
 def test_a_user_without_home_and_password_entry_gets_no_folder_called_tilde(folder: Path) -> None:
-    (folder / "sitecustomize.py").write_text("import posixpath\nposixpath.expanduser = lambda path: path\n")
+    (folder / "sitecustomize.py").write_text(
+        "import posixpath\nposixpath.expanduser = lambda path: path\n"
+    )
     done = run(folder, PYTHONPATH=str(folder))
     assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
     assert not (folder / "~").exists()

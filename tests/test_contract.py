@@ -1,7 +1,8 @@
-"""What every part that the registry knows must keep. What lands in its folder is tested with no edit here.
+"""What every part that the registry knows must keep. What lands in its folder is tested with no
+edit here.
 
-The checks are those of `veridical.testing`, which third parties run on parts of their own; networks are toys in the place of
-the shipped weights.
+The checks are those of `veridical.testing`, which third parties run on parts of their own; networks
+are toys in the place of the shipped weights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from veridical.task import Task
 from veridical.testing import subjects
 from veridical.types import SEVERITY, Image, Result, Study
 
-KINDS = ("task", "model", "family", "backbone", "condition", "metric", "audit", "operator", "degradation")
+KINDS = (
+    "task",
+    "model",
+    "family",
+    "backbone",
+    "condition",
+    "metric",
+    "audit",
+    "operator",
+    "degradation",
+)
 KNOWN = {kind: list(registry.entries(kind)) for kind in KINDS}
 CLASSICAL = {"reconstruct": "wavelet", "complete": "intensity-map", "translate": "intensity-map"}
 """Task -> a classical model of it."""
@@ -40,7 +51,9 @@ def small() -> Iterator[None]:
 
 @pytest.fixture(
     scope="module",
-    params=[(task, by) for task in KNOWN["task"] for by in dict.fromkeys(("", CLASSICAL.get(task, "")))],
+    params=[
+        (task, by) for task in KNOWN["task"] for by in dict.fromkeys(("", CLASSICAL.get(task, "")))
+    ],
     ids=lambda pair: " by ".join(filter(None, pair)),
 )
 def done(request: pytest.FixtureRequest) -> tuple[type[Task], Study, Result]:
@@ -54,7 +67,9 @@ def done(request: pytest.FixtureRequest) -> tuple[type[Task], Study, Result]:
     return kind, study, testing.check_task(kind, study, **settings)
 
 
-def test_a_task_keeps_its_promises_and_names_its_model(done: tuple[type[Task], Study, Result]) -> None:
+def test_a_task_keeps_its_promises_and_names_its_model(
+    done: tuple[type[Task], Study, Result],
+) -> None:
     kind, _, result = done
     (step,) = result.steps
     assert step.task == kind.name
@@ -77,7 +92,9 @@ def test_a_task_that_makes_channels_makes_others_than_those_measured_and_all_els
 
 def test_no_finding_of_a_good_study_fails(done: tuple[type[Task], Study, Result]) -> None:
     for finding in done[2].findings:
-        assert SEVERITY.index(finding.verdict) <= SEVERITY.index("warn"), f"{finding.check}: {finding.reason}"
+        assert SEVERITY.index(finding.verdict) <= SEVERITY.index("warn"), (
+            f"{finding.check}: {finding.reason}"
+        )
 
 
 @pytest.mark.parametrize("name", KNOWN["task"])
@@ -145,4 +162,6 @@ def test_a_promise_that_is_broken_is_named() -> None:
     assert testing.check_audit(input_notes) is None
 
 
-FINE = input_notes(Study("p", {}, notes=("It was read.",)), Result(subjects.image(), "point estimate"))
+FINE = input_notes(
+    Study("p", {}, notes=("It was read.",)), Result(subjects.image(), "point estimate")
+)

@@ -1,8 +1,10 @@
-"""Every block of README, CONTRIBUTING and docs is run, and what it prints is compared with what the page says it prints.
+"""Every block of README, CONTRIBUTING and docs is run, and what it prints is compared with what the
+page says it prints.
 
-`python` blocks of one page share their names; `bash` blocks run in the same folder. A block with a title is a file that is
-written into a copy of the package. `console` blocks are make targets, which must exist, or `pip install` of the repository with
-extras that it has. A `text` block is the output of what came before it, with `...` for what may differ.
+`python` blocks of one page share their names; `bash` blocks run in the same folder. A block with a
+title is a file that is written into a copy of the package. `console` blocks are make targets, which
+must exist, or `pip install` of the repository with extras that it has. A `text` block is the output
+of what came before it, with `...` for what may differ.
 """
 
 from __future__ import annotations
@@ -37,9 +39,14 @@ def script(page: Path) -> str:
     for number, (language, title, content) in enumerate(blocks(page)):
         lines.append(f"print({MARK.format(number)!r}, flush=True)")
         if language == "python" and not title:
-            lines.append(f"exec(compile({content!r}, 'block {number} of {page.name}', 'exec'), names); sys.stdout.flush()")
+            lines.append(
+                f"exec(compile({content!r}, 'block {number} of {page.name}', 'exec'), names); "
+                "sys.stdout.flush()"
+            )
         elif language == "bash":
-            lines.append(f"subprocess.run(['bash', '-euo', 'pipefail', '-c', {content!r}], check=True)")
+            lines.append(
+                f"subprocess.run(['bash', '-euo', 'pipefail', '-c', {content!r}], check=True)"
+            )
     return "\n".join(lines)
 
 
@@ -56,28 +63,46 @@ def write_files(page: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_is_of_a_kind_that_is_run_or_checked(page: Path) -> None:
     for language, title, content in blocks(page):
-        assert language in {"python", "bash", "console", "text", "toml"}, f"nobody runs {language!r}: {content[:60]!r}"
+        assert language in {"python", "bash", "console", "text", "toml"}, (
+            f"nobody runs {language!r}: {content[:60]!r}"
+        )
         assert not title or (ROOT / title).parent.is_dir()
         if language == "console":
             for line in content.splitlines():
                 command = line.split("#")[0].split()
                 if command[:2] == ["pip", "install"]:
-                    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+                    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+                        "optional-dependencies"
+                    ]
                     assert command[2] in (".", *(f"'.[{extra}]'" for extra in extras)), line
                     continue
                 assert command[0] == "make"
-                subprocess.run(["make", "-n", *command[1:]], cwd=ROOT, check=True, capture_output=True)
+                subprocess.run(
+                    ["make", "-n", *command[1:]], cwd=ROOT, check=True, capture_output=True
+                )
         if language == "toml":
             tomllib.loads(content)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if {"python", "bash"} & {b[0] for b in blocks(p)}], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if {"python", "bash"} & {b[0] for b in blocks(p)}],
+    ids=lambda p: p.stem,
+)
 def test_every_block_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+    }
     if write_files(page, tmp_path):
         environment["PYTHONPATH"] = str(tmp_path / "src")
     done = subprocess.run(
-        [sys.executable, "-c", script(page)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", script(page)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     printed = re.split(r"^--- block \d+ ---\n", done.stdout, flags=re.MULTILINE)[1:]
@@ -100,7 +125,9 @@ def test_the_examples_of_contributing_keep_the_style(tmp_path: Path) -> None:
 
 def test_contributing_runs_every_public_check_on_an_example() -> None:
     run = "".join(
-        content for language, title, content in blocks(ROOT / "CONTRIBUTING.md") if language == "python" and not title
+        content
+        for language, title, content in blocks(ROOT / "CONTRIBUTING.md")
+        if language == "python" and not title
     )
     assert not [name for name in testing.__all__ if f"testing.{name}(" not in run]
 
@@ -109,10 +136,14 @@ def test_contributing_runs_every_public_check_on_an_example() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         made = (page.parent / target).resolve() == ROOT / "docs" / "reference.md"
-        assert made or (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+        assert made or (page.parent / target).exists(), (
+            f"{page.name} links to {target}, which is not there"
+        )
 
 
 def test_readme_shows_a_few_lines_of_python_and_of_shell() -> None:
-    counts = {language: len(content.splitlines()) for language, _, content in blocks(ROOT / "README.md")}
+    counts = {
+        language: len(content.splitlines()) for language, _, content in blocks(ROOT / "README.md")
+    }
     assert counts["python"] <= 10
     assert counts["bash"] <= 5

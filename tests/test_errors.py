@@ -8,7 +8,11 @@ from veridical import errors
 
 
 def test_every_error_of_ours_can_be_caught_as_one() -> None:
-    classes = [item for item in vars(errors).values() if inspect.isclass(item) and item.__module__ == errors.__name__]
+    classes = [
+        item
+        for item in vars(errors).values()
+        if inspect.isclass(item) and item.__module__ == errors.__name__
+    ]
     assert len(classes) > 8
     assert all(issubclass(item, errors.VeridicalError) for item in classes)
 

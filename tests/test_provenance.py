@@ -20,7 +20,10 @@ def test_a_digest_sees_values_shape_and_type_but_not_the_memory_layout() -> None
 
 def test_a_digest_is_the_sha256_of_type_shape_and_bytes() -> None:
     """By coreutils: printf '<f4(1,)\\x00\\x00\\x80\\x3f' | sha256sum."""
-    assert provenance.digest(np.ones(1, np.float32)) == "9a9a354e642635852b0a9c66a47583ca0a7d05c97c4aebb8204f785ea4130905"
+    assert (
+        provenance.digest(np.ones(1, np.float32))
+        == "9a9a354e642635852b0a9c66a47583ca0a7d05c97c4aebb8204f785ea4130905"
+    )
 
 
 @pytest.mark.parametrize("change", ["data", "mask"])
@@ -42,4 +45,6 @@ def measurement(data: np.ndarray, mask: np.ndarray) -> Measurement:
 
 
 def test_versions_hold_what_a_result_may_depend_on() -> None:
-    assert {"python", "machine", "threads", "veridical", "torch", "numpy", "scipy"} <= set(provenance.versions())
+    assert {"python", "machine", "threads", "veridical", "torch", "numpy", "scipy"} <= set(
+        provenance.versions()
+    )

@@ -39,7 +39,15 @@ def test_calling_a_task_records_settings_seed_inputs_and_outputs(image: Image) -
     assert (step.task, step.seed, step.model, step.weights) == ("jitter", 3, "none", "none")
     assert step.settings == {"spread": 0.25, "draws": 4, "keep": ()}
     assert set(step.inputs) == {"T1w", "FLAIR"}
-    assert set(step.outputs) == {"estimate", "draws", "lower", "upper", "evidence", "measured", "unmeasured"}
+    assert set(step.outputs) == {
+        "estimate",
+        "draws",
+        "lower",
+        "upper",
+        "evidence",
+        "measured",
+        "unmeasured",
+    }
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(image: Image) -> None:
@@ -103,7 +111,9 @@ def test_the_result_of_a_task_remembers_what_it_was_made_from(image: Image) -> N
     assert list(result.study.visit()) == ["T1w", "FLAIR"]
 
 
-def test_a_task_takes_an_image_or_a_study_and_every_audit_that_applies_is_heard(image: Image) -> None:
+def test_a_task_takes_an_image_or_a_study_and_every_audit_that_applies_is_heard(
+    image: Image,
+) -> None:
     noted = dataclasses.replace(Study.of(image), notes=("A spacing of 1 mm was assumed.",))
     plain, told = Jitter()(image), Jitter()(noted)
     assert plain.steps[0].outputs == told.steps[0].outputs
@@ -137,4 +147,6 @@ def test_settings_are_frozen_and_each_says_what_it_does(kind: str, name: str) ->
     assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     docs = setting_docs(cls)
     for setting in dataclasses.fields(cls):
-        assert len(docs.get(setting.name, "")) > 10, f"{cls.__name__}.{setting.name} needs a docstring under the field"
+        assert len(docs.get(setting.name, "")) > 10, (
+            f"{cls.__name__}.{setting.name} needs a docstring under the field"
+        )

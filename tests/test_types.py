@@ -11,7 +11,9 @@ from veridical.types import Finding, Geometry, Image, Measurement, Noise, Result
 
 
 def image(shape: tuple[int, int, int] = (3, 4, 5), channels: tuple[str, ...] = ("T1w",)) -> Image:
-    return Image(np.zeros((len(channels), *shape), np.float32), Geometry.index(shape), "a.u.", channels)
+    return Image(
+        np.zeros((len(channels), *shape), np.float32), Geometry.index(shape), "a.u.", channels
+    )
 
 
 def test_an_image_cannot_be_edited_and_the_callers_array_stays_writable() -> None:
@@ -25,7 +27,12 @@ def test_an_image_cannot_be_edited_and_the_callers_array_stays_writable() -> Non
 
 def test_a_measurement_and_a_scan_mask_cannot_be_edited() -> None:
     scan = CartesianScan(np.ones((1, 4, 4)))
-    measured = Measurement(np.zeros((1, 2, 4, 4), np.complex64), scan, Noise("gaussian", 0.1), Geometry.index((4, 4, 1)))
+    measured = Measurement(
+        np.zeros((1, 2, 4, 4), np.complex64),
+        scan,
+        Noise("gaussian", 0.1),
+        Geometry.index((4, 4, 1)),
+    )
     for array in (measured.data, scan.mask):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
@@ -41,7 +48,9 @@ def test_a_measurement_and_a_scan_mask_cannot_be_edited() -> None:
     ],
     ids=["no channel axis", "other grid", "no units", "too few names"],
 )
-def test_an_image_that_does_not_fit_is_refused(data: np.ndarray, units: str, channels: tuple[str, ...], error: type) -> None:
+def test_an_image_that_does_not_fit_is_refused(
+    data: np.ndarray, units: str, channels: tuple[str, ...], error: type
+) -> None:
     with pytest.raises(error):
         Image(data, Geometry.index((3, 4, 5)), units, channels)
 
@@ -53,7 +62,9 @@ def test_a_channel_is_found_by_its_name_and_a_missing_one_names_those_that_are_t
         both["T2w"]
 
 
-@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan)], ids=["singular", "3x3", "NaN"])
+@pytest.mark.parametrize(
+    "affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan)], ids=["singular", "3x3", "NaN"]
+)
 def test_an_affine_that_is_no_grid_is_refused(affine: np.ndarray) -> None:
     with pytest.raises(GeometryError):
         Geometry((3, 4, 5), affine)
@@ -67,7 +78,9 @@ def test_a_grid_has_three_positive_sides(shape: tuple[int, ...]) -> None:
 
 def test_spacing_is_kept_under_rotation() -> None:
     angle = 0.3
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([0.5, 2.0, 3.0])
     assert Geometry((3, 4, 5), affine).spacing == pytest.approx((0.5, 2.0, 3.0))
@@ -104,7 +117,13 @@ def scan() -> Measurement:
 
 
 def test_an_image_is_a_study_of_its_channels_and_a_measurement_one_of_itself() -> None:
-    both = Image(np.zeros((2, 3, 4, 5)), Geometry.index((3, 4, 5)), "a.u.", ("T1w", "FLAIR"), {"patient": "p7"})
+    both = Image(
+        np.zeros((2, 3, 4, 5)),
+        Geometry.index((3, 4, 5)),
+        "a.u.",
+        ("T1w", "FLAIR"),
+        {"patient": "p7"},
+    )
     study = Study.of(both)
     assert (study.id, study.days, list(study.visit())) == ("p7", (0.0,), ["T1w", "FLAIR"])
     assert study.image().channels == ("T1w", "FLAIR")
@@ -147,20 +166,37 @@ def test_images_of_a_visit_are_stacked_with_their_own_units_on_one_grid_alone() 
 
 
 def test_image_study_and_result_say_briefly_what_they_are() -> None:
-    image = Image(np.zeros((2, 4, 5, 6), np.float32), Geometry((4, 5, 6), np.diag([1, 1, 3, 1])), "a.u.", ("T1w", "FLAIR"))
+    image = Image(
+        np.zeros((2, 4, 5, 6), np.float32),
+        Geometry((4, 5, 6), np.diag([1, 1, 3, 1])),
+        "a.u.",
+        ("T1w", "FLAIR"),
+    )
     assert repr(image) == "Image(T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm)"
     assert repr(image.geometry) == "Geometry(4 x 5 x 6 voxels of 1 x 1 x 3 mm)"
-    study = Study("sub-1", {0.0: {"T1w": image.channel("T1w")}, 90.0: {"T1w": image, "FLAIR": image}})
+    study = Study(
+        "sub-1", {0.0: {"T1w": image.channel("T1w")}, 90.0: {"T1w": image, "FLAIR": image}}
+    )
     assert repr(study) == "Study(sub-1; day 0: T1w; day 90: T1w, FLAIR)"
     assert repr(Study("", {})) == "Study(no id; no visit)"
-    result = Result(image, "posterior mean", findings=(Finding("scope", "warn", "far"), Finding("consistency", "pass", "near")))
+    result = Result(
+        image,
+        "posterior mean",
+        findings=(Finding("scope", "warn", "far"), Finding("consistency", "pass", "near")),
+    )
     assert repr(result) == (
-        "Result(posterior mean: T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm; no interval; worst finding: warn)"
+        "Result(posterior mean: T1w (a.u.), FLAIR (a.u.); 4 x 5 x 6 voxels of 1 x 1 x 3 mm; no "
+        "interval; worst finding: warn)"
     )
 
 
 def test_image_study_and_result_are_arrays_on_a_grid() -> None:
-    image = Image(np.arange(120.0).reshape(1, 4, 5, 6), Geometry((4, 5, 6), np.diag([1, 1, 3, 1])), "a.u.", ("T1w",))
+    image = Image(
+        np.arange(120.0).reshape(1, 4, 5, 6),
+        Geometry((4, 5, 6), np.diag([1, 1, 3, 1])),
+        "a.u.",
+        ("T1w",),
+    )
     for shown in (image, Study.of(image), Result(image, "point estimate")):
         assert shown.shape == (1, 4, 5, 6)
         np.testing.assert_array_equal(shown.affine, np.diag([1, 1, 3, 1]))
@@ -174,5 +210,13 @@ def test_types_are_shown_and_saved_without_loading_anything_that_draws_before() 
     import subprocess
     import sys
 
-    code = "import sys, veridical.types; print([m for m in ('PIL', 'jinja2', 'matplotlib', 'scipy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        "import sys, veridical.types; print([m for m in ('PIL', 'jinja2', 'matplotlib', 'scipy') "
+        "if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

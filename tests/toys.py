@@ -41,7 +41,11 @@ CONTRASTS = ("T1w", "FLAIR")
 def picture(size: tuple[int, int] = SIZE) -> Tensor:
     """An ellipse with a dark and a bright hole and a smooth phase, `(y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
-    image = 0.6 * (x**2 + y**2 / 0.8 < 0.7) + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05) - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    image = (
+        0.6 * (x**2 + y**2 / 0.8 < 0.7)
+        + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.05)
+        - 0.4 * ((x + 0.3) ** 2 + y**2 < 0.03)
+    )
     return torch.polar(image, 0.5 * x - 0.3 * y * x)
 
 
@@ -49,7 +53,10 @@ def sensitivities(size: tuple[int, int] = SIZE, count: int = 4) -> Tensor:
     """Smooth coil maps of unit root sum of squares, `(coil, y, x)` complex64."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
     angles = 2 * torch.pi * torch.arange(count) / count
-    loops = [torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y) for a in angles]
+    loops = [
+        torch.polar(torch.exp(-((x - a.cos()) ** 2) - (y - a.sin()) ** 2), a + x * y)
+        for a in angles
+    ]
     maps = torch.stack(loops)
     return maps / maps.abs().square().sum(0).sqrt()
 
@@ -68,7 +75,9 @@ def measurement(slices: int = 1, size: tuple[int, int] = SIZE, coils: int = 4) -
     mask = np.repeat(masks.uniform(size, 2, acs=20)[None], slices, 0)
     data = np.repeat(kspace(size, coils).numpy()[None], slices, 0) * mask[:, None]
     grid = Geometry((size[1], size[0], slices), np.diag([2.0, 2.0, 3.0, 1.0]))
-    return Measurement(data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"})
+    return Measurement(
+        data, CartesianScan(mask), Noise("gaussian", SIGMA), grid, {"contrast": "T2w"}
+    )
 
 
 def problem(factor: float = 1.0) -> Problem:
@@ -106,10 +115,20 @@ def recipe(path: Path, **training: int | float | str) -> Path:
         "device": '"cpu"',
     } | training
     lines = [
-        "[model]", 'name = "generator"', "widths = [8, 8]", "blocks = 1", f"contrasts = {json.dumps(CONTRASTS)}",
-        "[data]", f"sources = {{ {json.dumps(str(ward()))} = 1.0 }}", "validate_on = 1", "batch = 2", "patch = 32",
-        "[training]", *(f"{key} = {value}" for key, value in settings.items()), "",
-    ]  # fmt: skip
+        "[model]",
+        'name = "generator"',
+        "widths = [8, 8]",
+        "blocks = 1",
+        f"contrasts = {json.dumps(CONTRASTS)}",
+        "[data]",
+        f"sources = {{ {json.dumps(str(ward()))} = 1.0 }}",
+        "validate_on = 1",
+        "batch = 2",
+        "patch = 32",
+        "[training]",
+        *(f"{key} = {value}" for key, value in settings.items()),
+        "",
+    ]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -123,8 +142,8 @@ def ward() -> Path:
 
 @cache
 def weights(model: str) -> Path:
-    """Return weights of a `generator` trained for two steps on the ward, or of a `denoiser` that takes a little of the detail
-    away; neither is calibrated.
+    """Return weights of a `generator` trained for two steps on the ward, or of a `denoiser` that
+    takes a little of the detail away; neither is calibrated.
     """
     folder = Path(_folder())
     if model == "denoiser":
@@ -140,7 +159,9 @@ def _denoiser(path: Path) -> Path:
         if name.startswith("backbone.leave"):
             value.data = 0.02 * torch.randn(value.shape)
     write_tensors(path, net.state_dict(), {})
-    path.with_suffix(".json").write_text(json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8")
+    path.with_suffix(".json").write_text(
+        json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8"
+    )
     return path
 
 
@@ -159,13 +180,17 @@ def calibrated() -> Path:
 
 @contextmanager
 def clean_set(patients: int = 3, shape: tuple[int, int, int] = (12, 40, 36)) -> Iterator[None]:
-    """Let `toy` be a set of clean volumes: ellipsoids with a texture, of patients toy-0, toy-1, ..."""
+    """Let `toy` be a set of clean volumes: ellipsoids with a texture, of patients toy-0, toy-1,
+    ...
+    """
 
     def load() -> Iterator[CleanVolume]:
         z, y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
         for number in range(patients):
             rng = np.random.default_rng(number)
-            body = (z**2 + y**2 + x**2 < 0.9) * (0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape))
+            body = (z**2 + y**2 + x**2 < 0.9) * (
+                0.6 + 0.1 * np.sin((6 + number) * x) + 0.02 * rng.standard_normal(shape)
+            )
             yield CleanVolume(body.astype(np.float32), "toy", f"toy-{number}", False)
 
     SOURCES["toy"] = CleanSet(load, "made up")
@@ -183,9 +208,15 @@ def shipped() -> Iterator[Path]:
     folder, before = Path(_folder()) / "shipped", shipped_weights.FOLDER
     folder.mkdir(exist_ok=True)
     for suffix in (".safetensors", ".json"):
-        (folder / "denoiser").with_suffix(suffix).write_bytes(calibrated().with_suffix(suffix).read_bytes())
-    priors.weights(folder, priors.HEAD, ("complete-FLAIR",), "brain", degradations=["motion-ghosts"])
-    priors.weights(folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"])
+        (folder / "denoiser").with_suffix(suffix).write_bytes(
+            calibrated().with_suffix(suffix).read_bytes()
+        )
+    priors.weights(
+        folder, priors.HEAD, ("complete-FLAIR",), "brain", degradations=["motion-ghosts"]
+    )
+    priors.weights(
+        folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"]
+    )
     shipped_weights.FOLDER = folder
     kept = (denoiser.denoising_net, generator._network, shipped_weights.fingerprint)
     for memory in kept:

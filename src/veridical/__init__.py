@@ -42,7 +42,9 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'veridical' has no attribute {name!r}; it has: {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'veridical' has no attribute {name!r}; it has: {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(f"veridical.{_HOME[name]}"), name)
 
 

@@ -11,10 +11,12 @@ import numba
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return numba's `njit` that keeps what it compiled: beside the source file, else in the user's cache folder.
+    """Return numba's `njit` that keeps what it compiled: beside the source file, else in the user's
+    cache folder.
 
-    Where neither can be written (a read-only installation without a home: containers, clusters), every process compiles
-    again, which takes seconds and changes no result. NUMBA_CACHE_DIR names another folder.
+    Where neither can be written (a read-only installation without a home: containers, clusters),
+    every process compiles again, which takes seconds and changes no result. NUMBA_CACHE_DIR names
+    another folder.
 
     Args:
         options: of `numba.njit`.
@@ -30,6 +32,8 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _has_home() -> bool:
-    """Whether a cache folder can be named; a user without HOME and password entry would get one called `~` right here."""
+    """Whether a cache folder can be named; a user without HOME and password entry would get one
+    called `~` right here.
+    """
     named = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     return bool(named) or os.path.expanduser("~") != "~"

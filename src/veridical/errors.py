@@ -1,4 +1,6 @@
-"""The tree of errors: each says what was wrong, what was got, what was expected and what to do next."""
+"""The tree of errors: each says what was wrong, what was got, what was expected and what to do
+next.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class ProvenanceError(VeridicalError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error sentence that helps with a misspelt name: the nearest known one and the whole list."""
+    """Return the end of an error sentence that helps with a misspelt name: the nearest known one
+    and the whole list.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""

@@ -31,7 +31,11 @@ def versions() -> dict[str, str]:
     """Return the versions that a result may depend on, the machine kind and the thread count."""
     import torch
 
-    found = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(torch.get_num_threads())}
+    found = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -41,17 +45,24 @@ def versions() -> dict[str, str]:
 
 
 def inputs(study: Study) -> dict[str, str]:
-    """Return what identifies a study: the hash of every image and measurement, how an image was resampled, the operator of a
-    measurement, and the hash of a report.
+    """Return what identifies a study: the hash of every image and measurement, how an image was
+    resampled, the operator of a measurement, and the hash of a report.
     """
     found: dict[str, str] = {}
     for day in study.days:
         for name, subject in study.visits[day].items():
             place = name if len(study.visits) == 1 else f"day {day:g}, {name}"
             found[place] = digest(subject.data)
-            found |= {f"{place}, resampled": str(how) for of, how in subject.header.get("resampled", {}).items() if of == name}
+            found |= {
+                f"{place}, resampled": str(how)
+                for of, how in subject.header.get("resampled", {}).items()
+                if of == name
+            }
             if isinstance(subject, Measurement):
-                found |= {f"{place}, operator {key}": str(value) for key, value in subject.operator.describe().items()}
+                found |= {
+                    f"{place}, operator {key}": str(value)
+                    for key, value in subject.operator.describe().items()
+                }
     if study.report:
         found["report"] = hashlib.sha256(study.report.encode()).hexdigest()
     return found
@@ -75,4 +86,14 @@ def step(task: Task, study: Study, result: Result, seed: int) -> Step:
     """Return the record of one run of a task."""
     model, weights = task.model_and_weights()
     settings: dict[str, Any] = dataclasses.asdict(task)
-    return Step(task.name, settings, inputs(study), model, weights, versions(), seed, outputs(result), dict(study.source))
+    return Step(
+        task.name,
+        settings,
+        inputs(study),
+        model,
+        weights,
+        versions(),
+        seed,
+        outputs(result),
+        dict(study.source),
+    )

@@ -1,4 +1,6 @@
-"""The base of all tasks: settings are dataclass fields, `apply` does the work, `__call__` records what was done."""
+"""The base of all tasks: settings are dataclass fields, `apply` does the work, `__call__` records
+what was done.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from veridical.errors import SettingError, nearest
 from veridical.types import Finding, Image, Measurement, Result, Study
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all); the command line draws a bar from it."""
+"""Called with (what is being done, steps done, steps in all); the command line draws a bar from it.
+"""
 
 
 Takes = Literal["image", "visit", "raw", "study"]
@@ -30,11 +33,15 @@ def silent(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A job on the imaging pathway. A subclass is a frozen dataclass; its fields are its only list of settings."""
+    """A job on the imaging pathway. A subclass is a frozen dataclass; its fields are its only list
+    of settings.
+    """
 
     name: ClassVar[str] = ""
     takes: ClassVar[Takes] = "image"
-    """Of a folder of patients: one image at a time, all images of a visit together, raw data, or whole studies over time."""
+    """Of a folder of patients: one image at a time, all images of a visit together, raw data, or
+    whole studies over time.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,10 +54,15 @@ class Task(ABC):
 
     @abstractmethod
     def model_and_weights(self) -> tuple[str, str]:
-        """Return the model's name and the hash of its weights (`none` when it has none), for provenance."""
+        """Return the model's name and the hash of its weights (`none` when it has none), for
+        provenance.
+        """
 
-    def __call__(self, subject: Study | Image | Measurement, seed: int = 0, progress: Progress = silent) -> Result:
-        """Run the task and return the result with the findings of all audits and its provenance step.
+    def __call__(
+        self, subject: Study | Image | Measurement, seed: int = 0, progress: Progress = silent
+    ) -> Result:
+        """Run the task and return the result with the findings of all audits and its provenance
+        step.
 
         Args:
             subject: a study; an image or a measurement is a study of one.
@@ -62,11 +74,14 @@ class Task(ABC):
         """
         study = Study.of(subject)
         result = self.apply(study, seed, progress)
-        result = dataclasses.replace(result, findings=(*result.findings, *audited(study, result)), study=study)
+        result = dataclasses.replace(
+            result, findings=(*result.findings, *audited(study, result)), study=study
+        )
         return result.with_step(provenance.step(self, study, result, seed))
 
     def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
-        """Return the task for a visit (or study) that has these images, those that it takes, and the channels that it makes.
+        """Return the task for a visit (or study) that has these images, those that it takes, and
+        the channels that it makes.
 
         It takes none where there is nothing to do.
         """
@@ -74,7 +89,9 @@ class Task(ABC):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Task:
-        """Build the task from a plain mapping; unknown keys are refused with the nearest known one."""
+        """Build the task from a plain mapping; unknown keys are refused with the nearest known
+        one.
+        """
         known = {f.name for f in dataclasses.fields(cls)}
         for key in settings:
             if key not in known:
@@ -83,13 +100,17 @@ class Task(ABC):
 
 
 def audited(study: Study, result: Result) -> tuple[Finding, ...]:
-    """Return what every registered audit says; one that does not apply to such a result returns None."""
+    """Return what every registered audit says; one that does not apply to such a result returns
+    None.
+    """
     found = (entry.load()(study, result) for entry in registry.entries("audit").values())
     return tuple(finding for finding in found if finding is not None)
 
 
 def explained(cls: type[Any]) -> type[Any]:
-    """Add what the settings do to the docstring of a settings class, so that `help` shows it; return the class."""
+    """Add what the settings do to the docstring of a settings class, so that `help` shows it;
+    return the class.
+    """
     about = inspect.cleandoc(cls.__doc__ or "")
     lines = [f"    {name}: {' '.join(text.split())}" for name, text in setting_docs(cls).items()]
     cls.__doc__ = "\n".join([about, "", "Args:", *lines]) if lines else about
@@ -121,7 +142,9 @@ def setting_docs(cls: type[Any]) -> dict[str, str]:
 
 
 def form(cls: type[Any]) -> dict[str, Any]:
-    """Return the settings of a class as a JSON Schema (draft 2020-12), from which a form can be drawn."""
+    """Return the settings of a class as a JSON Schema (draft 2020-12), from which a form can be
+    drawn.
+    """
     kinds = {str: "string", int: "integer", float: "number", bool: "boolean", tuple: "array"}
     docs, hints = setting_docs(cls), get_type_hints(cls)
     properties: dict[str, Any] = {}
@@ -131,4 +154,9 @@ def form(cls: type[Any]) -> dict[str, Any]:
         choices = {"enum": list(get_args(hint))} if get_origin(hint) is Literal else {}
         properties[field.name] = {"type": kinds[type(default)], **choices, **said}
     summary = (inspect.getdoc(cls) or "").partition("\n\n")[0]
-    return {"title": getattr(cls, "name", cls.__name__), "description": summary, "type": "object", "properties": properties}
+    return {
+        "title": getattr(cls, "name", cls.__name__),
+        "description": summary,
+        "type": "object",
+        "properties": properties,
+    }

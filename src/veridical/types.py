@@ -1,6 +1,7 @@
 """What flows between the parts: frozen dataclasses over read-only numpy arrays.
 
-Types know nothing of files or of networks. Arrays are made read-only when they enter, so nothing is edited in place.
+Types know nothing of files or of networks. Arrays are made read-only when they enter, so nothing is
+edited in place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Level = Literal["integrity", "pixel", "feature", "task", "trust"]
 
 
 SEVERITY: tuple[Verdict, ...] = ("not_run", "pass", "warn", "fail")
-"""Verdicts from the least to the most serious. A check that was not run is no pass, but hides none either."""
+"""Verdicts from the least to the most serious. A check that was not run is no pass, but hides none
+either.
+"""
 
 
 def readonly(array: Array) -> Array:
@@ -48,11 +51,9 @@ class Operator(Protocol):
 class Geometry:
     """A voxel grid in space.
 
-    Args:
-        shape: `(x, y, z)` voxels.
-        affine: `(4, 4)` voxel index to millimetres, RAS+ as in NIfTI.
-        frame: frame of reference (a DICOM UID, `scanner`, `mni`), or `index` when no millimetres are known: then the
-            affine is the identity and spacing is not to be believed.
+    Args: shape: `(x, y, z)` voxels. affine: `(4, 4)` voxel index to millimetres, RAS+ as in NIfTI.
+        frame: frame of reference (a DICOM UID, `scanner`, `mni`), or `index` when no millimetres
+        are known: then the affine is the identity and spacing is not to be believed.
     """
 
     shape: tuple[int, int, int]
@@ -61,13 +62,21 @@ class Geometry:
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or abs(np.linalg.det(affine[:3, :3])) < 1e-12
+        ):
             raise GeometryError(
-                f"An affine of shape {affine.shape} was given; expected a finite, invertible 4x4 matrix. "
-                "Pass the affine of the NIfTI header, or use Geometry.index(shape) when no spacing is known."
+                f"An affine of shape {affine.shape} was given; expected a finite, invertible 4x4 "
+                "matrix. "
+                "Pass the affine of the NIfTI header, or use Geometry.index(shape) when no spacing "
+                "is known."
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise GeometryError(f"Grid shape {self.shape} was given; expected three positive numbers (x, y, z).")
+            raise GeometryError(
+                f"Grid shape {self.shape} was given; expected three positive numbers (x, y, z)."
+            )
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "affine", readonly(affine.copy()))
 
@@ -86,11 +95,15 @@ class Geometry:
         """Say whether two grids are the same to `tolerance` millimetres at every corner."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], [1], indexing="ij")).reshape(4, -1)
+        corners = np.array(
+            np.meshgrid(*[(0, n - 1) for n in self.shape], [1], indexing="ij")
+        ).reshape(4, -1)
         return bool(np.abs((self.affine - other.affine) @ corners).max() <= tolerance)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Geometry) and self.matches(other, 1e-6) and self.frame == other.frame
+        return (
+            isinstance(other, Geometry) and self.matches(other, 1e-6) and self.frame == other.frame
+        )
 
     def __hash__(self) -> int:
         return hash((self.shape, self.frame))
@@ -108,13 +121,12 @@ class Geometry:
 class Image(Viewable):
     """One or several channels on one grid.
 
-    Args:
-        data: `(channel, x, y, z)`, read-only; `units` apply to all channels.
-        geometry: the grid of the last three axes.
-        units: `HU`, `SUV`, `ms`, `a.u.` (arbitrary, as in most MR), `1` for fractions, `label` for label maps; `mixed` where
-            channels differ: then `header["units"]` maps each channel to its own.
-        channels: one name a channel: a contrast (`T1w`, `T2w`, `FLAIR`, `PD`, `T1c`) or a modality (`CT`, `PET`).
-        header: what the file said beyond that, as plain values.
+    Args: data: `(channel, x, y, z)`, read-only; `units` apply to all channels. geometry: the grid
+        of the last three axes. units: `HU`, `SUV`, `ms`, `a.u.` (arbitrary, as in most MR), `1` for
+        fractions, `label` for label maps; `mixed` where channels differ: then `header["units"]`
+        maps each channel to its own. channels: one name a channel: a contrast (`T1w`, `T2w`,
+        `FLAIR`, `PD`, `T1c`) or a modality (`CT`, `PET`). header: what the file said beyond that,
+        as plain values.
     """
 
     data: Array
@@ -127,16 +139,26 @@ class Image(Viewable):
         data = np.asarray(self.data)
         if data.ndim != 4 or data.shape[1:] != self.geometry.shape:
             raise GeometryError(
-                f"Image data of shape {data.shape} on a grid {self.geometry.shape}; expected (channel, x, y, z) with the "
+                f"Image data of shape {data.shape} on a grid {self.geometry.shape}; expected "
+                "(channel, x, y, z) with the "
                 "last three axes equal to the grid. Add a channel axis: data[None]."
             )
         if not self.units:
-            raise UnitsError("An image needs units: HU, SUV, ms, 'a.u.' for arbitrary ones, '1' for fractions, 'label'.")
+            raise UnitsError(
+                "An image needs units: HU, SUV, ms, 'a.u.' for arbitrary ones, '1' for fractions, "
+                "'label'."
+            )
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
         if len(channels) != data.shape[0]:
-            raise InputError(f"{data.shape[0]} channels but {len(channels)} names {channels}; give one name a channel.")
+            raise InputError(
+                f"{data.shape[0]} channels but {len(channels)} names {channels}; give one name a "
+                "channel."
+            )
         if self.units == "mixed" and not set(channels) <= set(self.header.get("units", {})):
-            raise UnitsError("Units are 'mixed', but header['units'] does not name those of every channel. Add them.")
+            raise UnitsError(
+                "Units are 'mixed', but header['units'] does not name those of every channel. Add "
+                "them."
+            )
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "data", readonly(data))
 
@@ -161,15 +183,29 @@ class Image(Viewable):
         for image in images[1:]:
             if not image.geometry.matches(first.geometry):
                 raise GeometryError(
-                    f"{', '.join(image.channels)} has {image.geometry}, {', '.join(first.channels)} has {first.geometry}; "
-                    "expected one grid. Read them together, which resamples: --beside FILE, or veridical.read_together."
+                    f"{', '.join(image.channels)} has {image.geometry}, "
+                    f"{', '.join(first.channels)} has {first.geometry}; "
+                    "expected one grid. Read them together, which resamples: --beside FILE, or "
+                    "veridical.read_together."
                 )
         names = tuple(name for image in images for name in image.channels)
         each = {name: image.units_of(name) for image in images for name in image.channels}
         header = {key: value for key, value in first.header.items() if key != "units"}
         if len(set(each.values())) > 1:
-            return cls(np.concatenate([i.data for i in images]), first.geometry, "mixed", names, {**header, "units": each})
-        return cls(np.concatenate([i.data for i in images]), first.geometry, first.units_of(first.channels[0]), names, header)
+            return cls(
+                np.concatenate([i.data for i in images]),
+                first.geometry,
+                "mixed",
+                names,
+                {**header, "units": each},
+            )
+        return cls(
+            np.concatenate([i.data for i in images]),
+            first.geometry,
+            first.units_of(first.channels[0]),
+            names,
+            header,
+        )
 
     def units_of(self, channel: str) -> str:
         """Return the units of one channel."""
@@ -178,7 +214,9 @@ class Image(Viewable):
     def __getitem__(self, channel: str) -> Array:
         """Return one channel as `(x, y, z)` by its name."""
         if channel not in self.channels:
-            raise InputError(f"No channel {channel!r} in this image. It has: {', '.join(self.channels)}.")
+            raise InputError(
+                f"No channel {channel!r} in this image. It has: {', '.join(self.channels)}."
+            )
         return np.asarray(self.data[self.channels.index(channel)])
 
 
@@ -186,9 +224,9 @@ class Image(Viewable):
 class Noise:
     """The noise of a measurement.
 
-    Args:
-        kind: `gaussian` (complex for k-space), `rician`, `poisson`, `poisson_gaussian` or `unknown`.
-        level: standard deviation per real component in the units of the data; None when not known (it is then estimated).
+    Args: kind: `gaussian` (complex for k-space), `rician`, `poisson`, `poisson_gaussian` or
+        `unknown`. level: standard deviation per real component in the units of the data; None when
+        not known (it is then estimated).
     """
 
     kind: str = "unknown"
@@ -199,13 +237,11 @@ class Noise:
 class Measurement:
     """What was measured: `data = noise(operator(x))`.
 
-    Args:
-        data: the raw numbers. MR k-space: `(slice, coil, ky, kx)` complex64, centred, exact zeros where not sampled.
-            CT: `(slice, angle, detector)` line integrals. Otherwise as the operator's range says.
-        operator: the physics that made it.
-        noise: kind and level.
-        geometry: the grid of the object to be found.
-        header: contrast (`contrast`), field strength (`field`), site, and whatever else is known, as plain values.
+    Args: data: the raw numbers. MR k-space: `(slice, coil, ky, kx)` complex64, centred, exact zeros
+        where not sampled. CT: `(slice, angle, detector)` line integrals. Otherwise as the
+        operator's range says. operator: the physics that made it. noise: kind and level. geometry:
+        the grid of the object to be found. header: contrast (`contrast`), field strength (`field`),
+        site, and whatever else is known, as plain values.
     """
 
     data: Array
@@ -226,15 +262,12 @@ class Measurement:
 class Study(Viewable):
     """A patient as far as known: visits by day, each with named images, label maps and raw data.
 
-    Args:
-        id: of the patient.
-        visits: days since the first visit -> name -> image, label map (units `label`) or measurement. An image is
-            named after its contrast or modality: `T1w`, `CT`, `T1w.2` for a second one. May read when asked.
-        covariates: age, sex, diagnosis, ...; whatever the tables of a data set say.
-        report: text.
-        genes: name -> state.
-        notes: what was chosen, assumed or changed while reading, one sentence each; results repeat them.
-        source: how to read it again: `path` and the options of `veridical.read`; empty when made in memory.
+    Args: id: of the patient. visits: days since the first visit -> name -> image, label map (units
+        `label`) or measurement. An image is named after its contrast or modality: `T1w`, `CT`,
+        `T1w.2` for a second one. May read when asked. covariates: age, sex, diagnosis, ...;
+        whatever the tables of a data set say. report: text. genes: name -> state. notes: what was
+        chosen, assumed or changed while reading, one sentence each; results repeat them. source:
+        how to read it again: `path` and the options of `veridical.read`; empty when made in memory.
     """
 
     id: str
@@ -247,7 +280,9 @@ class Study(Viewable):
 
     @classmethod
     def of(cls, subject: Study | Image | Measurement) -> Study:
-        """Return the study of one image, whose channels become its images, or of one measurement; a study as it is."""
+        """Return the study of one image, whose channels become its images, or of one measurement; a
+        study as it is.
+        """
         if isinstance(subject, Study):
             return subject
         header = subject.header
@@ -256,13 +291,20 @@ class Study(Viewable):
             visit: dict[str, Image | Measurement] = {str(header.get("contrast") or "raw"): subject}
         else:
             visit = {name: subject.channel(name) for name in subject.channels}
-        return cls(str(header.get("patient", "")), {0.0: visit}, notes=notes, source=dict(header.get("source", {})))
+        return cls(
+            str(header.get("patient", "")),
+            {0.0: visit},
+            notes=notes,
+            source=dict(header.get("source", {})),
+        )
 
     def _whole(self) -> Image:
         return self.image()
 
     def __repr__(self) -> str:
-        visits = "; ".join(f"day {day:g}: {', '.join(self.visits[day]) or 'nothing'}" for day in self.days)
+        visits = "; ".join(
+            f"day {day:g}: {', '.join(self.visits[day]) or 'nothing'}" for day in self.days
+        )
         return f"Study({self.id or 'no id'}; {visits or 'no visit'})"
 
     @property
@@ -273,7 +315,10 @@ class Study(Viewable):
     def visit(self, day: float | None = None) -> Mapping[str, Image | Measurement]:
         """Return the images and measurements of a day; of the last visit when no day is given."""
         if not self.visits:
-            raise InputError(f"The study of {self.id or 'this patient'} has no visit; expected images or raw data.")
+            raise InputError(
+                f"The study of {self.id or 'this patient'} has no visit; expected images or raw "
+                "data."
+            )
         chosen = self.days[-1] if day is None else day
         if chosen not in self.visits:
             days = ", ".join(f"{known:g}" for known in self.days)
@@ -289,7 +334,10 @@ class Study(Viewable):
         """
         found = [one for one in self.visit(day).values() if isinstance(one, Image)]
         if not found:
-            raise InputError("The study has raw data and no image. Reconstruct them first: veridical reconstruct.")
+            raise InputError(
+                "The study has raw data and no image. Reconstruct them first: veridical "
+                "reconstruct."
+            )
         return Image.stack(found)
 
     def measurement(self, day: float | None = None) -> Measurement:
@@ -301,15 +349,20 @@ class Study(Viewable):
         found = {name: one for name, one in self.visit(day).items() if isinstance(one, Measurement)}
         if len(found) != 1:
             held = ", ".join(self.visit(day)) or "nothing"
-            raise InputError(f"One set of raw data is expected; the visit holds {held}. Choose one, or read raw data.")
+            raise InputError(
+                f"One set of raw data is expected; the visit holds {held}. Choose one, or read raw "
+                "data."
+            )
         return next(iter(found.values()))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of provenance: what was done to what, by which model, with which settings, versions and seed.
+    """One entry of provenance: what was done to what, by which model, with which settings, versions
+    and seed.
 
-    `source` says how to read the input again (`path` and the options of `veridical.read`); empty when it was made in memory.
+    `source` says how to read the input again (`path` and the options of `veridical.read`); empty
+    when it was made in memory.
     """
 
     task: str
@@ -362,12 +415,11 @@ class Interval:
 class Evidence:
     """How much of each voxel is owed to the measurement.
 
-    Args:
-        map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0 imagined. None where the model
-            gives no draws; `Result.absent` then says so.
-        measured: `A^+ A x`, the part of the estimate that the measurement fixes (linear A), or None.
-        unmeasured: `(I - A^+ A) x`, the part that the prior filled in, or None.
-        about: what of `x` the map is about where it is not the voxel as it is, in words; empty otherwise.
+    Args: map: `(channel, x, y, z)` in [0, 1]: `1 - var(x | y, c) / var(x | c)`. 1 measured, 0
+        imagined. None where the model gives no draws; `Result.absent` then says so. measured: `A^+
+        A x`, the part of the estimate that the measurement fixes (linear A), or None. unmeasured:
+        `(I - A^+ A) x`, the part that the prior filled in, or None. about: what of `x` the map is
+        about where it is not the voxel as it is, in words; empty otherwise.
     """
 
     map: Array | None
@@ -395,17 +447,16 @@ class Score:
 class Result(Viewable):
     """A result: the image and its five companions.
 
-    A companion that could not be computed is None, and `absent` says why; unknown is never written as zero.
+    A companion that could not be computed is None, and `absent` says why; unknown is never written
+    as zero.
 
-    Args:
-        image: the estimate; `kind` says which one it is.
-        kind: `posterior mean`, `plug-and-play estimate` (fits the data, and the denoiser leaves it alone; near the posterior
-            mean, not the same), `one draw` or `point estimate` (no draws).
-        draws: `(draw, channel, x, y, z)` or None.
-        absent: companion name -> why it is missing.
-        facts: numbers noted while solving, which the audits read: `misfit`, `degraded`, `card`, ...; not saved.
-        also: further results by name, for tasks that make several: the visits of a forecast, for instance.
-        study: what it was made from, for the report; not saved.
+    Args: image: the estimate; `kind` says which one it is. kind: `posterior mean`, `plug-and-play
+        estimate` (fits the data, and the denoiser leaves it alone; near the posterior mean, not the
+        same), `one draw` or `point estimate` (no draws). draws: `(draw, channel, x, y, z)` or None.
+        absent: companion name -> why it is missing. facts: numbers noted while solving, which the
+        audits read: `misfit`, `degraded`, `card`, ...; not saved. also: further results by name,
+        for tasks that make several: the visits of a forecast, for instance. study: what it was made
+        from, for the report; not saved.
     """
 
     image: Image
@@ -425,19 +476,28 @@ class Result(Viewable):
 
     def __repr__(self) -> str:
         band = "no interval" if self.interval is None else f"{self.interval.level:.0%} interval"
-        named = ", ".join(f"{channel} ({self.image.units_of(channel)})" for channel in self.image.channels)
-        return f"Result({self.kind}: {named}; {self.image.geometry}; {band}; worst finding: {worst(self.findings)})"
+        named = ", ".join(
+            f"{channel} ({self.image.units_of(channel)})" for channel in self.image.channels
+        )
+        return (
+            f"Result({self.kind}: {named}; {self.image.geometry}; {band}; worst finding: "
+            f"{worst(self.findings)})"
+        )
 
     def save(
-        self, folder: str | Path, name: str = "case", *, overwrite: bool = False, described: bool = True
+        self,
+        folder: str | Path,
+        name: str = "case",
+        *,
+        overwrite: bool = False,
+        described: bool = True,
     ) -> dict[str, Path]:
         """Write the estimate with all its companions, and `report.html` to look at them.
 
-        Args:
-            folder: where; made when missing. Results in `also` go into folders of their names below it.
-            name: of the case, e.g. `sub-01`.
-            overwrite: replace an earlier result in this folder.
-            described: put `dataset_description.json` beside it; not where the folder is part of a data set.
+        Args: folder: where; made when missing. Results in `also` go into folders of their names
+            below it. name: of the case, e.g. `sub-01`. overwrite: replace an earlier result in this
+            folder. described: put `dataset_description.json` beside it; not where the folder is
+            part of a data set.
 
         Returns:
             Role -> file, as `veridical.io.bids.save`, and `report`.
@@ -446,7 +506,9 @@ class Result(Viewable):
             InputError: the folder already holds a result.
             SettingError: the name cannot be a file name.
         """
-        saved: dict[str, Path] = report("result_page").save(self, folder, name, overwrite=overwrite, described=described)
+        saved: dict[str, Path] = report("result_page").save(
+            self, folder, name, overwrite=overwrite, described=described
+        )
         return saved
 
     def with_step(self, step: Step) -> Result:

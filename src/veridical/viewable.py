@@ -1,4 +1,6 @@
-"""Looking at what flows between the parts: shape, affine, array, three planes. What draws is loaded when it is asked for."""
+"""Looking at what flows between the parts: shape, affine, array, three planes. What draws is loaded
+when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Viewable:
-    """What images, studies and results share: each can be looked at, and read as an array `(channel, x, y, z)` on a grid."""
+    """What images, studies and results share: each can be looked at, and read as an array
+    `(channel, x, y, z)` on a grid.
+    """
 
     def _whole(self) -> Image:
         raise NotImplementedError
@@ -32,7 +36,9 @@ class Viewable:
         return np.array(self._whole().data, dtype, copy=copy)
 
     def show(self, file: str | Path | None = None) -> None:
-        """Draw three planes of every channel with matplotlib: in a window or a notebook, or into a file."""
+        """Draw three planes of every channel with matplotlib: in a window or a notebook, or into a
+        file.
+        """
         report("view").show(self, file)
 
     def _repr_html_(self) -> str:
@@ -41,5 +47,7 @@ class Viewable:
 
 
 def report(module: str) -> Any:
-    """Return a module of the layer that draws; it lies above this one and is loaded when something is to be drawn."""
+    """Return a module of the layer that draws; it lies above this one and is loaded when something
+    is to be drawn.
+    """
     return importlib.import_module(f"veridical.report.{module}")

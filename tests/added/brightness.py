@@ -11,8 +11,12 @@ LIMIT = 0.2
 
 
 def brightness(study: Study, result: Result) -> Finding | None:
-    """Compare the means of channels that were measured and are in the result; None where there is none."""
-    measured = {n: i for visit in study.visits.values() for n, i in visit.items() if isinstance(i, Image)}
+    """Compare the means of channels that were measured and are in the result; None where there is
+    none.
+    """
+    measured = {
+        n: i for visit in study.visits.values() for n, i in visit.items() if isinstance(i, Image)
+    }
     both = [name for name in result.image.channels if name in measured]
     if not both:
         return None

@@ -1,4 +1,6 @@
-"""A small diffusion Transformer: patches as tokens, scale and shift from the condition (arXiv 2212.09748)."""
+"""A small diffusion Transformer: patches as tokens, scale and shift from the condition (arXiv
+2212.09748).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Block(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.film = nn.Linear(width, 4 * width)
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
@@ -37,7 +41,14 @@ class Transformer(Backbone):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, conditions: int, width: int = 32, heads: int = 4, depth: int = 2, patch: int = 4
+        self,
+        inputs: int,
+        outputs: int,
+        conditions: int,
+        width: int = 32,
+        heads: int = 4,
+        depth: int = 2,
+        patch: int = 4,
     ) -> None:
         super().__init__()
         self.inputs, self.conditions, self.multiple = inputs, conditions, patch
@@ -52,10 +63,14 @@ class Transformer(Backbone):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         rows, columns = x.shape[-2:]
-        grid = self.enter(functional.pad(x, (0, -columns % self.multiple, 0, -rows % self.multiple)))
+        grid = self.enter(
+            functional.pad(x, (0, -columns % self.multiple, 0, -rows % self.multiple))
+        )
         y, z = (torch.linspace(-3, 3, n, device=x.device) for n in grid.shape[-2:])
         both = torch.stack(torch.meshgrid(y, z, indexing="ij"), -1)
-        tokens = grid.flatten(2).mT + self.place(torch.cat([both.sin(), both.cos()], -1)).flatten(0, 1)
+        tokens = grid.flatten(2).mT + self.place(torch.cat([both.sin(), both.cos()], -1)).flatten(
+            0, 1
+        )
         embedding = functional.silu(self.embed(condition))
         for block in self.blocks:
             tokens = block(tokens, embedding)

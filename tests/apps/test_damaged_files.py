@@ -1,4 +1,6 @@
-"""Every reader through the command line: a damaged file is one clear message, exit code 2, and nothing written."""
+"""Every reader through the command line: a damaged file is one clear message, exit code 2, and
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -69,25 +71,61 @@ def saved_bytes(path: Path, content: bytes) -> Path:
 
 Make = Callable[[Path], Path]
 CASES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
-    "fastmri truncated": ("reconstruct", lambda p: cut(rawfiles.write_fastmri(p / "a.h5", FULL)), ()),
-    "fastmri wrong shape": ("reconstruct", lambda p: rawfiles.write_fastmri(p / "a.h5", FULL[0, 0]), ()),
+    "fastmri truncated": (
+        "reconstruct",
+        lambda p: cut(rawfiles.write_fastmri(p / "a.h5", FULL)),
+        (),
+    ),
+    "fastmri wrong shape": (
+        "reconstruct",
+        lambda p: rawfiles.write_fastmri(p / "a.h5", FULL[0, 0]),
+        (),
+    ),
     "fastmri NaN": ("reconstruct", lambda p: rawfiles.write_fastmri(p / "a.h5", POISONED), ()),
     "ismrmrd truncated": ("reconstruct", lambda p: cut(mrd(p / "a.mrd", FULL)), ()),
     "ismrmrd wrong shape": ("reconstruct", lambda p: mrd(p / "a.mrd", FULL[..., :6]), ()),
     "ismrmrd NaN": ("reconstruct", lambda p: mrd(p / "a.mrd", POISONED), ()),
-    "bart truncated": ("reconstruct", lambda p: bart_cut(p / "a", FULL[0].transpose(1, 2, 0)[:, :, None]), ()),
-    "bart wrong axis": ("reconstruct", lambda p: bart_whole(p / "a", FULL[0]), ("--axes", "coil,y,q")),
-    "bart NaN": ("reconstruct", lambda p: bart_whole(p / "a", POISONED[0].transpose(1, 2, 0)[:, :, None]), ()),
-    "npy truncated": ("reconstruct", lambda p: cut(saved(p / "a.npy", FULL[0])), ("--axes", "coil,y,x")),
-    "npy wrong shape": ("reconstruct", lambda p: saved(p / "a.npy", FULL[0, 0]), ("--axes", "coil,y,x")),
-    "npy wrong axis": ("reconstruct", lambda p: saved(p / "a.npy", FULL[0]), ("--axes", "coil,row,x")),
+    "bart truncated": (
+        "reconstruct",
+        lambda p: bart_cut(p / "a", FULL[0].transpose(1, 2, 0)[:, :, None]),
+        (),
+    ),
+    "bart wrong axis": (
+        "reconstruct",
+        lambda p: bart_whole(p / "a", FULL[0]),
+        ("--axes", "coil,y,q"),
+    ),
+    "bart NaN": (
+        "reconstruct",
+        lambda p: bart_whole(p / "a", POISONED[0].transpose(1, 2, 0)[:, :, None]),
+        (),
+    ),
+    "npy truncated": (
+        "reconstruct",
+        lambda p: cut(saved(p / "a.npy", FULL[0])),
+        ("--axes", "coil,y,x"),
+    ),
+    "npy wrong shape": (
+        "reconstruct",
+        lambda p: saved(p / "a.npy", FULL[0, 0]),
+        ("--axes", "coil,y,x"),
+    ),
+    "npy wrong axis": (
+        "reconstruct",
+        lambda p: saved(p / "a.npy", FULL[0]),
+        ("--axes", "coil,row,x"),
+    ),
     "npy no axes": ("reconstruct", lambda p: saved(p / "a.npy", FULL[0]), ()),
     "npy NaN": ("reconstruct", lambda p: saved(p / "a.npy", POISONED[0]), ("--axes", "coil,y,x")),
     "nifti truncated": ("enhance", lambda p: cut(nifti(p / "a.nii")), ()),
     "nifti.gz truncated": ("enhance", lambda p: cut(nifti(p / "a.nii.gz")), ()),
     "nifti NaN": ("enhance", lambda p: nifti(p / "a.nii", float("nan")), ()),
     "nifti empty": ("enhance", lambda p: saved_bytes(p / "a.nii.gz", gzip.compress(b"")), ()),
-    "dicom gap": ("enhance", lambda p: series(p / "s", [(0, 0, 0), (0, 0, 3), (0, 0, 9), (0, 0, 12)]), ()),
+    "dicom gap": (
+        "enhance",
+        lambda p: series(p / "s", [(0, 0, 0), (0, 0, 3), (0, 0, 9), (0, 0, 12)]),
+        (),
+    ),
     "dicom twice": ("enhance", lambda p: series(p / "s", [(0, 0, 0), (0, 0, 3), (0, 0, 3)]), ()),
     "text as h5": ("reconstruct", lambda p: text(p / "a.h5"), ()),
     "text as npy": ("reconstruct", lambda p: text(p / "a.npy"), ("--axes", "coil,y,x")),

@@ -1,4 +1,6 @@
-"""`veridical datasets`: the catalog listed, searched and shown; a set on disk checked; exit codes."""
+"""`veridical datasets`: the catalog listed, searched and shown; a set on disk checked; exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from veridical.apps.cli import main
 from veridical.layouts import catalog
 
 
-def test_a_list_has_a_line_for_each_set_and_is_narrowed_by_flags(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_has_a_line_for_each_set_and_is_narrowed_by_flags(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["datasets", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"{len(catalog.load())} data sets"
@@ -23,7 +27,9 @@ def test_a_list_has_a_line_for_each_set_and_is_narrowed_by_flags(capsys: pytest.
     assert all("knee" in entry["anatomy"] for entry in found)
 
 
-def test_show_says_terms_published_numbers_how_to_read_it_and_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_says_terms_published_numbers_how_to_read_it_and_what_is_unknown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["datasets", "show", "synthrad2025"]) == 0
     text = capsys.readouterr().out
     for word in (
@@ -38,7 +44,10 @@ def test_show_says_terms_published_numbers_how_to_read_it_and_what_is_unknown(ca
     assert "unknown     tasks, licence, access" in capsys.readouterr().out
     assert main(["datasets", "show", "IXI", "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)
-    assert (entry["licence"], entry["verified"]["licence"]) == ("CC-BY-SA-3.0", "package torchio 1.2.1")
+    assert (entry["licence"], entry["verified"]["licence"]) == (
+        "CC-BY-SA-3.0",
+        "package torchio 1.2.1",
+    )
     assert "split" not in entry, "unknown is absent"
 
 
@@ -71,12 +80,16 @@ def write_set(path: Path, **parts: int) -> None:
     """A made-up MedMNIST file with so many images a part."""
     arrays: dict[str, np.ndarray] = {}
     for part, count in parts.items():
-        arrays[f"{part}_images"] = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+        arrays[f"{part}_images"] = np.random.default_rng(count).integers(
+            0, 256, (count, 28, 28), np.uint8
+        )
         arrays[f"{part}_labels"] = np.zeros((count, 1), np.uint8)
     np.savez(path, **arrays)
 
 
-def test_a_sound_set_passes_with_exit_code_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_set_passes_with_exit_code_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_set(tmp_path / "toymnist.npz", train=6, val=2, test=3)
     assert main(["datasets", "check", str(tmp_path)]) == 0
     text = capsys.readouterr().out

@@ -32,7 +32,16 @@ def run(*words: str | Path) -> int:
 
 def judge(folders: Path, candidate: str, out: Path, *more: str) -> int:
     return run(
-        "evaluate", folders / candidate, "--reference", folders / "real", "--out", out, "--levels", "pixel", "--quiet", *more
+        "evaluate",
+        folders / candidate,
+        "--reference",
+        folders / "real",
+        "--out",
+        out,
+        "--levels",
+        "pixel",
+        "--quiet",
+        *more,
     )
 
 
@@ -67,7 +76,17 @@ def test_a_file_in_the_place_of_the_report_or_of_images_is_refused(
     (tmp_path / "notes.txt").write_text("x")
     assert judge(folders, "good", tmp_path / "notes.txt") == 2
     assert "is a file" in capsys.readouterr().err
-    assert run("evaluate", tmp_path / "notes.txt", "--reference", folders / "real", "--out", tmp_path / "r") == 2
+    assert (
+        run(
+            "evaluate",
+            tmp_path / "notes.txt",
+            "--reference",
+            folders / "real",
+            "--out",
+            tmp_path / "r",
+        )
+        == 2
+    )
     assert "is no image" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
@@ -87,13 +106,17 @@ def test_the_better_of_two_is_first_in_every_resample(
         "pixel",
     ]
     assert run(*words, "--quiet") == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "pixel/mae/foreground" in line]
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if "pixel/mae/foreground" in line
+    ]
     assert "| good |" in lines[0]
     assert "100%" in lines[0]
     assert (tmp_path / "c" / "ranking.json").exists()
 
 
-def test_a_protocol_is_written_read_and_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_protocol_is_written_read_and_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "p.toml"
     assert run("protocol", path) == 0
     assert run("protocol", path) == 2

@@ -1,4 +1,6 @@
-"""On the command line: coil maps and noise scans that stand in other files, and which scan of a file is read."""
+"""On the command line: coil maps and noise scans that stand in other files, and which scan of a
+file is read.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,25 @@ def image(folder: Path) -> np.ndarray:
     return np.asarray(found.dataobj).squeeze().T
 
 
-def test_maps_that_the_error_asks_for_make_the_image_and_rerun_knows_them(tmp_path: Path, capsys: Capture) -> None:
+def test_maps_that_the_error_asks_for_make_the_image_and_rerun_knows_them(
+    tmp_path: Path, capsys: Capture
+) -> None:
     scan = file(tmp_path / "a.mrd", lines(FULL, range(0, 64, 2)), header())
     np.save(tmp_path / "maps.npy", sensitivities(64, 64))
-    np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(0, 1e-3, (2, 4, 500)).T.copy().view(complex)[..., 0].T)
+    np.save(
+        tmp_path / "noise.npy",
+        np.random.default_rng(0).normal(0, 1e-3, (2, 4, 500)).T.copy().view(complex)[..., 0].T,
+    )
     assert call("reconstruct", scan, tmp_path / "none", *CG) == 2
     assert "--maps FILE" in capsys.readouterr().err
     given = ("--maps", tmp_path / "maps.npy", "--noise-scan", tmp_path / "noise.npy")
     assert call("reconstruct", scan, tmp_path / "out", *given, *CG) == 0
     assert error(image(tmp_path / "out"), TRUTH) < 0.02
     source = bids.load_provenance(tmp_path / "out").steps[0].source
-    assert (source["maps"], source["noise_scan"]) == (str(tmp_path / "maps.npy"), str(tmp_path / "noise.npy"))
+    assert (source["maps"], source["noise_scan"]) == (
+        str(tmp_path / "maps.npy"),
+        str(tmp_path / "noise.npy"),
+    )
     capsys.readouterr()
     assert call("rerun", tmp_path / "out") == 0
     np.save(tmp_path / "maps.npy", sensitivities(64, 64)[::-1])
@@ -57,7 +67,9 @@ def test_a_repetition_is_chosen_and_what_was_read_is_said(tmp_path: Path, capsys
     assert error(image(tmp_path / "out"), TRUTH) < 1e-3
 
 
-def test_coils_of_a_folder_of_patients_are_refused_by_the_name_of_the_flag(tmp_path: Path, capsys: Capture) -> None:
+def test_coils_of_a_folder_of_patients_are_refused_by_the_name_of_the_flag(
+    tmp_path: Path, capsys: Capture
+) -> None:
     root = folders.bids(tmp_path / "in", 1, ("T1w",))
     assert call("reconstruct", root, tmp_path / "out", "--noise-scan", tmp_path / "n.npy") == 2
     assert "--noise-scan is for one file" in " ".join(capsys.readouterr().err.split())

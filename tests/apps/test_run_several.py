@@ -1,4 +1,6 @@
-"""On the command line: several files of one patient, a mask of lesions, and whole folders of patients."""
+"""On the command line: several files of one patient, a mask of lesions, and whole folders of
+patients.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def test_several_files_of_one_patient_are_channels_and_rerun_reads_them_again(
     words = ("--beside", image(root, "T2w"), "--to", "FLAIR,PD", "--weights", path, *FAST)
     assert call("complete", image(root, "T1w"), tmp_path / "out", *words) == 0
     step = bids.load_provenance(tmp_path / "out").steps[0]
-    assert [Path(file).name for file in step.source["paths"]] == ["sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz"]
+    assert [Path(file).name for file in step.source["paths"]] == [
+        "sub-01_T1w.nii.gz",
+        "sub-01_T2w.nii.gz",
+    ]
     capsys.readouterr()
     assert call("rerun", tmp_path / "out") == 0
     assert capsys.readouterr().out.startswith("same bytes: estimate")
@@ -56,20 +61,40 @@ def test_mr_and_ct_stand_beside_each_other_each_in_its_own_units(tmp_path: Path)
     mr, ct = tmp_path / "leg_T1w.nii.gz", tmp_path / "leg_CT.nii.gz"
     folders.write(mr, folders.head(1))
     folders.write(ct, folders.head(2) - 1000, (1.0, 2.0, 4.0))
-    assert call("translate", mr, tmp_path / "out", "--beside", ct, "--to", "PET", "--weights", path, *FAST) == 0
+    assert (
+        call(
+            "translate",
+            mr,
+            tmp_path / "out",
+            "--beside",
+            ct,
+            "--to",
+            "PET",
+            "--weights",
+            path,
+            *FAST,
+        )
+        == 0
+    )
     record = bids.load_provenance(tmp_path / "out")
     assert record.image["units"] == "SUV"
     assert "CT, resampled" in record.steps[0].inputs
     assert call("rerun", tmp_path / "out") == 0
 
 
-def test_a_mask_of_lesions_is_checked_and_contrasts_are_named_where_files_do_not(root: Path, path: str, tmp_path: Path) -> None:
+def test_a_mask_of_lesions_is_checked_and_contrasts_are_named_where_files_do_not(
+    root: Path, path: str, tmp_path: Path
+) -> None:
     plain, mask = tmp_path / "a.nii.gz", tmp_path / "marked.nii.gz"
     plain.write_bytes(image(root, "T1w").read_bytes())
     folders.write(mask, (folders.head(1) > 50).astype(np.uint8))
     words = ("--lesions", mask, "--contrast", "T1w", "--weights", path, *FAST)
     assert call("complete", plain, tmp_path / "out", *words) == 0
-    reasons = [finding.reason for finding in bids.load_provenance(tmp_path / "out").findings if finding.check == "pathology"]
+    reasons = [
+        finding.reason
+        for finding in bids.load_provenance(tmp_path / "out").findings
+        if finding.check == "pathology"
+    ]
     assert "marked lesions" in reasons[0]
     assert call("rerun", tmp_path / "out") == 0
 
@@ -100,7 +125,8 @@ def test_files_that_do_not_go_together_are_refused_and_nothing_is_written(
         "far": tmp_path / "far_T2w.nii.gz",
     }
     first, *rest = [
-        str(files.get(word, word)) if i == 0 or words[i - 1] == "--beside" else word for i, word in enumerate(words)
+        str(files.get(word, word)) if i == 0 or words[i - 1] == "--beside" else word
+        for i, word in enumerate(words)
     ]
     assert call("complete", first, tmp_path / "out", *rest, "--weights", path, *FAST) == 2
     assert hint in capsys.readouterr().err
@@ -114,7 +140,10 @@ def test_a_folder_is_done_case_by_case_and_the_json_has_all_of_them(
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert captured.err == ""
-    assert [(one["case"], one["status"]) for one in found["cases"]] == [("sub-01", "done"), ("sub-02", "done")]
+    assert [(one["case"], one["status"]) for one in found["cases"]] == [
+        ("sub-01", "done"),
+        ("sub-02", "done"),
+    ]
     assert all(Path(found[file]).is_file() for file in ("table", "summary"))
     assert call("complete", root, tmp_path / "out", "--weights", path, *FAST) == 0
     out = capsys.readouterr().out
@@ -134,7 +163,9 @@ def test_a_failed_case_is_exit_code_2_with_its_reason_and_the_others_are_there(
     assert (tmp_path / "out" / "sub-02" / "anat" / "provenance.json").is_file()
 
 
-@pytest.mark.parametrize("words", [("--units", "HU"), ("--name", "x"), ("--slices", "1", "2"), ("--beside", "x.nii.gz")])
+@pytest.mark.parametrize(
+    "words", [("--units", "HU"), ("--name", "x"), ("--slices", "1", "2"), ("--beside", "x.nii.gz")]
+)
 def test_flags_about_one_file_are_refused_for_a_folder(
     words: tuple[str, ...], root: Path, path: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -143,15 +174,42 @@ def test_flags_about_one_file_are_refused_for_a_folder(
     assert not (tmp_path / "out").exists()
 
 
-def test_contrast_chooses_what_of_a_folder_is_used_and_draws_are_kept_when_asked(root: Path, path: str, tmp_path: Path) -> None:
-    assert call("complete", root, tmp_path / "out", "--contrast", "T2w", "--keep-draws", "--weights", path, *FAST) == 0
+def test_contrast_chooses_what_of_a_folder_is_used_and_draws_are_kept_when_asked(
+    root: Path, path: str, tmp_path: Path
+) -> None:
+    assert (
+        call(
+            "complete",
+            root,
+            tmp_path / "out",
+            "--contrast",
+            "T2w",
+            "--keep-draws",
+            "--weights",
+            path,
+            *FAST,
+        )
+        == 0
+    )
     step = bids.load_provenance(tmp_path / "out" / "sub-01" / "anat").steps[0]
     assert step.source["images"] == ((0.0, "T2w"),)
     assert list((tmp_path / "out").rglob("*draws*"))
 
 
 def test_enhancing_a_folder_makes_a_data_set_for_each_contrast(root: Path, tmp_path: Path) -> None:
-    words = ("--job", "super-resolve", "--model", "zero-filled", "--contrast", "T2w", "--noise", "2")
+    words = (
+        "--job",
+        "super-resolve",
+        "--model",
+        "zero-filled",
+        "--contrast",
+        "T2w",
+        "--noise",
+        "2",
+    )
     assert call("enhance", root, tmp_path / "out", *words) == 0
-    files = [file.relative_to(tmp_path / "out").as_posix() for file in (tmp_path / "out").rglob("*estimate*")]
+    files = [
+        file.relative_to(tmp_path / "out").as_posix()
+        for file in (tmp_path / "out").rglob("*estimate*")
+    ]
     assert sorted(files) == [f"T2w/sub-0{n}/anat/sub-0{n}_desc-estimate_T2w.nii.gz" for n in (1, 2)]

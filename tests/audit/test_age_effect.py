@@ -1,4 +1,6 @@
-"""Age effect: the same slope passes, a lost one fails, an invented one warns, and nothing is said of what was never there."""
+"""Age effect: the same slope passes, a lost one fails, an invented one warns, and nothing is said
+of what was never there.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ AGES = np.linspace(20, 80, 24)
 
 
 def shares(slope: float, noise: float = 0.003, seed: int = 0) -> Array:
-    """Fluid that grows by `slope` of the body a decade at the cost of grey matter; white stays as it is."""
+    """Fluid that grows by `slope` of the body a decade at the cost of grey matter; white stays as
+    it is.
+    """
     rng = np.random.default_rng(seed)
     fluid = 0.1 + slope * (AGES - 50) / 10 + noise * rng.standard_normal(AGES.size)
     white = 0.4 + noise * rng.standard_normal(AGES.size)
@@ -26,13 +30,18 @@ def test_the_slopes_are_those_the_shares_were_made_with() -> None:
     assert found.kept == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize(("kept", "verdict"), [(1.0, "pass"), (0.9, "pass"), (0.65, "warn"), (0.1, "fail"), (2.0, "fail")])
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [(1.0, "pass"), (0.9, "pass"), (0.65, "warn"), (0.1, "fail"), (2.0, "fail")],
+)
 def test_an_effect_is_judged_by_how_much_of_it_is_left(kept: float, verdict: str) -> None:
     before = shares(0.01)
     after = before + shares(0.01 * (kept - 1), 0.0) - shares(0.0, 0.0)
     finding = age_effect(AGES, before, after)
     assert finding.verdict == verdict
-    assert finding.evidence["dark"]["after"] / finding.evidence["dark"]["before"] == pytest.approx(kept, abs=0.06)
+    assert finding.evidence["dark"]["after"] / finding.evidence["dark"]["before"] == pytest.approx(
+        kept, abs=0.06
+    )
 
 
 def test_the_paired_change_is_known_better_than_either_slope() -> None:

@@ -1,4 +1,6 @@
-"""Biology: an intensity style is no change of it; tissue that grows or shrinks is, in the class where it does."""
+"""Biology: an intensity style is no change of it; tissue that grows or shrinks is, in the class
+where it does.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,18 @@ SHAPE = (40, 40, 12)
 
 
 def brain(ventricle: float = 0.3, noise: float = 0.01, seed: int = 0) -> tuple[Array, Array]:
-    """A ball of white matter in a shell of grey with fluid of a radius in its middle; where it is."""
+    """A ball of white matter in a shell of grey with fluid of a radius in its middle; where it
+    is.
+    """
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij")
     radius = np.sqrt(x**2 + y**2 + 0.3 * z**2)
     image = np.select([radius < ventricle, radius < 0.7, radius < 0.9], [0.2, 0.8, 0.5], 0.0)
     return image + noise * np.random.default_rng(seed).standard_normal(SHAPE), radius < 0.9
 
 
-@pytest.mark.parametrize("curve", [lambda i: 300 * i, np.exp, lambda i: i**3, lambda i: 1 / (1 + np.exp(9 * (0.4 - i)))])
+@pytest.mark.parametrize(
+    "curve", [lambda i: 300 * i, np.exp, lambda i: i**3, lambda i: 1 / (1 + np.exp(9 * (0.4 - i)))]
+)
 def test_a_rising_intensity_curve_changes_no_volume(curve: object) -> None:
     image, body = brain()
     finding = tissue_volumes(image, curve(image), body)  # type: ignore[operator]
@@ -35,7 +41,9 @@ def test_noise_that_goes_changes_no_volume() -> None:
 
 
 @pytest.mark.parametrize(("ventricle", "verdict"), [(0.31, "warn"), (0.25, "fail"), (0.36, "fail")])
-def test_fluid_that_shrinks_or_grows_is_found_in_the_dark_class_by_its_amount(ventricle: float, verdict: str) -> None:
+def test_fluid_that_shrinks_or_grows_is_found_in_the_dark_class_by_its_amount(
+    ventricle: float, verdict: str
+) -> None:
     (image, body), (changed, _) = brain(), brain(ventricle, seed=1)
     before, after = ((brain(v, 0.0)[0][body] < 0.35).mean() for v in (0.3, ventricle))
     finding = tissue_volumes(image, changed**2 / 3, body)
@@ -59,7 +67,9 @@ def test_shares_add_up_to_the_body() -> None:
 
 def test_the_same_style_undoes_any_rising_curve_and_no_falling_one() -> None:
     image, body = brain()
-    np.testing.assert_allclose(same_style(np.exp(3 * image), image, body)[body], image[body], atol=0.02)
+    np.testing.assert_allclose(
+        same_style(np.exp(3 * image), image, body)[body], image[body], atol=0.02
+    )
     inverted = same_style(-image, image, body)[body]
     assert inverted.std() < 0.05 * image[body].std()
 
@@ -96,7 +106,9 @@ def study(image: Array) -> Study:
 
 def test_a_harmonized_channel_is_judged_against_what_went_in() -> None:
     (image, body), (grown, _) = brain(noise=0.0), brain(0.36, 0.0)
-    kept, changed = (biology(study(image), harmonized(np.exp(i), body=body)) for i in (image, grown))
+    kept, changed = (
+        biology(study(image), harmonized(np.exp(i), body=body)) for i in (image, grown)
+    )
     assert kept is not None
     assert changed is not None
     assert (kept.check, kept.verdict, changed.verdict) == ("biology", "pass", "fail")

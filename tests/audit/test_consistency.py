@@ -25,7 +25,9 @@ def test_the_worst_slice_decides_and_its_share_is_said() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.0, "pass"), (2.0, "warn"), (4.0, "fail")])
-def test_what_was_changed_is_held_against_what_was_expected_to_be_wrong(ratio: float, verdict: str) -> None:
+def test_what_was_changed_is_held_against_what_was_expected_to_be_wrong(
+    ratio: float, verdict: str
+) -> None:
     found = consistency(GIVEN, result(picture(), changed={"T1w": ratio}))
     assert found is not None
     assert found.verdict == verdict

@@ -44,14 +44,18 @@ def test_smoothing_mends_the_noise_of_a_variance_of_eight_draws() -> None:
 
 def test_width_is_in_the_units_of_the_spacing() -> None:
     sample = draws(8, 0.6)
-    assert np.array_equal(evidence(sample, 1.0, 4.0, (2.0, 2.0, 5.0)), evidence(sample, 1.0, 2.0, (1.0, 1.0, 2.5)))
+    assert np.array_equal(
+        evidence(sample, 1.0, 4.0, (2.0, 2.0, 5.0)), evidence(sample, 1.0, 2.0, (1.0, 1.0, 2.5))
+    )
 
 
 def test_a_prior_variance_from_few_draws_is_corrected_for_its_own_scatter() -> None:
     """The mean of 1 / s^2 over samples of nu degrees of freedom is nu / (nu - 2) too large."""
     prior = draws(8, 1.0, seed=1, shape=(1, 200, 200, 1)).var(0, ddof=1)
     posterior = draws(100, 0.3, seed=2, shape=(1, 200, 200, 1))
-    assert 1 - evidence(posterior, prior, 0.0, prior_draws=8).mean() == pytest.approx(0.09, rel=0.03)
+    assert 1 - evidence(posterior, prior, 0.0, prior_draws=8).mean() == pytest.approx(
+        0.09, rel=0.03
+    )
     assert 1 - evidence(posterior, prior, 0.0).mean() == pytest.approx(0.09 * 7 / 5, rel=0.03)
 
 
@@ -70,9 +74,13 @@ def test_one_draw_or_a_prior_without_spread_says_nothing() -> None:
         evidence(draws(4, 1.0), 1.0, prior_draws=3)
 
 
-@pytest.mark.parametrize("operator", [CartesianMRI.example(0), Selection.example(0)], ids=["mri", "selection"])
+@pytest.mark.parametrize(
+    "operator", [CartesianMRI.example(0), Selection.example(0)], ids=["mri", "selection"]
+)
 def test_the_split_adds_up_and_its_parts_are_seen_and_unseen(operator) -> None:  # type: ignore[no-untyped-def]
-    x = torch.randn(2, *operator.domain, dtype=operator.dtype, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(
+        2, *operator.domain, dtype=operator.dtype, generator=torch.Generator().manual_seed(0)
+    )
     measured, unmeasured = split(operator, x, iterations=300)
     assert torch.allclose(measured + unmeasured, x, atol=1e-5)
     assert operator.forward(unmeasured).norm() < 1e-3 * operator.forward(x).norm()

@@ -12,7 +12,9 @@ VOXELS = 400
 
 
 def patients(count: int, seed: int) -> list[CalibrationCase]:
-    """Exchangeable patients: each has its own difficulty; spreads vary by voxel and are a little wrong."""
+    """Exchangeable patients: each has its own difficulty; spreads vary by voxel and are a little
+    wrong.
+    """
     rng = np.random.default_rng(seed)
     cases = []
     for index in range(count):
@@ -30,7 +32,13 @@ def miss(case: CalibrationCase, calibration: Calibration) -> float:
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
 def test_new_patients_are_covered_as_promised_on_average(level: float) -> None:
     rates = [
-        np.mean([miss(c, calibrate(patients(40, s), level, 1e-3, "toys")) for c in patients(5, 9000 + s)]) for s in range(60)
+        np.mean(
+            [
+                miss(c, calibrate(patients(40, s), level, 1e-3, "toys"))
+                for c in patients(5, 9000 + s)
+            ]
+        )
+        for s in range(60)
     ]
     error = float(np.std(rates) / np.sqrt(len(rates)))
     assert np.mean(rates) <= 1 - level + 2.5 * error
@@ -50,7 +58,10 @@ def test_the_multiplier_is_the_smallest_that_keeps_the_rule() -> None:
 
 
 def test_a_higher_level_never_gives_a_narrower_band() -> None:
-    widths = [calibrate(patients(60, 2), level, 1e-3, "toys").multiplier for level in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)]
+    widths = [
+        calibrate(patients(60, 2), level, 1e-3, "toys").multiplier
+        for level in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+    ]
     assert widths == sorted(widths)
 
 
@@ -61,7 +72,9 @@ def test_too_few_patients_for_the_level_are_refused(count: int, level: float) ->
 
 
 @pytest.mark.parametrize(("count", "level"), [(9, 0.9), (19, 0.95), (1, 0.5)])
-def test_just_enough_patients_give_the_band_that_holds_every_voxel(count: int, level: float) -> None:
+def test_just_enough_patients_give_the_band_that_holds_every_voxel(
+    count: int, level: float
+) -> None:
     cases = patients(count, 3)
     found = calibrate(cases, level, 1e-3, "toys")
     assert found.multiplier == max(float((case.error / case.spread).max()) for case in cases)
@@ -72,29 +85,48 @@ def test_background_does_not_pay_for_errors_in_the_foreground() -> None:
     cases = patients(50, 4)
     padded = [
         CalibrationCase(
-            *(np.concatenate([a, np.zeros(3 * VOXELS, a.dtype)]) for a in (c.error, c.spread, c.foreground)), c.patient
+            *(
+                np.concatenate([a, np.zeros(3 * VOXELS, a.dtype)])
+                for a in (c.error, c.spread, c.foreground)
+            ),
+            c.patient,
         )  # type: ignore[arg-type]
         for c in cases
     ]
-    assert calibrate(padded, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+    assert (
+        calibrate(padded, 0.9, 1e-3, "toys").multiplier
+        == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+    )
 
 
 def test_patients_weigh_alike_whatever_their_size() -> None:
     cases = patients(40, 5)
     doubled = [
-        CalibrationCase(np.tile(c.error, 4), np.tile(c.spread, 4), np.tile(c.foreground, 4), c.patient) if i < 5 else c
+        CalibrationCase(
+            np.tile(c.error, 4), np.tile(c.spread, 4), np.tile(c.foreground, 4), c.patient
+        )
+        if i < 5
+        else c
         for i, c in enumerate(cases)
     ]
-    assert calibrate(doubled, 0.9, 1e-3, "toys").multiplier == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+    assert (
+        calibrate(doubled, 0.9, 1e-3, "toys").multiplier
+        == calibrate(cases, 0.9, 1e-3, "toys").multiplier
+    )
 
 
 def test_voxels_on_which_all_draws_agree_are_held_by_the_floor() -> None:
-    cases = [CalibrationCase(np.full(10, 0.5), np.zeros(10), np.ones(10, bool), str(i)) for i in range(20)]
+    cases = [
+        CalibrationCase(np.full(10, 0.5), np.zeros(10), np.ones(10, bool), str(i))
+        for i in range(20)
+    ]
     found = calibrate(cases, 0.9, 0.1, "toys")
     assert found.multiplier == pytest.approx(5.0)
     band = interval(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)), found)
     assert np.allclose(band.upper, 0.5)
-    assert np.allclose(interval(np.zeros((1, 2)), np.zeros((1, 2)), found, scale=100.0).lower, -50.0)
+    assert np.allclose(
+        interval(np.zeros((1, 2)), np.zeros((1, 2)), found, scale=100.0).lower, -50.0
+    )
 
 
 def test_a_band_states_level_number_of_patients_and_what_it_does_not_promise() -> None:
@@ -127,7 +159,12 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(CalibrationError, match="NaN"):
         calibrate([*cases, broken], 0.9, 1e-3, "toys")
     with pytest.raises(InputError, match="one shape"):
-        calibrate([*cases, CalibrationCase(np.ones(3), np.ones(2), np.ones(3, bool), "odd")], 0.9, 1e-3, "toys")
+        calibrate(
+            [*cases, CalibrationCase(np.ones(3), np.ones(2), np.ones(3, bool), "odd")],
+            0.9,
+            1e-3,
+            "toys",
+        )
     for level, floor in ((0.0, 1.0), (1.0, 1.0), (0.9, 0.0)):
         with pytest.raises(SettingError, match="expected a level"):
             calibrate(cases, level, floor, "toys")

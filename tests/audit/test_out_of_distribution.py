@@ -1,4 +1,6 @@
-"""The check knows heads from limbs, keeps its promise on held-out patients, and does not pass what it could not test."""
+"""The check knows heads from limbs, keeps its promise on held-out patients, and does not pass what
+it could not test.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ def grid(millimetres: float, shape: tuple[int, int, int] = (64, 64, 8)) -> Geome
 
 
 def layered(seed: int, shells: Mapping[float, float], ratio: float) -> Image:
-    """An ellipse of shells: relative radius from outside -> intensity; sizes, shells and noise vary from patient to patient."""
+    """An ellipse of shells: relative radius from outside -> intensity; sizes, shells and noise vary
+    from patient to patient.
+    """
     rng = np.random.default_rng(seed)
     x, y, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in (64, 64, 8)], indexing="ij")
-    radius = np.hypot(x / (0.75 * rng.uniform(0.95, 1.05)), y / (0.75 * ratio * rng.uniform(0.95, 1.05)))
+    radius = np.hypot(
+        x / (0.75 * rng.uniform(0.95, 1.05)), y / (0.75 * ratio * rng.uniform(0.95, 1.05))
+    )
     data = np.zeros(radius.shape)
     for edge, value in shells.items():
         data[radius < edge * rng.uniform(0.98, 1.02)] = value * rng.uniform(0.95, 1.05)
@@ -59,7 +65,9 @@ def heads() -> dict[str, Any]:
 @cache
 def both() -> dict[str, Any]:
     limbs = [(f"l{n}", limb(n)) for n in range(30)]
-    return training_data([*((f"h{n}", head(n)) for n in range(30)), *limbs], "30 heads and 30 limbs")
+    return training_data(
+        [*((f"h{n}", head(n)) for n in range(30)), *limbs], "30 heads and 30 limbs"
+    )
 
 
 def made(image: Image, card: Mapping[str, Any]) -> Result:
@@ -153,7 +161,9 @@ def test_a_contrast_of_few_patients_is_judged_among_all_of_its_modality() -> Non
 
 
 def test_the_worst_image_decides() -> None:
-    given = study({"T1w": head(99), "T2w": Image(limb(99).data, limb(99).geometry, "a.u.", ("T2w",))})
+    given = study(
+        {"T1w": head(99), "T2w": Image(limb(99).data, limb(99).geometry, "a.u.", ("T2w",))}
+    )
     found = out_of_distribution(given, made(head(1), {"training_data": heads()}))
     assert found is not None
     assert (found.verdict, found.evidence["channel"]) == ("fail", "T2w")
@@ -177,10 +187,17 @@ def scans() -> dict[str, dict[str, Image]]:
     from veridical import read
 
     files = {
-        "head": {p.name.split("_")[0]: p for p in sorted(DATA.glob("ixi_t1_2mm/nifti/**/*.nii.gz"))},
-        "limb": {p.parent.name: p for p in sorted(DATA.glob("sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz"))},
+        "head": {
+            p.name.split("_")[0]: p for p in sorted(DATA.glob("ixi_t1_2mm/nifti/**/*.nii.gz"))
+        },
+        "limb": {
+            p.parent.name: p for p in sorted(DATA.glob("sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz"))
+        },
     }
-    return {kind: {name: read(path, contrast="T1w") for name, path in of.items()} for kind, of in files.items()}
+    return {
+        kind: {name: read(path, contrast="T1w") for name, path in of.items()}
+        for kind, of in files.items()
+    }
 
 
 def without(stored: Mapping[str, Any], patient: str) -> dict[str, Any]:
@@ -193,7 +210,9 @@ def test_real_limbs_are_found_and_real_heads_held_out_pass() -> None:
     found: Mapping[str, Mapping[str, Image]] = scans()
     stored = training_data(found["head"].items(), "heads")
     limbs = [judged(image, stored).verdict for image in found["limb"].values()]
-    held_out = [judged(image, without(stored, name)).verdict for name, image in found["head"].items()]
+    held_out = [
+        judged(image, without(stored, name)).verdict for name, image in found["head"].items()
+    ]
     assert limbs.count("fail") == len(limbs)
     assert held_out.count("pass") >= len(held_out) - 2
 
@@ -202,5 +221,7 @@ def test_real_limbs_are_found_and_real_heads_held_out_pass() -> None:
 def test_a_real_limb_is_no_surprise_to_a_model_that_knows_limbs() -> None:
     found = scans()
     stored = training_data([*found["head"].items(), *found["limb"].items()], "heads and limbs")
-    verdicts = [judged(image, without(stored, name)).verdict for name, image in found["limb"].items()]
+    verdicts = [
+        judged(image, without(stored, name)).verdict for name, image in found["limb"].items()
+    ]
     assert verdicts.count("pass") >= len(verdicts) - 2

@@ -1,4 +1,6 @@
-"""Pathology: contrast of marked lesions that were measured, imagined regions of channels that were not."""
+"""Pathology: contrast of marked lesions that were measured, imagined regions of channels that were
+not.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,17 @@ from veridical.audit.pathology import pathology
 from veridical.types import Geometry, Measurement, Noise, Study
 
 LESION = picture() + 40 * blob()
-MARKED = study({"T1w": image(LESION), "lesions": image(blob().astype(np.float32), "lesions", "label")})
+MARKED = study(
+    {"T1w": image(LESION), "lesions": image(blob().astype(np.float32), "lesions", "label")}
+)
 
 
-@pytest.mark.parametrize(("kept", "verdict"), [(1.0, "pass"), (0.7, "warn"), (0.2, "fail"), (1.9, "fail")])
-def test_contrast_of_a_marked_lesion_is_held_against_the_measured_image(kept: float, verdict: str) -> None:
+@pytest.mark.parametrize(
+    ("kept", "verdict"), [(1.0, "pass"), (0.7, "warn"), (0.2, "fail"), (1.9, "fail")]
+)
+def test_contrast_of_a_marked_lesion_is_held_against_the_measured_image(
+    kept: float, verdict: str
+) -> None:
     found = pathology(MARKED, result(picture() + 40 * kept * blob()))
     assert found is not None
     assert found.verdict == verdict
@@ -32,7 +40,9 @@ def test_a_result_on_a_finer_grid_is_compared_on_that_grid() -> None:
 
 def test_a_harmonized_lesion_is_compared_under_the_style_it_had() -> None:
     darker = (LESION / 140) ** 3 * 500
-    plain, styled = (pathology(MARKED, result(darker, **facts)) for facts in ({}, {"harmonized": "T1w"}))
+    plain, styled = (
+        pathology(MARKED, result(darker, **facts)) for facts in ({}, {"harmonized": "T1w"})
+    )
     assert plain is not None
     assert styled is not None
     assert (plain.verdict, styled.verdict) == ("fail", "pass")
@@ -41,7 +51,9 @@ def test_a_harmonized_lesion_is_compared_under_the_style_it_had() -> None:
 
 @pytest.mark.parametrize(("known", "verdict"), [(0.9, "pass"), (0.1, "warn")])
 def test_a_made_channel_warns_where_large_regions_are_imagined(known: float, verdict: str) -> None:
-    found = pathology(study({"T1w": image(picture())}), result(picture(), "FLAIR", np.full(SHAPE, known)))
+    found = pathology(
+        study({"T1w": image(picture())}), result(picture(), "FLAIR", np.full(SHAPE, known))
+    )
     assert found is not None
     assert found.verdict == verdict
 
@@ -70,8 +82,17 @@ def test_it_does_not_apply_to_raw_data_and_to_measured_channels_without_marks() 
 
 def test_the_worst_channel_decides() -> None:
     both = result(picture() + 40 * blob())
-    two = type(both)(type(both.image)(np.stack([LESION, picture()]), GRID, "a.u.", ("T1w", "T2w")), "posterior mean")
-    given = study({"T1w": image(LESION), "T2w": image(LESION, "T2w"), "lesions": image(blob() * 1.0, "lesions", "label")})
+    two = type(both)(
+        type(both.image)(np.stack([LESION, picture()]), GRID, "a.u.", ("T1w", "T2w")),
+        "posterior mean",
+    )
+    given = study(
+        {
+            "T1w": image(LESION),
+            "T2w": image(LESION, "T2w"),
+            "lesions": image(blob() * 1.0, "lesions", "label"),
+        }
+    )
     found = pathology(given, two)
     assert found is not None
     assert (found.verdict, found.evidence["channel"]) == ("fail", "T2w")

@@ -13,14 +13,19 @@ from veridical.physics.selection import Selection
 SHAPE, SIGMA = (24, 20), 0.1
 
 
-def scan(seed: int, coils: int = 4, lines: slice = slice(0, None, 2)) -> tuple[CartesianMRI, torch.Tensor, torch.Tensor]:
+def scan(
+    seed: int, coils: int = 4, lines: slice = slice(0, None, 2)
+) -> tuple[CartesianMRI, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     mask = torch.zeros(SHAPE, dtype=torch.float64)
     mask[:, lines] = 1.0
     maps = standard_noise((1, coils, *SHAPE), torch.complex128, generator)
     operator = CartesianMRI(mask, maps / maps.abs().square().sum(1, keepdim=True).sqrt())
     x = standard_noise((1, *SHAPE), torch.complex128, generator)
-    y = operator.forward(x) + SIGMA * standard_noise((coils, *SHAPE), torch.complex128, generator) * mask
+    y = (
+        operator.forward(x)
+        + SIGMA * standard_noise((coils, *SHAPE), torch.complex128, generator) * mask
+    )
     return operator, x, y
 
 
@@ -80,7 +85,11 @@ def test_a_blurred_image_fails_in_the_outer_bands_although_the_centre_fits() -> 
     ky, kx = torch.meshgrid(*[(torch.arange(n) - n // 2) / (n / 2) for n in SHAPE], indexing="ij")
     blurred = torch.fft.ifft2(torch.fft.ifftshift(k * (torch.hypot(ky, kx) < 0.8)))
     plain = CartesianMRI(operator.mask, torch.ones(1, 1, *SHAPE, dtype=torch.complex128))
-    noise = SIGMA * standard_noise((1, *SHAPE), torch.complex128, torch.Generator().manual_seed(0)) * plain.mask
+    noise = (
+        SIGMA
+        * standard_noise((1, *SHAPE), torch.complex128, torch.Generator().manual_seed(0))
+        * plain.mask
+    )
     found = misfit(plain, plain.forward(x) + noise, blurred, SIGMA)
     bands = found.bands
     assert found.verdict == "fail"
@@ -106,7 +115,9 @@ def test_real_channels_are_judged_too() -> None:
     operator = Selection((2, 0), (3, 40, 40), torch.float64)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(*operator.domain, dtype=torch.float64, generator=generator)
-    y = operator.forward(x) + SIGMA * torch.randn(*operator.range, dtype=torch.float64, generator=generator)
+    y = operator.forward(x) + SIGMA * torch.randn(
+        *operator.range, dtype=torch.float64, generator=generator
+    )
     found = misfit(operator, y, x, SIGMA)
     assert (found.verdict, found.bands) == ("pass", (found.chi_square,))
     assert found.chi_square == pytest.approx(1, abs=0.1)
@@ -125,7 +136,9 @@ def test_draws_as_unsure_as_they_are_wrong_predict_withheld_data(draws: int) -> 
     honest = withheld(operator, y, truth_and_draws[1:], SIGMA)
     assert honest.verdict == "pass"
     assert honest.chi_square == pytest.approx(1, abs=0.2)
-    sure = truth_and_draws[1:].mean(0) + 0.02 * standard_noise((draws, 1, *SHAPE), torch.complex128, generator)
+    sure = truth_and_draws[1:].mean(0) + 0.02 * standard_noise(
+        (draws, 1, *SHAPE), torch.complex128, generator
+    )
     assert withheld(operator, y, sure, SIGMA).verdict == "fail"
 
 

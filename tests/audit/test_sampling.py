@@ -1,4 +1,6 @@
-"""Sampling as a finding: the worst slice decides; artefacts are called what they are in the modality."""
+"""Sampling as a finding: the worst slice decides; artefacts are called what they are in the
+modality.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def expected(size: float) -> ExpectedError:
 
 
 def test_the_worst_slice_decides_and_cartesian_artefacts_are_aliasing() -> None:
-    found = sampling(raw("cartesian-mri"), result(picture(), sampling=(expected(0.001), expected(0.1))))
+    found = sampling(
+        raw("cartesian-mri"), result(picture(), sampling=(expected(0.001), expected(0.1)))
+    )
     assert found is not None
     assert (found.check, found.verdict) == ("sampling", "fail")
     assert found.reason.startswith("1 of 2 slices")
@@ -44,9 +48,16 @@ def test_the_worst_slice_decides_and_cartesian_artefacts_are_aliasing() -> None:
 
 @pytest.mark.parametrize(
     ("operator", "artefact"),
-    [("parallel-beam", "streaks"), ("fan-beam", "streaks"), ("pet", "counts"), ("cartesian-mri", "aliasing")],
+    [
+        ("parallel-beam", "streaks"),
+        ("fan-beam", "streaks"),
+        ("pet", "counts"),
+        ("cartesian-mri", "aliasing"),
+    ],
 )
-def test_what_was_not_withheld_is_not_run_and_names_the_artefact_of_the_modality(operator: str, artefact: str) -> None:
+def test_what_was_not_withheld_is_not_run_and_names_the_artefact_of_the_modality(
+    operator: str, artefact: str
+) -> None:
     found = sampling(raw(operator), result(picture()))
     assert found is not None
     assert found.verdict == "not_run"

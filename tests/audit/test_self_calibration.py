@@ -1,4 +1,6 @@
-"""Laws of self-calibration: what is withheld, what that says of the unsampled rest, and what is rescaled by it."""
+"""Laws of self-calibration: what is withheld, what that says of the unsampled rest, and what is
+rescaled by it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def truth(of: Problem) -> Tensor:
 
 
 def oracle(share: float, whole: Problem) -> audit.Estimate:
-    """An estimate that lacks a share of all detail, of a problem made of the data of another in its units."""
+    """An estimate that lacks a share of all detail, of a problem made of the data of another in its
+    units.
+    """
 
     def estimate(of: Problem) -> Tensor:
         return (1 - share) * truth(whole) / of.scale
@@ -98,14 +102,18 @@ def test_the_reach_grows_and_the_expected_error_falls_as_prediction_gets_better(
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_no_error_is_expected_where_something_was_sampled_and_some_everywhere_else(name: str) -> None:
+def test_no_error_is_expected_where_something_was_sampled_and_some_everywhere_else(
+    name: str,
+) -> None:
     found = expected_error(scan(name), oracle(0.5, scan(name)), 0)
     assert not found.power[PATTERNS[name]].any()
     assert (found.power[~PATTERNS[name]] > 0).all()
 
 
 def test_the_expected_error_is_within_a_factor_of_the_true_one() -> None:
-    """An estimate that is zero outside of the samples lacks all of the power there: so much is expected."""
+    """An estimate that is zero outside of the samples lacks all of the power there: so much is
+    expected.
+    """
     of = scan("variable")
     mask = torch.from_numpy(PATTERNS["variable"])
 
@@ -159,10 +167,14 @@ def test_more_is_lost_further_from_the_samples_and_less_where_the_opposite_was_s
     mask = PATTERNS["one-sided"]
     far = audit.distances(mask) > 12
     opposite = audit.lost_of(mask, 2.0)[far]
-    assert opposite.min() == pytest.approx(audit.MIRRORED, abs=0.05), "the opposite half was sampled"
+    assert opposite.min() == pytest.approx(audit.MIRRORED, abs=0.05), (
+        "the opposite half was sampled"
+    )
 
 
-def test_few_lines_are_drawn_towards_other_scans_and_saturated_ones_do_not_lengthen_the_reach() -> None:
+def test_few_lines_are_drawn_towards_other_scans_and_saturated_ones_do_not_lengthen_the_reach() -> (
+    None
+):
     few, many = audit.blended(8.0, 2, False), audit.blended(8.0, 60, False)
     assert audit.REACH < few < many < 8.0
     assert audit.blended(8.0, 60, True) == audit.REACH
@@ -179,7 +191,9 @@ def test_power_falls_outwards_and_rings_without_samples_continue_the_fall() -> N
     inner = np.hypot(*np.ogrid[-48:48, -40:40]) < 20
     cut = mask & inner
     sampled = torch.from_numpy(cut.astype(np.float32))
-    fewer = prepare(toys.kspace(SIZE) * sampled, sampled, toys.sensitivities(SIZE)[None], toys.SIGMA)
+    fewer = prepare(
+        toys.kspace(SIZE) * sampled, sampled, toys.sensitivities(SIZE)[None], toys.SIGMA
+    )
     beyond = audit.ring_power(fewer, cut, ring)[7:]
     assert (np.diff(beyond) <= 0).all()
 
@@ -190,14 +204,18 @@ def samples(of: Problem, count: int = 64, size: float = 0.05) -> Tensor:
     return truth(of) + size * torch.view_as_complex(noise)
 
 
-def test_rescaled_samples_have_the_expected_energy_outside_of_the_mask_and_the_same_inside() -> None:
+def test_rescaled_samples_have_the_expected_energy_outside_of_the_mask_and_the_same_inside() -> (
+    None
+):
     of = scan("variable")
     expected = expected_error(of, oracle(0.5, of), 0)
     before = samples(of)
     after = recoloured(before, expected, of.operator.mask)  # type: ignore[attr-defined]
     torch.testing.assert_close(after.mean(0), before.mean(0), atol=1e-5, rtol=0)
     sampled = torch.from_numpy(PATTERNS["variable"])
-    variances = [fft(x - x.mean(0)).abs().square().sum((0, 1)) / (len(x) - 1) for x in (before, after)]
+    variances = [
+        fft(x - x.mean(0)).abs().square().sum((0, 1)) / (len(x) - 1) for x in (before, after)
+    ]
     torch.testing.assert_close(variances[1][sampled], variances[0][sampled], rtol=1e-3, atol=1e-6)
     found, wanted = float(variances[1][~sampled].sum()), float(expected.power.sum())
     limits = [gain**2 * float(variances[0][~sampled].sum()) for gain in audit.GAINS]
@@ -211,7 +229,10 @@ def test_gains_stay_within_their_range() -> None:
         expected = ExpectedError(np.where(PATTERNS["variable"], 0.0, power), 3.0, 0, None)
         before = samples(of)
         after = recoloured(before, expected, of.operator.mask)  # type: ignore[attr-defined]
-        ratio = fft(after - after.mean(0))[..., ~sampled].abs() / fft(before - before.mean(0))[..., ~sampled].abs()
+        ratio = (
+            fft(after - after.mean(0))[..., ~sampled].abs()
+            / fft(before - before.mean(0))[..., ~sampled].abs()
+        )
         torch.testing.assert_close(ratio, torch.full_like(ratio, gain), rtol=1e-2, atol=0)
 
 

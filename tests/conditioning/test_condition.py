@@ -54,7 +54,9 @@ def state(count: int = 2) -> Tensor:
 
 def answer(made: Conditioned, used: tuple[Condition, ...], *requests: Request) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = made(state(len(requests)), torch.full((len(requests),), 0.5), Conditioning.of(used, requests))
+        found: Tensor = made(
+            state(len(requests)), torch.full((len(requests),), 0.5), Conditioning.of(used, requests)
+        )
     return found
 
 
@@ -78,7 +80,12 @@ def test_every_condition_reaches_the_output(name: str) -> None:
     made = net(name)
     one = request(**FULL)
     other = request(
-        "PD", ("T2w",), seed=1, level=0.4, masks={"lesions": np.zeros((16, 20), np.float32)}, attributes={"field": 3.0}
+        "PD",
+        ("T2w",),
+        seed=1,
+        level=0.4,
+        masks={"lesions": np.zeros((16, 20), np.float32)},
+        attributes={"field": 3.0},
     )
     found = answer(made, used, one, other)
     alone = answer(made, used, other, other)
@@ -121,10 +128,16 @@ def test_old_weights_load_into_a_network_with_one_more_condition_up_to_its_own_k
         keys = new.load_state_dict(old.state_dict(), strict=False)
         name = more[0].name
         assert keys.unexpected_keys == []
-        assert set(keys.missing_keys) == {f"encoders.{name}.weight", f"encoders.{name}.bias", f"unknown.{name}"}
+        assert set(keys.missing_keys) == {
+            f"encoders.{name}.weight",
+            f"encoders.{name}.bias",
+            f"unknown.{name}",
+        }
         asked = (request(), request("T2w", ("PD",), seed=2))
         same = answer(new, (*used, *more), *asked)
-        torch.testing.assert_close(same, answer(old, used, *asked), msg="where it is not known nothing changes")
+        torch.testing.assert_close(
+            same, answer(old, used, *asked), msg="where it is not known nothing changes"
+        )
 
 
 def test_a_condition_of_another_package_is_learned_like_ours() -> None:
@@ -143,11 +156,15 @@ def test_repeated_slices_stand_one_after_the_other_and_all_goes_to_a_device() ->
         assert torch.equal(batch.values[name][0], batch.values[name][2])
     assert not torch.equal(batch.values["images"][2], batch.values["images"][3])
     moved = batch.to(torch.device("meta"))
-    assert {value.device.type for value in (*moved.values.values(), *moved.known.values())} == {"meta"}
+    assert {value.device.type for value in (*moved.values.values(), *moved.known.values())} == {
+        "meta"
+    }
 
 
 def test_conditions_take_the_settings_that_they_have_and_unknown_names_are_refused() -> None:
-    contrast, height = conditions(["contrast", "attributes"], contrasts=("CT", "PET"), masks=("bone",))
+    contrast, height = conditions(
+        ["contrast", "attributes"], contrasts=("CT", "PET"), masks=("bone",)
+    )
     assert (contrast.size, height.size) == (2, 4)
     with pytest.raises(SettingError, match="'available'"):
         conditions(["availble"])

@@ -54,7 +54,9 @@ def test_images_stand_in_the_order_of_the_names_each_with_its_neighbours() -> No
     assert not found[3:6].any()
     np.testing.assert_array_equal(found[6:], asked.images["FLAIR"])
     assert condition.value(request(given=())) is None
-    assert condition.value(request(given=("CT",))) is None, "an image that it has no place for is none"
+    assert condition.value(request(given=("CT",))) is None, (
+        "an image that it has no place for is none"
+    )
 
 
 def test_the_detail_of_an_estimate_is_in_units_of_its_expected_error_and_clipped() -> None:
@@ -64,8 +66,12 @@ def test_the_detail_of_an_estimate_is_in_units_of_its_expected_error_and_clipped
     np.testing.assert_array_equal(found[0], asked.initial)
     np.testing.assert_array_equal(found[2], asked.support)
     row, column = 8, 10
-    near = asked.initial[row - NEAR // 2 : row + NEAR // 2 + 1, column - NEAR // 2 : column + NEAR // 2 + 1]
-    assert found[1, row, column] == pytest.approx((asked.initial[row, column] - near.mean()) / 0.2, abs=1e-4)
+    near = asked.initial[
+        row - NEAR // 2 : row + NEAR // 2 + 1, column - NEAR // 2 : column + NEAR // 2 + 1
+    ]
+    assert found[1, row, column] == pytest.approx(
+        (asked.initial[row, column] - near.mean()) / 0.2, abs=1e-4
+    )
     sure = InitialEstimate().value(request(level=0.0))
     assert sure is not None
     assert np.abs(sure[1]).max() == MOST

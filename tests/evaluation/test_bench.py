@@ -1,4 +1,6 @@
-"""The bench: its protocols on a small scan without peers, the region that counts, what is predicted and how it is scored."""
+"""The bench: its protocols on a small scan without peers, the region that counts, what is predicted
+and how it is scored.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,12 @@ def test_a_complete_scan_is_undersampled_and_compared_with_itself() -> None:
     seen: list[tuple[str, int, int]] = []
     rows = bench.bench(full(), seeds=2, methods=FEW, progress=lambda *step: seen.append(step))
     assert len(rows) == len(bench.PATTERNS) * 2 * len(FEW)
-    assert {row.pattern for row in rows} == {"uniform 3x", "uniform 4x", "variable 4x", "variable 6x"}
+    assert {row.pattern for row in rows} == {
+        "uniform 3x",
+        "uniform 4x",
+        "variable 4x",
+        "variable 6x",
+    }
     assert seen[-1] == ("bench", 8, 8)
     assert mean(rows, "zero-filled", "psnr") + 3 < mean(rows, "cg-sense", "psnr")
     assert mean(rows, "zero-filled", "nmse") > mean(rows, "wavelet", "nmse")
@@ -53,7 +60,9 @@ def test_only_columns_that_were_acquired_are_ever_sampled(monkeypatch: pytest.Mo
     part = full().copy()
     part[..., :10] = part[..., 50:] = 0
     seen: list[np.ndarray] = []
-    monkeypatch.setattr(bench, "solve", lambda method: lambda kspace, mask: seen.append(mask) or [np.abs(kspace)])
+    monkeypatch.setattr(
+        bench, "solve", lambda method: lambda kspace, mask: seen.append(mask) or [np.abs(kspace)]
+    )
     bench.bench(part, seeds=3, methods=("any",))
     assert len(seen) == 12
     assert not any(mask[:, :10].any() or mask[:, 50:].any() for mask in seen)
@@ -61,9 +70,13 @@ def test_only_columns_that_were_acquired_are_ever_sampled(monkeypatch: pytest.Mo
     assert len({mask.tobytes() for mask in seen[:3]}) == 3, "another seed is another pattern"
 
 
-def test_the_best_of_several_settings_counts_and_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_of_several_settings_counts_and_is_called_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     images = ifft(torch.from_numpy(full().copy())).numpy()
-    monkeypatch.setattr(bench, "solve", lambda method: lambda kspace, mask: [0.5 * images, 0.9 * images, 2 * images])
+    monkeypatch.setattr(
+        bench, "solve", lambda method: lambda kspace, mask: [0.5 * images, 0.9 * images, 2 * images]
+    )
     (row,) = bench.retrospective(full(), ("any",), 1, (("uniform", 3),))
     assert row.best_of == 3
     assert row.values["nmse"] == pytest.approx(0.01, rel=1e-3)
@@ -78,10 +91,14 @@ def test_an_incomplete_scan_is_predicted_where_samples_are_withheld() -> None:
     assert mean(rows, "wavelet", "error") < 0.8
 
 
-def test_what_is_withheld_is_a_fifth_of_the_samples_outside_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_withheld_is_a_fifth_of_the_samples_outside_the_centre(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     mask = masks.poisson_disc(SIZE, 3, acs=16, seed=1)
     kept: list[np.ndarray] = []
-    monkeypatch.setattr(bench, "solve", lambda method: lambda kspace, part: kept.append(part) or [0 * kspace])
+    monkeypatch.setattr(
+        bench, "solve", lambda method: lambda kspace, part: kept.append(part) or [0 * kspace]
+    )
     rows = bench.withheld(full() * mask, ("nothing",), seeds=3)
     centre = masks.fully_sampled_centre(mask)
     outside = mask.sum() - mask[centre].sum()
@@ -90,7 +107,9 @@ def test_what_is_withheld_is_a_fifth_of_the_samples_outside_the_centre(monkeypat
         assert part[centre].all()
         assert (mask & ~part).sum() == round(bench.WITHHELD * outside)
     assert len({part.tobytes() for part in kept}) == 3
-    assert [row.values["error"] for row in rows] == pytest.approx([1, 1, 1]), "predicting nothing is an error of one"
+    assert [row.values["error"] for row in rows] == pytest.approx([1, 1, 1]), (
+        "predicting nothing is an error of one"
+    )
 
 
 def test_a_scan_that_is_its_centre_alone_has_nothing_to_withhold() -> None:

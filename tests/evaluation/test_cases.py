@@ -17,7 +17,9 @@ def pairs(cases: Cases) -> dict[str, str | None]:
 
 
 def test_same_names_are_pairs_and_what_one_side_lacks_is_none(tmp_path: Path) -> None:
-    found = collect(flat(tmp_path / "fake", ["a", "b", "x"]), flat(tmp_path / "real", ["a", "b", "c"]))
+    found = collect(
+        flat(tmp_path / "fake", ["a", "b", "x"]), flat(tmp_path / "real", ["a", "b", "c"])
+    )
     assert found.paired
     assert [(c.name, c.candidate is None, c.reference is None) for c in found.cases] == [
         ("a", False, False), ("b", False, False), ("c", True, False), ("x", False, True),
@@ -54,7 +56,9 @@ def test_no_number_is_cut_in_two_to_make_names_fit() -> None:
 def test_what_was_stripped_is_noted_and_pairs_are_called_by_the_reference(tmp_path: Path) -> None:
     found = collect(flat(tmp_path / "a", ["fake_1", "fake_2"]), flat(tmp_path / "b", ["1", "2"]))
     assert pairs(found) == {"1": "fake_1", "2": "fake_2"}
-    assert found.notes == ("Names were paired after leaving out 'fake_' at the start of the candidates.",)
+    assert found.notes == (
+        "Names were paired after leaving out 'fake_' at the start of the candidates.",
+    )
 
 
 def test_names_that_do_not_fit_are_two_sets_and_asked_for_as_pairs_an_error(tmp_path: Path) -> None:
@@ -68,7 +72,9 @@ def test_names_that_do_not_fit_are_two_sets_and_asked_for_as_pairs_an_error(tmp_
 
 
 def test_unpaired_sides_with_the_same_names_stay_apart(tmp_path: Path) -> None:
-    found = collect(flat(tmp_path / "a", ["1", "2"]), flat(tmp_path / "b", ["1", "3"]), paired=False)
+    found = collect(
+        flat(tmp_path / "a", ["1", "2"]), flat(tmp_path / "b", ["1", "3"]), paired=False
+    )
     assert [case.name for case in found.cases] == ["1 (candidate)", "2", "1 (reference)", "3"]
     assert all((case.candidate is None) != (case.reference is None) for case in found.cases)
 
@@ -82,15 +88,27 @@ def test_arrays_are_paired_by_place_only_when_there_are_as_many() -> None:
 
 
 def test_one_file_on_each_side_is_a_pair_whatever_the_names(tmp_path: Path) -> None:
-    found = collect(put(tmp_path / "pred.nii.gz", fake(1)), put(tmp_path / "truth.nii.gz", scene(1)))
+    found = collect(
+        put(tmp_path / "pred.nii.gz", fake(1)), put(tmp_path / "truth.nii.gz", scene(1))
+    )
     assert pairs(found) == {"truth": "pred"}
 
 
-def test_a_derivative_is_paired_with_its_source_and_contrasts_of_one_side_are_left_out(tmp_path: Path) -> None:
+def test_a_derivative_is_paired_with_its_source_and_contrasts_of_one_side_are_left_out(
+    tmp_path: Path,
+) -> None:
     for n in ("01", "02"):
         for contrast in ("T1w", "FLAIR"):
-            put(tmp_path / f"raw/sub-{n}/ses-a/anat/sub-{n}_ses-a_{contrast}.nii.gz", scene(1), channels=(contrast,))
-        put(tmp_path / f"made/sub-{n}/ses-a/anat/sub-{n}_ses-a_desc-fake_FLAIR.nii.gz", fake(1), channels=("FLAIR",))
+            put(
+                tmp_path / f"raw/sub-{n}/ses-a/anat/sub-{n}_ses-a_{contrast}.nii.gz",
+                scene(1),
+                channels=(contrast,),
+            )
+        put(
+            tmp_path / f"made/sub-{n}/ses-a/anat/sub-{n}_ses-a_desc-fake_FLAIR.nii.gz",
+            fake(1),
+            channels=("FLAIR",),
+        )
     found = collect(tmp_path / "made", tmp_path / "raw")
     assert [case.name for case in found.cases] == ["sub-01_ses-a_FLAIR", "sub-02_ses-a_FLAIR"]
     assert [case.patient for case in found.cases] == ["sub-01", "sub-02"]
@@ -98,14 +116,24 @@ def test_a_derivative_is_paired_with_its_source_and_contrasts_of_one_side_are_le
 
 
 def test_roles_are_given_to_their_cases_by_the_same_rules(tmp_path: Path) -> None:
-    fakes, reals = flat(tmp_path / "fake", ["fake_1", "fake_2"]), flat(tmp_path / "real", ["1", "2"])
+    fakes, reals = (
+        flat(tmp_path / "fake", ["fake_1", "fake_2"]),
+        flat(tmp_path / "real", ["1", "2"]),
+    )
     for n in (1, 2):
         foreign(tmp_path / "labels" / f"{n}_seg.nii.gz", (scene(n) > 50).astype(np.uint8))
     put(tmp_path / "masks" / "1.nii.gz", scene(1) > 10, units="label")
     flat(tmp_path / "found", ["fake_1", "fake_2", "fake_9"], lambda n: scene(n) > 50, units="label")
-    roles = {"labels": tmp_path / "labels", "mask": tmp_path / "masks", "candidate_labels": tmp_path / "found"}
+    roles = {
+        "labels": tmp_path / "labels",
+        "mask": tmp_path / "masks",
+        "candidate_labels": tmp_path / "found",
+    }
     found = collect(fakes, reals, roles=roles)
-    assert [set(case.roles) for case in found.cases] == [{"labels", "mask", "candidate_labels"}, {"labels", "candidate_labels"}]
+    assert [set(case.roles) for case in found.cases] == [
+        {"labels", "mask", "candidate_labels"},
+        {"labels", "candidate_labels"},
+    ]
     labels = found.cases[1].roles["labels"].load()  # type: ignore[union-attr]
     assert labels.units == "label"
     assert labels.data.dtype.kind in "iu"
@@ -123,7 +151,9 @@ def test_a_bids_mask_belongs_to_every_contrast_of_its_session(tmp_path: Path) ->
     assert ["mask" in case.roles for case in found.cases] == [True, True]
 
 
-def test_intervals_and_draws_of_our_results_are_found_without_being_asked_for(tmp_path: Path) -> None:
+def test_intervals_and_draws_of_our_results_are_found_without_being_asked_for(
+    tmp_path: Path,
+) -> None:
     for n in (1, 2):
         result(tmp_path / "made", f"case_{n}", fake(n), draws=4)
     found = collect(tmp_path / "made", flat(tmp_path / "real", ["case_1", "case_2"]))

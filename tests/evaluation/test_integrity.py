@@ -65,7 +65,11 @@ def broken(fakes: Path, case: int, how: str) -> str:
         put(file, array, np.diag([1.0, 1.0, 1.0, 1.0]))
         return "geometry"
     if how == "lps":
-        put(file, array[::-1, ::-1], AFFINE @ np.array([[-1, 0, 0, 19], [0, -1, 0, 17], [0, 0, 1, 0], [0, 0, 0, 1]]))
+        put(
+            file,
+            array[::-1, ::-1],
+            AFFINE @ np.array([[-1, 0, 0, 19], [0, -1, 0, 17], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        )
         return "geometry"
     if how == "units":
         put(file, array, units="HU")
@@ -82,7 +86,9 @@ HOW = ["missing", "truncated", "nan", "constant", "cropped", "spacing", "units",
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_one_broken_case_warns_and_is_listed_and_most_fail_the_gate(how: str, fakes: Path, reals: Path) -> None:
+def test_one_broken_case_warns_and_is_listed_and_most_fail_the_gate(
+    how: str, fakes: Path, reals: Path
+) -> None:
     name = broken(fakes, 2, how)
     found, failed = verdicts(collect(fakes, reals))
     assert found[name].verdict == "warn"
@@ -96,7 +102,9 @@ def test_one_broken_case_warns_and_is_listed_and_most_fail_the_gate(how: str, fa
     assert [n for n, finding in found.items() if finding.verdict == "fail"] == [name]
 
 
-def test_the_same_grid_stored_the_other_way_round_is_the_same_and_another_place_is_not(fakes: Path, reals: Path) -> None:
+def test_the_same_grid_stored_the_other_way_round_is_the_same_and_another_place_is_not(
+    fakes: Path, reals: Path
+) -> None:
     broken(fakes, 0, "lps")
     assert not verdicts(collect(fakes, reals))[1]
     put(fakes / "case00.nii.gz", fake(0), np.diag([2.0, 2.0, 3.0, 1.0]))
@@ -125,13 +133,17 @@ def test_what_a_file_does_not_say_is_not_held_against_it(tmp_path: Path, reals: 
         (lambda a: np.rot90(a), "with x and y exchanged and flipped along "),
     ],
 )
-def test_a_turned_candidate_is_told_how(turn: Callable[[np.ndarray], np.ndarray], said: str) -> None:
+def test_a_turned_candidate_is_told_how(
+    turn: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
     shape = (18, 18, 12)
     for seed in range(3):
         real = (scene(seed, shape) * np.linspace(0.7, 1.3, 12))[None]
         noisy = real + np.random.default_rng(seed).normal(0, 4, real.shape)
         assert turned(noisy, real, shape, Limits().turned) == ""
-        assert said in turned(np.ascontiguousarray(turn(noisy[0]))[None], real, shape, Limits().turned)
+        assert said in turned(
+            np.ascontiguousarray(turn(noisy[0]))[None], real, shape, Limits().turned
+        )
 
 
 def test_a_nearly_symmetric_head_turned_left_to_right_is_seen() -> None:
@@ -156,7 +168,9 @@ SCALES = {
 
 
 @pytest.mark.parametrize("how", SCALES)
-def test_another_scale_fails_the_gate_and_a_fair_difference_does_not(how: str, tmp_path: Path, reals: Path) -> None:
+def test_another_scale_fails_the_gate_and_a_fair_difference_does_not(
+    how: str, tmp_path: Path, reals: Path
+) -> None:
     change, wrong = SCALES[how]
     flat(tmp_path / "fake", range(COUNT), lambda n: change(fake(n)))
     assert failing(collect(tmp_path / "fake", reals)) == (["range"] if wrong else [])
@@ -173,7 +187,9 @@ def test_minus_one_to_one_is_told_from_nought_to_one() -> None:
     assert rescaled(2 * real - 1, real, Limits().ratio, Limits().offset)
 
 
-def test_the_same_image_twice_fails_whatever_its_type_and_packing(tmp_path: Path, fakes: Path, reals: Path) -> None:
+def test_the_same_image_twice_fails_whatever_its_type_and_packing(
+    tmp_path: Path, fakes: Path, reals: Path
+) -> None:
     for n in range(COUNT):
         put(reals / f"case{n:02d}.nii.gz", scene(n).round().astype(np.uint8))
     put(reals / "copy.nii", scene(3).round().astype(np.float64))
@@ -203,7 +219,9 @@ def test_a_candidate_that_is_the_reference_fails_paired_or_not(fakes: Path, real
     assert failing(collect(reals, reals)) == ["copies"]
 
 
-def test_training_images_and_patients_among_the_cases_fail(tmp_path: Path, fakes: Path, reals: Path) -> None:
+def test_training_images_and_patients_among_the_cases_fail(
+    tmp_path: Path, fakes: Path, reals: Path
+) -> None:
     other = flat(tmp_path / "other", [f"t{n}" for n in range(3)], lambda n: scene(50 + n))
     found, _ = verdicts(collect(fakes, reals, training=other))
     assert found["leakage"].verdict == "pass"
@@ -217,7 +235,9 @@ def test_training_images_and_patients_among_the_cases_fail(tmp_path: Path, fakes
     assert (found["leakage"].verdict, found["leakage"].evidence["cases"]) == ("fail", ["case01"])
 
 
-def test_the_table_says_who_the_training_patients_are(tmp_path: Path, fakes: Path, reals: Path) -> None:
+def test_the_table_says_who_the_training_patients_are(
+    tmp_path: Path, fakes: Path, reals: Path
+) -> None:
     train = flat(tmp_path / "train", ["t1"], lambda n: scene(70))
     rows = ["case,patient,split", *(f"case{n:02d},p{n},test" for n in range(COUNT)), "t1,p3,train"]
     (tmp_path / "t.csv").write_text("\n".join(rows))
@@ -225,21 +245,29 @@ def test_the_table_says_who_the_training_patients_are(tmp_path: Path, fakes: Pat
     assert (found["leakage"].verdict, found["leakage"].evidence["cases"]) == ("fail", ["case03"])
     rows[2] = "case01,p0,train"
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    assert verdicts(collect(fakes, reals, table=tmp_path / "t.csv"))[0]["leakage"].evidence["patients"] == ["p0"]
+    assert verdicts(collect(fakes, reals, table=tmp_path / "t.csv"))[0]["leakage"].evidence[
+        "patients"
+    ] == ["p0"]
 
 
 def test_positions_in_two_arrays_are_not_patients() -> None:
-    made, real, trained = (np.stack([make(n)[None] for n in seeds]) for make, seeds in
-                           ((fake, range(6)), (scene, range(6)), (scene, range(90, 96))))  # fmt: skip
+    made, real, trained = (
+        np.stack([make(n)[None] for n in seeds])
+        for make, seeds in ((fake, range(6)), (scene, range(6)), (scene, range(90, 96)))
+    )
     found, _ = verdicts(collect(made, real, training=trained))
     assert found["leakage"].verdict == "pass"
 
 
-def test_sets_of_other_dimensions_units_or_range_fail(tmp_path: Path, fakes: Path, reals: Path) -> None:
+def test_sets_of_other_dimensions_units_or_range_fail(
+    tmp_path: Path, fakes: Path, reals: Path
+) -> None:
     def of(**said: object) -> Cases:
         other = tmp_path / "other"
         make = said.pop("make", lambda n: scene(80 + n))
-        return collect(flat(other, [f"z{n}" for n in range(COUNT)], make, **said), reals, paired=False)
+        return collect(
+            flat(other, [f"z{n}" for n in range(COUNT)], make, **said), reals, paired=False
+        )
 
     assert failing(of()) == []
     assert failing(of(units="HU")) == ["dimensions"]
@@ -258,10 +286,20 @@ def test_labels_of_candidates_on_another_grid_or_between_whole_numbers_are_seen(
 ) -> None:
     for n in range(COUNT):
         put(tmp_path / "grid" / f"case{n:02d}.nii.gz", scene(n)[:-2] > 50, units="label")
-        put(tmp_path / "half" / f"case{n:02d}.nii.gz", (scene(n) > 50) * (0.5 if n == 1 else 1.0), units="label")
-    assert failing(collect(fakes, reals, roles={"candidate_labels": tmp_path / "grid"})) == ["companions"]
+        put(
+            tmp_path / "half" / f"case{n:02d}.nii.gz",
+            (scene(n) > 50) * (0.5 if n == 1 else 1.0),
+            units="label",
+        )
+    assert failing(collect(fakes, reals, roles={"candidate_labels": tmp_path / "grid"})) == [
+        "companions"
+    ]
     found, failed = verdicts(collect(fakes, reals, roles={"candidate_labels": tmp_path / "half"}))
-    assert (found["companions"].verdict, found["reference"].verdict, list(failed)) == ("warn", "pass", ["case01"])
+    assert (found["companions"].verdict, found["reference"].verdict, list(failed)) == (
+        "warn",
+        "pass",
+        ["case01"],
+    )
 
 
 def test_pairs_that_are_none_fail(tmp_path: Path, reals: Path) -> None:

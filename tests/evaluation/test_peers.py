@@ -1,4 +1,6 @@
-"""BART as a peer: the same units and axes as the reference; an error that says so when it is not installed or fails."""
+"""BART as a peer: the same units and axes as the reference; an error that says so when it is not
+installed or fails.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def test_without_bart_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
 
 @installed
 @pytest.mark.parametrize(("maps", "size"), [(1, SIZE), (2, SIZE), (1, (64, 62))])
-def test_coil_images_come_back_in_the_units_axes_and_phase_of_the_data(maps: int, size: tuple[int, int]) -> None:
+def test_coil_images_come_back_in_the_units_axes_and_phase_of_the_data(
+    maps: int, size: tuple[int, int]
+) -> None:
     kspace = toys.kspace(size).numpy()
     reference = ifft(torch.from_numpy(kspace)).numpy()
     ((weight, images, seconds),) = peers.bart(kspace, maps, "W:3:0", weights=(1e-4,))
@@ -33,14 +37,20 @@ def test_coil_images_come_back_in_the_units_axes_and_phase_of_the_data(maps: int
     assert seconds > 0
     assert images.shape == kspace.shape
     inside = toys.magnitude(size) > 0.1
-    assert np.linalg.norm((images - reference)[:, inside]) < 0.1 * np.linalg.norm(reference[:, inside])
-    scale = np.vdot(reference[:, inside], images[:, inside]) / np.vdot(reference[:, inside], reference[:, inside])
+    assert np.linalg.norm((images - reference)[:, inside]) < 0.1 * np.linalg.norm(
+        reference[:, inside]
+    )
+    scale = np.vdot(reference[:, inside], images[:, inside]) / np.vdot(
+        reference[:, inside], reference[:, inside]
+    )
     assert scale == pytest.approx(1, abs=0.05)
 
 
 @installed
 def test_the_bench_takes_the_best_of_five_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = bench.retrospective(toys.kspace(SIZE).numpy(), ("bart wavelet", "zero-filled"), 1, (("uniform", 3),))
+    rows = bench.retrospective(
+        toys.kspace(SIZE).numpy(), ("bart wavelet", "zero-filled"), 1, (("uniform", 3),)
+    )
     assert [row.best_of for row in rows] == [len(peers.WEIGHTS), 1]
     assert rows[0].values["psnr"] > rows[1].values["psnr"] + 3
 

@@ -24,8 +24,12 @@ def topology(labels: Array) -> tuple[float, ...]:
 
 
 def test_volumes_are_in_millilitres_of_the_given_spacing() -> None:
-    assert plausibility(solid(), (1.0, 2.0, 0.5), NAMES)["brain/volume"] == pytest.approx(12**3 / 1000)
-    assert plausibility(solid(), (2.0, 2.0, 2.0), NAMES)["brain/volume"] == pytest.approx(8 * 12**3 / 1000)
+    assert plausibility(solid(), (1.0, 2.0, 0.5), NAMES)["brain/volume"] == pytest.approx(
+        12**3 / 1000
+    )
+    assert plausibility(solid(), (2.0, 2.0, 2.0), NAMES)["brain/volume"] == pytest.approx(
+        8 * 12**3 / 1000
+    )
 
 
 def test_components_tunnels_and_cavities_are_counted() -> None:
@@ -71,7 +75,9 @@ def test_asymmetry_is_0_by_the_mid_plane_wherever_it_lies_and_2_on_the_left_alon
         assert found["brain/asymmetry"] == pytest.approx(0)
 
 
-def test_mirroring_turns_the_sign_of_asymmetry_and_a_stray_voxel_does_not_move_the_mid_plane() -> None:
+def test_mirroring_turns_the_sign_of_asymmetry_and_a_stray_voxel_does_not_move_the_mid_plane() -> (
+    None
+):
     labels = solid()
     labels[5:9, 8:12, 8:12] = 2
     labels[12:14, 8:12, 8:12] = 2
@@ -91,7 +97,9 @@ def test_label_maps_that_cannot_be_judged_are_refused() -> None:
 
 @pytest.mark.parametrize(("n", "factor"), [(10, 3.379), (20, 2.752), (50, 2.379), (100, 2.233)])
 def test_the_tolerance_interval_has_the_published_factors(n: int, factor: float) -> None:
-    """Two-sided factors for content and confidence 0.95, Hahn and Meeker 1991, table A.10; Howe's formula is within 0.5 %."""
+    """Two-sided factors for content and confidence 0.95, Hahn and Meeker 1991, table A.10; Howe's
+    formula is within 0.5 %.
+    """
     real = np.random.default_rng(0).normal(5, 1, n)
     found = outside({"far": {"v": 99.0}}, [{"v": value} for value in real], content=0.95)[0]
     assert found.high == pytest.approx(real.mean() + factor * real.std(ddof=1), rel=2e-3)
@@ -103,7 +111,10 @@ def test_of_normal_cases_a_share_of_the_content_is_inside_as_often_as_promised()
     for _ in range(200):
         real = [{"v": value} for value in rng.normal(size=8)]
         found = outside(
-            {str(i): {"v": value} for i, value in enumerate(rng.normal(size=400))}, real, content=0.9, confidence=0.9
+            {str(i): {"v": value} for i, value in enumerate(rng.normal(size=400))},
+            real,
+            content=0.9,
+            confidence=0.9,
         )
         kept += len(found) <= 40
     assert kept / 200 > 0.85
@@ -119,7 +130,9 @@ def test_a_count_that_all_real_cases_share_may_be_passed_by_little_when_they_are
 
 def test_what_lies_outside_is_named_with_its_range_and_what_lies_inside_is_not() -> None:
     rng = np.random.default_rng(0)
-    real = [{"brain/volume": 1000 + value, "brain/components": 1.0} for value in rng.normal(0, 50, 30)]
+    real = [
+        {"brain/volume": 1000 + value, "brain/components": 1.0} for value in rng.normal(0, 50, 30)
+    ]
     usual = {"brain/volume": 1010.0, "brain/components": 1.0}
     found = outside({"good": usual, "bad": {**usual, "brain/volume": 400.0, "unknown": 3.0}}, real)
     assert [(one.case, one.measure, one.value) for one in found] == [("bad", "brain/volume", 400.0)]

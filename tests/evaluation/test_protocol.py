@@ -10,7 +10,10 @@ from veridical.evaluation.protocol import CONVENTION, Primary, Protocol, dump, l
 
 def test_a_protocol_survives_its_file(tmp_path: Path) -> None:
     told = Protocol(
-        name='a "quoted" one', data_range=2000.0, window=(-1000.0, 1000.0), primary=(Primary("task/dice/lesion", 0.7, "value"),)
+        name='a "quoted" one',
+        data_range=2000.0,
+        window=(-1000.0, 1000.0),
+        primary=(Primary("task/dice/lesion", 0.7, "value"),),
     )
     path = tmp_path / "p.toml"
     path.write_text(dump(told))
@@ -26,7 +29,16 @@ def test_the_default_file_is_the_default_and_explains_every_entry(tmp_path: Path
 
 def test_any_change_changes_the_hash() -> None:
     assert Protocol().sha256() == Protocol().sha256()
-    assert len({Protocol().sha256(), Protocol(seed=1).sha256(), Protocol(primary=CONVENTION[:2]).sha256()}) == 3
+    assert (
+        len(
+            {
+                Protocol().sha256(),
+                Protocol(seed=1).sha256(),
+                Protocol(primary=CONVENTION[:2]).sha256(),
+            }
+        )
+        == 3
+    )
 
 
 def test_a_star_declares_every_region_of_a_metric() -> None:
@@ -47,7 +59,9 @@ def test_a_star_declares_every_region_of_a_metric() -> None:
         ("level = 2.0", SettingError),
     ],
 )
-def test_a_wrong_file_is_refused_with_what_is_wrong(text: str, error: type[Exception], tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused_with_what_is_wrong(
+    text: str, error: type[Exception], tmp_path: Path
+) -> None:
     path = tmp_path / "p.toml"
     path.write_text(text)
     with pytest.raises(error):

@@ -1,4 +1,6 @@
-"""A defect of the reference is told, and its candidate is not charged with it; a defect of the candidate still is."""
+"""A defect of the reference is told, and its candidate is not charged with it; a defect of the
+candidate still is.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def tree(tmp_path: Path) -> Path:
 
 def judged(tree: Path) -> Evaluation:
     return evaluate(
-        tree / "fake", tree / "real", levels=("pixel", "task"), labels=tree / "labels", candidate_labels=tree / "found"
+        tree / "fake",
+        tree / "real",
+        levels=("pixel", "task"),
+        labels=tree / "labels",
+        candidate_labels=tree / "found",
     )
 
 
@@ -64,7 +70,9 @@ def few_digits(file: Path) -> None:
 
 
 @pytest.mark.parametrize("store", [rounded, rounded_down, few_digits])
-def test_labels_that_were_rounded_change_no_number(store: Callable[[Path], None], tree: Path) -> None:
+def test_labels_that_were_rounded_change_no_number(
+    store: Callable[[Path], None], tree: Path
+) -> None:
     before = judged(tree)
     store(tree / "labels" / "case02.nii.gz")
     after = judged(tree)
@@ -99,7 +107,9 @@ def astray(file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [interpolated, elsewhere, cropped, torn, copied, astray])
-def test_broken_labels_of_the_reference_cost_the_candidate_nothing(spoil: Callable[[Path], None], tree: Path) -> None:
+def test_broken_labels_of_the_reference_cost_the_candidate_nothing(
+    spoil: Callable[[Path], None], tree: Path
+) -> None:
     before = judged(tree)
     spoil(tree / "labels" / "case02.nii.gz")
     after = judged(tree)
@@ -107,7 +117,9 @@ def test_broken_labels_of_the_reference_cost_the_candidate_nothing(spoil: Callab
     assert finding.verdict == "warn"
     assert "case02" in finding.evidence["cases"]
     assert after["pixel/psnr/foreground"].value == before["pixel/psnr/foreground"].value
-    assert after["task/dice/label-1"].value == pytest.approx(before["task/dice/label-1"].value, abs=0.02)
+    assert after["task/dice/label-1"].value == pytest.approx(
+        before["task/dice/label-1"].value, abs=0.02
+    )
     assert not any(row.failed for row in after.cases)
 
 
@@ -139,18 +151,26 @@ def on_another_scale(file: Path) -> None:
     put(file, scene(2) / 100)
 
 
-@pytest.mark.parametrize("spoil", [nan, flat_grey, cut, smaller, flipped, mirrored_header, on_another_scale])
-def test_a_broken_reference_is_left_out_and_its_candidate_not_charged(spoil: Callable[[Path], None], tree: Path) -> None:
+@pytest.mark.parametrize(
+    "spoil", [nan, flat_grey, cut, smaller, flipped, mirrored_header, on_another_scale]
+)
+def test_a_broken_reference_is_left_out_and_its_candidate_not_charged(
+    spoil: Callable[[Path], None], tree: Path
+) -> None:
     before = judged(tree)
     spoil(tree / "real" / "case02.nii.gz")
     found = gate(tree)
     assert of(found, "reference").verdict == "warn"
     assert list(of(found, "reference").evidence["left_out"]) == ["case02"]
     assert not found.failed
-    assert [case.name for case in found.cases.cases] == [f"case{n:02d}" for n in range(COUNT) if n != 2]
+    assert [case.name for case in found.cases.cases] == [
+        f"case{n:02d}" for n in range(COUNT) if n != 2
+    ]
     after = judged(tree)
     assert "case02" in after.about["dropped"]
-    assert after["pixel/psnr/foreground"].value == pytest.approx(before["pixel/psnr/foreground"].value, abs=0.4)
+    assert after["pixel/psnr/foreground"].value == pytest.approx(
+        before["pixel/psnr/foreground"].value, abs=0.4
+    )
     assert after["pixel/psnr/foreground"].total == COUNT - 1
 
 
@@ -163,16 +183,24 @@ def test_a_reference_whose_header_was_moved_is_compared_voxel_by_voxel(tree: Pat
     assert [after[key].value for key in KEYS] == [before[key].value for key in KEYS]
 
 
-def test_the_labels_tell_that_the_reference_moved_where_every_patient_has_a_grid_of_its_own(tmp_path: Path) -> None:
+def test_the_labels_tell_that_the_reference_moved_where_every_patient_has_a_grid_of_its_own(
+    tmp_path: Path,
+) -> None:
     for n in range(COUNT):
         own = AFFINE + np.diag([0, 0, 0, 0.0]) + np.array([[0, 0, 0, 3.0 * n]] + [[0, 0, 0, 0]] * 3)
-        put(tmp_path / "real" / f"case{n:02d}.nii.gz", scene(n), MOVED + own - AFFINE if n == 2 else own)
+        put(
+            tmp_path / "real" / f"case{n:02d}.nii.gz",
+            scene(n),
+            MOVED + own - AFFINE if n == 2 else own,
+        )
         put(tmp_path / "fake" / f"case{n:02d}.nii.gz", fake(n), own)
         put(tmp_path / "labels" / f"case{n:02d}.nii.gz", box(n), own, units="label")
     found = gate(tmp_path, labels=tmp_path / "labels")
     assert list(of(found, "reference").evidence["noted"]) == ["case02"]
     assert not found.failed
-    assert of(gate(tmp_path), "geometry").evidence["cases"] == ["case02"]  # without labels nothing tells whose grid is lost
+    assert of(gate(tmp_path), "geometry").evidence["cases"] == [
+        "case02"
+    ]  # without labels nothing tells whose grid is lost
 
 
 @pytest.mark.parametrize("spoil", ["moved", "flipped", "scaled"])
@@ -193,9 +221,14 @@ def test_a_candidate_with_the_same_defect_is_charged(spoil: str, tree: Path) -> 
 
 def test_a_second_scan_tells_which_side_is_turned(tree: Path) -> None:
     for n in range(COUNT):
-        put(tree / "again" / f"case{n:02d}.nii.gz", scene(n) + np.random.default_rng(n).normal(0, 1, scene(n).shape))
+        put(
+            tree / "again" / f"case{n:02d}.nii.gz",
+            scene(n) + np.random.default_rng(n).normal(0, 1, scene(n).shape),
+        )
     put(tree / "real" / "case02.nii.gz", scene(2)[:, ::-1])
-    assert list(of(gate(tree, retest=tree / "again"), "reference").evidence["left_out"]) == ["case02"]
+    assert list(of(gate(tree, retest=tree / "again"), "reference").evidence["left_out"]) == [
+        "case02"
+    ]
 
 
 def test_a_clipped_reference_is_named(tree: Path) -> None:
@@ -216,6 +249,8 @@ def test_labels_that_all_cases_share_are_an_atlas_and_no_copies(tree: Path) -> N
     assert of(gate(tree, labels=tree / "labels"), "reference").verdict == "pass"
 
 
-def test_two_references_that_are_one_image_are_named_as_a_defect_of_the_reference(tree: Path) -> None:
+def test_two_references_that_are_one_image_are_named_as_a_defect_of_the_reference(
+    tree: Path,
+) -> None:
     put(tree / "real" / "case02.nii.gz", scene(1))
     assert "defect of the reference" in of(gate(tree), "duplicates").reason

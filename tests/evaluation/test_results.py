@@ -1,4 +1,6 @@
-"""The order of verdicts is declared once: `types.SEVERITY` of findings, `results.DECIDING` of endpoints."""
+"""The order of verdicts is declared once: `types.SEVERITY` of findings, `results.DECIDING` of
+endpoints.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,15 @@ DECLARED = {("types.py", "SEVERITY"), ("evaluation/results.py", "DECIDING")}
 
 
 def orders(path: Path) -> list[str]:
-    """Where three or more verdicts stand in a row, and what they are assigned to; types (`Literal`) are no orders."""
+    """Where three or more verdicts stand in a row, and what they are assigned to; types (`Literal`)
+    are no orders.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     types = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
     named = {
-        id(node.value): ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
+        id(node.value): ast.unparse(
+            node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        )
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign | ast.AnnAssign)
     }
@@ -28,12 +34,17 @@ def orders(path: Path) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Tuple | ast.List)
         and id(node) not in types
-        and sum(isinstance(item, ast.Constant) and item.value in VERDICTS for item in node.elts) >= 3
+        and sum(isinstance(item, ast.Constant) and item.value in VERDICTS for item in node.elts)
+        >= 3
     ]
 
 
 def test_no_other_order_of_verdicts_is_declared() -> None:
-    found = {(path.relative_to(SOURCE).as_posix(), name) for path in SOURCE.rglob("*.py") for name in orders(path)}
+    found = {
+        (path.relative_to(SOURCE).as_posix(), name)
+        for path in SOURCE.rglob("*.py")
+        for name in orders(path)
+    }
     assert found == DECLARED
 
 

@@ -63,7 +63,13 @@ def test_cases_without_labels_are_refused() -> None:
     with pytest.raises(InputError, match="two training cases"):
         segmenter.train(images, {"other": labels["p0"]}, 1, 0, silent)
     empty = {
-        name: Source(name, None, image=Image(np.zeros((1, *SHAPE), np.uint8), Geometry.index(SHAPE), "label", ("label",)))
+        name: Source(
+            name,
+            None,
+            image=Image(
+                np.zeros((1, *SHAPE), np.uint8), Geometry.index(SHAPE), "label", ("label",)
+            ),
+        )
         for name in images
     }
     with pytest.raises(InputError, match="no structure"):

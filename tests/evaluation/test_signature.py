@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from veridical.errors import InputError, ProvenanceError
 from veridical.evaluation.results import CaseRow, Endpoint, Evaluation, LevelVerdict
-from veridical.evaluation.signature import FORMAT, PARTS, canonical, changes, head, links, sign, verify
+from veridical.evaluation.signature import (
+    FORMAT,
+    PARTS,
+    canonical,
+    changes,
+    head,
+    links,
+    sign,
+    verify,
+)
 from veridical.types import Finding
 
 PAGE = "<!doctype html><title>Größe ≥ 3 µm</title>\n"
@@ -22,12 +31,29 @@ PAGE = "<!doctype html><title>Größe ≥ 3 µm</title>\n"
 
 def document(inputs: dict[str, str]) -> dict[str, Any]:
     return Evaluation(
-        "fake against real", {"out": "report", "levels": ("pixel",)}, {"level": 0.9, "resamples": 2000}, inputs,
+        "fake against real",
+        {"out": "report", "levels": ("pixel",)},
+        {"level": 0.9, "resamples": 2000},
+        inputs,
         (Finding("geometry", "pass", "Same grid: 2 × 2 mm²", {"cases": 3}),),
         (LevelVerdict("pixel", "pass", "SSIM is 0.9"),),
-        (Endpoint("pixel/ssim/all", "pixel", "ssim", "SSIM", "1", "higher", "all", 0.1 + 0.2, (0.25, 1 / 3), n=3, score=-0.0),),
+        (
+            Endpoint(
+                "pixel/ssim/all",
+                "pixel",
+                "ssim",
+                "SSIM",
+                "1",
+                "higher",
+                "all",
+                0.1 + 0.2,
+                (0.25, 1 / 3),
+                n=3,
+                score=-0.0,
+            ),
+        ),
         (CaseRow("a", "a", {"pixel/ssim/all": 1e-7}), CaseRow("b", "b", {"pixel/ssim/all": 1e22})),
-    ).to_dict()  # fmt: skip
+    ).to_dict()
 
 
 @pytest.fixture
@@ -81,14 +107,19 @@ def test_every_flipped_bit_of_an_input_is_found(small: Path) -> None:
 def test_every_byte_that_is_left_out_or_put_in_is_found(small: Path) -> None:
     report = small.read_bytes()
     for place in range(len(report)):
-        for changed in (report[:place] + report[place + 1 :], report[:place] + b" " + report[place:]):
+        for changed in (
+            report[:place] + report[place + 1 :],
+            report[:place] + b" " + report[place:],
+        ):
             assert changes(changed, PAGE.encode())
 
 
 def test_what_was_changed_is_named(report: Path) -> None:
     whole = json.loads(report.read_bytes())
     for part, entries in PARTS.items():
-        changed = {**whole, entries[0]: "another"} if part != "inputs" else {**whole, "title": "another"}
+        changed = (
+            {**whole, entries[0]: "another"} if part != "inputs" else {**whole, "title": "another"}
+        )
         report.write_bytes(canonical(changed))
         assert verify(report, inputs=False) == (f"{part} was changed",)
     signature = [{**link, "head": "0" * 64} for link in whole["signature"]]
@@ -113,7 +144,9 @@ def test_a_page_or_an_input_that_is_gone_or_changed_is_named(report: Path) -> No
 def test_one_who_signs_anew_is_caught_by_the_head_alone(report: Path) -> None:
     kept = head(report)
     assert verify(report, kept) == ()
-    forged = {k: v for k, v in json.loads(report.read_bytes()).items() if k not in ("signature", "format")}
+    forged = {
+        k: v for k, v in json.loads(report.read_bytes()).items() if k not in ("signature", "format")
+    }
     report.write_bytes(sign({**forged, "title": "better"}, PAGE.encode()))
     assert verify(report) == ()
     assert verify(report, kept) == (f"the head of the chain is {head(report)}, not {kept}",)
@@ -122,12 +155,14 @@ def test_one_who_signs_anew_is_caught_by_the_head_alone(report: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"\xff\xfe", b"[]", b"{}", b"null\n", b'{"format":1}', b'{"signature":[],"inputs":[],"format":1}', b"[" * 100_000,
+        b"", b"\xff\xfe", b"[]", b"{}", b"null\n", b'{"format":1}', b'{"signature":[],"inputs":[],"format":1}', b"[" * 100_000,  # noqa: E501
         b'{"a":' + b"9" * 5000 + b"}", "\ufeff{}".encode(), b'{"a":"\\ud800"}',
         canonical({"format": FORMAT, "inputs": [], "signature": links({"inputs": []}, b"")}),
     ],
 )  # fmt: skip
-def test_what_is_no_report_is_said_to_be_none_and_never_raises(report: Path, content: bytes) -> None:
+def test_what_is_no_report_is_said_to_be_none_and_never_raises(
+    report: Path, content: bytes
+) -> None:
     report.write_bytes(content)
     assert "report.json was changed" in verify(report)[0]
 
@@ -142,7 +177,9 @@ def test_the_chain_is_what_the_module_says() -> None:
     last = hashlib.sha256(b"veridical-report-1").hexdigest()
     for part, link in zip((*PARTS, "page"), links(known, PAGE.encode()), strict=True):
         content = (
-            PAGE.encode() if part == "page" else canonical({entry: known[entry] for entry in PARTS[part] if entry in known})
+            PAGE.encode()
+            if part == "page"
+            else canonical({entry: known[entry] for entry in PARTS[part] if entry in known})
         )
         own = hashlib.sha256(content).hexdigest()
         last = hashlib.sha256((last + own).encode()).hexdigest()
@@ -154,7 +191,9 @@ def test_each_link_depends_on_all_before_it() -> None:
     before = links(known, b"page")
     for place, entries in enumerate(PARTS.values()):
         after = links({**known, entries[0]: "another"}, b"page")
-        assert [a["head"] == b["head"] for a, b in zip(before, after, strict=True)] == [i < place for i in range(len(before))]
+        assert [a["head"] == b["head"] for a, b in zip(before, after, strict=True)] == [
+            i < place for i in range(len(before))
+        ]
 
 
 def test_every_field_of_an_evaluation_is_covered_and_a_stranger_is_refused() -> None:
@@ -173,13 +212,22 @@ def test_an_entry_that_was_not_there_cannot_be_put_in_as_nothing(report: Path) -
 def test_a_report_made_again_has_the_same_bytes_whatever_the_order_of_its_entries() -> None:
     known = document({"b": "1", "a": "2"})
     turned = {key: known[key] for key in reversed(known)}
-    assert sign(known, b"page") == sign(turned, b"page") == sign(document({"a": "2", "b": "1"}), b"page")
+    assert (
+        sign(known, b"page")
+        == sign(turned, b"page")
+        == sign(document({"a": "2", "b": "1"}), b"page")
+    )
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"])),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -193,12 +241,21 @@ def test_the_canonical_form_is_read_back_as_itself(value: Any) -> None:
     assert canonical(json.loads(once)) == once
 
 
-def test_the_canonical_form_knows_numpy_and_dataclasses_and_writes_what_is_not_finite_as_null() -> None:
+def test_the_canonical_form_knows_numpy_and_dataclasses_and_writes_what_is_not_finite_as_null() -> (
+    None
+):
     value = {
         "b": np.float32(0.5),
         "a": np.array([1, 2]),
         "c": (np.int64(3), np.bool_(True), float("nan"), np.inf),
         "d": Path("x/y"),
     }
-    assert json.loads(canonical(value)) == {"a": [1, 2], "b": 0.5, "c": [3, True, None, None], "d": "x/y"}
-    assert list(json.loads(canonical(asdict(CaseRow("a", "b"))))) == sorted(asdict(CaseRow("a", "b")))
+    assert json.loads(canonical(value)) == {
+        "a": [1, 2],
+        "b": 0.5,
+        "c": [3, True, None, None],
+        "d": "x/y",
+    }
+    assert list(json.loads(canonical(asdict(CaseRow("a", "b"))))) == sorted(
+        asdict(CaseRow("a", "b"))
+    )

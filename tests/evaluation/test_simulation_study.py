@@ -1,4 +1,6 @@
-"""The trial on digital patients: scores of known results, turned scans, hidden detail, the table."""
+"""The trial on digital patients: scores of known results, turned scans, hidden detail, the
+table.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def exam() -> Examination:
 
 def test_test_patients_are_others_than_calibration_patients() -> None:
     assert trial.TEST_SEED != CALIBRATION_SEED
-    tested, calibrated = (draw_exam(CohortB(seed), 0) for seed in (trial.TEST_SEED, CALIBRATION_SEED))
+    tested, calibrated = (
+        draw_exam(CohortB(seed), 0) for seed in (trial.TEST_SEED, CALIBRATION_SEED)
+    )
     assert tested.patient != calibrated.patient
     assert not np.array_equal(tested.truth.data, calibrated.truth.data)
 
@@ -44,7 +48,9 @@ def test_test_patients_are_others_than_calibration_patients() -> None:
 def test_turning_exchanges_both_axes_of_everything() -> None:
     found = turned(exam())
     scan = found.measurement.operator
-    np.testing.assert_array_equal(found.measurement.data, np.swapaxes(exam().measurement.data, -1, -2))
+    np.testing.assert_array_equal(
+        found.measurement.data, np.swapaxes(exam().measurement.data, -1, -2)
+    )
     np.testing.assert_array_equal(scan.mask, np.swapaxes(exam().measurement.operator.mask, -1, -2))
     np.testing.assert_array_equal(found.truth.data, np.swapaxes(exam().truth.data, 1, 2))
     np.testing.assert_array_equal(found.brain, np.swapaxes(exam().brain, 0, 1))
@@ -83,16 +89,24 @@ def test_every_method_is_tried_on_every_patient() -> None:
     seen: list[tuple[str, int, int]] = []
     outcomes = trial.trial(2, ("zero-filled", "cg-sense"), lambda *step: seen.append(step))
     assert [(o.patient, o.method) for o in outcomes] == [
-        (f"CohortB-17-{index}", method) for index in range(2) for method in ("zero-filled", "cg-sense")
+        (f"CohortB-17-{index}", method)
+        for index in range(2)
+        for method in ("zero-filled", "cg-sense")
     ]
-    assert all("out-of-distribution" not in o.verdicts for o in outcomes)  # what was not trained knows no distribution
+    assert all(
+        "out-of-distribution" not in o.verdicts for o in outcomes
+    )  # what was not trained knows no distribution
     assert all(10 < o.values["psnr"] < 50 and 0 < o.values["ssim"] < 1 for o in outcomes)
     assert seen[-1] == ("trial", 2, 2)
 
 
-def test_shifts_are_judged_with_and_without_what_breaks(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shifts_are_judged_with_and_without_what_breaks(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy = toys.examination()
-    monkeypatch.setattr(trial, "SHIFTS", {"none": lambda i: toy, "mask along the other axis": lambda i: turned(toy)})
+    monkeypatch.setattr(
+        trial, "SHIFTS", {"none": lambda i: toy, "mask along the other axis": lambda i: turned(toy)}
+    )
     found = trial.shifts(1)
     assert list(found) == ["none", "mask along the other axis"]
     for name, (outcome,) in found.items():
@@ -105,7 +119,11 @@ def test_what_the_mask_takes_is_measured_and_what_it_leaves_is_not() -> None:
     scan = toys.problem()
     places = np.array([[24, 20], [20, 16]])
     shares = {}
-    for name, mask in {"all": torch.ones(toys.SIZE), "centre": torch.zeros(toys.SIZE), "scan": scan.operator.mask}.items():
+    for name, mask in {
+        "all": torch.ones(toys.SIZE),
+        "centre": torch.zeros(toys.SIZE),
+        "scan": scan.operator.mask,
+    }.items():
         if name == "centre":
             mask[22:26, 18:22] = 1
         operator = CartesianMRI(mask, scan.operator.maps)
@@ -115,7 +133,9 @@ def test_what_the_mask_takes_is_measured_and_what_it_leaves_is_not() -> None:
     assert ((shares["centre"] < shares["scan"]) & (shares["scan"] <= 1.001)).all()
 
 
-def test_hidden_detail_is_looked_for_at_places_in_the_brain(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_detail_is_looked_for_at_places_in_the_brain(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trial, "draw_exam", lambda cohort, index: toys.examination())
     places = trial._places(exam().brain[..., 0].T, 3)
     assert places.shape == (trial.PROBES, 2)
@@ -124,7 +144,9 @@ def test_hidden_detail_is_looked_for_at_places_in_the_brain(small: Path, monkeyp
     assert found["places"] == 2 * trial.PROBES
     assert 0 <= found["auc"] <= 1
     assert -1 <= found["correlation"] <= 1
-    assert 0 <= min(found["hidden"], found["sampled"]) <= max(found["hidden"], found["sampled"]) <= 1
+    assert (
+        0 <= min(found["hidden"], found["sampled"]) <= max(found["hidden"], found["sampled"]) <= 1
+    )
 
 
 def test_the_table_has_mean_spread_and_verdicts_of_each_method_and_says_what_is_not_given() -> None:

@@ -19,7 +19,9 @@ def names(where: object, **options: object) -> list[str]:
     return list(find(where, options))
 
 
-def test_a_flat_folder_has_one_case_a_file_and_hidden_files_and_sidecars_are_none(tmp_path: Path) -> None:
+def test_a_flat_folder_has_one_case_a_file_and_hidden_files_and_sidecars_are_none(
+    tmp_path: Path,
+) -> None:
     flat(tmp_path, ["b", "a"])
     put(tmp_path / "c.nii", scene(3))
     (tmp_path / "._a.nii.gz").write_bytes(b"Mac")
@@ -29,7 +31,9 @@ def test_a_flat_folder_has_one_case_a_file_and_hidden_files_and_sidecars_are_non
     assert names(tmp_path) == ["a", "b", "c"]
 
 
-def test_one_folder_a_case_is_called_by_the_folder_whatever_the_file_is_called(tmp_path: Path) -> None:
+def test_one_folder_a_case_is_called_by_the_folder_whatever_the_file_is_called(
+    tmp_path: Path,
+) -> None:
     for case in ("p1", "p2"):
         put(tmp_path / "a" / case / "pred.nii.gz", scene(1))
         put(tmp_path / "b" / case / "anat" / "image.nii.gz", scene(1))
@@ -46,7 +50,9 @@ def test_a_derivative_of_a_bids_tree_is_the_case_of_its_source(tmp_path: Path) -
     put(raw / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz", scene(1))
     put(raw / "sub-01/ses-1/anat/sub-01_ses-1_run-2_T1w.nii.gz", scene(1))
     put(raw / "derivatives/x/sub-01/sub-01_ses-1_desc-x_T1w.nii.gz", scene(1))
-    put(tmp_path / "made/sub-01/anat/sub-01_ses-1_space-orig_rec-gan_desc-fake_T1w.nii.gz", scene(1))
+    put(
+        tmp_path / "made/sub-01/anat/sub-01_ses-1_space-orig_rec-gan_desc-fake_T1w.nii.gz", scene(1)
+    )
     assert set(names(raw)) == {"sub-01_ses-1_T1w", "sub-01_ses-1_run-2_T1w"}
     assert names(tmp_path / "made") == ["sub-01_ses-1_T1w"]
     assert names(raw / "derivatives" / "x") == ["sub-01_ses-1_T1w"]
@@ -68,13 +74,17 @@ def test_two_derivations_of_one_case_are_refused_with_both_paths(tmp_path: Path)
         find(tmp_path, {})
 
 
-def test_of_a_result_of_ours_the_estimate_is_the_image_and_the_rest_is_found_by_role(tmp_path: Path) -> None:
+def test_of_a_result_of_ours_the_estimate_is_the_image_and_the_rest_is_found_by_role(
+    tmp_path: Path,
+) -> None:
     for n in (1, 2):
         result(tmp_path, f"sub-0{n}", scene(n), draws=3)
     found = find(tmp_path, {})
     assert list(found) == ["sub-01_T1w", "sub-02_T1w"]
     np.testing.assert_array_equal(found["sub-01_T1w"].load().data[0], scene(1))
-    np.testing.assert_allclose(results(tmp_path, "upper", {})["sub-01_T1w"].load().data[0], scene(1) + 5, rtol=1e-6)
+    np.testing.assert_allclose(
+        results(tmp_path, "upper", {})["sub-01_T1w"].load().data[0], scene(1) + 5, rtol=1e-6
+    )
     draws = find_draws(tmp_path, {})["sub-02_T1w"]
     assert len(draws) == 3
     np.testing.assert_allclose(draws[2].load().data[0], scene(2) + 2, rtol=1e-6)
@@ -89,13 +99,17 @@ def test_every_folder_with_a_dicom_series_is_a_case(tmp_path: Path) -> None:
     assert found["p1"].load().units == "HU"
     before = found["p1"].sha256()
     assert found["p2"].sha256() != before
-    (tmp_path / "p1" / "CT" / "005.dcm").write_bytes((tmp_path / "p1" / "CT" / "006.dcm").read_bytes())
+    (tmp_path / "p1" / "CT" / "005.dcm").write_bytes(
+        (tmp_path / "p1" / "CT" / "006.dcm").read_bytes()
+    )
     assert found["p1"].sha256() != before
     assert names(tmp_path / "p2" / "CT") == ["CT"]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_a_stack_has_numbered_cases_and_one_array_a_file_needs_its_axes(tmp_path: Path, suffix: str) -> None:
+def test_a_stack_has_numbered_cases_and_one_array_a_file_needs_its_axes(
+    tmp_path: Path, suffix: str
+) -> None:
     stack = np.random.default_rng(0).integers(0, 255, (3, 8, 6), np.uint8)
     file = tmp_path / f"stack{suffix}"
     np.save(file, stack) if suffix == ".npy" else np.savez(file, images=stack)
@@ -125,7 +139,9 @@ def test_arrays_with_nan_raw_data_and_pickles_are_refused(tmp_path: Path) -> Non
         found["object"].load()
 
 
-def test_a_fourth_axis_that_nothing_names_is_refused_and_named_it_is_channels(tmp_path: Path) -> None:
+def test_a_fourth_axis_that_nothing_names_is_refused_and_named_it_is_channels(
+    tmp_path: Path,
+) -> None:
     file = foreign(tmp_path / "all.nii.gz", np.stack([scene(n) for n in range(2)], axis=-1))
     with pytest.raises(InputError, match=r"2 volumes .*--contrast T1w,T2w"):
         find(file, {})["all"].load()
@@ -141,13 +157,17 @@ def test_what_is_in_memory_is_found_as_arrays_tensors_lists_and_dictionaries() -
         assert list(found) == ["0000", "0001"]
         np.testing.assert_array_equal(found["0001"].load().data, array[1])
     assert find(array[:, 0, :, :, 0], {})["0000"].load().data.shape == (1, 8, 6, 1)
-    assert find(torch.ones(2, 1, 8, 6, dtype=torch.bfloat16), {})["0000"].load().data.dtype == np.float32
+    assert (
+        find(torch.ones(2, 1, 8, 6, dtype=torch.bfloat16), {})["0000"].load().data.dtype
+        == np.float32
+    )
     assert names([image(scene(0)), image(scene(1))]) == ["0000", "0001"]
     assert names({"a": image(scene(0))}) == ["a"]
 
 
 @pytest.mark.parametrize(
-    "given", [np.ones((8, 8)), np.ones((1, 1, 2, 3, 4, 5)), np.ones((0, 8, 8)), [], {"a": 1}, [np.ones(3)]]
+    "given",
+    [np.ones((8, 8)), np.ones((1, 1, 2, 3, 4, 5)), np.ones((0, 8, 8)), [], {"a": 1}, [np.ones(3)]],
 )
 def test_other_things_in_memory_are_refused(given: object) -> None:
     with pytest.raises(InputError):
@@ -169,7 +189,10 @@ def test_a_wrong_folder_is_refused_with_what_is_in_there(tmp_path: Path) -> None
 def test_two_and_three_dimensional_images_side_by_side_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "slice.nii.gz", scene(1)[:, :, :1])
     put(tmp_path / "volume.nii.gz", scene(1))
-    with pytest.raises(InputError, match=r"1 two-dimensional images \(slice\) and 1 three-dimensional ones \(volume\)"):
+    with pytest.raises(
+        InputError,
+        match=r"1 two-dimensional images \(slice\) and 1 three-dimensional ones \(volume\)",
+    ):
         find(tmp_path, {})
     with pytest.raises(InputError, match="two-dimensional"):
         find([image(scene(0)), image(scene(0)[:, :, 0])], {})
@@ -204,18 +227,29 @@ def test_draws_that_are_no_whole_number_of_images_are_refused(tmp_path: Path) ->
 
 
 def test_a_folder_means_the_same_to_an_evaluation_as_to_a_task(tmp_path: Path) -> None:
-    for name in ("sub-1/anat/sub-1_T1w", "sourcedata/sub-1/anat/sub-1_T1w", "derivatives/x/sub-1/anat/sub-1_desc-y_T1w"):
+    for name in (
+        "sub-1/anat/sub-1_T1w",
+        "sourcedata/sub-1/anat/sub-1_T1w",
+        "derivatives/x/sub-1/anat/sub-1_desc-y_T1w",
+    ):
         put(tmp_path / f"{name}.nii.gz", scene(len(name)))
     (tmp_path / "dataset_description.json").write_text("{}")
     put(tmp_path / "sub-2/anat/sub-2_T1W.nii.gz", scene(1))
     result(tmp_path / "made", "sub-1", scene(3), draws=2)
-    visits = [visit for study in studies(tmp_path) for visit in study.visits.values() if isinstance(visit, Visit)]
+    visits = [
+        visit
+        for study in studies(tmp_path)
+        for visit in study.visits.values()
+        if isinstance(visit, Visit)
+    ]
     taken = {tmp_path / entry.path for visit in visits for entry in visit.entries.values()}
     assert {source.path for source in find(tmp_path, {}).values()} == taken
     assert len(taken) == 2
 
 
-def test_label_maps_beside_images_are_told_by_their_names_outside_of_bids_too(tmp_path: Path) -> None:
+def test_label_maps_beside_images_are_told_by_their_names_outside_of_bids_too(
+    tmp_path: Path,
+) -> None:
     put(tmp_path / "p1_t1.nii.gz", scene(1))
     put(tmp_path / "p1_t1_seg.nii.gz", scene(1) > 10, units="label")
     assert names(tmp_path) == ["p1_t1"]

@@ -23,13 +23,58 @@ from veridical.evaluation.statistics import (
 from veridical.types import Array
 
 BENJAMINI_1995 = [
-    .0001, .0004, .0019, .0095, .0201, .0278, .0298, .0344, .0459, .3240, .4262, .5719, .6528, .7590, 1,
-]  # fmt: skip
-"""The fifteen p-values of Benjamini and Hochberg 1995, section 3.2; adjusted by statsmodels 0.15.0."""
-HOLM_ADJUSTED = [.0015, .0056, .0247, .114, .2211, .278, .278, .278, .3213, 1, 1, 1, 1, 1, 1]  # fmt: skip
+    0.0001,
+    0.0004,
+    0.0019,
+    0.0095,
+    0.0201,
+    0.0278,
+    0.0298,
+    0.0344,
+    0.0459,
+    0.3240,
+    0.4262,
+    0.5719,
+    0.6528,
+    0.7590,
+    1,
+]
+"""The fifteen p-values of Benjamini and Hochberg 1995, section 3.2; adjusted by statsmodels 0.15.0.
+"""
+HOLM_ADJUSTED = [
+    0.0015,
+    0.0056,
+    0.0247,
+    0.114,
+    0.2211,
+    0.278,
+    0.278,
+    0.278,
+    0.3213,
+    1,
+    1,
+    1,
+    1,
+    1,
+    1,
+]
 FDR_ADJUSTED = [
-    .0015, .003, .0095, .035625, .0603, .06385714, .06385714, .0645, .0765, .486, .58118182, .714875, .75323077, .81321429, 1,
-]  # fmt: skip
+    0.0015,
+    0.003,
+    0.0095,
+    0.035625,
+    0.0603,
+    0.06385714,
+    0.06385714,
+    0.0645,
+    0.0765,
+    0.486,
+    0.58118182,
+    0.714875,
+    0.75323077,
+    0.81321429,
+    1,
+]
 
 
 def names(count: int) -> list[str]:
@@ -56,7 +101,9 @@ def test_corrections_keep_the_order_given_and_ties() -> None:
 
 
 def widened(level: float, n: int) -> float:
-    """The level of the normal bootstrap that `level` is for n patients, by Hesterberg's widening."""
+    """The level of the normal bootstrap that `level` is for n patients, by Hesterberg's
+    widening.
+    """
     return float(2 * ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)) - 1)
 
 
@@ -67,9 +114,13 @@ def test_the_interval_is_scipys_bca_at_the_widened_level(n: int, statistic: obje
     chosen = {} if statistic is None else {"statistic": median}
     ours = bca(bootstrap(x, names(n), resamples=20_000, **chosen))  # type: ignore[arg-type]
     theirs = stats.bootstrap(
-        (x,), np.mean if statistic is None else np.median, n_resamples=20_000, confidence_level=widened(0.95, n), method="BCa",
+        (x,),
+        np.mean if statistic is None else np.median,
+        n_resamples=20_000,
+        confidence_level=widened(0.95, n),
+        method="BCa",
         rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     spread = theirs.high - theirs.low
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.1 * spread)
 
@@ -77,15 +128,24 @@ def test_the_interval_is_scipys_bca_at_the_widened_level(n: int, statistic: obje
 def test_from_the_same_resamples_the_interval_equals_scipys() -> None:
     x = np.random.default_rng(3).gamma(2, size=30)
     resamples = bootstrap(x, names(30))
-    given_ = stats.bootstrap((x,), np.mean, n_resamples=2, method="percentile", rng=np.random.default_rng(0))
+    given_ = stats.bootstrap(
+        (x,), np.mean, n_resamples=2, method="percentile", rng=np.random.default_rng(0)
+    )
     given_.bootstrap_distribution = resamples.values
     theirs = stats.bootstrap(
-        (x,), np.mean, n_resamples=0, confidence_level=widened(0.9, 30), method="BCa", bootstrap_result=given_
+        (x,),
+        np.mean,
+        n_resamples=0,
+        confidence_level=widened(0.9, 30),
+        method="BCa",
+        bootstrap_result=given_,
     ).confidence_interval
     assert bca(resamples, 0.9) == pytest.approx((theirs.low, theirs.high), rel=0.01)
 
 
-@pytest.mark.parametrize(("kind", "n", "low", "high"), [("normal", 10, 0.90, 0.98), ("lognormal", 40, 0.86, 0.96)])
+@pytest.mark.parametrize(
+    ("kind", "n", "low", "high"), [("normal", 10, 0.90, 0.98), ("lognormal", 40, 0.86, 0.96)]
+)
 def test_coverage_is_near_nominal(kind: str, n: int, low: float, high: float) -> None:
     """Wide limits, for 400 repeats: benchmarks/bootstrap_coverage.py measures it."""
     rng = np.random.default_rng(0)
@@ -98,12 +158,16 @@ def test_coverage_is_near_nominal(kind: str, n: int, low: float, high: float) ->
     assert low < inside / 400 < high
 
 
-samples = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=5, max_size=30).filter(lambda x: np.ptp(x) > 1)
+samples = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=5, max_size=30).filter(
+    lambda x: np.ptp(x) > 1
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(samples, st.floats(-150, 150), st.sampled_from(["higher", "lower"]))
-def test_the_p_value_and_the_interval_say_the_same(x: list[float], limit: float, better: str) -> None:
+def test_the_p_value_and_the_interval_say_the_same(
+    x: list[float], limit: float, better: str
+) -> None:
     resamples = bootstrap(np.array(x), names(len(x)), resamples=500)
     found = bca(resamples)
     assert found is not None
@@ -120,13 +184,23 @@ def test_at_the_bound_of_an_interval_the_p_value_is_its_level(n: int, level: flo
         resamples = bootstrap(np.random.default_rng(seed).lognormal(size=n), names(n))
         low, high = bca(resamples, level) or (0.0, 0.0)
         near, alpha = 1e-6 * (high - low), (1 - level) / 2
-        assert p_value(resamples, low - near, "higher") <= alpha + 1e-6 <= p_value(resamples, low + near, "higher") + 2e-6
-        assert p_value(resamples, high + near, "lower") <= alpha + 1e-6 <= p_value(resamples, high - near, "lower") + 2e-6
+        assert (
+            p_value(resamples, low - near, "higher")
+            <= alpha + 1e-6
+            <= p_value(resamples, low + near, "higher") + 2e-6
+        )
+        assert (
+            p_value(resamples, high + near, "lower")
+            <= alpha + 1e-6
+            <= p_value(resamples, high - near, "lower") + 2e-6
+        )
 
 
 @settings(max_examples=40, deadline=None)
 @given(samples, st.floats(-300, 300), st.floats(0, 50))
-def test_a_harder_limit_never_has_a_smaller_p_value(x: list[float], limit: float, more: float) -> None:
+def test_a_harder_limit_never_has_a_smaller_p_value(
+    x: list[float], limit: float, more: float
+) -> None:
     resamples = bootstrap(np.array(x), names(len(x)), resamples=300)
     assert p_value(resamples, limit, "higher") <= p_value(resamples, limit + more, "higher") + 1e-12
     assert p_value(resamples, limit, "lower") >= p_value(resamples, limit + more, "lower") - 1e-12
@@ -134,13 +208,22 @@ def test_a_harder_limit_never_has_a_smaller_p_value(x: list[float], limit: float
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(5, 40), st.floats(0.01, 100), st.floats(-100, 100))
-def test_interval_and_p_value_follow_a_change_of_units_and_of_direction(seed: int, n: int, scale: float, shift: float) -> None:
+def test_interval_and_p_value_follow_a_change_of_units_and_of_direction(
+    seed: int, n: int, scale: float, shift: float
+) -> None:
     x = np.random.default_rng(seed).lognormal(size=n)
-    plain, moved = bootstrap(x, names(n), resamples=300), bootstrap(shift - scale * x, names(n), resamples=300)
+    plain, moved = (
+        bootstrap(x, names(n), resamples=300),
+        bootstrap(shift - scale * x, names(n), resamples=300),
+    )
     limit = 0.9 * float(x.mean()) + 0.123
     low, high = bca(plain) or (0.0, 0.0)
-    assert bca(moved) == pytest.approx((shift - scale * high, shift - scale * low), rel=1e-6, abs=1e-6)
-    assert p_value(moved, shift - scale * limit, "lower") == pytest.approx(p_value(plain, limit, "higher"), rel=1e-4)
+    assert bca(moved) == pytest.approx(
+        (shift - scale * high, shift - scale * low), rel=1e-6, abs=1e-6
+    )
+    assert p_value(moved, shift - scale * limit, "lower") == pytest.approx(
+        p_value(plain, limit, "higher"), rel=1e-4
+    )
 
 
 def test_the_same_seed_gives_the_same_resamples_whatever_the_values() -> None:
@@ -176,10 +259,19 @@ def test_all_cases_of_a_patient_come_along_so_that_copies_make_nothing_surer() -
 def test_patients_with_many_cases_weigh_more_and_resamples_have_their_own_length() -> None:
     patients = ["a", "b", "b", "c", "c", "c"]
     x = np.array([1.0, 10, 10, 100, 100, 100])
-    lengths = bootstrap(x, patients, statistic=lambda v: np.full(v.shape[:-1], v.shape[-1], dtype=float), resamples=400)
+    lengths = bootstrap(
+        x,
+        patients,
+        statistic=lambda v: np.full(v.shape[:-1], v.shape[-1], dtype=float),
+        resamples=400,
+    )
     assert set(lengths.values) == set(range(3, 10))
     found = bootstrap(x, patients, resamples=400)
-    assert {1.0, 10.0, 100.0, round(111 / 3, 9)} & {round(v, 9) for v in found.values} == {1.0, 10.0, 100.0}
+    assert {1.0, 10.0, 100.0, round(111 / 3, 9)} & {round(v, 9) for v in found.values} == {
+        1.0,
+        10.0,
+        100.0,
+    }
     assert found.observed == pytest.approx(321 / 6)
     left_out = np.array([320 / 5, 301 / 4, 21 / 3])
     np.testing.assert_allclose(found.influence, left_out.mean() - left_out)
@@ -205,7 +297,9 @@ def test_a_difference_between_sites_is_no_uncertainty_within_them() -> None:
 def test_patients_alone_in_their_stratum_are_drawn_together_and_do_not_seem_certain() -> None:
     x = np.random.default_rng(0).normal(size=8)
     every_one_its_own = bootstrap(x, names(8), names(8))
-    np.testing.assert_allclose(np.sort(every_one_its_own.values), np.sort(bootstrap(x, names(8)).values))
+    np.testing.assert_allclose(
+        np.sort(every_one_its_own.values), np.sort(bootstrap(x, names(8)).values)
+    )
     assert bootstrap(x, names(8), ["A", "A", "A", "B", "B", "B", "B", "C"]).strata == 2
 
 

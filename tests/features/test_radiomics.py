@@ -11,7 +11,14 @@ from scipy.ndimage import gaussian_filter
 from veridical import registry
 from veridical.errors import GeometryError, InputError, SettingError, UnitsError
 from veridical.features.radiomics import ABOUT, LOGGED, NAMES, PLAIN, features, radiomics
-from veridical.features.texture_matrices import Levels, cooccurrences, discretise, neighbourhoods, run_lengths, zones
+from veridical.features.texture_matrices import (
+    Levels,
+    cooccurrences,
+    discretise,
+    neighbourhoods,
+    run_lengths,
+    zones,
+)
 from veridical.types import Array
 
 SPACING = (1.0, 1.0, 1.0)
@@ -50,24 +57,37 @@ def test_a_row_holds_ibsi_values_of_the_image_scaled_to_its_window() -> None:
     assert values.dtype == np.float64
     for name, value in zip(NAMES, values[0], strict=True):
         logged = name.removeprefix("log10_")
-        assert value == pytest.approx(np.log10(found[logged]) if name != logged else found[name], rel=1e-6), name
+        assert value == pytest.approx(
+            np.log10(found[logged]) if name != logged else found[name], rel=1e-6
+        ), name
 
 
 @pytest.mark.parametrize("slope", [0.25, 8.0])
 def test_unit_and_offset_do_not_change_a_row_when_the_window_follows(slope: float) -> None:
     image, mask = textured(2)
     low, high = (slope * end + 32 for end in WINDOW)
-    np.testing.assert_allclose(row(slope * image.astype(float) + 32, mask, (low, high)), row(image, mask), rtol=1e-9)
+    np.testing.assert_allclose(
+        row(slope * image.astype(float) + 32, mask, (low, high)), row(image, mask), rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize(
-    "turn", [lambda a: a[::-1], lambda a: a[:, :, ::-1], lambda a: a.transpose(2, 0, 1), lambda a: np.rot90(a, axes=(1, 2))]
+    "turn",
+    [
+        lambda a: a[::-1],
+        lambda a: a[:, :, ::-1],
+        lambda a: a.transpose(2, 0, 1),
+        lambda a: np.rot90(a, axes=(1, 2)),
+    ],
 )
-def test_features_in_three_dimensions_do_not_depend_on_how_the_patient_lay(turn: Callable[[Array], Array]) -> None:
+def test_features_in_three_dimensions_do_not_depend_on_how_the_patient_lay(
+    turn: Callable[[Array], Array],
+) -> None:
     image, mask = textured(3)
     for merged in (True, False):
         lying, turned = (
-            features(i, mask=m, window=WINDOW, merged=merged) for i, m in ((image, mask), (turn(image), turn(mask)))
+            features(i, mask=m, window=WINDOW, merged=merged)
+            for i, m in ((image, mask), (turn(image), turn(mask)))
         )
         assert turned == pytest.approx(lying, rel=1e-6)
 
@@ -77,7 +97,9 @@ def test_of_one_slice_all_dimensions_say_the_same(merged: bool) -> None:
     image, mask = textured(4, (20, 18, 1))
     flat = features(image, mask=mask, window=WINDOW, dimensions="2D", merged=merged)
     for dimensions in ("2.5D", "3D"):
-        assert features(image, mask=mask, window=WINDOW, dimensions=dimensions, merged=merged) == pytest.approx(flat, rel=1e-9)
+        assert features(
+            image, mask=mask, window=WINDOW, dimensions=dimensions, merged=merged
+        ) == pytest.approx(flat, rel=1e-9)
 
 
 @pytest.mark.parametrize("slicewise", [True, False])
@@ -99,20 +121,32 @@ def test_matrices_count_every_voxel_and_every_pair_once(region: Levels, slicewis
     assert sum(int(found[:, 1].sum()) for found in zones(region, slicewise)) == voxels
 
 
-def test_zones_are_the_connected_components_of_each_level_and_know_their_depth(region: Levels) -> None:
+def test_zones_are_the_connected_components_of_each_level_and_know_their_depth(
+    region: Levels,
+) -> None:
     depth = ndimage.distance_transform_cdt(region.block > 0, metric="taxicab")
     expected = []
     for level in range(1, region.number + 1):
         labels, count = ndimage.label(region.block == level, np.ones((3, 3, 3)))
         for label in range(1, count + 1):
-            expected.append((level, int((labels == label).sum()), int(depth[labels == label].min())))
+            expected.append(
+                (level, int((labels == label).sum()), int(depth[labels == label].min()))
+            )
     assert sorted(map(tuple, zones(region, False)[0].tolist())) == sorted(expected)
 
 
 def test_grey_levels_are_those_of_the_manual() -> None:
     image = np.array([-9.0, 0.0, 2.4, 2.5, 9.9, 10.0, 99.0])[:, None, None]
     everywhere = np.ones(image.shape, dtype=bool)
-    assert discretise(image, everywhere, (0, 10), 4).block[1, 1:-1, 1].tolist() == [1, 1, 1, 2, 4, 4, 4]
+    assert discretise(image, everywhere, (0, 10), 4).block[1, 1:-1, 1].tolist() == [
+        1,
+        1,
+        1,
+        2,
+        4,
+        4,
+        4,
+    ]
     fixed = discretise(image, everywhere, (0, 10), width=2.5)
     assert fixed.block[1, 1:-1, 1].tolist() == [1, 1, 1, 2, 4, 5, 5]
     assert fixed.number == 5
@@ -146,18 +180,30 @@ def test_a_constant_region_has_the_stated_values_and_no_nan(level: float, dimens
         "glcm_inverse_variance",
     )
     zero += tuple(f"ngtdm_{name}" for name in ("contrast", "busyness", "complexity", "strength"))
-    zero += tuple(f"glcm_{which}_measure_of_information_correlation" for which in ("first", "second"))
+    zero += tuple(
+        f"glcm_{which}_measure_of_information_correlation" for which in ("first", "second")
+    )
     assert {name: found[name] for name in zero} == dict.fromkeys(zero, 0.0)
     assert found["ngtdm_coarseness"] == 1e6
-    assert found["glcm_correlation"] == found["ih_uniformity"] == found["glcm_angular_second_moment"] == 1
+    assert (
+        found["glcm_correlation"]
+        == found["ih_uniformity"]
+        == found["glcm_angular_second_moment"]
+        == 1
+    )
 
 
-def test_a_smoother_image_has_less_contrast_and_longer_runs_a_noisier_one_more_and_shorter() -> None:
+def test_a_smoother_image_has_less_contrast_and_longer_runs_a_noisier_one_more_and_shorter() -> (
+    None
+):
     image, mask = textured(6)
     noise = np.random.default_rng(0).normal(0, 0.5, image.shape)
-    smooth, plain, noisy = (features(x, mask=mask, window=WINDOW) for x in (gaussian_filter(image, 1), image, image + noise))
-    for name, rises in {"glcm_contrast": 1, "glcm_joint_entropy": 1, "ngldm_low_dependence_emphasis": 1, "ngtdm_coarseness": -1,
-                        "glrlm_long_runs_emphasis": -1, "glcm_correlation": -1}.items():  # fmt: skip
+    smooth, plain, noisy = (
+        features(x, mask=mask, window=WINDOW)
+        for x in (gaussian_filter(image, 1), image, image + noise)
+    )
+    for name, rises in {"glcm_contrast": 1, "glcm_joint_entropy": 1, "ngldm_low_dependence_emphasis": 1, "ngtdm_coarseness": -1,  # noqa: E501
+                        "glrlm_long_runs_emphasis": -1, "glcm_correlation": -1}.items():  # fmt: skip  # noqa: E501
         assert rises * smooth[name] < rises * plain[name] < rises * noisy[name], name
 
 
@@ -173,7 +219,9 @@ def test_columns_are_of_one_scale_and_none_repeats_another() -> None:
     assert spread.min() > 5e-4
     assert spread.max() < 1
     together = np.abs(np.corrcoef(np.transpose(rows))) - np.eye(len(NAMES))
-    assert together.max() < 1 - 1e-6, [NAMES[i] for i in np.unravel_index(together.argmax(), together.shape)]
+    assert together.max() < 1 - 1e-6, [
+        NAMES[i] for i in np.unravel_index(together.argmax(), together.shape)
+    ]
 
 
 def test_input_is_left_as_it_was() -> None:

@@ -1,7 +1,8 @@
-"""Published values: the digital phantom of the Image Biomarker Standardisation Initiative (reference manual, arXiv 1612.07003).
+"""Published values: the digital phantom of the Image Biomarker Standardisation Initiative
+(reference manual, arXiv 1612.07003).
 
-The manual gives three significant digits and no tolerance for the phantom's intensities and textures, which are exact; shape
-depends on the mesh and has a tolerance.
+The manual gives three significant digits and no tolerance for the phantom's intensities and
+textures, which are exact; shape depends on the mesh and has a tolerance.
 """
 
 from __future__ import annotations
@@ -65,7 +66,14 @@ ih_minimum_histogram_gradient            -50
 ih_minimum_histogram_gradient_intensity  1
 """
 
-AGGREGATIONS = [("2D", False), ("2D", True), ("2.5D", False), ("2.5D", True), ("3D", False), ("3D", True)]
+AGGREGATIONS = [
+    ("2D", False),
+    ("2D", True),
+    ("2.5D", False),
+    ("2.5D", True),
+    ("3D", False),
+    ("3D", True),
+]
 """Dimensions, and whether the directions are merged; the columns of the next table."""
 
 BY_DIRECTION = """
@@ -203,15 +211,26 @@ def table(text: str) -> dict[str, list[str]]:
 
 def differing(found: dict[str, float], published: dict[str, str]) -> dict[str, tuple[float, str]]:
     """What is not the published value when rounded to its three significant digits."""
-    return {name: (found[name], said) for name, said in published.items() if float(f"{found[name]:.3g}") != float(said)}
+    return {
+        name: (found[name], said)
+        for name, said in published.items()
+        if float(f"{found[name]:.3g}") != float(said)
+    }
 
 
 @pytest.mark.parametrize(("dimensions", "merged"), AGGREGATIONS)
 @pytest.mark.parametrize("binning", [{"levels": 6}, {"width": 1.0}], ids=["bin number", "bin size"])
-def test_the_phantom_has_the_published_intensity_and_texture_features(dimensions: str, merged: bool, binning: dict) -> None:
+def test_the_phantom_has_the_published_intensity_and_texture_features(
+    dimensions: str, merged: bool, binning: dict
+) -> None:
     image, mask = phantom()
-    found = features(image, mask=mask, window=(1, 6), dimensions=dimensions, merged=merged, **binning)
-    column, region = AGGREGATIONS.index((dimensions, merged)), ("2D", "2.5D", "3D").index(dimensions)
+    found = features(
+        image, mask=mask, window=(1, 6), dimensions=dimensions, merged=merged, **binning
+    )
+    column, region = (
+        AGGREGATIONS.index((dimensions, merged)),
+        ("2D", "2.5D", "3D").index(dimensions),
+    )
     published = {name: said[0] for name, said in table(FIRST_ORDER).items()}
     published |= {name: said[column] for name, said in table(BY_DIRECTION).items()}
     published |= {name: said[region] for name, said in table(BY_REGION).items()}
@@ -221,7 +240,11 @@ def test_the_phantom_has_the_published_intensity_and_texture_features(dimensions
 
 def test_averaged_and_merged_directions_are_told_apart_in_the_published_values() -> None:
     for name, said in table(BY_DIRECTION).items():
-        if name not in ("glrlm_run_percentage", "glrlm_normalised_grey_level_non_uniformity", "glcm_joint_average"):
+        if name not in (
+            "glrlm_run_percentage",
+            "glrlm_normalised_grey_level_non_uniformity",
+            "glcm_joint_average",
+        ):
             assert said[4] != said[5], name
 
 

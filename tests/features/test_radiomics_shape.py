@@ -8,10 +8,16 @@ from veridical.features.morphology import shape
 from veridical.types import Array
 
 
-def ellipsoid(axes: tuple[float, float, float], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Array:
+def ellipsoid(
+    axes: tuple[float, float, float], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Array:
     """Half axes in mm."""
     grids = np.meshgrid(
-        *(np.arange(-np.ceil(a / s) - 1, np.ceil(a / s) + 2) * s for a, s in zip(axes, spacing, strict=True)), indexing="ij"
+        *(
+            np.arange(-np.ceil(a / s) - 1, np.ceil(a / s) + 2) * s
+            for a, s in zip(axes, spacing, strict=True)
+        ),
+        indexing="ij",
     )
     return sum((g / a) ** 2 for g, a in zip(grids, axes, strict=True)) <= 1
 
@@ -37,10 +43,20 @@ def test_an_ellipsoid_has_its_axes_whatever_the_spacing() -> None:
 def test_features_without_unit_stay_and_lengths_follow_the_voxel_size() -> None:
     structure = ellipsoid((9.0, 6.0, 4.0))
     small, large = shape(structure, (1.0, 1.0, 1.0)), shape(structure, (3.0, 3.0, 3.0))
-    power = {"volume": 3, "approximate_volume": 3, "surface_area": 2, "surface_to_volume_ratio": -1, "maximum_3d_diameter": 1,
-             "major_axis_length": 1, "minor_axis_length": 1, "least_axis_length": 1}  # fmt: skip
+    power = {
+        "volume": 3,
+        "approximate_volume": 3,
+        "surface_area": 2,
+        "surface_to_volume_ratio": -1,
+        "maximum_3d_diameter": 1,
+        "major_axis_length": 1,
+        "minor_axis_length": 1,
+        "least_axis_length": 1,
+    }
     for name, value in small.items():
-        assert large[name] == pytest.approx(value * 3.0 ** power.get(name.removeprefix("morph_"), 0), rel=1e-5), name
+        assert large[name] == pytest.approx(
+            value * 3.0 ** power.get(name.removeprefix("morph_"), 0), rel=1e-5
+        ), name
 
 
 def test_place_and_frame_do_not_matter_and_a_single_voxel_has_a_shape() -> None:
@@ -65,6 +81,8 @@ def test_place_and_frame_do_not_matter_and_a_single_voxel_has_a_shape() -> None:
         (np.ones((3, 3, 3), dtype=bool), (1.0, 1.0), UnitsError),
     ],
 )
-def test_what_has_no_shape_is_refused(structure: Array, spacing: tuple[float, ...], error: type[Exception]) -> None:
+def test_what_has_no_shape_is_refused(
+    structure: Array, spacing: tuple[float, ...], error: type[Exception]
+) -> None:
     with pytest.raises(error):
         shape(structure, spacing)

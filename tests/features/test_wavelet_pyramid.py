@@ -14,7 +14,9 @@ def textured(seed: int, shape: tuple[int, ...] = (40, 44, 36)) -> Array:
     """Texture of two scales in [0, 1], the finer one stronger in some places."""
     rng = np.random.default_rng(seed)
     coarse, fine = (gaussian_filter(rng.normal(size=shape), sigma) for sigma in (5, 1.2))
-    return np.clip(0.5 + 0.2 * coarse / coarse.std() + 0.08 * (1 + (coarse > 0)) * fine / fine.std(), 0, 1)
+    return np.clip(
+        0.5 + 0.2 * coarse / coarse.std() + 0.08 * (1 + (coarse > 0)) * fine / fine.std(), 0, 1
+    )
 
 
 def ball(shape: tuple[int, ...] = (40, 44, 36)) -> Array:
@@ -32,7 +34,10 @@ def named(image: Array, name: str) -> float:
 
 def apart(changed: list[Array], mask: Array) -> float:
     """Frechet distance from other images of the same kind."""
-    rows = (np.stack([row(image, mask) for image in images]) for images in (changed, [textured(i) for i in range(50, 56)]))
+    rows = (
+        np.stack([row(image, mask) for image in images])
+        for images in (changed, [textured(i) for i in range(50, 56)])
+    )
     return frechet(*rows)
 
 
@@ -46,13 +51,17 @@ def test_the_same_image_gives_the_same_bytes() -> None:
     assert row(textured(0), ball()).tobytes() == row(textured(0), ball()).tobytes()
 
 
-def test_a_checkerboard_along_one_axis_has_its_contrast_in_one_band_and_none_at_larger_scales() -> None:
+def test_a_checkerboard_along_one_axis_has_its_contrast_in_one_band_and_none_at_larger_scales() -> (
+    None
+):
     image = np.broadcast_to((np.arange(32) % 2)[:, None, None] * 0.6 + 0.2, (32, 32, 32))
     assert named(image, "mean") == pytest.approx(0.5)
     assert named(image, "scale0_x") == pytest.approx(np.log(0.3 + FLOOR), abs=1e-5)
     for name in ("scale0_y", "scale0_xy", "scale1_x", "scale2_x"):
         assert named(image, name) == pytest.approx(np.log(FLOOR), abs=1e-3)
-    assert named(image, "scale0_x_scale1_x") == pytest.approx(np.log(FLOOR / (0.3 + FLOOR)), abs=1e-3)
+    assert named(image, "scale0_x_scale1_x") == pytest.approx(
+        np.log(FLOOR / (0.3 + FLOOR)), abs=1e-3
+    )
 
 
 def test_a_ramp_has_twice_the_contrast_at_twice_the_scale() -> None:
@@ -84,7 +93,9 @@ def test_values_outside_of_the_window_count_as_its_ends() -> None:
 
 def test_a_unit_taken_with_its_window_changes_nothing() -> None:
     image = textured(0)
-    other = wavelet_pyramid(1000 * image - 300, mask=None, spacing=(1.0, 1.0, 1.0), window=(-300.0, 700.0))
+    other = wavelet_pyramid(
+        1000 * image - 300, mask=None, spacing=(1.0, 1.0, 1.0), window=(-300.0, 700.0)
+    )
     np.testing.assert_allclose(other[0], row(image), atol=1e-4)
 
 
@@ -98,9 +109,13 @@ def test_moving_the_region_by_a_voxel_moves_the_row_less_than_the_faintest_blur(
 def test_the_distance_grows_with_blur_and_with_noise(damage: str) -> None:
     images, mask, rng = [textured(i) for i in range(6)], ball(), np.random.default_rng(0)
     if damage == "blur":
-        steps = [images] + [[gaussian_filter(image, sigma) for image in images] for sigma in (0.5, 1.0, 2.0)]
+        steps = [images] + [
+            [gaussian_filter(image, sigma) for image in images] for sigma in (0.5, 1.0, 2.0)
+        ]
     else:
-        steps = [images] + [[i + rng.normal(0, sigma, i.shape) for i in images] for sigma in (0.02, 0.05, 0.2)]
+        steps = [images] + [
+            [i + rng.normal(0, sigma, i.shape) for i in images] for sigma in (0.02, 0.05, 0.2)
+        ]
     values = [apart(step, mask) for step in steps]
     assert values == sorted(values)
     assert values[-1] > 5 * values[0]

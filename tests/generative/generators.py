@@ -25,7 +25,10 @@ def family(name: str) -> Family:
 
 def requests() -> list[Request]:
     """One contrast that is missing, and one that is degraded."""
-    return [request("FLAIR", seed=1), request("T2w", seed=2, degradation="motion-ghosts", level=0.2)]
+    return [
+        request("FLAIR", seed=1),
+        request("T2w", seed=2, degradation="motion-ghosts", level=0.2),
+    ]
 
 
 def given(*chosen: Request) -> Given:

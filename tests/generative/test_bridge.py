@@ -24,15 +24,23 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_both_ends_are_pinned() -> None:
     start, x = noise(3, 2, 4, seed=1), noise(3, 2, 4, seed=2)
     for t, end in ((0.0, start), (1.0, x)):
-        torch.testing.assert_close(bridge.interpolate(start, x, torch.full((3,), t, dtype=torch.float64), noise(3, 2, 4)), end)
+        torch.testing.assert_close(
+            bridge.interpolate(start, x, torch.full((3,), t, dtype=torch.float64), noise(3, 2, 4)),
+            end,
+        )
 
 
 @pytest.mark.parametrize("sigma", [0.5, 2.0])
 def test_two_steps_have_the_marginal_of_the_bridge(sigma: float) -> None:
-    start, x = torch.full((COUNT,), -1.0, dtype=torch.float64), torch.full((COUNT,), 3.0, dtype=torch.float64)
+    start, x = (
+        torch.full((COUNT,), -1.0, dtype=torch.float64),
+        torch.full((COUNT,), 3.0, dtype=torch.float64),
+    )
     half = bridge.advance(start, x, 0.0, 0.3, noise(COUNT, seed=1), sigma)
     late = bridge.advance(half, x, 0.3, 0.8, noise(COUNT, seed=2), sigma)
-    direct = bridge.interpolate(start, x, torch.full((COUNT,), 0.8, dtype=torch.float64), noise(COUNT, seed=3), sigma)
+    direct = bridge.interpolate(
+        start, x, torch.full((COUNT,), 0.8, dtype=torch.float64), noise(COUNT, seed=3), sigma
+    )
     assert float(late.mean()) == pytest.approx(-1 + 0.8 * 4, abs=0.02 * sigma)
     assert float(late.std()) == pytest.approx(sigma * (0.8 * 0.2) ** 0.5, rel=0.02)
     assert float(late.std()) == pytest.approx(float(direct.std()), rel=0.03)
@@ -52,7 +60,9 @@ def test_draws_of_a_gaussian_have_its_mean_and_deviation() -> None:
 
 
 def test_a_walk_ends_on_its_last_estimate() -> None:
-    found = bridge.walk(lambda x, t: torch.full_like(x, t), torch.zeros(4), (0.0, 0.4, 1.0), torch.ones(1, 4))
+    found = bridge.walk(
+        lambda x, t: torch.full_like(x, t), torch.zeros(4), (0.0, 0.4, 1.0), torch.ones(1, 4)
+    )
     torch.testing.assert_close(found, torch.full((4,), 0.4))
 
 
@@ -69,7 +79,9 @@ class Exact(nn.Module):
         super().__init__()
         self.mean, self.deviation = mean, deviation
 
-    def forward(self, seen: torch.Tensor, time: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+    def forward(
+        self, seen: torch.Tensor, time: torch.Tensor, conditioning: Conditioning
+    ) -> torch.Tensor:
         t = time.reshape(-1, 1, 1, 1)
         state = seen * (t + (t * (1 - t)).sqrt()).clamp_min(1e-6)
         gain = self.deviation**2 / (t * self.deviation**2 + 1 - t)

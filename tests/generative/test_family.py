@@ -33,7 +33,9 @@ def test_repeated_slices_stand_one_after_the_other() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_untrained_network_leaves_the_estimate_as_it_is(name: str) -> None:
     batch = given()
-    torch.testing.assert_close(family(name).mean(network(name, trained=False), batch), batch.initial)
+    torch.testing.assert_close(
+        family(name).mean(network(name, trained=False), batch), batch.initial
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -52,7 +54,9 @@ def test_the_loss_is_seeded_and_reaches_every_weight(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_draws_follow_their_noise_alone_whatever_their_number_and_what_stands_beside(name: str) -> None:
+def test_draws_follow_their_noise_alone_whatever_their_number_and_what_stands_beside(
+    name: str,
+) -> None:
     net, made = network(name), family(name)
     many = made.draw(net, given(), noise(4), 3)
     assert many.shape == (2, 4, 1, 16, 20)
@@ -76,5 +80,7 @@ def test_a_family_without_randomness_gives_its_estimate_once() -> None:
 def test_one_step_is_the_posterior_mean_whatever_the_noise(name: str) -> None:
     net, made = network(name), family(name)
     mean = made.mean(net, given())
-    torch.testing.assert_close(made.draw(net, given(), noise(2), 1), mean[:, None].expand(-1, 2, -1, -1, -1))
+    torch.testing.assert_close(
+        made.draw(net, given(), noise(2), 1), mean[:, None].expand(-1, 2, -1, -1, -1)
+    )
     assert not torch.allclose(mean, given().initial, atol=1e-3)

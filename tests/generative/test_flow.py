@@ -36,7 +36,9 @@ def test_the_path_starts_at_noise_ends_at_data_and_its_slope_is_the_velocity() -
 
 def test_each_sample_of_a_batch_has_its_own_time() -> None:
     noise, x = torch.zeros(2, 3), torch.ones(2, 3)
-    assert torch.equal(interpolate(noise, x, torch.tensor([0.25, 0.75])), torch.tensor([[0.25] * 3, [0.75] * 3]))
+    assert torch.equal(
+        interpolate(noise, x, torch.tensor([0.25, 0.75])), torch.tensor([[0.25] * 3, [0.75] * 3])
+    )
 
 
 @pytest.mark.parametrize("shift", [0.3, 1.0, 3.0])
@@ -69,7 +71,9 @@ def test_the_asked_share_of_training_is_at_time_zero() -> None:
 
 def test_velocity_weights_turn_the_loss_on_x_into_the_loss_on_the_velocity() -> None:
     generator = torch.Generator().manual_seed(0)
-    noise, x, estimate = (torch.randn(4, 6, dtype=torch.complex128, generator=generator) for _ in range(3))
+    noise, x, estimate = (
+        torch.randn(4, 6, dtype=torch.complex128, generator=generator) for _ in range(3)
+    )
     t = torch.tensor([0.0, 0.2, 0.5, 0.7], dtype=torch.float64)
     x_t = interpolate(noise, x, t)
     on_velocity = loss(velocity(estimate, x_t, t), x - noise)
@@ -105,7 +109,12 @@ def test_calls_of_the_denoiser_are_as_promised_and_progress_is_told() -> None:
         calls.append(t)
         return x
 
-    euler(denoise, torch.zeros(1), times(4), progress=lambda what, done, total: told.append((done, total)))
+    euler(
+        denoise,
+        torch.zeros(1),
+        times(4),
+        progress=lambda what, done, total: told.append((done, total)),
+    )
     assert calls == [0.0, 0.25, 0.5, 0.75]
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     calls.clear()

@@ -1,7 +1,9 @@
-"""With the exact denoiser of a Gaussian prior in the network's place: how near estimate and samples are to the posterior.
+"""With the exact denoiser of a Gaussian prior in the network's place: how near estimate and samples
+are to the posterior.
 
-Where the image itself was measured both are exact. Elsewhere plug-and-play is no posterior mean: it is off by up to 0.65 of a
-posterior standard deviation, and the spread of the samples is right within 25 %. These tolerances are what was measured.
+Where the image itself was measured both are exact. Elsewhere plug-and-play is no posterior mean: it
+is off by up to 0.65 of a posterior standard deviation, and the spread of the samples is right
+within 25 %. These tolerances are what was measured.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def prior(dtype: torch.dtype = torch.float64) -> Gaussian:
     """Neighbouring pixels are alike: correlation falls to 1 / e within 1.5 pixels."""
     grid = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in SHAPE], indexing="ij")
     places = torch.stack([axis.flatten() for axis in grid], 1)
-    covariance = SD**2 * torch.exp(-torch.cdist(places, places) / LENGTH) + 1e-6 * torch.eye(len(places))
+    covariance = SD**2 * torch.exp(-torch.cdist(places, places) / LENGTH) + 1e-6 * torch.eye(
+        len(places)
+    )
     mean = torch.full((1, *SHAPE) if dtype.is_complex else SHAPE, 0.5, dtype=dtype)
     return Gaussian(mean, covariance.to(dtype))
 
@@ -63,7 +67,9 @@ def operator(name: str) -> LinearOperator:
         return Blur(SHAPE, (1.0, 1.0), (2.5, 2.5))
     mask = torch.zeros(SHAPE, dtype=torch.float64)
     mask[:, ::2] = mask[:, 3:6] = 1
-    maps = torch.randn(1, 3, *SHAPE, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    maps = torch.randn(
+        1, 3, *SHAPE, dtype=torch.complex128, generator=torch.Generator().manual_seed(0)
+    )
     return CartesianMRI(mask, maps / maps.abs().square().sum(1, keepdim=True).sqrt())
 
 
@@ -72,7 +78,9 @@ def problem(name: str, seed: int = 0, sigma: float = SIGMA) -> tuple[LinearProbl
     measures = operator(name)
     known = prior(torch.complex128 if measures.dtype.is_complex else torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    clean = measures.forward(known.sample(standard_normal((1, *known.mean.shape), known.mean, generator))[0])
+    clean = measures.forward(
+        known.sample(standard_normal((1, *known.mean.shape), known.mean, generator))[0]
+    )
     data = clean + sigma * standard_normal(tuple(clean.shape), clean, generator)
     return LinearProblem(measures, data, sigma, measures.pinv(data, 8)), Exact(known)
 
@@ -100,19 +108,25 @@ def compared(name: str) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(("name", "most"), [("identity", 0.3), ("mri", 0.4), ("blur", 0.65)])
-def test_the_estimate_is_within_a_fraction_of_a_posterior_sd_of_the_posterior_mean(name: str, most: float) -> None:
+def test_the_estimate_is_within_a_fraction_of_a_posterior_sd_of_the_posterior_mean(
+    name: str, most: float
+) -> None:
     error, start, _ = compared(name)
     assert error < most
     assert error < start, "and nearer than the classical reconstruction"
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("identity", 0.95, 1.15), ("mri", 0.95, 1.2), ("blur", 0.75, 1.0)])
-def test_the_spread_of_the_samples_is_about_that_of_the_posterior(name: str, low: float, high: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("identity", 0.95, 1.15), ("mri", 0.95, 1.2), ("blur", 0.75, 1.0)]
+)
+def test_the_spread_of_the_samples_is_about_that_of_the_posterior(
+    name: str, low: float, high: float
+) -> None:
     assert low < compared(name)[2] < high
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.3])
-def test_where_the_image_itself_was_measured_the_estimate_is_the_posterior_mean_and_the_samples_are_of_the_posterior(
+def test_where_the_image_itself_was_measured_the_estimate_is_the_posterior_mean_and_the_samples_are_of_the_posterior(  # noqa: E501
     sigma: float,
 ) -> None:
     of, denoise = problem("identity", 3, sigma)
@@ -121,7 +135,9 @@ def test_where_the_image_itself_was_measured_the_estimate_is_the_posterior_mean_
     torch.testing.assert_close(estimate, mean, atol=1e-9, rtol=0)
     samples = samples_of_noisy(of, denoise, estimate, 400, 0, 12)
     assert float((samples.var(0).mean() / variance.mean()).sqrt()) == pytest.approx(1, abs=0.06)
-    assert float((samples.var(0) / variance).std()) < 0.2, "in every voxel; Monte-Carlo error is 0.07"
+    assert float((samples.var(0) / variance).std()) < 0.2, (
+        "in every voxel; Monte-Carlo error is 0.07"
+    )
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -138,7 +154,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_samples(name: str)
     of, denoise = problem(name)
     estimate = plug_and_play(of, denoise, Settings())
     assert torch.equal(estimate, plug_and_play(of, denoise, Settings()))
-    first, again, other = (posterior_samples(of, denoise, estimate, 3, seed, Settings()) for seed in (1, 1, 2))
+    first, again, other = (
+        posterior_samples(of, denoise, estimate, 3, seed, Settings()) for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
 
@@ -195,7 +213,9 @@ def test_denoising_is_short_where_the_start_explains_the_data_and_they_are_redun
     assert len(schedule(streaks, short)[0]) > short.redundant_steps
 
 
-def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_counts_were_measured() -> None:
+def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_counts_were_measured() -> (  # noqa: E501
+    None
+):
     of, _ = problem("blur")
     level = torch.linspace(0.01, 0.2, SHAPE[1], dtype=torch.float64).expand(SHAPE)
     counted = replace(of, level=level, fit=lambda x, z, weight: z)
@@ -203,7 +223,9 @@ def test_noise_that_is_known_in_every_voxel_is_denoised_by_its_level_where_count
     assert trust == Settings().counting_trust
     torch.testing.assert_close(torch.as_tensor(levels[0]), 2 * level)
     torch.testing.assert_close(torch.as_tensor(levels[-1]), 0.5 * level)
-    assert all(isinstance(one, float) for one in schedule(replace(counted, fit=None), Settings())[0])
+    assert all(
+        isinstance(one, float) for one in schedule(replace(counted, fit=None), Settings())[0]
+    )
     assert counted.noise_level == pytest.approx(float(level.square().mean().sqrt()))
 
 
@@ -212,18 +234,24 @@ def test_weights_are_those_of_least_squares() -> None:
     noise is drawn so.
     """
     of, _, _ = weighted("blur")
-    weights = 0.2 + torch.rand(of.data.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = 0.2 + torch.rand(
+        of.data.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     of = replace(of, weights=weights)
     x = torch.rand(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(of.normal(x), of.operator.adjoint(weights * of.operator.forward(x)))
     torch.testing.assert_close(of.adjoint(of.data), of.operator.adjoint(weights * of.data))
-    noise = replace(of, operator=Identity(SHAPE, torch.float64)).noise(20_000, torch.Generator().manual_seed(2))
+    noise = replace(of, operator=Identity(SHAPE, torch.float64)).noise(
+        20_000, torch.Generator().manual_seed(2)
+    )
     torch.testing.assert_close(noise.std(0), SIGMA * weights.sqrt(), rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.complex128])
 def test_noise_is_of_unit_variance_per_real_component(dtype: torch.dtype) -> None:
-    drawn = standard_normal((40_000,), torch.zeros(1, dtype=dtype), torch.Generator().manual_seed(0))
+    drawn = standard_normal(
+        (40_000,), torch.zeros(1, dtype=dtype), torch.Generator().manual_seed(0)
+    )
     assert drawn.dtype == dtype
     parts = torch.view_as_real(drawn) if dtype.is_complex else drawn[:, None]
     torch.testing.assert_close(parts.var(0), torch.ones_like(parts[0]), atol=0.03, rtol=0)
@@ -231,7 +259,9 @@ def test_noise_is_of_unit_variance_per_real_component(dtype: torch.dtype) -> Non
 
 def test_a_gaussian_prior_draws_what_it_says() -> None:
     known = prior()
-    drawn = known.sample(standard_normal((20_000, *SHAPE), known.mean, torch.Generator().manual_seed(0)))
+    drawn = known.sample(
+        standard_normal((20_000, *SHAPE), known.mean, torch.Generator().manual_seed(0))
+    )
     assert (torch.cov(drawn.flatten(1).T) - known.covariance).abs().max() < 0.005
     assert (drawn.mean(0) - known.mean).abs().max() < 0.01
 

@@ -59,9 +59,13 @@ def test_the_loss_is_relative_to_the_best_linear_denoiser_and_to_the_size_of_the
     residual = torch.randn(64, 1, 16, 20, generator=torch.Generator().manual_seed(0))
     for size in (1.0, 3.0):
         truth_ = batch.image(size * residual)
-        loss = RectifiedFlow(at_start=1.0).loss(net, batch, truth_, torch.Generator().manual_seed(0))
+        loss = RectifiedFlow(at_start=1.0).loss(
+            net, batch, truth_, torch.Generator().manual_seed(0)
+        )
         assert float(loss.detach()) == pytest.approx(1 / (1 + module.CEILING), rel=1e-3)
-    mixed = RectifiedFlow().loss(net, batch, batch.image(residual), torch.Generator().manual_seed(0))
+    mixed = RectifiedFlow().loss(
+        net, batch, batch.image(residual), torch.Generator().manual_seed(0)
+    )
     assert 0.7 < float(mixed.detach()) < 1.0
 
 
@@ -75,7 +79,9 @@ def test_draws_of_a_gaussian_have_its_mean_and_deviation_in_units_of_the_level(
     for row in residual:
         assert float(row.mean()) == pytest.approx(0.7, abs=0.02)
         assert float(row.std()) == pytest.approx(0.6, rel=0.03)
-    torch.testing.assert_close(RectifiedFlow().mean(Exact(0.7, 0.6), batch), batch.image(torch.full_like(truth(), 0.7)))
+    torch.testing.assert_close(
+        RectifiedFlow().mean(Exact(0.7, 0.6), batch), batch.image(torch.full_like(truth(), 0.7))
+    )
 
 
 def test_noise_of_missing_contrasts_is_coarser_and_both_kinds_have_unit_variance() -> None:

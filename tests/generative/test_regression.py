@@ -23,7 +23,11 @@ def test_untrained_it_costs_the_error_of_the_estimate_and_half_that_of_its_gradi
 
 def test_where_the_measurement_leaves_a_choice_it_takes_the_median() -> None:
     """The truth is one level above the estimate seven times in ten, and six levels above else."""
-    batch, net, made = given(*[requests()[0]] * 10), network("regression", trained=False), Regression()
+    batch, net, made = (
+        given(*[requests()[0]] * 10),
+        network("regression", trained=False),
+        Regression(),
+    )
     above = torch.where(torch.arange(10) < 7, 1.0, 6.0).reshape(-1, 1, 1, 1)
     image = batch.image(above.expand(-1, 1, 16, 20))
     optimizer = torch.optim.Adam(net.parameters(), 2e-2)

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 
 KINDS = {
-    "int8": "MET_CHAR", "uint8": "MET_UCHAR", "int16": "MET_SHORT", "uint16": "MET_USHORT", "int32": "MET_INT",
-    "uint32": "MET_UINT", "float32": "MET_FLOAT", "float64": "MET_DOUBLE",
-}  # fmt: skip
+    "int8": "MET_CHAR",
+    "uint8": "MET_UCHAR",
+    "int16": "MET_SHORT",
+    "uint16": "MET_USHORT",
+    "int32": "MET_INT",
+    "uint32": "MET_UINT",
+    "float32": "MET_FLOAT",
+    "float64": "MET_DOUBLE",
+}
 
 
 def write_mha(path: Path, data: np.ndarray, packed: bool = False, **changed: Any) -> Path:
@@ -20,12 +26,19 @@ def write_mha(path: Path, data: np.ndarray, packed: bool = False, **changed: Any
     body = zlib.compress(body) if packed else body
     large = data.dtype.byteorder == ">"
     fields = {
-        "ObjectType": "Image", "NDims": data.ndim, "BinaryData": True, "BinaryDataByteOrderMSB": large,
+        "ObjectType": "Image",
+        "NDims": data.ndim,
+        "BinaryData": True,
+        "BinaryDataByteOrderMSB": large,
         "CompressedData": packed,
         **({"CompressedDataSize": len(body)} if packed else {}),
-        "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "4 5 6", "ElementSpacing": "1 2 3",
-        "DimSize": " ".join(map(str, data.shape)), "ElementType": KINDS[data.dtype.name], "ElementDataFile": "LOCAL",
-    }  # fmt: skip
+        "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+        "Offset": "4 5 6",
+        "ElementSpacing": "1 2 3",
+        "DimSize": " ".join(map(str, data.shape)),
+        "ElementType": KINDS[data.dtype.name],
+        "ElementDataFile": "LOCAL",
+    }
     fields |= changed
     last = fields.pop("ElementDataFile")
     head = "".join(f"{key} = {value}\n" for key, value in fields.items() if value is not None)

@@ -1,4 +1,6 @@
-"""A simulated scan of a known object, its k-space lines as ISMRMRD acquisitions, and how far an image is off the object."""
+"""A simulated scan of a known object, its k-space lines as ISMRMRD acquisitions, and how far an
+image is off the object.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def sensitivities(rows: int, columns: int, coils: int = 4) -> np.ndarray:
     """`(coil, y, x)` of unit norm."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     turns = 2 * np.pi * np.arange(coils)[:, None, None] / coils
-    maps = np.exp(-((x - np.cos(turns)) ** 2 + (y - np.sin(turns)) ** 2) / 2) * np.exp(1j * (turns + x))
+    maps = np.exp(-((x - np.cos(turns)) ** 2 + (y - np.sin(turns)) ** 2) / 2) * np.exp(
+        1j * (turns + x)
+    )
     return np.asarray(maps / np.sqrt((np.abs(maps) ** 2).sum(0)))
 
 
@@ -33,7 +37,9 @@ def fft2(images: np.ndarray) -> np.ndarray:
     return np.asarray(np.fft.fftshift(moved, (-2, -1)))
 
 
-def scanned(rows: int = 64, columns: int = 64, coils: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def scanned(
+    rows: int = 64, columns: int = 64, coils: int = 4, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """The object `(y, x)`, and its k-space `(coil, ky, kx)` with noise."""
     truth, rng = known_object(rows, columns), np.random.default_rng(seed)
     clean = fft2(truth * sensitivities(rows, columns, coils))
@@ -46,9 +52,16 @@ def lines(kspace: np.ndarray, which: Any = None, **values: Any) -> list[Any]:
     return [acquisition(kspace[:, step], kspace_encode_step_1=step, **values) for step in steps]
 
 
-def header(rows: int = 64, columns: int = 64, mode: str = "", extra: str = "", **changed: Any) -> str:
+def header(
+    rows: int = 64, columns: int = 64, mode: str = "", extra: str = "", **changed: Any
+) -> str:
     """An ISMRMRD header of a 2D scan with a calibration mode."""
-    given = {"encoded": (columns, rows, 1), "recon": (columns, rows, 1), "fov": (256, 256, 5), "recon_fov": (256, 256, 5)}
+    given = {
+        "encoded": (columns, rows, 1),
+        "recon": (columns, rows, 1),
+        "fov": (256, 256, 5),
+        "recon_fov": (256, 256, 5),
+    }
     plain = xml(**{**given, **changed}, extra=extra)
     parallel = f"<parallelImaging><calibrationMode>{mode}</calibrationMode></parallelImaging>"
     return plain.replace("</encoding>", f"{parallel}</encoding>") if mode else plain

@@ -13,18 +13,52 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 HEAD = np.dtype(
     [
-        ("version", "<u2"), ("flags", "<u8"), ("measurement_uid", "<u4"), ("scan_counter", "<u4"),
-        ("acquisition_time_stamp", "<u4"), ("physiology_time_stamp", "<u4", (3,)), ("number_of_samples", "<u2"),
-        ("available_channels", "<u2"), ("active_channels", "<u2"), ("channel_mask", "<u8", (16,)), ("discard_pre", "<u2"),
-        ("discard_post", "<u2"), ("center_sample", "<u2"), ("encoding_space_ref", "<u2"), ("trajectory_dimensions", "<u2"),
-        ("sample_time_us", "<f4"), ("position", "<f4", (3,)), ("read_dir", "<f4", (3,)), ("phase_dir", "<f4", (3,)),
-        ("slice_dir", "<f4", (3,)), ("patient_table_position", "<f4", (3,)),
-        ("idx", [(n, "<u2") for n in ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast", "phase",
-                                      "repetition", "set", "segment")] + [("user", "<u2", (8,))]),
-        ("user_int", "<i4", (8,)), ("user_float", "<f4", (8,)),
+        ("version", "<u2"),
+        ("flags", "<u8"),
+        ("measurement_uid", "<u4"),
+        ("scan_counter", "<u4"),
+        ("acquisition_time_stamp", "<u4"),
+        ("physiology_time_stamp", "<u4", (3,)),
+        ("number_of_samples", "<u2"),
+        ("available_channels", "<u2"),
+        ("active_channels", "<u2"),
+        ("channel_mask", "<u8", (16,)),
+        ("discard_pre", "<u2"),
+        ("discard_post", "<u2"),
+        ("center_sample", "<u2"),
+        ("encoding_space_ref", "<u2"),
+        ("trajectory_dimensions", "<u2"),
+        ("sample_time_us", "<f4"),
+        ("position", "<f4", (3,)),
+        ("read_dir", "<f4", (3,)),
+        ("phase_dir", "<f4", (3,)),
+        ("slice_dir", "<f4", (3,)),
+        ("patient_table_position", "<f4", (3,)),
+        (
+            "idx",
+            [
+                (n, "<u2")
+                for n in (
+                    "kspace_encode_step_1",
+                    "kspace_encode_step_2",
+                    "average",
+                    "slice",
+                    "contrast",
+                    "phase",
+                    "repetition",
+                    "set",
+                    "segment",
+                )
+            ]
+            + [("user", "<u2", (8,))],
+        ),
+        ("user_int", "<i4", (8,)),
+        ("user_float", "<f4", (8,)),
     ]
-)  # fmt: skip
-ROW = np.dtype([("head", HEAD), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))])
+)
+ROW = np.dtype(
+    [("head", HEAD), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))]
+)
 
 
 def kspace(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -46,10 +80,10 @@ def xml(
     def space(name: str, matrix: tuple[int, ...], mm: tuple[float, ...]) -> str:
         sizes = "".join(f"<{a}>{n}</{a}>" for a, n in zip("xyz", matrix, strict=True))
         lengths = "".join(f"<{a}>{n}</{a}>" for a, n in zip("xyz", mm, strict=True))
-        return f"<{name}><matrixSize>{sizes}</matrixSize><fieldOfView_mm>{lengths}</fieldOfView_mm></{name}>"
+        return f"<{name}><matrixSize>{sizes}</matrixSize><fieldOfView_mm>{lengths}</fieldOfView_mm></{name}>"  # noqa: E501
 
     limits = "".join(
-        f"<kspace_encoding_step_{k}><minimum>0</minimum><maximum>{n - 1}</maximum><center>{n // 2}</center>"
+        f"<kspace_encoding_step_{k}><minimum>0</minimum><maximum>{n - 1}</maximum><center>{n // 2}</center>"  # noqa: E501
         f"</kspace_encoding_step_{k}>"
         for k, n in ((1, encoded[1]), (2, encoded[2]))
     )
@@ -63,7 +97,9 @@ def xml(
     )
 
 
-def acquisition(line: np.ndarray, *, bits: tuple[int, ...] = (), traj: np.ndarray | None = None, **values: Any) -> Any:
+def acquisition(
+    line: np.ndarray, *, bits: tuple[int, ...] = (), traj: np.ndarray | None = None, **values: Any
+) -> Any:
     """One row: `line` is `(coil, sample)`; values are head fields or counters."""
     row = np.zeros(1, ROW)
     head = row["head"][0]
@@ -96,13 +132,17 @@ def write_mrd(path: Path, rows: list[Any], header: str) -> Path:
 def cartesian_rows(full: np.ndarray, lines: list[int], **values: Any) -> list[Any]:
     """The lines of `(slice, coil, ky, kx)` as acquisitions."""
     return [
-        acquisition(full[s, :, ky], slice=s, kspace_encode_step_1=ky, position=(0, 0, 6.0 * s), **values)
+        acquisition(
+            full[s, :, ky], slice=s, kspace_encode_step_1=ky, position=(0, 0, 6.0 * s), **values
+        )
         for s in range(len(full))
         for ky in lines
     ]
 
 
-def write_fastmri(path: Path, data: np.ndarray, header: str | None = None, mask: np.ndarray | None = None) -> Path:
+def write_fastmri(
+    path: Path, data: np.ndarray, header: str | None = None, mask: np.ndarray | None = None
+) -> Path:
     """A fastMRI file."""
     with h5py.File(path, "w") as file:
         file["kspace"] = data
@@ -124,30 +164,59 @@ def write_bart(base: Path, array: np.ndarray) -> Path:
     return base
 
 
-def ct_slice(series: str, number: int, pixels: np.ndarray, position: tuple[float, float, float], **changed: Any) -> FileDataset:
+def ct_slice(
+    series: str,
+    number: int,
+    pixels: np.ndarray,
+    position: tuple[float, float, float],
+    **changed: Any,
+) -> FileDataset:
     """One CT slice; `changed` overrides tags by keyword."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
     one = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     tags = {
-        "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID, "SeriesInstanceUID": series,
-        "FrameOfReferenceUID": "2.25.77", "SeriesNumber": 3, "InstanceNumber": number, "Modality": "CT",
-        "PatientName": "DOE^JANE", "PatientID": "12345", "PatientBirthDate": "19700101", "InstitutionName": "Nowhere",
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "SeriesInstanceUID": series,
+        "FrameOfReferenceUID": "2.25.77",
+        "SeriesNumber": 3,
+        "InstanceNumber": number,
+        "Modality": "CT",
+        "PatientName": "DOE^JANE",
+        "PatientID": "12345",
+        "PatientBirthDate": "19700101",
+        "InstitutionName": "Nowhere",
         "Rows": pixels.shape[0],
-        "Columns": pixels.shape[1], "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16,
-        "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1, "PixelSpacing": [0.5, 0.75],
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": list(position), "RescaleSlope": 2,
-        "RescaleIntercept": -1024, "SliceThickness": 3, "KVP": 120, "ConvolutionKernel": "H30",
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "PixelSpacing": [0.5, 0.75],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": list(position),
+        "RescaleSlope": 2,
+        "RescaleIntercept": -1024,
+        "SliceThickness": 3,
+        "KVP": 120,
+        "ConvolutionKernel": "H30",
         "PixelData": pixels.astype("<i2").tobytes(),
-    }  # fmt: skip
+    }
     for key, value in {**tags, **changed}.items():
         setattr(one, key, value)
     return one
 
 
-def write_series(folder: Path, positions: list[tuple[float, float, float]], seed: int = 0, **changed: Any) -> np.ndarray:
-    """A CT series in shuffled order; returns the stored values `(slice, row, column)` in the order of `positions`."""
+def write_series(
+    folder: Path, positions: list[tuple[float, float, float]], seed: int = 0, **changed: Any
+) -> np.ndarray:
+    """A CT series in shuffled order; returns the stored values `(slice, row, column)` in the order
+    of `positions`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     stored = rng.integers(-100, 1000, size=(len(positions), 5, 7)).astype(np.int16)

@@ -1,4 +1,6 @@
-"""Which acquisitions are read: selections that are not there and headers that do not fit are refused by name."""
+"""Which acquisitions are read: selections that are not there and headers that do not fit are
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ EVERY = list(range(10))
         ("slice=7", "it has slice 0 to 1"),
     ],
 )
-def test_a_selection_that_is_not_there_is_refused(tmp_path: Path, select: str, message: str) -> None:
+def test_a_selection_that_is_not_there_is_refused(
+    tmp_path: Path, select: str, message: str
+) -> None:
     with pytest.raises(SettingError, match=message):
         ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, EVERY), PLAIN), select=select)
 
@@ -58,7 +62,9 @@ def test_slabs_of_a_3d_scan_are_read_one_by_one(tmp_path: Path) -> None:
         for z in range(4)
         for y in EVERY
     ]
-    path = write_mrd(tmp_path / "a.mrd", rows, xml((8, 10, 4), (8, 10, 4), (200, 250, 20), (200, 250, 20)))
+    path = write_mrd(
+        tmp_path / "a.mrd", rows, xml((8, 10, 4), (8, 10, 4), (200, 250, 20), (200, 250, 20))
+    )
     with pytest.raises(InputError, match=r"2 slabs.*--select slice=0"):
         ismrmrd(path)
     assert ismrmrd(path, select="slice=1").data.shape == (4, 3, 10, 8)
@@ -66,7 +72,9 @@ def test_slabs_of_a_3d_scan_are_read_one_by_one(tmp_path: Path) -> None:
 
 def test_an_encoding_space_that_the_header_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="encoding space 1; the header describes 1"):
-        ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, EVERY, encoding_space_ref=1), PLAIN))
+        ismrmrd(
+            write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, EVERY, encoding_space_ref=1), PLAIN)
+        )
 
 
 def test_a_single_partition_off_the_centre_is_refused(tmp_path: Path) -> None:
@@ -78,15 +86,21 @@ def test_a_single_partition_off_the_centre_is_refused(tmp_path: Path) -> None:
 
 def test_what_there_is_instead_of_an_image_is_counted(tmp_path: Path) -> None:
     rows = [acquisition(FULL[0, :, 1], bits=(bit,)) for bit in (19, 23, 23)]
-    with pytest.raises(InputError, match=r"no imaging acquisition among its 3 \(1 noise, 2 navigator\)"):
+    with pytest.raises(
+        InputError, match=r"no imaging acquisition among its 3 \(1 noise, 2 navigator\)"
+    ):
         ismrmrd(write_mrd(tmp_path / "a.mrd", rows, PLAIN))
 
 
 def test_calibration_of_other_coils_is_left_out_and_said(tmp_path: Path) -> None:
     rows = cartesian_rows(FULL, EVERY) + cartesian_rows(FULL[:, :2], [4, 5], bits=(20,))
     header = PLAIN.replace(
-        "</encoding>", "<parallelImaging><calibrationMode>separate</calibrationMode></parallelImaging></encoding>"
+        "</encoding>",
+        "<parallelImaging><calibrationMode>separate</calibrationMode></parallelImaging></encoding>",
     )
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", rows, header))
-    assert any("4 calibration lines were left out: they have other coils" in note for note in read.header["notes"])
+    assert any(
+        "4 calibration lines were left out: they have other coils" in note
+        for note in read.header["notes"]
+    )
     assert read.operator.coils.calibration is None  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""Pairs of `.hdr` and `.img`: numbers as nibabel reads them, only the spacing believed where only that is stated."""
+"""Pairs of `.hdr` and `.img`: numbers as nibabel reads them, only the spacing believed where only
+that is stated.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def numbers(kind: str = "int16", shape: tuple[int, ...] = (5, 4, 3)) -> np.ndarr
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("ending", [".hdr", ".img"])
-def test_the_numbers_are_those_of_nibabel_from_either_name(tmp_path: Path, kind: str, ending: str) -> None:
+def test_the_numbers_are_those_of_nibabel_from_either_name(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
     pair(tmp_path / "x.img", numbers(kind))
     image = veridical.read(tmp_path / f"x{ending}")
     np.testing.assert_allclose(image.data[0], numbers(kind))
@@ -54,7 +58,9 @@ def test_a_slope_is_applied_and_labels_stay_whole(tmp_path: Path) -> None:
     stored = nibabel.Nifti1Pair(numbers("float32"), SPACING)
     stored.set_data_dtype(np.int16)
     stored.to_filename(path)
-    np.testing.assert_allclose(analyze(path).data[0], np.asanyarray(nibabel.load(path).dataobj), rtol=1e-5)
+    np.testing.assert_allclose(
+        analyze(path).data[0], np.asanyarray(nibabel.load(path).dataobj), rtol=1e-5
+    )
     labels = analyze(pair(tmp_path / "y.img", numbers("uint8")), units="label")
     assert (labels.data.dtype, labels.units) == (np.uint8, "label")
 

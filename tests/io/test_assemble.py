@@ -1,4 +1,6 @@
-"""Images of one patient become channels on the first one's grid: in their place, with their own units, or refused."""
+"""Images of one patient become channels on the first one's grid: in their place, with their own
+units, or refused.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,24 @@ from veridical.errors import BudgetError, GeometryError, InputError
 from veridical.io.assemble import read_together, stacked
 from veridical.types import Array, Geometry, Image, Study
 
-GRID = Geometry((20, 24, 16), np.array([[2.0, 0, 0, -20], [0, 2, 0, -24], [0, 0, 2, -16], [0, 0, 0, 1]]))
-FINE = Geometry((40, 48, 32), np.array([[1.0, 0, 0, -20.5], [0, 1, 0, -24.5], [0, 0, 1, -16.5], [0, 0, 0, 1]]))
-TURNED = Geometry((16, 20, 24), np.array([[0, -2.0, 0, 18], [0, 0, 2, -24], [2, 0, 0, -16], [0, 0, 0, 1]]))
+GRID = Geometry(
+    (20, 24, 16), np.array([[2.0, 0, 0, -20], [0, 2, 0, -24], [0, 0, 2, -16], [0, 0, 0, 1]])
+)
+FINE = Geometry(
+    (40, 48, 32), np.array([[1.0, 0, 0, -20.5], [0, 1, 0, -24.5], [0, 0, 1, -16.5], [0, 0, 0, 1]])
+)
+TURNED = Geometry(
+    (16, 20, 24), np.array([[0, -2.0, 0, 18], [0, 0, 2, -24], [2, 0, 0, -16], [0, 0, 0, 1]])
+)
 
 
 def places(geometry: Geometry) -> Array:
     """Millimetres of every voxel, `(3, x, y, z)`."""
     index = np.stack(np.meshgrid(*map(np.arange, geometry.shape), indexing="ij"))
-    return np.asarray(np.einsum("ij,jxyz->ixyz", geometry.affine[:3, :3], index) + geometry.affine[:3, 3, None, None, None])
+    return np.asarray(
+        np.einsum("ij,jxyz->ixyz", geometry.affine[:3, :3], index)
+        + geometry.affine[:3, 3, None, None, None]
+    )
 
 
 def of(name: str, geometry: Geometry = GRID, units: str = "a.u.") -> Image:
@@ -41,7 +52,9 @@ def test_channels_of_one_grid_are_stacked_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("grid", [FINE, TURNED], ids=["spacing", "orientation"])
-def test_another_grid_in_the_same_space_is_resampled_and_the_header_and_the_record_say_so(grid: Geometry) -> None:
+def test_another_grid_in_the_same_space_is_resampled_and_the_header_and_the_record_say_so(
+    grid: Geometry,
+) -> None:
     both = stacked([of("T1w"), of("T2w", grid)])
     inner = (slice(2, -2),) * 3
     np.testing.assert_allclose(both["T2w"][inner], both["T1w"][inner], atol=2.0)
@@ -79,17 +92,25 @@ def test_a_mask_of_lesions_becomes_a_channel_of_zeros_and_ones() -> None:
     assert both.units_of("lesions") == "label"
 
 
-@pytest.mark.parametrize("frames", [("scanner", "aligned"), ("scanner", "local"), ("mni", "2.25.7")])
+@pytest.mark.parametrize(
+    "frames", [("scanner", "aligned"), ("scanner", "local"), ("mni", "2.25.7")]
+)
 def test_positions_that_cannot_be_compared_are_so_when_the_caller_says_so_and_the_note_says_that(
     frames: tuple[str, str],
 ) -> None:
-    first, second = of("T1w", replace(GRID, frame=frames[0])), of("T2w", replace(FINE, frame=frames[1]))
+    first, second = (
+        of("T1w", replace(GRID, frame=frames[0])),
+        of("T2w", replace(FINE, frame=frames[1])),
+    )
     with pytest.raises(GeometryError, match=r"--register; or, .* --same-space"):
         stacked([first, second])
     both = stacked([first, second], same_space=True)
     inner = (slice(2, -2),) * 3
     np.testing.assert_allclose(both["T2w"][inner], both["T1w"][inner], atol=2.0)
-    assert f"were assumed to lie in one space (frames of reference: {frames[1]}, {frames[0]})" in both.header["notes"][0]
+    assert (
+        f"were assumed to lie in one space (frames of reference: {frames[1]}, {frames[0]})"
+        in both.header["notes"][0]
+    )
 
 
 def test_nibabel_made_files_lie_beside_those_of_a_scanner(tmp_path: Path) -> None:
@@ -112,10 +133,19 @@ def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far(
     head = heads.head()
     turn = heads.rigid((4.0, -3.0, 5.0), (6.0, -5.0, 3.0), head.geometry)
     moving = heads.seen(head, turn)
-    drawn = Image((moving.data > np.percentile(moving.data, 97)).astype(np.uint8), moving.geometry, "label", ("x",))
+    drawn = Image(
+        (moving.data > np.percentile(moving.data, 97)).astype(np.uint8),
+        moving.geometry,
+        "label",
+        ("x",),
+    )
     both = stacked([head, moving], drawn, register=True)
     wanted, before = heads.contrast(head.data[0]), stacked([head, moving])["T2w"]
-    assert np.corrcoef(both["T2w"].ravel(), wanted.ravel())[0, 1] > 0.9 > np.corrcoef(before.ravel(), wanted.ravel())[0, 1]
+    assert (
+        np.corrcoef(both["T2w"].ravel(), wanted.ravel())[0, 1]
+        > 0.9
+        > np.corrcoef(before.ravel(), wanted.ravel())[0, 1]
+    )
     inside = both["lesions"] > 0
     assert wanted[inside].mean() > np.percentile(moving.data, 93)
     assert "T2w was registered rigidly to T1w: moved by" in both.header["notes"][0]
@@ -132,14 +162,19 @@ def test_an_image_that_fits_is_left_where_it_lies() -> None:
 
 
 def test_notes_of_all_files_are_kept() -> None:
-    first, second = (replace(of(name), header={"notes": (f"note on {name}.",)}) for name in ("T1w", "T2w"))
+    first, second = (
+        replace(of(name), header={"notes": (f"note on {name}.",)}) for name in ("T1w", "T2w")
+    )
     assert Study.of(stacked([first, second])).notes == ("note on T1w.", "note on T2w.")
 
 
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (Geometry(GRID.shape, GRID.affine + np.array([[0, 0, 0, 30.0]] + [[0] * 4] * 3)), "fields of view do not overlap"),
+        (
+            Geometry(GRID.shape, GRID.affine + np.array([[0, 0, 0, 30.0]] + [[0] * 4] * 3)),
+            "fields of view do not overlap",
+        ),
         (Geometry(FINE.shape, FINE.affine, "mni"), "frames of reference"),
         (Geometry.index((40, 48, 32)), "cannot be compared"),
     ],
@@ -157,8 +192,13 @@ def test_two_channels_of_one_name_and_complex_ones_are_refused() -> None:
 
 
 def test_files_are_read_together_and_the_source_reads_them_again(tmp_path: Path) -> None:
-    paths = [veridical.write(of(name), tmp_path / f"sub-1_{name}.nii.gz") for name in ("T1w", "T2w")]
-    mask = veridical.write(Image(np.ones((1, *GRID.shape), np.uint8), GRID, "label", ("m",)), tmp_path / "lesions.nii.gz")
+    paths = [
+        veridical.write(of(name), tmp_path / f"sub-1_{name}.nii.gz") for name in ("T1w", "T2w")
+    ]
+    mask = veridical.write(
+        Image(np.ones((1, *GRID.shape), np.uint8), GRID, "label", ("m",)),
+        tmp_path / "lesions.nii.gz",
+    )
     both = read_together(paths, lesions=mask)
     assert both.channels == ("T1w", "T2w", "lesions")
     again = read_together(**both.header["source"])
@@ -169,7 +209,9 @@ def test_files_are_read_together_and_the_source_reads_them_again(tmp_path: Path)
 
 
 def test_options_are_one_a_file_and_the_budget_is_for_all(tmp_path: Path) -> None:
-    paths = [veridical.write(of(name), tmp_path / f"sub-1_{name}.nii.gz") for name in ("T1w", "T2w")]
+    paths = [
+        veridical.write(of(name), tmp_path / f"sub-1_{name}.nii.gz") for name in ("T1w", "T2w")
+    ]
     with pytest.raises(InputError, match="2 files, but contrast = T1w: give one a file"):
         read_together(paths, contrast="T1w")
     one = 4 * int(np.prod(GRID.shape)) + 2**18

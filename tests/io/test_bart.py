@@ -21,7 +21,9 @@ def pair(tmp_path: Path) -> tuple[Path, np.ndarray]:
 
 
 @pytest.mark.parametrize("end", ["", ".cfl", ".hdr"])
-def test_readout_is_x_phase_is_y_and_dimension_3_is_coils(pair: tuple[Path, np.ndarray], end: str) -> None:
+def test_readout_is_x_phase_is_y_and_dimension_3_is_coils(
+    pair: tuple[Path, np.ndarray], end: str
+) -> None:
     base, data = pair
     path = base.with_name(base.name + end)
     assert recognises(path)
@@ -39,18 +41,22 @@ def test_dimension_2_must_be_said(tmp_path: Path) -> None:
     base = write_bart(tmp_path / "k", data)
     with pytest.raises(InputError, match=r"x,y,z,coil.*x,y,slice,coil"):
         bart(base)
-    np.testing.assert_array_equal(bart(base, axes="x,y,slice,coil").data, data.transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(
+        bart(base, axes="x,y,slice,coil").data, data.transpose(2, 3, 1, 0)
+    )
     assert bart(base, axes="x,y,z,coil").header["decoupled"] == "z"
 
 
 @pytest.mark.parametrize(
     "shape",
     [
-        (6, 8, 4, 3), (6, 8, 4), (6, 1, 4, 3), (1, 8, 4, 3), (1, 8, 4), (6, 8, 4, 3, *[1] * 9, 2), (1, 8, 4, 3, *[1] * 9, 2),
+        (6, 8, 4, 3), (6, 8, 4), (6, 1, 4, 3), (1, 8, 4, 3), (1, 8, 4), (6, 8, 4, 3, *[1] * 9, 2), (1, 8, 4, 3, *[1] * 9, 2),  # noqa: E501
         (6, 1, 1, 3), (6, 1, 1, 1, *[1] * 9, 2),
     ],
 )  # fmt: skip
-def test_every_hint_on_axes_is_accepted_and_there_is_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_every_hint_on_axes_is_accepted_and_there_is_one(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
     data = kspace(shape)
     base = write_bart(tmp_path / "k", data)
     with pytest.raises(InputError) as caught:
@@ -71,7 +77,9 @@ def test_every_hint_on_axes_is_accepted_and_there_is_one(tmp_path: Path, shape: 
 
 def test_a_plane_of_a_3d_scan_is_read_as_its_hint_says(tmp_path: Path) -> None:
     data = kspace((1, 8, 4, 3))
-    np.testing.assert_array_equal(bart(write_bart(tmp_path / "k", data), axes="x,y,coil").data[0], data[0].transpose(2, 1, 0))
+    np.testing.assert_array_equal(
+        bart(write_bart(tmp_path / "k", data), axes="x,y,coil").data[0], data[0].transpose(2, 1, 0)
+    )
 
 
 def test_numbers_with_their_bytes_in_the_other_order_are_named(tmp_path: Path) -> None:
@@ -96,7 +104,15 @@ def test_a_truncated_cfl_is_refused(pair: tuple[Path, np.ndarray], kept: int) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "# Dimensions\n", "6 8 1 3\n", "# Dimensions\nsix 8\n", "# Dimensions\n6 -8 1 3\n", "# Dimensions\n6 8 1 4\n"]
+    "text",
+    [
+        "",
+        "# Dimensions\n",
+        "6 8 1 3\n",
+        "# Dimensions\nsix 8\n",
+        "# Dimensions\n6 -8 1 3\n",
+        "# Dimensions\n6 8 1 4\n",
+    ],
 )
 def test_a_wrong_header_is_refused(pair: tuple[Path, np.ndarray], text: str) -> None:
     pair[0].with_name("k.hdr").write_text(text)

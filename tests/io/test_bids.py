@@ -1,4 +1,6 @@
-"""A result on disk: every companion under its role, a record that reads back, and whole or not at all."""
+"""A result on disk: every companion under its role, a record that reads back, and whole or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,19 @@ def field(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 def derived() -> Result:
     image = Image(field(0), Geometry(SHAPE[1:], AFFINE), "a.u.", ("T1w",))
     step = Step(
-        "reconstruct", {"steps": 8, "widths": (1, 2)}, {"data": "ab"}, "generator", "cd", {"torch": "2"}, 3,
-        {"estimate": "ef"}, {"path": "/scan.h5", "slices": (1, 2)},
-    )  # fmt: skip
-    finding = Finding("scope", "warn", "unlike training", {"distance": np.float32(2.5), "unknown": float("nan")})
+        "reconstruct",
+        {"steps": 8, "widths": (1, 2)},
+        {"data": "ab"},
+        "generator",
+        "cd",
+        {"torch": "2"},
+        3,
+        {"estimate": "ef"},
+        {"path": "/scan.h5", "slices": (1, 2)},
+    )
+    finding = Finding(
+        "scope", "warn", "unlike training", {"distance": np.float32(2.5), "unknown": float("nan")}
+    )
     return Result(
         image,
         "posterior mean",
@@ -44,7 +55,16 @@ def derived() -> Result:
 
 def test_every_companion_is_written_under_its_role(derived: Result, tmp_path: Path) -> None:
     files = save(derived, tmp_path / "out", "sub-01")
-    assert set(files) == {"estimate", "lower", "upper", "evidence", "measured", "draws", "provenance", "description"}
+    assert set(files) == {
+        "estimate",
+        "lower",
+        "upper",
+        "evidence",
+        "measured",
+        "draws",
+        "provenance",
+        "description",
+    }
     assert files["estimate"].name == "sub-01_desc-estimate_T1w.nii.gz"
     assert sorted(tmp_path.joinpath("out").iterdir()) == sorted(files.values())
     assert derived.interval is not None
@@ -68,12 +88,16 @@ def test_draws_run_along_the_fourth_axis(derived: Result, tmp_path: Path) -> Non
     assert read.channels == ("T1w:draw-1", "T1w:draw-2", "T1w:draw-3")
 
 
-def test_complex_arrays_are_written_as_magnitude_and_the_role_says_so(derived: Result, tmp_path: Path) -> None:
+def test_complex_arrays_are_written_as_magnitude_and_the_role_says_so(
+    derived: Result, tmp_path: Path
+) -> None:
     assert derived.draws is not None
     files = save(replace(derived, draws=derived.draws * (3 + 4j)), tmp_path, "sub-01")
     assert "draws" not in files
     assert files["draws_magnitude"].name == "sub-01_desc-drawsMagnitude_T1w.nii.gz"
-    np.testing.assert_allclose(nifti(files["draws_magnitude"]).data, 5 * np.abs(derived.draws[:, 0]), rtol=1e-6)
+    np.testing.assert_allclose(
+        nifti(files["draws_magnitude"]).data, 5 * np.abs(derived.draws[:, 0]), rtol=1e-6
+    )
 
 
 def test_the_record_reads_back_whole(derived: Result, tmp_path: Path) -> None:
@@ -84,7 +108,12 @@ def test_the_record_reads_back_whole(derived: Result, tmp_path: Path) -> None:
         assert record.kind == "posterior mean"
         assert record.absent == {"unmeasured": "why"}
         assert record.findings[0].evidence == {"distance": 2.5, "unknown": None}
-        assert record.interval == {"level": 0.9, "patients": 40, "method": "conformal", "promises": "on average"}
+        assert record.interval == {
+            "level": 0.9,
+            "patients": 40,
+            "method": "conformal",
+            "promises": "on average",
+        }
         assert record.image["affine"] == AFFINE.tolist()
         assert set(record.files) == set(files) - {"provenance", "description"}
     assert json.loads(files["description"].read_text())["DatasetType"] == "derivative"
@@ -104,19 +133,25 @@ def test_the_same_result_gives_the_same_bytes(derived: Result, tmp_path: Path) -
         ("sub-1", ("odd name!",), "sub-1_desc-estimate_oddname.nii.gz"),
     ],
 )
-def test_names_follow_bids(derived: Result, tmp_path: Path, name: str, channels: tuple[str, ...], expected: str) -> None:
+def test_names_follow_bids(
+    derived: Result, tmp_path: Path, name: str, channels: tuple[str, ...], expected: str
+) -> None:
     bare = Result(replace(derived.image, channels=channels), "point estimate")
     assert save(bare, tmp_path, name)["estimate"].name == expected
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x\n", "a" * 200])
-def test_names_that_are_no_file_names_are_refused(derived: Result, tmp_path: Path, name: str) -> None:
+def test_names_that_are_no_file_names_are_refused(
+    derived: Result, tmp_path: Path, name: str
+) -> None:
     with pytest.raises(SettingError, match="cannot start a file name"):
         save(derived, tmp_path / "out", name)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_earlier_result_is_kept_unless_overwriting_is_asked_for(derived: Result, tmp_path: Path) -> None:
+def test_an_earlier_result_is_kept_unless_overwriting_is_asked_for(
+    derived: Result, tmp_path: Path
+) -> None:
     files = save(derived, tmp_path, "sub-01")
     before = {role: file.read_bytes() for role, file in files.items()}
     with pytest.raises(InputError, match="already holds"):
@@ -130,7 +165,9 @@ def test_overwriting_leaves_nothing_of_the_earlier_result(derived: Result, tmp_p
     save(derived, tmp_path, "sub-01")
     (tmp_path / "notes.txt").write_text("mine")
     files = save(Result(derived.image, "point estimate"), tmp_path, "sub-02", overwrite=True)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*(file.name for file in files.values()), "notes.txt"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [*(file.name for file in files.values()), "notes.txt"]
+    )
 
 
 def test_a_failure_leaves_nothing_behind(derived: Result, tmp_path: Path) -> None:
@@ -146,7 +183,9 @@ def test_a_failure_leaves_nothing_behind(derived: Result, tmp_path: Path) -> Non
         save(derived, tmp_path / "file", "sub-01")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "other"}', '{"format": "veridical-provenance-1"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"format": "other"}', '{"format": "veridical-provenance-1"}']
+)
 def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "provenance.json").write_text(content)
     with pytest.raises(ProvenanceError, match=r"provenance\.json"):

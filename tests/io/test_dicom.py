@@ -1,4 +1,6 @@
-"""DICOM series: the volume lies where the slices say, and a series that is not one volume is refused."""
+"""DICOM series: the volume lies where the slices say, and a series that is not one volume is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from pydicom.uid import (
 )
 from rawfiles import ct_slice, write_series
 
-from veridical.errors import BudgetError, FormatError, GeometryError, InputError, UnitsError, VeridicalError
+from veridical.errors import (
+    BudgetError,
+    FormatError,
+    GeometryError,
+    InputError,
+    UnitsError,
+    VeridicalError,
+)
 from veridical.io.codestream import coded_size
 from veridical.io.dicom import dicom, recognises
 
@@ -43,12 +52,21 @@ def test_the_header_names_no_person(tmp_path: Path) -> None:
     header = dicom(tmp_path).header
     assert not {"DOE", "12345", "1970", "Nowhere"} & set("".join(map(str, header.values())).split())
     assert "DOE" not in str(header)
-    assert (header["kvp"], header["kernel"], header["slice_thickness"], header["modality"]) == (120.0, "H30", 3.0, "CT")
+    assert (header["kvp"], header["kernel"], header["slice_thickness"], header["modality"]) == (
+        120.0,
+        "H30",
+        3.0,
+        "CT",
+    )
 
 
 def test_a_tilted_gantry_gives_a_sheared_affine_and_says_so(tmp_path: Path) -> None:
     tilt = np.radians(18.5)
-    write_series(tmp_path, PLACES, ImageOrientationPatient=[1, 0, 0, 0, float(np.cos(tilt)), float(-np.sin(tilt))])
+    write_series(
+        tmp_path,
+        PLACES,
+        ImageOrientationPatient=[1, 0, 0, 0, float(np.cos(tilt)), float(-np.sin(tilt))],
+    )
     read = dicom(tmp_path)
     assert read.header["gantry_tilt"] == pytest.approx(18.5, abs=0.01)
     assert "sheared" in read.header["affine_source"]
@@ -82,13 +100,17 @@ def test_one_slice_takes_its_thickness(tmp_path: Path) -> None:
 def test_a_gap_is_refused_with_the_place_it_is_at(tmp_path: Path) -> None:
     write_series(tmp_path, [*PLACES[:2], *PLACES[3:]])
     runs = "slices 1-2 every 3.00 mm, slices 2-3 every 6.00 mm, slices 3-4 every 3.00 mm"
-    with pytest.raises(GeometryError, match=rf"{runs}.*Slices are missing: 1 between .* \(numbers 2 and 3\)"):
+    with pytest.raises(
+        GeometryError, match=rf"{runs}.*Slices are missing: 1 between .* \(numbers 2 and 3\)"
+    ):
         dicom(tmp_path)
 
 
 def test_a_slab_of_an_uneven_series_can_be_read(tmp_path: Path) -> None:
     stored = write_series(tmp_path, [*PLACES[:3], (-10, 20, 43), (-10, 20, 50)])
-    np.testing.assert_array_equal(dicom(tmp_path, slices=(1, 3)).data[0], 2.0 * stored[:3].transpose(2, 1, 0) - 1024)
+    np.testing.assert_array_equal(
+        dicom(tmp_path, slices=(1, 3)).data[0], 2.0 * stored[:3].transpose(2, 1, 0) - 1024
+    )
     assert dicom(tmp_path, slices=(4, 5)).geometry.affine[2, 3] == 43
     with pytest.raises(InputError, match="has slices 1 to 5"):
         dicom(tmp_path, slices=(4, 9))
@@ -98,11 +120,16 @@ def test_a_slice_twice_is_refused_with_what_differs(tmp_path: Path) -> None:
     write_series(tmp_path, PLACES)
     copy = pydicom.dcmread(tmp_path / "000.dcm")
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(GeometryError, match=r"1 slices lie at the place of another.*000.dcm, copy.dcm.*Remove the copies"):
+    with pytest.raises(
+        GeometryError,
+        match=r"1 slices lie at the place of another.*000.dcm, copy.dcm.*Remove the copies",
+    ):
         dicom(tmp_path)
     copy.EchoTime = 90
     copy.save_as(tmp_path / "copy.dcm")
-    with pytest.raises(InputError, match=r"differ in echo time: 1: 1 x echo time 90.*; 2: 5 x echo time none"):
+    with pytest.raises(
+        InputError, match=r"differ in echo time: 1: 1 x echo time 90.*; 2: 5 x echo time none"
+    ):
         dicom(tmp_path)
 
 
@@ -126,14 +153,20 @@ def change(folder: Path, edit: Callable[[Any], None], every: bool = False) -> No
         ({"Rows": 6}, InputError, "differ in size"),
         ({"NumberOfFrames": 2}, FormatError, "multi-frame"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, FormatError, "expected grey values"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, FormatError, "expected grey values"),
+        (
+            {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
+            FormatError,
+            "expected grey values",
+        ),
         ({"PixelData": b"\0" * 8}, FormatError, "pixel data"),
         ({"RescaleSlope": "inf"}, FormatError, "RescaleSlope"),
         ({"RescaleSlope": "1e37", "RescaleIntercept": "1e38"}, FormatError, "NaN or infinite"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_an_odd_slice_is_refused(tmp_path: Path, tags: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_an_odd_slice_is_refused(
+    tmp_path: Path, tags: dict[str, Any], error: type[Exception], message: str
+) -> None:
     write_series(tmp_path, PLACES)
     change(tmp_path, lambda one: [setattr(one, key, value) for key, value in tags.items()])  # type: ignore[func-returns-value]
     with pytest.raises(error, match=message):
@@ -175,21 +208,34 @@ def j2k(stored: np.ndarray) -> bytes:
     from PIL import Image as Picture
 
     sink = io.BytesIO()
-    Picture.fromarray(stored.astype(np.uint16)).save(sink, "JPEG2000", no_jp2=True, irreversible=False)
+    Picture.fromarray(stored.astype(np.uint16)).save(
+        sink, "JPEG2000", no_jp2=True, irreversible=False
+    )
     return sink.getvalue()
 
 
-def test_a_codestream_that_claims_another_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_codestream_that_claims_another_size_is_refused_before_it_is_decoded(
+    tmp_path: Path,
+) -> None:
     stored = np.arange(64 * 48).reshape(64, 48)
     stream = bytearray(j2k(stored))
     for claim, message in ((48, None), (1 << 30, "claims")):
         stream[8:12] = claim.to_bytes(4, "big")
-        one = ct_slice("2.25.9", 1, stored, (0, 0, 0), PixelRepresentation=0, PixelData=encapsulate([bytes(stream)]))
+        one = ct_slice(
+            "2.25.9",
+            1,
+            stored,
+            (0, 0, 0),
+            PixelRepresentation=0,
+            PixelData=encapsulate([bytes(stream)]),
+        )
         one.file_meta.TransferSyntaxUID = JPEG2000Lossless
         one["PixelData"].VR = "OB"
         pydicom.dcmwrite(tmp_path / "a.dcm", one, enforce_file_format=True)
         if message is None:
-            np.testing.assert_array_equal(dicom(tmp_path / "a.dcm").data[0, :, :, 0], 2.0 * stored.T - 1024)
+            np.testing.assert_array_equal(
+                dicom(tmp_path / "a.dcm").data[0, :, :, 0], 2.0 * stored.T - 1024
+            )
         else:
             with pytest.raises(FormatError, match=message):
                 dicom(tmp_path / "a.dcm")
@@ -236,7 +282,9 @@ def test_what_is_not_dicom_is_refused(tmp_path: Path) -> None:
 
 def test_the_budget_is_checked_before_pixels_are_decoded(tmp_path: Path) -> None:
     write_series(tmp_path, PLACES)
-    change(tmp_path, lambda one: [setattr(one, key, 60000) for key in ("Rows", "Columns")], every=True)  # type: ignore[func-returns-value]
+    change(
+        tmp_path, lambda one: [setattr(one, key, 60000) for key in ("Rows", "Columns")], every=True
+    )  # type: ignore[func-returns-value]
     with pytest.raises(BudgetError, match="GiB"):
         dicom(tmp_path)
     with pytest.raises(BudgetError):
@@ -245,7 +293,9 @@ def test_the_budget_is_checked_before_pixels_are_decoded(tmp_path: Path) -> None
 
 @pytest.mark.real
 def test_a_real_tilted_head_is_two_slabs_and_each_reads_with_its_tilt(real_data: Path) -> None:
-    with pytest.raises(GeometryError, match=r"slices 1-14 every 4.00 mm.*slices 15-28 every 7.00 mm"):
+    with pytest.raises(
+        GeometryError, match=r"slices 1-14 every 4.00 mm.*slices 15-28 every 7.00 mm"
+    ):
         dicom(real_data / "ct_head_ge")
     lower = dicom(real_data / "ct_head_ge", slices=(1, 14))
     assert lower.header["gantry_tilt"] == pytest.approx(18.5, abs=0.01)
@@ -253,12 +303,19 @@ def test_a_real_tilted_head_is_two_slabs_and_each_reads_with_its_tilt(real_data:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("name", "converted", "units"), [("CT", "CT", "HU"), ("PET", "PET", "SUV"), ("MR_T1", "MR", "a.u.")])
-def test_a_real_series_matches_its_nifti_conversion(real_data: Path, name: str, converted: str, units: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "converted", "units"),
+    [("CT", "CT", "HU"), ("PET", "PET", "SUV"), ("MR_T1", "MR", "a.u.")],
+)
+def test_a_real_series_matches_its_nifti_conversion(
+    real_data: Path, name: str, converted: str, units: str
+) -> None:
     from veridical.io.nifti import nifti
 
     ours = dicom(real_data / "sts_mr_ct_pet" / "dicom" / "STS_002" / name / "image")
-    other = nifti(next((real_data / "sts_mr_ct_pet" / "nifti" / "STS_002").glob(f"{converted}*image.nii.gz")))
+    other = nifti(
+        next((real_data / "sts_mr_ct_pet" / "nifti" / "STS_002").glob(f"{converted}*image.nii.gz"))
+    )
     assert ours.units == units
     assert ours.geometry.matches(other.geometry, 0.01)
     np.testing.assert_allclose(ours.data, other.data, rtol=1e-4, atol=1e-3)
@@ -268,14 +325,14 @@ def test_a_real_series_matches_its_nifti_conversion(real_data: Path, name: str, 
     ("tags", "contrast", "basis"),
     [
         ({"SeriesDescription": "t1_mprage_sag"}, "T1w", "SeriesDescription"),
-        ({"SeriesDescription": "AX T2 FLAIR", "ProtocolName": "brain"}, "FLAIR", "SeriesDescription"),
+        ({"SeriesDescription": "AX T2 FLAIR", "ProtocolName": "brain"}, "FLAIR", "SeriesDescription"),  # noqa: E501
         ({"SeriesDescription": "localiser", "ProtocolName": "PD_TSE"}, "PD", "ProtocolName"),
-        ({"SeriesDescription": "T1 AX", "ContrastBolusAgent": "GADOVIST"}, "T1c", "ContrastBolusAgent"),
+        ({"SeriesDescription": "T1 AX", "ContrastBolusAgent": "GADOVIST"}, "T1c", "ContrastBolusAgent"),  # noqa: E501
         ({"ScanningSequence": "SE", "EchoTime": 100, "RepetitionTime": 5000}, "T2w", "its times"),
-        ({"ScanningSequence": "SE", "EchoTime": 110, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR", "its times"),
-        ({"ScanningSequence": ["GR", "IR"], "EchoTime": 3, "RepetitionTime": 2000, "InversionTime": 900}, "T1w", "its times"),
-        ({"ScanningSequence": "GR", "EchoTime": 5, "RepetitionTime": 30}, "unknown", "--contrast T1w"),
-        ({"ScanningSequence": ["EP", "SE"], "EchoTime": 90, "RepetitionTime": 8000}, "unknown", "--contrast"),
+        ({"ScanningSequence": "SE", "EchoTime": 110, "RepetitionTime": 9000, "InversionTime": 2500}, "FLAIR", "its times"),  # noqa: E501
+        ({"ScanningSequence": ["GR", "IR"], "EchoTime": 3, "RepetitionTime": 2000, "InversionTime": 900}, "T1w", "its times"),  # noqa: E501
+        ({"ScanningSequence": "GR", "EchoTime": 5, "RepetitionTime": 30}, "unknown", "--contrast T1w"),  # noqa: E501
+        ({"ScanningSequence": ["EP", "SE"], "EchoTime": 90, "RepetitionTime": 8000}, "unknown", "--contrast"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_the_header_tells_the_contrast_of_mr_where_it_leaves_no_doubt(
@@ -287,12 +344,16 @@ def test_the_header_tells_the_contrast_of_mr_where_it_leaves_no_doubt(
     assert basis in " ".join(read.header["notes"])
 
 
-def test_a_contrast_against_the_modality_is_refused_and_one_against_the_times_is_noted(tmp_path: Path) -> None:
+def test_a_contrast_against_the_modality_is_refused_and_one_against_the_times_is_noted(
+    tmp_path: Path,
+) -> None:
     write_series(tmp_path / "ct", PLACES)
     with pytest.raises(UnitsError, match="the modality CT; --contrast T1w contradicts it"):
         dicom(tmp_path / "ct", contrast="T1w")
     write_series(tmp_path / "mr", PLACES, Modality="MR", EchoTime=110)
-    assert "an echo time of 110 ms" in " ".join(dicom(tmp_path / "mr", contrast="T1w").header["notes"])
+    assert "an echo time of 110 ms" in " ".join(
+        dicom(tmp_path / "mr", contrast="T1w").header["notes"]
+    )
 
 
 def test_strays_and_dangling_links_do_not_matter_and_links_are_named(tmp_path: Path) -> None:
@@ -304,20 +365,33 @@ def test_strays_and_dangling_links_do_not_matter_and_links_are_named(tmp_path: P
     (tmp_path / "gone.dcm").symlink_to(tmp_path / "annex" / "gone.dcm")
     read = dicom(tmp_path)
     np.testing.assert_array_equal(read.data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
-    assert "1 symbolic links to files that are not there were left out: gone.dcm" in " ".join(read.header["notes"])
+    assert "1 symbolic links to files that are not there were left out: gone.dcm" in " ".join(
+        read.header["notes"]
+    )
 
 
 def test_a_localizer_of_the_same_series_is_told_apart_by_its_orientation(tmp_path: Path) -> None:
     stored = write_series(tmp_path, PLACES)
     series = pydicom.dcmread(tmp_path / "000.dcm").SeriesInstanceUID
-    scout = ct_slice(series, 99, np.zeros((5, 7), np.int16), (0, 0, 0), ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
+    scout = ct_slice(
+        series,
+        99,
+        np.zeros((5, 7), np.int16),
+        (0, 0, 0),
+        ImageOrientationPatient=[0, 1, 0, 0, 0, 1],
+    )
     pydicom.dcmwrite(tmp_path / "scout.dcm", scout, enforce_file_format=True)
     with pytest.raises(InputError, match=r"1: 5 x orientation 1.00 .*; 2: 1 x orientation 0.00"):
         dicom(tmp_path)
-    np.testing.assert_array_equal(dicom(tmp_path, stack=1).data[0], 2.0 * stored.transpose(2, 1, 0) - 1024)
+    np.testing.assert_array_equal(
+        dicom(tmp_path, stack=1).data[0], 2.0 * stored.transpose(2, 1, 0) - 1024
+    )
 
 
 def test_directions_that_differ_by_rounding_are_one_volume(tmp_path: Path) -> None:
     stored = write_series(tmp_path, PLACES, ImageOrientationPatient=[1, 0.005, 0, -0.005, 1, 0])
-    change(tmp_path, lambda one: setattr(one, "ImageOrientationPatient", [1, 0.0049999, 0, -0.0049999, 1, 0]))
+    change(
+        tmp_path,
+        lambda one: setattr(one, "ImageOrientationPatient", [1, 0.0049999, 0, -0.0049999, 1, 0]),
+    )
     assert dicom(tmp_path).data.shape == (1, *stored.transpose(2, 1, 0).shape)

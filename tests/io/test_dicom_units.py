@@ -1,4 +1,6 @@
-"""Units of DICOM: SUV against the formula worked out by hand, CT without rescale, and what is refused by name."""
+"""Units of DICOM: SUV against the formula worked out by hand, CT without rescale, and what is
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ HALF_LIFE = 6586.2
     ("tracer", "changed", "elapsed"),
     [
         ({}, {}, 3600.0),
-        ({"RadiopharmaceuticalStartTime": "233000"}, {"SeriesTime": "003000", "AcquisitionTime": "003000"}, 3600.0),
+        (
+            {"RadiopharmaceuticalStartTime": "233000"},
+            {"SeriesTime": "003000", "AcquisitionTime": "003000"},
+            3600.0,
+        ),
         ({"RadiopharmaceuticalStartDateTime": "20191231220000"}, {}, 46800.0),
         ({}, {"SeriesTime": "130000"}, 3600.0),
         ({}, {"DecayCorrection": "ADMIN"}, 0.0),
@@ -36,7 +42,11 @@ def test_activity_becomes_suv_by_weight_and_decayed_dose(
     read = dicom(tmp_path)
     dose = 350e6 * 0.5 ** (elapsed / HALF_LIFE)
     np.testing.assert_allclose(read.data[0], values * 70_000 / dose, rtol=1e-5, atol=1e-7)
-    assert (read.units, read.channels, read.header["units_source"]) == ("SUV", ("PET",), "computed from Bq/mL")
+    assert (read.units, read.channels, read.header["units_source"]) == (
+        "SUV",
+        ("PET",),
+        "computed from Bq/mL",
+    )
     note = " ".join(read.header["notes"])
     assert "weight 70 kg, 350 MBq injected" in note
     assert changed.get("DecayCorrection", "START") in note
@@ -58,7 +68,11 @@ def test_bq_ml_are_kept_when_asked_for(tmp_path: Path) -> None:
         ({"RadionuclideTotalDose": None}, {}, "RadionuclideTotalDose not stated"),
         ({"RadionuclideHalfLife": 0}, {}, "RadionuclideHalfLife not stated"),
         ({"RadiopharmaceuticalStartTime": None}, {}, "RadiopharmaceuticalStartTime not stated"),
-        ({"RadiopharmaceuticalStartTime": "120000"}, {}, "minutes after the injection, which cannot be"),
+        (
+            {"RadiopharmaceuticalStartTime": "120000"},
+            {},
+            "minutes after the injection, which cannot be",
+        ),
         ({}, {"PatientWeight": None}, "PatientWeight not stated"),
         ({}, {"DecayCorrection": "NONE"}, "DecayCorrection is NONE"),
         ({}, {"Units": "CNTS"}, r"counts need the factor \(7053,1000\)"),
@@ -79,14 +93,18 @@ def test_what_cannot_become_suv_stays_in_its_units_and_says_why(
 def philips(folder: Path, element: int, factor: float) -> None:
     for file in folder.iterdir():
         one = pydicom.dcmread(file)
-        one.private_block(0x7053, "Philips PET Private Group", create=True).add_new(element, "DS", f"{factor:g}")
+        one.private_block(0x7053, "Philips PET Private Group", create=True).add_new(
+            element, "DS", f"{factor:g}"
+        )
         one.save_as(file)
 
 
 def test_counts_of_philips_become_suv_by_its_factors(tmp_path: Path) -> None:
     values = write_pet(tmp_path / "suv", Units="CNTS")
     philips(tmp_path / "suv", 0x00, 0.0005)
-    np.testing.assert_allclose(dicom(tmp_path / "suv").data[0], values * 0.0005, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        dicom(tmp_path / "suv").data[0], values * 0.0005, rtol=1e-5, atol=1e-7
+    )
     values = write_pet(tmp_path / "activity", Units="CNTS", DecayCorrection="ADMIN")
     philips(tmp_path / "activity", 0x09, 2.5)
     read = dicom(tmp_path / "activity")
@@ -101,7 +119,12 @@ def test_suv_by_lean_body_mass_are_not_called_suv(tmp_path: Path) -> None:
 
 def test_enhanced_pet_takes_units_and_rescaling_from_its_real_world_values(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 900, (5, 5, 7)).astype(np.int16)
-    write_enhanced(tmp_path / "a.dcm", stored, [{"position": place} for place in PLACES], EnhancedPETImageStorage)
+    write_enhanced(
+        tmp_path / "a.dcm",
+        stored,
+        [{"position": place} for place in PLACES],
+        EnhancedPETImageStorage,
+    )
     one = pydicom.dcmread(tmp_path / "a.dcm")
     one.Modality, code = "PT", group(CodeValue="g/ml{SUVbw}", CodingSchemeDesignator="UCUM")
     for item in one.PerFrameFunctionalGroupsSequence:

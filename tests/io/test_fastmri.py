@@ -35,7 +35,9 @@ def test_axes_contrast_and_mask_are_read(tmp_path: Path, scan: np.ndarray) -> No
 
 
 def test_single_coil_files_get_one_coil(tmp_path: Path, scan: np.ndarray) -> None:
-    np.testing.assert_array_equal(fastmri(write_fastmri(tmp_path / "f.h5", scan[:, 0])).data, scan[:, :1])
+    np.testing.assert_array_equal(
+        fastmri(write_fastmri(tmp_path / "f.h5", scan[:, 0])).data, scan[:, :1]
+    )
 
 
 def test_the_mask_in_the_file_counts(tmp_path: Path, scan: np.ndarray) -> None:
@@ -47,11 +49,15 @@ def test_the_mask_in_the_file_counts(tmp_path: Path, scan: np.ndarray) -> None:
         fastmri(write_fastmri(tmp_path / "g.h5", scan, mask=np.ones(7)))
 
 
-def test_oversampling_is_cut_from_the_image_not_from_kspace(tmp_path: Path, scan: np.ndarray) -> None:
+def test_oversampling_is_cut_from_the_image_not_from_kspace(
+    tmp_path: Path, scan: np.ndarray
+) -> None:
     read = fastmri(write_fastmri(tmp_path / "f.h5", scan, header()))
 
     def image(data: np.ndarray) -> np.ndarray:
-        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(data, (-2, -1)), norm="ortho"), (-2, -1))
+        return np.fft.fftshift(
+            np.fft.ifft2(np.fft.ifftshift(data, (-2, -1)), norm="ortho"), (-2, -1)
+        )
 
     np.testing.assert_allclose(image(read.data), image(scan)[..., 4:12, :], atol=1e-5)
     assert read.data.shape == (2, 3, 8, 10)
@@ -82,7 +88,9 @@ def test_a_wrong_header_is_refused(tmp_path: Path, scan: np.ndarray, bad: str) -
         fastmri(write_fastmri(tmp_path / "f.h5", scan, bad))
 
 
-@pytest.mark.parametrize("data", [np.ones((2, 3, 16, 10)), np.ones((3, 3), complex), np.ones((2, 0, 4, 4), complex)])
+@pytest.mark.parametrize(
+    "data", [np.ones((2, 3, 16, 10)), np.ones((3, 3), complex), np.ones((2, 0, 4, 4), complex)]
+)
 def test_a_wrong_shape_or_type_is_refused(tmp_path: Path, data: np.ndarray) -> None:
     with pytest.raises(FormatError, match="expected complex"):
         fastmri(write_fastmri(tmp_path / "f.h5", data))

@@ -1,4 +1,6 @@
-"""One door for all files: the content finds the reader, and whatever cannot be read is refused with nothing written."""
+"""One door for all files: the content finds the reader, and whatever cannot be read is refused with
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ DATA = kspace((2, 3, 10, 8))
 
 def every_kind(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     """One small file of every kind, with what must be said to read it."""
-    picture = Image(np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "HU", ("CT",))
+    picture = Image(
+        np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "HU", ("CT",)
+    )
     np.save(folder / "k.npy", DATA)
     header = xml((8, 10, 1), (8, 10, 1), (200, 250, 5), (200, 250, 5))
     write_series(folder / "series", [(0, 0, 3.0 * k) for k in range(3)])
@@ -27,7 +31,10 @@ def every_kind(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
         "nifti": (veridical.write(picture, folder / "x.nii.gz"), {}),
         "dicom": (folder / "series", {}),
         "npy": (folder / "k.npy", {"axes": "slice,coil,y,x"}),
-        "bart": (write_bart(folder / "pair", DATA.transpose(3, 2, 0, 1)).with_name("pair.cfl"), {"axes": "x,y,slice,coil"}),
+        "bart": (
+            write_bart(folder / "pair", DATA.transpose(3, 2, 0, 1)).with_name("pair.cfl"),
+            {"axes": "x,y,slice,coil"},
+        ),
         "fastmri": (write_fastmri(folder / "f.h5", DATA), {}),
         "ismrmrd": (write_mrd(folder / "m.h5", cartesian_rows(DATA, list(range(10))), header), {}),
     }
@@ -61,12 +68,18 @@ def test_the_source_says_how_to_read_it_again(tmp_path: Path) -> None:
 
 def test_an_option_that_the_reader_does_not_have_is_refused(tmp_path: Path) -> None:
     path = every_kind(tmp_path)["nifti"][0]
-    with pytest.raises(SettingError, match=r"'nifti', which has no --axes.*Known: --contrast, --spacing, --units"):
+    with pytest.raises(
+        SettingError, match=r"'nifti', which has no --axes.*Known: --contrast, --spacing, --units"
+    ):
         veridical.read(path, axes="coil,y,x")
 
 
-@pytest.mark.parametrize("content", [b"", b"plain words", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", bytes(4096)])
-@pytest.mark.parametrize("name", ["scan", "x.nii.gz", "x.nii", "k.npy", "k.npz", "k.cfl", "f.h5", "a.dcm", "x.png"])
+@pytest.mark.parametrize(
+    "content", [b"", b"plain words", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", bytes(4096)]
+)
+@pytest.mark.parametrize(
+    "name", ["scan", "x.nii.gz", "x.nii", "k.npy", "k.npz", "k.cfl", "f.h5", "a.dcm", "x.png"]
+)
 def test_nonsense_under_any_name_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -80,7 +93,9 @@ def test_hdf5_with_nothing_known_in_it_names_the_readers(tmp_path: Path) -> None
 
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file["volume"] = np.ones(3)
-    with pytest.raises(FormatError, match="Readers: analyze, bart, dicom, fastmri, ismrmrd, metaimage, nifti, npy"):
+    with pytest.raises(
+        FormatError, match="Readers: analyze, bart, dicom, fastmri, ismrmrd, metaimage, nifti, npy"
+    ):
         veridical.read(tmp_path / "f.h5")
 
 
@@ -94,7 +109,9 @@ def test_a_missing_path_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", [0, 100])
 def test_every_reader_keeps_to_the_budget(tmp_path: Path, budget: int) -> None:
     for path, options in every_kind(tmp_path).values():
-        with pytest.raises(veridical.errors.BudgetError, match=f"budget is {budget / 2**20:.3g} MiB"):
+        with pytest.raises(
+            veridical.errors.BudgetError, match=f"budget is {budget / 2**20:.3g} MiB"
+        ):
             veridical.read(path, budget=budget, **options)
 
 
@@ -114,7 +131,9 @@ def test_flipped_bytes_never_give_anything_but_a_result_or_a_refusal(tmp_path: P
 
 
 def test_write_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Image(np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "HU", ("CT",))
+    picture = Image(
+        np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "HU", ("CT",)
+    )
     target = veridical.write(picture, tmp_path / "x.nii.gz")
     before = target.read_bytes()
 

@@ -1,4 +1,6 @@
-"""Bare arrays with a geometry file or a trajectory: what is said is read, and what does not fit is refused."""
+"""Bare arrays with a geometry file or a trajectory: what is said is read, and what does not fit is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from veridical.physics.fan_beam import FanBeam, full_turn
 from veridical.physics.pet import PET
 from veridical.types import Measurement
 
-REAL = Path(os.environ.get("VERIDICAL_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kspace_sigpy_tutorial" / "data"
+REAL = (
+    Path(os.environ.get("VERIDICAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    / "kspace_sigpy_tutorial"
+    / "data"
+)
 FAN = """
 operator = "fan-beam"
 shape = [12, 15]
@@ -86,9 +92,15 @@ def test_several_slices_need_their_distance(tmp_path: Path) -> None:
 
 
 def test_photons_noise_and_units_are_kept(tmp_path: Path) -> None:
-    data, geometry = saved(tmp_path, FAN + 'photons = 1e5\nelectronic = 3\nunits = "1/mm"\n', sinogram())
+    data, geometry = saved(
+        tmp_path, FAN + 'photons = 1e5\nelectronic = 3\nunits = "1/mm"\n', sinogram()
+    )
     scan = read(data, geometry=geometry)
-    assert (scan.header["photons"], scan.header["electronic"], scan.header["units"]) == (1e5, 3.0, "1/mm")
+    assert (scan.header["photons"], scan.header["electronic"], scan.header["units"]) == (
+        1e5,
+        3.0,
+        "1/mm",
+    )
     assert scan.noise.kind == "poisson_gaussian"
     geometry.write_text(FAN + 'noise = {kind = "gaussian", level = 0.02}\n')
     noise = read(data, geometry=geometry).noise
@@ -102,7 +114,9 @@ def test_arrays_are_named_relative_to_the_geometry_file(tmp_path: Path) -> None:
     np.save(tmp_path / "parts" / "background.npy", np.full((10, 21), 2.0))
     scan = read(data, geometry=geometry)
     assert isinstance(scan.operator, PET)
-    torch.testing.assert_close(scan.operator.expected(torch.zeros(12, 15)), torch.full((10, 21), 2.0))
+    torch.testing.assert_close(
+        scan.operator.expected(torch.zeros(12, 15)), torch.full((10, 21), 2.0)
+    )
     assert float(scan.operator.attenuation.max()) == 0.5
     assert scan.noise.kind == "poisson"
     assert scan.header["units"] == "Bq/ml"
@@ -111,7 +125,9 @@ def test_arrays_are_named_relative_to_the_geometry_file(tmp_path: Path) -> None:
         read(data, geometry=geometry)
 
 
-def test_the_source_reads_it_again_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_reads_it_again_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved(tmp_path, FAN, sinogram())
     monkeypatch.chdir(tmp_path)
     scan = read(Path("data.npy"), geometry="geometry.toml")
@@ -127,15 +143,30 @@ def test_the_source_reads_it_again_from_anywhere(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (FAN.replace("source", "sorce"), r"geometry.toml: fan-beam: a geometry file has no key 'sorce'. Did you mean 'source'"),
-        (FAN.replace("source = 40.0", ""), r"geometry.toml: fan-beam: the geometry file does not give source"),
-        (FAN.replace("fan-beam", "fan-beem"), r"No operator is called 'fan-beem'. Did you mean 'fan-beam'"),
-        (FAN.replace('operator = "fan-beam"', ""), r"names no operator; expected a line such as operator"),
+        (
+            FAN.replace("source", "sorce"),
+            r"geometry.toml: fan-beam: a geometry file has no key 'sorce'. Did you mean 'source'",
+        ),
+        (
+            FAN.replace("source = 40.0", ""),
+            r"geometry.toml: fan-beam: the geometry file does not give source",
+        ),
+        (
+            FAN.replace("fan-beam", "fan-beem"),
+            r"No operator is called 'fan-beem'. Did you mean 'fan-beam'",
+        ),
+        (
+            FAN.replace('operator = "fan-beam"', ""),
+            r"names no operator; expected a line such as operator",
+        ),
         (FAN.replace("fan-beam", "identity"), r"identity cannot be described"),
         (FAN + "noise = 3", r"noise = 3; expected a table"),
         (FAN + "noise = {sort = 'gaussian'}", r"noise has no key 'sort'"),
         (FAN + "noise = {kind = 'gausian'}", r"Did you mean 'gaussian'"),
-        (FAN + "noise = {kind = 'gaussian', level = -1}", r"noise level = -1; expected a number of at least 0"),
+        (
+            FAN + "noise = {kind = 'gaussian', level = -1}",
+            r"noise level = -1; expected a number of at least 0",
+        ),
         (FAN + "photons = 0", r"photons = 0; expected a number above 0"),
         (FAN + "units = 3", r"units = 3; expected a word"),
         (FAN + "slice_spacing = 0", r"slice_spacing = 0; expected a number above 0"),
@@ -154,7 +185,9 @@ def test_geometry_that_cannot_be_is_refused_with_the_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("shape", [(31, 10), (10, 32), (2, 2, 10, 31), (31,)])
-def test_an_array_of_another_shape_is_refused_with_the_right_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_an_array_of_another_shape_is_refused_with_the_right_one(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
     data, geometry = saved(tmp_path, FAN, np.ones(shape))
     with pytest.raises(GeometryError, match=r"measures \(10, 31\), or \(slice, 10, 31\)"):
         read(data, geometry=geometry)
@@ -208,8 +241,12 @@ def kspace(shape: tuple[int, ...]) -> np.ndarray:
     return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
 
 
-@pytest.mark.parametrize("axes", ["slice,coil,readout,sample", "sample,readout,coil,slice", "coil,readout,slice,sample"])
-def test_samples_of_any_order_of_axes_meet_their_place_in_k_space(tmp_path: Path, axes: str) -> None:
+@pytest.mark.parametrize(
+    "axes", ["slice,coil,readout,sample", "sample,readout,coil,slice", "coil,readout,slice,sample"]
+)
+def test_samples_of_any_order_of_axes_meet_their_place_in_k_space(
+    tmp_path: Path, axes: str
+) -> None:
     data = kspace((2, 3, 5, 16))
     order = ("slice", "coil", "readout", "sample")
     np.save(tmp_path / "k.npy", data.transpose([order.index(name) for name in axes.split(",")]))
@@ -219,7 +256,9 @@ def test_samples_of_any_order_of_axes_meet_their_place_in_k_space(tmp_path: Path
     assert scan.operator.name == "noncartesian-mri"
     assert scan.operator.matrix == (16, 16)  # type: ignore[attr-defined]
     trajectory = scan.operator.trajectory  # type: ignore[attr-defined]
-    np.testing.assert_allclose(trajectory, np.broadcast_to(spokes().reshape(1, 80, 2), (2, 80, 2)), atol=1e-5)
+    np.testing.assert_allclose(
+        trajectory, np.broadcast_to(spokes().reshape(1, 80, 2), (2, 80, 2)), atol=1e-5
+    )
     assert scan.geometry.shape == (16, 16, 2)
     assert scan.header["source"]["trajectory"] == str(tmp_path / "coord.npy")
 
@@ -252,7 +291,12 @@ def test_trajectories_of_every_shape_that_fits(
         ("coil,y,x", spokes(), InputError, "no axis is called 'y'"),
         ("coil,readout", spokes(), InputError, "expected sample once"),
         ("coil,sample", spokes(), InputError, "names 2"),
-        ("coil,readout,sample", spokes(4), GeometryError, r"expected real \(readout, sample, 2\) = \(5, 16, 2\)"),
+        (
+            "coil,readout,sample",
+            spokes(4),
+            GeometryError,
+            r"expected real \(readout, sample, 2\) = \(5, 16, 2\)",
+        ),
         ("coil,readout,sample", spokes()[..., :1], GeometryError, "expected real"),
         ("coil,readout,sample", spokes() + 0j, GeometryError, "expected real"),
         ("coil,readout,sample", spokes() / 16, InputError, "cycles per field of view"),
@@ -279,8 +323,12 @@ def test_the_matrix_is_the_extent_rounded_up_to_even(tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.exists(), reason="no real data")
 def test_the_published_projection_trajectory_has_96_spokes_of_a_256_matrix(tmp_path: Path) -> None:
-    """SigPy's tutorial: 96 x 512 samples in [-128, 128] cycles per field of view; its k-space is not among the data."""
+    """SigPy's tutorial: 96 x 512 samples in [-128, 128] cycles per field of view; its k-space is
+    not among the data.
+    """
     np.save(tmp_path / "k.npy", kspace((2, 96, 512)))
-    scan = read(tmp_path / "k.npy", axes="coil,readout,sample", trajectory=REAL / "projection_coord.npy")
+    scan = read(
+        tmp_path / "k.npy", axes="coil,readout,sample", trajectory=REAL / "projection_coord.npy"
+    )
     assert scan.operator.matrix == (256, 256)  # type: ignore[attr-defined]
     assert scan.data.shape == (1, 2, 96 * 512)

@@ -1,4 +1,6 @@
-"""ISMRMRD: every line finds its place, noise its covariance, and a trajectory is read with the units it must have."""
+"""ISMRMRD: every line finds its place, noise its covariance, and a trajectory is read with the
+units it must have.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,19 @@ LINES = [0, 2, 4, 5, 6, 8]
 
 
 def test_lines_are_placed_and_the_mask_is_what_was_acquired(tmp_path: Path) -> None:
-    read = ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), PLAIN), contrast="T1w")
+    read = ismrmrd(
+        write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), PLAIN), contrast="T1w"
+    )
     expected = np.zeros_like(FULL)
     expected[:, :, LINES] = FULL[:, :, LINES]
     assert recognises(tmp_path / "a.mrd")
     np.testing.assert_array_equal(read.data, expected)
     np.testing.assert_array_equal(np.flatnonzero(read.operator.mask[0].all(1)), LINES)  # type: ignore[attr-defined]
-    assert (read.header["field"], read.header["echo_time"], read.header["contrast"]) == (2.89, 12.0, "T1w")
+    assert (read.header["field"], read.header["echo_time"], read.header["contrast"]) == (
+        2.89,
+        12.0,
+        "T1w",
+    )
     assert "DOE" not in str(read.header)
 
 
@@ -71,7 +79,9 @@ def test_a_field_of_view_that_cannot_be_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_reversed_lines_are_turned_and_counted(tmp_path: Path) -> None:
-    rows = cartesian_rows(FULL[..., ::-1], [5], bits=(22,), center_sample=3) + cartesian_rows(FULL, [4])
+    rows = cartesian_rows(FULL[..., ::-1], [5], bits=(22,), center_sample=3) + cartesian_rows(
+        FULL, [4]
+    )
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", rows, PLAIN))
     np.testing.assert_array_equal(read.data[:, :, 4:6], FULL[:, :, 4:6])
     assert read.header["reversed_lines"] == 2
@@ -82,7 +92,9 @@ def test_a_partial_echo_has_its_centre_at_the_centre(tmp_path: Path, backwards: 
     short = FULL[:1, :, :, 3:]
     line = short[0, :, 5][:, ::-1] if backwards else short[0, :, 5]
     centre = 3 if backwards else 1
-    row = acquisition(line, kspace_encode_step_1=5, center_sample=centre, bits=(22,) if backwards else ())
+    row = acquisition(
+        line, kspace_encode_step_1=5, center_sample=centre, bits=(22,) if backwards else ()
+    )
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", [row], PLAIN))
     np.testing.assert_array_equal(read.data[0, :, 5, 3:], short[0, :, 5])
     assert read.operator.mask[0, 5].tolist() == [False] * 3 + [True] * 5  # type: ignore[attr-defined]
@@ -116,11 +128,17 @@ def test_noise_gives_covariance_and_level_scaled_by_dwell_time(tmp_path: Path) -
 
 
 def test_acquisitions_that_are_no_image_are_left_out_and_counted(tmp_path: Path) -> None:
-    extra = [acquisition(9 * FULL[0, :, 1], kspace_encode_step_1=1, bits=(bit,)) for bit in (23, 24, 24, 27)]
+    extra = [
+        acquisition(9 * FULL[0, :, 1], kspace_encode_step_1=1, bits=(bit,))
+        for bit in (23, 24, 24, 27)
+    ]
     kept = [acquisition(FULL[0, :, 3], kspace_encode_step_1=3, bits=(20, 21))]
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", extra + kept, PLAIN))
     assert read.header["left_out"] == {"navigator": 1, "phase correction": 2, "dummy": 1}
-    assert "Readouts that make no image were left out: 1 navigator, 2 phase correction, 1 dummy." in read.header["notes"]
+    assert (
+        "Readouts that make no image were left out: 1 navigator, 2 phase correction, 1 dummy."
+        in read.header["notes"]
+    )
     assert np.flatnonzero(read.operator.mask[0].any(1)).tolist() == [3]  # type: ignore[attr-defined]
 
 
@@ -129,7 +147,9 @@ def test_readout_oversampling_is_removed_and_the_field_of_view_with_it(tmp_path:
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, range(10)), header))  # type: ignore[arg-type]
 
     def image(data: np.ndarray) -> np.ndarray:
-        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(data, (-2, -1)), norm="ortho"), (-2, -1))
+        return np.fft.fftshift(
+            np.fft.ifft2(np.fft.ifftshift(data, (-2, -1)), norm="ortho"), (-2, -1)
+        )
 
     np.testing.assert_allclose(image(read.data), image(FULL)[..., 2:6], atol=1e-5)
     assert read.geometry.spacing == pytest.approx((25, 25, 6))
@@ -144,7 +164,11 @@ def test_a_3d_scan_falls_into_slices_on_the_same_grid(tmp_path: Path) -> None:
         for y in range(10)
         if (y + z) % 2
     ]
-    read = ismrmrd(write_mrd(tmp_path / "a.mrd", rows, xml((8, 10, 4), (8, 10, 4), (200, 250, 20), (200, 250, 20))))
+    read = ismrmrd(
+        write_mrd(
+            tmp_path / "a.mrd", rows, xml((8, 10, 4), (8, 10, 4), (200, 250, 20), (200, 250, 20))
+        )
+    )
     assert read.header["decoupled"] == "x"
     assert read.data.shape == (8, 2, 4, 10)
     assert read.geometry.shape == (10, 4, 8)
@@ -171,7 +195,9 @@ def test_a_trajectory_on_a_regular_grid_is_read_whatever_it_is_called(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["radial", "spiral", "epi", "other", ""])
-def test_a_scan_along_a_trajectory_without_coordinates_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_scan_along_a_trajectory_without_coordinates_is_refused(
+    tmp_path: Path, name: str
+) -> None:
     header = xml((8, 10, 1), (8, 10, 1), trajectory=name)
     with pytest.raises(InputError, match="regular grid nor each with 2 or 3 coordinates"):
         ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), header))
@@ -202,7 +228,9 @@ def spoke_rows(scale: Any = 1.0, third: Any = None, **values: Any) -> list[Any]:
     ("scale", "units"),
     [(1.0, "per pixel"), ((8.0, 10.0), "per field of view"), ((8 / 0.2, 10 / 0.25), "per metre")],
 )
-def test_a_radial_scan_is_read_exactly_whatever_its_units(tmp_path: Path, scale: Any, units: str) -> None:
+def test_a_radial_scan_is_read_exactly_whatever_its_units(
+    tmp_path: Path, scale: Any, units: str
+) -> None:
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(scale), RADIAL), contrast="T1w")
     np.testing.assert_array_equal(read.data, SPOKES.reshape(2, 3, 112))
     assert read.data.dtype == np.complex64
@@ -212,7 +240,11 @@ def test_a_radial_scan_is_read_exactly_whatever_its_units(tmp_path: Path, scale:
     np.testing.assert_allclose(scan.trajectory, [expected, expected], atol=1e-5)
     assert scan.matrix == (10, 8)
     assert f"assumed cycles {units}" in read.header["trajectory_units"]
-    assert (read.header["trajectory"], read.header["readouts"], read.header["contrast"]) == ("radial", 14, "T1w")
+    assert (read.header["trajectory"], read.header["readouts"], read.header["contrast"]) == (
+        "radial",
+        14,
+        "T1w",
+    )
     assert read.geometry.shape == (8, 10, 2)
     np.testing.assert_allclose(read.geometry.affine[:3, :3], np.diag([-25, -25, 6]))
 
@@ -220,7 +252,9 @@ def test_a_radial_scan_is_read_exactly_whatever_its_units(tmp_path: Path, scale:
 def test_discarded_samples_of_a_spoke_are_left_out_with_their_coordinates(tmp_path: Path) -> None:
     read = ismrmrd(write_mrd(tmp_path / "a.mrd", spoke_rows(discard_pre=1, discard_post=2), RADIAL))
     np.testing.assert_array_equal(read.data, SPOKES[..., 1:14].reshape(2, 3, 91))
-    np.testing.assert_allclose(read.operator.trajectory[0, :13], spoke(0)[1:14, ::-1] * (10, 8), atol=1e-6)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(
+        read.operator.trajectory[0, :13], spoke(0)[1:14, ::-1] * (10, 8), atol=1e-6
+    )  # type: ignore[attr-defined]
 
 
 def test_slices_along_a_trajectory_are_ordered_by_place(tmp_path: Path) -> None:
@@ -275,7 +309,11 @@ def test_heads_that_do_not_fit_data_or_header_are_refused(tmp_path: Path) -> Non
 
 def test_a_header_without_a_centre_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no centre for encode step 1"):
-        ismrmrd(write_mrd(tmp_path / "a.mrd", cartesian_rows(FULL, LINES), PLAIN.replace("center>", "middle>")))
+        ismrmrd(
+            write_mrd(
+                tmp_path / "a.mrd", cartesian_rows(FULL, LINES), PLAIN.replace("center>", "middle>")
+            )
+        )
 
 
 def test_noise_alone_is_no_image(tmp_path: Path) -> None:
@@ -285,7 +323,11 @@ def test_noise_alone_is_no_image(tmp_path: Path) -> None:
 
 def test_acquisitions_with_another_head_are_refused(tmp_path: Path) -> None:
     other = np.dtype(
-        [("head", [("flags", "<u8")]), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))]
+        [
+            ("head", [("flags", "<u8")]),
+            ("traj", h5py.vlen_dtype(np.float32)),
+            ("data", h5py.vlen_dtype(np.float32)),
+        ]
     )
     with h5py.File(tmp_path / "a.mrd", "w") as file:
         file.create_dataset("dataset/data", (2,), other)

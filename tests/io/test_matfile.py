@@ -15,14 +15,31 @@ from scipy.io import loadmat, savemat
 from veridical.errors import BudgetError, FormatError, InputError
 from veridical.io.matfile import arrays_in
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-KINDS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+KINDS = [
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+]
 
 
 def content(packed: bool = False) -> bytes:
     stream = io.BytesIO()
     arrays = {kind: (np.random.default_rng(0).random((3, 4)) * 100).astype(kind) for kind in KINDS}
-    savemat(stream, arrays | {"deep": np.arange(24.0).reshape(2, 3, 4), "x": np.array([[7]])}, do_compression=packed)
+    savemat(
+        stream,
+        arrays | {"deep": np.arange(24.0).reshape(2, 3, 4), "x": np.array([[7]])},
+        do_compression=packed,
+    )
     return stream.getvalue()
 
 
@@ -39,12 +56,26 @@ def test_every_type_is_read_as_scipy_reads_it(tmp_path: Path, packed: bool) -> N
 
 def test_what_is_not_plain_numbers_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "x.mat"
-    savemat(file, {"a": np.eye(2), "word": "text", "cell": np.array([1, "b"], object), "s": {"f": 1}, "z": np.eye(2) * 1j})
+    savemat(
+        file,
+        {
+            "a": np.eye(2),
+            "word": "text",
+            "cell": np.array([1, "b"], object),
+            "s": {"f": 1},
+            "z": np.eye(2) * 1j,
+        },
+    )
     assert set(arrays_in(file)) == {"a"}
 
 
 @QUICK
-@given(packed=st.booleans(), cut=st.integers(0, 900), where=st.integers(0, 3000), value=st.integers(0, 255))
+@given(
+    packed=st.booleans(),
+    cut=st.integers(0, 900),
+    where=st.integers(0, 3000),
+    value=st.integers(0, 255),
+)
 def test_a_cut_or_changed_file_is_refused_or_read_and_never_hangs(
     tmp_path: Path, packed: bool, cut: int, where: int, value: int
 ) -> None:

@@ -15,7 +15,9 @@ import veridical
 from veridical.errors import BudgetError, FormatError, GeometryError, InputError
 from veridical.io.metaimage import grid_of, metaimage
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def numbers(kind: str = "int16", shape: tuple[int, ...] = (5, 4, 3), seed: int = 0) -> np.ndarray:
@@ -25,17 +27,23 @@ def numbers(kind: str = "int16", shape: tuple[int, ...] = (5, 4, 3), seed: int =
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_type_packed_or_not_is_read_with_its_numbers(tmp_path: Path, kind: str, packed: bool, order: str) -> None:
+def test_every_type_packed_or_not_is_read_with_its_numbers(
+    tmp_path: Path, kind: str, packed: bool, order: str
+) -> None:
     data = numbers(kind).astype(np.dtype(kind).newbyteorder(order))
     image = metaimage(write_mha(tmp_path / "x.mha", data, packed))
     np.testing.assert_array_equal(image.data[0], data)
     wide = kind in ("int32", "uint32", "float64")
     assert image.data.dtype == (np.float64 if wide else np.float32)
-    assert metaimage(tmp_path / "x.mha", units="label").data.dtype == (kind if "int" in kind else image.data.dtype)
+    assert metaimage(tmp_path / "x.mha", units="label").data.dtype == (
+        kind if "int" in kind else image.data.dtype
+    )
 
 
 def test_the_axes_of_itk_are_turned_to_ras(tmp_path: Path) -> None:
-    """A row of TransformMatrix is the direction of one axis; checked against SimpleITK's TransformIndexToPhysicalPoint."""
+    """A row of TransformMatrix is the direction of one axis; checked against SimpleITK's
+    TransformIndexToPhysicalPoint.
+    """
     turned = "0 1 0 -1 0 0 0 0 1"
     image = metaimage(write_mha(tmp_path / "x.mha", numbers(), TransformMatrix=turned))
     first, second = (image.geometry.affine @ [*index, 1] for index in ((0, 0, 0), (1, 1, 1)))
@@ -48,8 +56,15 @@ def test_voxels_beside_the_header_channels_and_two_dimensions_are_read(tmp_path:
     data = numbers()
     beside = metaimage(write_mha(tmp_path / "x.mhd", data, True, ElementDataFile="x.zraw"))
     np.testing.assert_array_equal(beside.data[0], data)
-    flat = {"DimSize": "5 4", "ElementSpacing": "1 1", "Offset": "0 0", "TransformMatrix": "1 0 0 1"}
-    coloured = metaimage(write_mha(tmp_path / "c.mha", numbers(shape=(3, 5, 4)), ElementNumberOfChannels=3, **flat))
+    flat = {
+        "DimSize": "5 4",
+        "ElementSpacing": "1 1",
+        "Offset": "0 0",
+        "TransformMatrix": "1 0 0 1",
+    }
+    coloured = metaimage(
+        write_mha(tmp_path / "c.mha", numbers(shape=(3, 5, 4)), ElementNumberOfChannels=3, **flat)
+    )
     assert coloured.data.shape == (3, 5, 4, 1)
     np.testing.assert_array_equal(coloured.data[..., 0], numbers(shape=(3, 5, 4)))
 
@@ -83,15 +98,15 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(tmp_path: Path, cut:
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
-        ({"DimSize": "5 4 4"}, FormatError, "promises 160 bytes"), ({"DimSize": "5 4 2"}, FormatError, "holds more"),
-        ({"DimSize": "5 4 3 2"}, FormatError, "two or three"), ({"DimSize": "5 -4 3"}, FormatError, "positive"),
-        ({"DimSize": "five"}, GeometryError, "DimSize"), ({"ElementType": "MET_STRING"}, FormatError, "MET_STRING"),
-        ({"BinaryData": False}, FormatError, "binary"), ({"ElementSpacing": "1 0 1"}, GeometryError, "affine"),
+        ({"DimSize": "5 4 4"}, FormatError, "promises 160 bytes"), ({"DimSize": "5 4 2"}, FormatError, "holds more"),  # noqa: E501
+        ({"DimSize": "5 4 3 2"}, FormatError, "two or three"), ({"DimSize": "5 -4 3"}, FormatError, "positive"),  # noqa: E501
+        ({"DimSize": "five"}, GeometryError, "DimSize"), ({"ElementType": "MET_STRING"}, FormatError, "MET_STRING"),  # noqa: E501
+        ({"BinaryData": False}, FormatError, "binary"), ({"ElementSpacing": "1 0 1"}, GeometryError, "affine"),  # noqa: E501
         ({"ElementSpacing": "1 nan 1"}, GeometryError, "Spacing"),
-        ({"Offset": "1 2"}, GeometryError, "Offset"), ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, GeometryError, "affine"),
+        ({"Offset": "1 2"}, GeometryError, "Offset"), ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, GeometryError, "affine"),  # noqa: E501
         ({"ElementDataFile": "../secret.raw"}, FormatError, "one file beside it"),
-        ({"ElementDataFile": "slice%03d.raw"}, FormatError, "LOCAL"), ({"ElementDataFile": "LIST"}, FormatError, "LOCAL"),
-        ({"ElementDataFile": ""}, FormatError, "LOCAL"), ({"ElementNumberOfChannels": 0}, FormatError, "channels"),
+        ({"ElementDataFile": "slice%03d.raw"}, FormatError, "LOCAL"), ({"ElementDataFile": "LIST"}, FormatError, "LOCAL"),  # noqa: E501
+        ({"ElementDataFile": ""}, FormatError, "LOCAL"), ({"ElementNumberOfChannels": 0}, FormatError, "channels"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_a_header_that_cannot_be_is_refused(
@@ -120,7 +135,9 @@ def test_nan_and_endless_headers_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_header_alone_gives_the_grid_and_tells_of_truncation(tmp_path: Path, packed: bool) -> None:
+def test_the_header_alone_gives_the_grid_and_tells_of_truncation(
+    tmp_path: Path, packed: bool
+) -> None:
     file = write_mha(tmp_path / "x.mha", numbers(), packed)
     geometry, channels = grid_of(file)
     assert (geometry, channels) == (metaimage(file).geometry, 1)

@@ -17,10 +17,17 @@ from veridical.io.nifti import nifti, recognises, write_nifti
 from veridical.types import Geometry, Image
 
 AFFINE = np.array([[-1.5, 0.25, 0, 90], [0.125, 1.5, 0, -120], [0, 0, 2, -72], [0, 0, 0, 1.0]])
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
-def image(shape: tuple[int, ...] = (1, 5, 4, 3), dtype: type = np.float32, seed: int = 0, **changed: object) -> Image:
+def image(
+    shape: tuple[int, ...] = (1, 5, 4, 3),
+    dtype: type = np.float32,
+    seed: int = 0,
+    **changed: object,
+) -> Image:
     data = (np.random.default_rng(seed).normal(size=shape) * 100).astype(dtype)
     told = {"units": "a.u.", "channels": tuple(f"c{k}" for k in range(shape[0])), **changed}
     return Image(data, Geometry(shape[1:], AFFINE, "scanner"), **told)  # type: ignore[arg-type]
@@ -51,19 +58,28 @@ def test_nibabel_reads_what_is_written(tmp_path: Path) -> None:
     before = image((2, 5, 4, 3))
     write_nifti(before, tmp_path / "x.nii.gz")
     other = nib.load(tmp_path / "x.nii.gz")
-    np.testing.assert_array_equal(np.moveaxis(other.get_fdata(dtype=np.float32), -1, 0), before.data)
+    np.testing.assert_array_equal(
+        np.moveaxis(other.get_fdata(dtype=np.float32), -1, 0), before.data
+    )
     np.testing.assert_allclose(other.affine, AFFINE)
     assert other.header.get_xyzt_units()[0] == "mm"
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32, np.float64, ">i2", ">f4"])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int16, np.int32, np.float32, np.float64, ">i2", ">f4"]
+)
 def test_slope_and_intercept_are_applied_as_nibabel_does(tmp_path: Path, dtype: object) -> None:
     stored = np.random.default_rng(1).integers(0, 100, (4, 3, 2)).astype(dtype)  # type: ignore[call-overload]
     header = nib.Nifti1Header(endianness=">" if np.dtype(dtype).byteorder == ">" else "<")  # type: ignore[call-overload]
     header.set_data_dtype(dtype)
     header.set_data_shape(stored.shape)
     header.set_sform(AFFINE, 1)
-    header["scl_slope"], header["scl_inter"], header["vox_offset"], header["magic"] = 0.5, -3, 352, b"n+1"
+    header["scl_slope"], header["scl_inter"], header["vox_offset"], header["magic"] = (
+        0.5,
+        -3,
+        352,
+        b"n+1",
+    )
     (tmp_path / "x.nii").write_bytes(header.binaryblock + b"\0" * 4 + stored.tobytes(order="F"))
     read = nifti(tmp_path / "x.nii")
     np.testing.assert_allclose(read.data[0], nib.load(tmp_path / "x.nii").get_fdata(), rtol=1e-6)
@@ -76,7 +92,10 @@ def test_labels_stay_integers(tmp_path: Path) -> None:
     assert nifti(tmp_path / "x.nii.gz").data.dtype == np.int16
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [(bool, np.uint8), (np.float16, np.float32), (np.complex64, np.complex64)])
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(bool, np.uint8), (np.float16, np.float32), (np.complex64, np.complex64)],
+)
 def test_types_that_nifti_lacks_are_widened(tmp_path: Path, dtype: type, expected: type) -> None:
     before = image(dtype=dtype, units="label" if dtype is bool else "a.u.")
     write_nifti(before, tmp_path / "x.nii.gz")
@@ -96,7 +115,10 @@ def test_a_volume_of_many_blocks_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_fourth_axis_becomes_named_channels(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2), AFFINE), tmp_path / "x.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2), AFFINE),
+        tmp_path / "x.nii.gz",
+    )
     read = nifti(tmp_path / "x.nii.gz", contrast="T1w,FLAIR")
     assert read.channels == ("T1w", "FLAIR")
     np.testing.assert_array_equal(read["FLAIR"], np.arange(48).reshape(4, 3, 2, 2)[..., 1])
@@ -161,7 +183,9 @@ def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
         nifti(tmp_path / "x.nii.gz")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x1f\x8b", b"\x1f\x8b\x08 not gzip at all", bytes(2000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x1f\x8b", b"\x1f\x8b\x08 not gzip at all", bytes(2000)]
+)
 def test_what_is_not_nifti_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.nii.gz").write_bytes(content)
     with pytest.raises(FormatError):
@@ -183,7 +207,9 @@ def test_numbers_that_are_not_finite_are_refused_both_ways(tmp_path: Path, value
     with pytest.raises(FormatError, match="1 values of 64"):
         nifti(tmp_path / "x.nii.gz")
     with pytest.raises(FormatError, match="1 values of 64"):
-        write_nifti(Image(data[None], Geometry((4, 4, 4), AFFINE), "a.u.", ("T1w",)), tmp_path / "y.nii.gz")
+        write_nifti(
+            Image(data[None], Geometry((4, 4, 4), AFFINE), "a.u.", ("T1w",)), tmp_path / "y.nii.gz"
+        )
     assert [file.name for file in tmp_path.iterdir()] == ["x.nii.gz"]
 
 
@@ -198,7 +224,9 @@ def edited(tmp_path: Path, **fields: object) -> Path:
 
 
 def test_a_header_that_promises_more_or_less_than_is_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="truncated: the block of 320 voxels has 256 bytes, expected 1280"):
+    with pytest.raises(
+        FormatError, match="truncated: the block of 320 voxels has 256 bytes, expected 1280"
+    ):
         nifti(edited(tmp_path, dim=[3, 4, 4, 20, 1, 1, 1, 1]))
     with pytest.raises(FormatError, match="more data than the 32 voxels"):
         nifti(edited(tmp_path, dim=[3, 4, 4, 2, 1, 1, 1, 1]))
@@ -311,7 +339,9 @@ def test_suffixes_in_capitals_are_read_and_written(tmp_path: Path) -> None:
 def test_a_dangling_link_is_named_with_where_it_points(tmp_path: Path) -> None:
     (tmp_path / "x_T1w.nii.gz").symlink_to(tmp_path / "annex" / "content")
     for reader in (nifti, veridical.read):
-        with pytest.raises(InputError, match=r"symbolic link to .*annex/content, which is not there"):
+        with pytest.raises(
+            InputError, match=r"symbolic link to .*annex/content, which is not there"
+        ):
             reader(tmp_path / "x_T1w.nii.gz")
 
 
@@ -333,7 +363,11 @@ def test_only_nifti_names_are_written(tmp_path: Path) -> None:
 def test_real_files_read_as_nibabel_reads_them(real_data: Path) -> None:
     files = [
         next(real_data.glob(pattern))
-        for pattern in ("ixi_t1_2mm/nifti/*.nii*", "openms/*/patient01/*FLAIR.nii.gz", "sts*/nifti/STS_002/CT*")
+        for pattern in (
+            "ixi_t1_2mm/nifti/*.nii*",
+            "openms/*/patient01/*FLAIR.nii.gz",
+            "sts*/nifti/STS_002/CT*",
+        )
     ]
     for file in files:
         ours, other = nifti(file), nib.load(file)

@@ -37,11 +37,16 @@ def test_the_mask_is_found_from_exact_zeros_over_all_coils(saved: tuple[Path, np
     assert read.geometry.shape == (6, 8, 1)
 
 
-@pytest.mark.parametrize("axes", ["slice,coil,y,x", "y,x,coil,slice", "x,slice,ky,coil", "kx,ky,coil,slice"])
+@pytest.mark.parametrize(
+    "axes", ["slice,coil,y,x", "y,x,coil,slice", "x,slice,ky,coil", "kx,ky,coil,slice"]
+)
 def test_any_order_of_axes_gives_the_same_measurement(tmp_path: Path, axes: str) -> None:
     standard = kspace((2, 3, 8, 6))
     names = [name.removeprefix("k") for name in axes.split(",")]
-    np.save(tmp_path / "k.npy", standard.transpose([("slice", "coil", "y", "x").index(name) for name in names]))
+    np.save(
+        tmp_path / "k.npy",
+        standard.transpose([("slice", "coil", "y", "x").index(name) for name in names]),
+    )
     np.testing.assert_array_equal(npy(tmp_path / "k.npy", axes=axes).data, standard)
 
 
@@ -61,7 +66,9 @@ def test_one_coil_needs_no_coil_axis(tmp_path: Path) -> None:
         ("slice,coil,y", "expected y and x"),
     ],
 )
-def test_missing_or_wrong_axes_are_refused(saved: tuple[Path, np.ndarray], axes: str | None, message: str) -> None:
+def test_missing_or_wrong_axes_are_refused(
+    saved: tuple[Path, np.ndarray], axes: str | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         npy(saved[0], axes=axes)
 
@@ -72,7 +79,9 @@ def test_axes_that_make_hundreds_of_coils_are_refused(tmp_path: Path) -> None:
         npy(tmp_path / "k.npy", axes="y,coil,x")
 
 
-def test_a_given_mask_drops_what_lies_outside_it(saved: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+def test_a_given_mask_drops_what_lies_outside_it(
+    saved: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
     file, data = saved
     mask = np.zeros((8, 6), np.uint8)
     mask[:4] = 1
@@ -113,11 +122,19 @@ def test_a_coil_that_measured_nothing_is_reported(saved: tuple[Path, np.ndarray]
 @pytest.mark.parametrize("full", ["z", "x"])
 def test_a_3d_scan_falls_into_slices_along_a_fully_sampled_axis(tmp_path: Path, full: str) -> None:
     objects = kspace((2, 4, 8, 6))
-    data = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(objects, (1, 2, 3)), axes=(1, 2, 3), norm="ortho"), (1, 2, 3))
-    data[(slice(None), slice(None), slice(1, None, 2)) if full == "z" else (slice(None), slice(1, None, 2))] = 0
+    data = np.fft.fftshift(
+        np.fft.fftn(np.fft.ifftshift(objects, (1, 2, 3)), axes=(1, 2, 3), norm="ortho"), (1, 2, 3)
+    )
+    data[
+        (slice(None), slice(None), slice(1, None, 2))
+        if full == "z"
+        else (slice(None), slice(1, None, 2))
+    ] = 0
     np.save(tmp_path / "k.npy", data)
     read = npy(tmp_path / "k.npy", axes="coil,z,y,x")
-    plane = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(objects, (2, 3)), norm="ortho"), (2, 3)).swapaxes(0, 1)
+    plane = np.fft.fftshift(
+        np.fft.fft2(np.fft.ifftshift(objects, (2, 3)), norm="ortho"), (2, 3)
+    ).swapaxes(0, 1)
     assert read.header["decoupled"] == full
     if full == "z":
         np.testing.assert_allclose(read.data[:, :, ::2], plane[:, :, ::2], atol=1e-5)
@@ -165,7 +182,9 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
-def test_samples_that_are_not_finite_are_refused(saved: tuple[Path, np.ndarray], value: float) -> None:
+def test_samples_that_are_not_finite_are_refused(
+    saved: tuple[Path, np.ndarray], value: float
+) -> None:
     file, data = saved
     wide = data.astype(np.complex128)
     wide[0, 0, 0] = value
@@ -191,7 +210,9 @@ def test_real_or_empty_data_are_refused(tmp_path: Path) -> None:
 
 def test_the_budget_is_checked_from_the_header(tmp_path: Path) -> None:
     with (tmp_path / "k.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"shape": (8, 100_000, 100_000), "fortran_order": False, "descr": "<c8"})
+        np.lib.format.write_array_header_1_0(
+            file, {"shape": (8, 100_000, 100_000), "fortran_order": False, "descr": "<c8"}
+        )
     with pytest.raises(BudgetError, match="GiB"):
         npy(tmp_path / "k.npy", axes="coil,y,x")
 
@@ -201,5 +222,7 @@ def test_real_scans_have_the_sampling_their_readme_tells(real_data: Path) -> Non
     brain = npy(real_data / "kspace_brain_8ch" / "kspace.npy", axes="coil,y,x")
     columns = np.flatnonzero(brain.operator.mask[0].all(0))  # type: ignore[attr-defined]
     assert (columns.min(), columns.max(), len(columns)) == (44, 211, 168)
-    sparse = npy(real_data / "kspace_sigpy_tutorial" / "data" / "cartesian_ksp.npy", axes="coil,y,x")
+    sparse = npy(
+        real_data / "kspace_sigpy_tutorial" / "data" / "cartesian_ksp.npy", axes="coil,y,x"
+    )
     assert sparse.operator.mask.mean() == pytest.approx(0.124, abs=1e-3)  # type: ignore[attr-defined]

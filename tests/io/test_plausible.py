@@ -1,4 +1,6 @@
-"""What the values say: label maps are told from images, HU and SUV are checked against what they can be."""
+"""What the values say: label maps are told from images, HU and SUV are checked against what they
+can be.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from veridical.types import Array, Geometry, Image
 
 RNG = np.random.default_rng(0)
 MASK = (np.indices((20, 20, 12)).sum(0) % 37 == 0).astype(np.uint8)
-REGIONS = (np.indices((20, 20, 12))[0] // 5 * 10 + np.indices((20, 20, 12))[1] // 7).astype(np.int16)
+REGIONS = (np.indices((20, 20, 12))[0] // 5 * 10 + np.indices((20, 20, 12))[1] // 7).astype(
+    np.int16
+)
 TISSUE = RNG.normal(40, 30, (20, 20, 12))
 CT = np.where(np.indices((20, 20, 12))[0] < 8, -1000, TISSUE)
 
@@ -25,8 +29,12 @@ def put(path: Path, data: Array) -> Path:
     return path
 
 
-@pytest.mark.parametrize("data", [MASK, MASK.astype(np.float32), REGIONS], ids=["mask", "mask as float", "regions"])
-def test_a_label_map_is_read_as_labels_where_nothing_says_what_it_is(tmp_path: Path, data: Array) -> None:
+@pytest.mark.parametrize(
+    "data", [MASK, MASK.astype(np.float32), REGIONS], ids=["mask", "mask as float", "regions"]
+)
+def test_a_label_map_is_read_as_labels_where_nothing_says_what_it_is(
+    tmp_path: Path, data: Array
+) -> None:
     read = veridical.read(put(tmp_path / "lesion.nii.gz", data))
     assert (read.units, read.data.dtype) == ("label", np.int32)
     np.testing.assert_array_equal(read.data[0], data)
@@ -51,7 +59,9 @@ def test_a_label_map_called_by_a_contrast_is_refused_unless_the_units_are_given(
     "data",
     [
         RNG.integers(0, 200, (20, 20, 12)).astype(np.uint8),
-        np.where(np.indices((20, 20, 12))[0] < 10, 0, RNG.integers(90, 120, (20, 20, 12))).astype(np.int16),
+        np.where(np.indices((20, 20, 12))[0] < 10, 0, RNG.integers(90, 120, (20, 20, 12))).astype(
+            np.int16
+        ),
         np.zeros((20, 20, 12), np.int16),
         np.full((20, 20, 12), 7, np.int16),
     ],
@@ -61,9 +71,15 @@ def test_images_of_whole_numbers_are_no_label_maps(tmp_path: Path, data: Array) 
     assert veridical.read(put(tmp_path / "x_T1w.nii.gz", data)).units == "a.u."
 
 
-@pytest.mark.parametrize("data", [CT / 1000, CT + 5000, (CT - CT.mean()) / CT.std()], ids=["divided", "shifted", "z-score"])
+@pytest.mark.parametrize(
+    "data",
+    [CT / 1000, CT + 5000, (CT - CT.mean()) / CT.std()],
+    ids=["divided", "shifted", "z-score"],
+)
 @pytest.mark.parametrize("units", [None, "HU"])
-def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, data: Array, units: str | None) -> None:
+def test_values_that_cannot_be_hu_are_refused(
+    tmp_path: Path, data: Array, units: str | None
+) -> None:
     path = put(tmp_path / "x_CT.nii.gz", data)
     with pytest.raises(UnitsError, match="which cannot be HU"):
         veridical.read(path, units=units)

@@ -1,4 +1,6 @@
-"""Coil maps and noise scans from other files: what fits is used and recorded, what does not is refused by its shape."""
+"""Coil maps and noise scans from other files: what fits is used and recorded, what does not is
+refused by its shape.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,11 @@ def test_every_slice_has_its_own_maps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("maps", "error", "message"),
     [
-        (MAPS[:3], GeometryError, r"shape \(3, 64, 48\); the data want \(coil, y, x\) = \(4, 64, 48\)"),
+        (
+            MAPS[:3],
+            GeometryError,
+            r"shape \(3, 64, 48\); the data want \(coil, y, x\) = \(4, 64, 48\)",
+        ),
         (MAPS.swapaxes(1, 2), GeometryError, "Transpose or crop"),
         (MAPS[0], GeometryError, "the data want"),
         (np.stack([MAPS] * 3), GeometryError, "with the sets first"),
@@ -84,19 +90,25 @@ def test_maps_of_other_dimensions_of_bart_are_refused(scan: Path, tmp_path: Path
         maps_of(scan, maps=tmp_path / "maps.cfl")
 
 
-def test_files_beside_the_data_are_recorded_and_identify_the_input(scan: Path, tmp_path: Path) -> None:
+def test_files_beside_the_data_are_recorded_and_identify_the_input(
+    scan: Path, tmp_path: Path
+) -> None:
     np.save(tmp_path / "maps.npy", MAPS)
     np.save(tmp_path / "noise.npy", kspace((4, 200)))
     options = {"maps": tmp_path / "maps.npy", "noise_scan": tmp_path / "noise.npy"}
     read = veridical.read(scan, **options)
     source = dict(read.header["source"])
-    assert {key: source[key] for key in options} == {key: str(path) for key, path in options.items()}
+    assert {key: source[key] for key in options} == {
+        key: str(path) for key, path in options.items()
+    }
     again = veridical.read(source.pop("path"), **source)
     before = provenance.inputs(Study.of(read))
     assert provenance.inputs(Study.of(again)) == before
     np.save(tmp_path / "maps.npy", MAPS[::-1])
     changed = provenance.inputs(Study.of(veridical.read(scan, **options)))
-    assert [key.rpartition(", ")[2] for key in before if before[key] != changed[key]] == ["operator coil maps"]
+    assert [key.rpartition(", ")[2] for key in before if before[key] != changed[key]] == [
+        "operator coil maps"
+    ]
     assert "source" not in veridical.read(scan, maps=MAPS).header
 
 
@@ -132,8 +144,13 @@ def test_an_assumed_dwell_time_is_said(scan: Path, tmp_path: Path) -> None:
 def test_images_have_no_coils(tmp_path: Path) -> None:
     from veridical.types import Geometry, Image
 
-    image = Image(np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "a.u.", ("T1w",))
+    image = Image(
+        np.ones((1, 4, 3, 2), np.float32), Geometry((4, 3, 2), np.eye(4)), "a.u.", ("T1w",)
+    )
     path = veridical.write(image, tmp_path / "x.nii.gz")
     for name in ("maps", "noise_scan"):
-        with pytest.raises(SettingError, match=f"--{name.replace('_', '-')} is for raw MR data; the input is an image"):
+        with pytest.raises(
+            SettingError,
+            match=f"--{name.replace('_', '-')} is for raw MR data; the input is an image",
+        ):
             veridical.read(path, **{name: MAPS})

@@ -1,4 +1,6 @@
-"""A check of a sound set finds nothing; each kind of damage is found, named, and laid to the right file."""
+"""A check of a sound set finds nothing; each kind of damage is found, named, and laid to the right
+file.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,10 @@ def other_patient(root: Path) -> None:
 
 def packed_again(root: Path) -> None:
     """The same image under another name, its file differing in every byte."""
-    put(file_of(root, "flair"), np.asanyarray(nibabel.load(file_of(root, "t1")).dataobj).astype(np.float64))
+    put(
+        file_of(root, "flair"),
+        np.asanyarray(nibabel.load(file_of(root, "t1")).dataobj).astype(np.float64),
+    )
 
 
 def twin(root: Path) -> None:
@@ -196,7 +201,9 @@ def test_a_whole_case_of_another_patient_is_four_copies(tmp_path: Path) -> None:
     brats(tmp_path)
     other_patient(tmp_path)
     report = check(tmp_path)
-    assert found(report) == [("duplicate", f"{CASE}/{CASE}_{name}.nii.gz") for name in ("flair", "t1", "t1ce", "t2")]
+    assert found(report) == [
+        ("duplicate", f"{CASE}/{CASE}_{name}.nii.gz") for name in ("flair", "t1", "t1ce", "t2")
+    ]
     assert "BraTS20_Training_001/BraTS20_Training_001_t1.nii.gz" in report.findings[1].got
 
 
@@ -240,7 +247,10 @@ def test_rows_without_files_and_files_without_rows_are_found(tmp_path: Path) -> 
     table = tmp_path / "name_mapping.csv"
     table.write_text(table.read_text().replace("BraTS20_Training_002", "BraTS20_Training_009"))
     report = check(tmp_path)
-    assert found(report, "warn") == [("file_without_row", "name_mapping.csv"), ("row_without_files", "name_mapping.csv")]
+    assert found(report, "warn") == [
+        ("file_without_row", "name_mapping.csv"),
+        ("row_without_files", "name_mapping.csv"),
+    ]
     assert "BraTS20_Training_002" in report.findings[0].got
     assert "BraTS20_Training_009" in report.findings[1].got
 
@@ -254,7 +264,9 @@ def test_a_table_of_many_more_patients_says_that_this_is_a_part(tmp_path: Path) 
     assert found(report, "note") == [("row_without_files", "name_mapping.csv")]
 
 
-def test_a_patient_in_two_splits_is_a_leak_by_name_and_by_what_the_file_says(tmp_path: Path) -> None:
+def test_a_patient_in_two_splits_is_a_leak_by_name_and_by_what_the_file_says(
+    tmp_path: Path,
+) -> None:
     MAKERS["acdc"][1](tmp_path / "acdc")
     (tmp_path / "acdc/testing/patient101").rename(tmp_path / "acdc/training/patient101")
     shutil.copytree(tmp_path / "acdc/training/patient101", tmp_path / "acdc/testing/patient101")
@@ -268,7 +280,9 @@ def test_a_patient_in_two_splits_is_a_leak_by_name_and_by_what_the_file_says(tmp
     assert "multicoil_val" in issue.got
 
 
-def test_a_contrast_that_the_attribute_contradicts_and_hdf5_without_kspace_are_found(tmp_path: Path) -> None:
+def test_a_contrast_that_the_attribute_contradicts_and_hdf5_without_kspace_are_found(
+    tmp_path: Path,
+) -> None:
     MAKERS["fastmri"][1](tmp_path)
     one, other = sorted((tmp_path / "multicoil_train").iterdir())
     with h5py.File(one, "r+") as file:
@@ -287,7 +301,9 @@ def test_a_sidecar_that_contradicts_the_name_is_found(tmp_path: Path) -> None:
     assert "means FLAIR" in issue.got
 
 
-def test_a_ct_without_air_and_a_folder_that_the_header_contradicts_are_found(tmp_path: Path) -> None:
+def test_a_ct_without_air_and_a_folder_that_the_header_contradicts_are_found(
+    tmp_path: Path,
+) -> None:
     for case in ("p1", "p2", "p3"):
         put_dicom(tmp_path / case / "CT", tomogram(case, (4, 8, 6)), case)
     put_dicom(tmp_path / "p2/CT", picture("x", (4, 8, 6)), "p2")
@@ -296,16 +312,32 @@ def test_a_ct_without_air_and_a_folder_that_the_header_contradicts_are_found(tmp
     assert [path for code, path in found(report) if code == "mislabelled"] == ["p2/CT", "p3/CT"]
 
 
-def test_echo_times_of_dicom_are_milliseconds_and_a_folder_of_two_modalities_means_neither(tmp_path: Path) -> None:
+def test_echo_times_of_dicom_are_milliseconds_and_a_folder_of_two_modalities_means_neither(
+    tmp_path: Path,
+) -> None:
     data = picture("x", (4, 8, 6))
-    put_dicom(tmp_path / "CT-MR-study/p1/t1", data, "p1", modality="MR", name="ax T1", EchoTime=9, SeriesNumber=2)
-    put_dicom(tmp_path / "CT-MR-study/p2/7", picture("y", (4, 8, 6)), "p2", modality="MR", EchoTime=90)
+    put_dicom(
+        tmp_path / "CT-MR-study/p1/t1",
+        data,
+        "p1",
+        modality="MR",
+        name="ax T1",
+        EchoTime=9,
+        SeriesNumber=2,
+    )
+    put_dicom(
+        tmp_path / "CT-MR-study/p2/7", picture("y", (4, 8, 6)), "p2", modality="MR", EchoTime=90
+    )
     assert check(tmp_path).sound
-    put_dicom(tmp_path / "CT-MR-study/p3/t1", picture("z", (4, 8, 6)), "p3", modality="MR", EchoTime=90)
+    put_dicom(
+        tmp_path / "CT-MR-study/p3/t1", picture("z", (4, 8, 6)), "p3", modality="MR", EchoTime=90
+    )
     assert only(check(tmp_path), "mislabelled").got == "an echo time of 90 ms"
 
 
-def test_what_is_too_large_to_read_is_a_note_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_to_read_is_a_note_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise BudgetError("it needs 9 GiB of memory")
 
@@ -316,7 +348,9 @@ def test_what_is_too_large_to_read_is_a_note_and_no_error(tmp_path: Path, monkey
     assert {one.code for one in report.findings} == {"too_large"}
 
 
-def test_a_series_with_a_lost_slice_a_copy_a_second_series_or_a_tilt_is_found(tmp_path: Path) -> None:
+def test_a_series_with_a_lost_slice_a_copy_a_second_series_or_a_tilt_is_found(
+    tmp_path: Path,
+) -> None:
     for case in ("gap", "twice", "two", "tilt", "broken"):
         put_dicom(tmp_path / case, tomogram(case, (6, 8, 6)), case)
     (tmp_path / "gap" / "000003.dcm").unlink()
@@ -327,10 +361,17 @@ def test_a_series_with_a_lost_slice_a_copy_a_second_series_or_a_tilt_is_found(tm
     (tmp_path / "other").rmdir()
     (tmp_path / "broken" / "000002.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"nonsense")
     turned = [1, 0, 0, 0, float(np.cos(0.3)), float(np.sin(0.3))]
-    put_dicom(tmp_path / "tilt", tomogram("tilt", (6, 8, 6)), "tilt", ImageOrientationPatient=turned)
+    put_dicom(
+        tmp_path / "tilt", tomogram("tilt", (6, 8, 6)), "tilt", ImageOrientationPatient=turned
+    )
     report = check(tmp_path)
     by_path = {(one.path.split("/")[0], one.code) for one in report.findings}
-    assert {("gap", "uneven"), ("twice", "duplicate"), ("two", "several_series"), ("tilt", "tilt")} <= by_path
+    assert {
+        ("gap", "uneven"),
+        ("twice", "duplicate"),
+        ("two", "several_series"),
+        ("tilt", "tilt"),
+    } <= by_path
     assert ("broken", "unreadable") in by_path
     assert "17.2 degrees" in next(one.got for one in report.findings if one.code == "tilt")
 
@@ -356,13 +397,17 @@ def test_a_lost_visit_image_and_its_orphaned_transform_are_named(tmp_path: Path)
         ("missing", "longitudinal_raw/patient03"),
     ]
     assert report.findings[1].expected == "longitudinal_raw/patient03/study2_T1W.nii.gz"
-    assert found(report, "note") == [("orphan", "longitudinal_raw/patient03/study2_T1W_intrastudy_to_FLAIR.txt")]
+    assert found(report, "note") == [
+        ("orphan", "longitudinal_raw/patient03/study2_T1W_intrastudy_to_FLAIR.txt")
+    ]
 
 
 def test_a_contrast_that_is_a_copy_of_another_within_one_array_is_found(tmp_path: Path) -> None:
     MAKERS["lgg tcga"][1](tmp_path)
     index = tmp_path / "index.csv"
-    index.write_text(index.read_text().replace("TCGA_DU_7013_19860523,4,0,1,0", "TCGA_DU_7013_19860523,4,1,1,1"))
+    index.write_text(
+        index.read_text().replace("TCGA_DU_7013_19860523,4,0,1,0", "TCGA_DU_7013_19860523,4,1,1,1")
+    )
     issue = only(check(tmp_path), "mislabelled")
     assert issue.path == "TCGA_DU_7013_19860523.npz"
     assert "FLAIR holds the same image as T1w" in issue.what
@@ -375,7 +420,9 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     assert {code for code, _ in found(check(tmp_path))} == {"unreadable"}
 
 
-def test_of_a_large_set_a_stated_sample_is_read_and_all_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_set_a_stated_sample_is_read_and_all_on_demand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(1, 13):
         case = f"BraTS2021_{number:05d}"
         for name in ("t1", "t1ce", "t2", "flair"):
@@ -400,7 +447,11 @@ def test_a_folder_of_several_sets_is_listed_set_by_set(tmp_path: Path) -> None:
         MAKERS[name][1](tmp_path / name)
     zeros(tmp_path / "brats")
     report = check(tmp_path)
-    assert [one.dataset for one in report.sets] == ["BraTS2020", "IXI Dataset", "a table of patients"]
+    assert [one.dataset for one in report.sets] == [
+        "BraTS2020",
+        "IXI Dataset",
+        "a table of patients",
+    ]
     assert [one.sound for one in report.sets] == [False, True, True]
     assert not report.sound
     assert report.lines()[0].endswith("3 data sets")
@@ -432,17 +483,22 @@ def test_nothing_known_is_refused_and_nothing_is_written(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("folder", "errors", "warnings", "notes"),
     [
-        ("ct_head_ge", [], ["uneven"], ["tilt"]), ("dicom_rt_dicompyler", [], [], []), ("ixi_t1_2mm", [], [], []),
-        ("koma_labels", [], [], []), ("kspace_brain_8ch", [], [], ["axes"]), ("kspace_sigpy_tutorial", [], [], ["axes"]),
+        ("ct_head_ge", [], ["uneven"], ["tilt"]), ("dicom_rt_dicompyler", [], [], []), ("ixi_t1_2mm", [], [], []),  # noqa: E501
+        ("koma_labels", [], [], []), ("kspace_brain_8ch", [], [], ["axes"]), ("kspace_sigpy_tutorial", [], [], ["axes"]),  # noqa: E501
         ("lgg_tcga", [], [], ["row_without_files"] * 2), ("openms/cross_sectional_MNI", [], [], []),
-        ("openms/longitudinal_raw", ["missing"], [], ["orphan"]), ("openms", ["missing"], [], ["orphan", "row_without_files"]),
+        ("openms/longitudinal_raw", ["missing"], [], ["orphan"]), ("openms", ["missing"], [], ["orphan", "row_without_files"]),  # noqa: E501
         ("pneumoniamnist_modified", ["split_leak"], ["duplicate"] * 2, ["unknown_patients"]),
         ("sts_mr_ct_pet", [], [], ["row_without_files"]), ("tcga_fg_6692", [], [], []),
         ("text_tcga_glioma", [], [], ["no_ids"]),
     ],
 )  # fmt: skip
 def test_the_right_thing_is_said_of_the_real_sets(
-    folder: str, errors: list[str], warnings: list[str], notes: list[str], real_data: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str,
+    errors: list[str],
+    warnings: list[str],
+    notes: list[str],
+    real_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "SMALL", 2**24)
     report = check(real_data / folder)
@@ -462,8 +518,16 @@ def test_the_folder_of_all_real_sets_is_recognised_as_twelve(real_data: Path) ->
     from veridical.layouts.discovery import find
 
     assert {one.listing.root.name: one.layout.name for one in find(real_data)} == {
-        "ct_head_ge": "dicom-collection", "dicom_rt_dicompyler": "dicom-collection", "ixi_t1_2mm": "ixi",
-        "koma_labels": "koma", "kspace_brain_8ch": "arrays", "kspace_sigpy_tutorial": "arrays", "lgg_tcga": "lgg-tcga",
-        "openms": "openms", "pneumoniamnist_modified": "medmnist", "sts_mr_ct_pet": "sarcoma", "tcga_fg_6692": "volumes",
+        "ct_head_ge": "dicom-collection",
+        "dicom_rt_dicompyler": "dicom-collection",
+        "ixi_t1_2mm": "ixi",
+        "koma_labels": "koma",
+        "kspace_brain_8ch": "arrays",
+        "kspace_sigpy_tutorial": "arrays",
+        "lgg_tcga": "lgg-tcga",
+        "openms": "openms",
+        "pneumoniamnist_modified": "medmnist",
+        "sts_mr_ct_pet": "sarcoma",
+        "tcga_fg_6692": "volumes",
         "text_tcga_glioma": "table",
-    }  # fmt: skip
+    }

@@ -1,4 +1,6 @@
-"""Every layout is told from its names, read case by case with the right contrasts, and one file more is one layout more."""
+"""Every layout is told from its names, read case by case with the right contrasts, and one file
+more is one layout more.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_sets import MAKERS, SHAPE, brats, dicom_collection, ixi, mnms, picture, put, put_dicom, tomogram
+from made_sets import (
+    MAKERS,
+    SHAPE,
+    brats,
+    dicom_collection,
+    ixi,
+    mnms,
+    picture,
+    put,
+    put_dicom,
+    tomogram,
+)
 
 from veridical import registry
 from veridical.errors import FormatError, InputError, SettingError
@@ -22,11 +35,26 @@ FIRST = {
     "brats 2023": ("BraTS-GLI-00000", {"T1w", "T1c", "T2w", "FLAIR", "tumour"}),
     "ixi": ("IXI002", {"T1w", "T2w", "PD"}),
     "openms": ("cross_sectional_patient07", {"T1w", "T1c", "T2w", "FLAIR", "lesion"}),
-    "sarcoma": ("STS_002", {"CT", "T1w", "PET", "CT_tumour", "T1w_tumour", "PET_tumour", "CT.dicom"}),
+    "sarcoma": (
+        "STS_002",
+        {"CT", "T1w", "PET", "CT_tumour", "T1w_tumour", "PET_tumour", "CT.dicom"},
+    ),
     "acdc": ("patient001", {"cine", "cine_ED", "cine_ES", "heart_ED", "heart_ES"}),
     "mnms": ("A0S9V9", {"cine", "heart"}),
-    "mnms 2": ("001", {f"{what}_{axis}{phase}" for axis in ("SA", "LA") for what, phase in
-                       (("cine", ""), ("cine", "_ED"), ("cine", "_ES"), ("heart", "_ED"), ("heart", "_ES"))}),
+    "mnms 2": (
+        "001",
+        {
+            f"{what}_{axis}{phase}"
+            for axis in ("SA", "LA")
+            for what, phase in (
+                ("cine", ""),
+                ("cine", "_ED"),
+                ("cine", "_ES"),
+                ("heart", "_ED"),
+                ("heart", "_ES"),
+            )
+        },
+    ),
     "synthrad 2023": ("1BA001", {"MR", "CT", "body"}),
     "synthrad 2025": ("1ABA005", {"MR", "CT", "body"}),
     "oasis 1": ("OAS1_0001", {"T1w", "T1w.raw-1", "T1w.t88-masked", "tissue"}),
@@ -41,12 +69,14 @@ FIRST = {
     "arrays": ("case1_t1", {"T1w"}),
     "volumes": ("a", {"T1w", "T2w", "seg"}),
     "table": ("A", set()),
-}  # fmt: skip
+}
 """Made-up set -> its first patient, and what is in the first visit."""
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_layout_is_recognised_and_gives_its_patients_with_the_right_names_and_units(name: str, tmp_path: Path) -> None:
+def test_a_layout_is_recognised_and_gives_its_patients_with_the_right_names_and_units(
+    name: str, tmp_path: Path
+) -> None:
     layout, make, count = MAKERS[name]
     make(tmp_path / "set")
     found = find(tmp_path / "set")
@@ -63,7 +93,11 @@ def test_a_layout_is_recognised_and_gives_its_patients_with_the_right_names_and_
             assert isinstance(subject, Measurement if key == "kspace" else Image)
             if isinstance(subject, Image):
                 label = key in found[0].layout.labels or key in ("seg", "lesion_mask")
-                expected = "label" if label else {"CT": "HU", "CBCT": "HU", "PET": "SUV"}.get(contrast, "a.u.")
+                expected = (
+                    "label"
+                    if label
+                    else {"CT": "HU", "CBCT": "HU", "PET": "SUV"}.get(contrast, "a.u.")
+                )
                 assert subject.units == expected, key
                 assert {one.split(".")[0] for one in subject.channels} == {contrast}
                 assert not label or subject.data.dtype.kind in "iu"
@@ -84,7 +118,9 @@ def test_images_are_read_when_asked_for_and_not_before(tmp_path: Path) -> None:
     first = next(studies(tmp_path))
     visit = first.visits[0.0]
     assert isinstance(visit, Visit)
-    np.testing.assert_array_equal(visit["FLAIR"].data[0], picture(("BraTS20_Training_001", "flair")))
+    np.testing.assert_array_equal(
+        visit["FLAIR"].data[0], picture(("BraTS20_Training_001", "flair"))
+    )
     with pytest.raises(FormatError, match=r"truncated|damaged"):
         visit["T2w"]
 
@@ -99,9 +135,15 @@ def test_visits_are_days_where_days_are_known_and_their_order_elsewhere(tmp_path
         assert found[patient] == visits
 
 
-def test_covariates_genes_and_reports_come_from_tables_and_empty_cells_from_nowhere(tmp_path: Path) -> None:
+def test_covariates_genes_and_reports_come_from_tables_and_empty_cells_from_nowhere(
+    tmp_path: Path,
+) -> None:
     MAKERS["bids"][1](tmp_path / "bids")
-    assert [dict(one.covariates) for one in studies(tmp_path / "bids")] == [{"age": 30}, {"age": 41}, {}]
+    assert [dict(one.covariates) for one in studies(tmp_path / "bids")] == [
+        {"age": 30},
+        {"age": 41},
+        {},
+    ]
     MAKERS["table"][1](tmp_path / "table")
     one, other = studies(tmp_path / "table")
     assert (one.covariates, one.genes, one.report) == ({"age": 51.3}, {"IDH1": 1}, "No change.")
@@ -123,7 +165,9 @@ def test_a_series_of_slabs_is_given_slab_by_slab(tmp_path: Path) -> None:
     assert [image.geometry.spacing[2] for image in visit.values()] == [4.0, 7.0]
 
 
-def test_a_patient_in_dicom_is_called_by_his_folder_and_the_id_in_the_header_stays_there(tmp_path: Path) -> None:
+def test_a_patient_in_dicom_is_called_by_his_folder_and_the_id_in_the_header_stays_there(
+    tmp_path: Path,
+) -> None:
     for folder, patient in (("p1/a", "DOE-JANE"), ("p1/b", "DOE-JANE"), ("p2/a", "ROE-RICHARD")):
         put_dicom(tmp_path / folder, tomogram(folder, (3, 8, 6)), patient)
     found = list(studies(tmp_path))
@@ -132,7 +176,14 @@ def test_a_patient_in_dicom_is_called_by_his_folder_and_the_id_in_the_header_sta
 
 def test_studies_of_a_patient_are_visits_by_their_dates(tmp_path: Path) -> None:
     put_dicom(tmp_path / "p1/s1/x", tomogram(1, (3, 8, 6)), "p1", StudyDate="20200131")
-    put_dicom(tmp_path / "p1/s2/x", picture(2, (3, 8, 6)), "p1", modality="MR", name="ax T2 FLAIR", StudyDate="20200302")
+    put_dicom(
+        tmp_path / "p1/s2/x",
+        picture(2, (3, 8, 6)),
+        "p1",
+        modality="MR",
+        name="ax T2 FLAIR",
+        StudyDate="20200302",
+    )
     one = next(studies(tmp_path))
     assert {day: list(visit) for day, visit in one.visits.items()} == {0.0: ["CT"], 31.0: ["FLAIR"]}
 
@@ -148,7 +199,9 @@ def test_a_folder_of_several_sets_gives_each_and_no_patients_of_a_mixture(tmp_pa
         studies(tmp_path)
 
 
-def test_some_foreign_files_do_not_change_the_layout_and_the_runner_up_is_named(tmp_path: Path) -> None:
+def test_some_foreign_files_do_not_change_the_layout_and_the_runner_up_is_named(
+    tmp_path: Path,
+) -> None:
     brats(tmp_path)
     put(tmp_path / "extra" / "thing.nii.gz", picture(0))
     found = find(tmp_path)
@@ -176,7 +229,10 @@ def test_nothing_known_and_nothing_there_are_refused_with_what_is_there(tmp_path
 
 
 def test_recognising_thousands_of_cases_opens_none_of_them(tmp_path: Path) -> None:
-    names = (f"c{k // 5}/BraTS2021_{k // 5:05d}_{('t1', 't2', 'flair', 't1ce', 'seg')[k % 5]}.nii.gz" for k in range(20_000))
+    names = (
+        f"c{k // 5}/BraTS2021_{k // 5:05d}_{('t1', 't2', 'flair', 't1ce', 'seg')[k % 5]}.nii.gz"
+        for k in range(20_000)
+    )
     listing = Listing(tmp_path, dict.fromkeys(names, 1))
     assert recognise(listing)[0].layout == "brats"
     assert len(registry.get("layout", "brats")().entries(listing)) == 20_000
@@ -185,8 +241,8 @@ def test_recognising_thousands_of_cases_opens_none_of_them(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("path", "split"),
     [
-        ("multicoil_train/file1.h5", "train"), ("singlecoil_val/file1.h5", "val"), ("multicoil_test_v2/f.h5", "test"),
-        ("MICCAI_BraTS2020_ValidationData/x/y.nii", "val"), ("imagesTr/a.nii.gz", "train"), ("labelsTs/a.nii.gz", "test"),
+        ("multicoil_train/file1.h5", "train"), ("singlecoil_val/file1.h5", "val"), ("multicoil_test_v2/f.h5", "test"),  # noqa: E501
+        ("MICCAI_BraTS2020_ValidationData/x/y.nii", "val"), ("imagesTr/a.nii.gz", "train"), ("labelsTs/a.nii.gz", "test"),  # noqa: E501
         ("Testing/a/b.nii", "test"), ("trainer/valentin/contest/a.nii", ""), ("test.nii", ""),
     ],
 )  # fmt: skip
@@ -196,7 +252,13 @@ def test_a_split_is_told_from_the_folders(path: str, split: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "contrast"),
-    [("a_t1c", "T1c"), ("MRHR_T1_AX_POST_GAD_se2d1r_t1c", "T1c"), ("tir2d1_fla", "FLAIR"), ("case_PDw", "PD"), ("x", None)],
+    [
+        ("a_t1c", "T1c"),
+        ("MRHR_T1_AX_POST_GAD_se2d1r_t1c", "T1c"),
+        ("tir2d1_fla", "FLAIR"),
+        ("case_PDw", "PD"),
+        ("x", None),
+    ],
 )
 def test_the_last_word_of_a_file_name_says_the_contrast(text: str, contrast: str | None) -> None:
     assert contrast_in(text) == contrast
@@ -204,9 +266,17 @@ def test_the_last_word_of_a_file_name_says_the_contrast(text: str, contrast: str
 
 @pytest.mark.parametrize(
     ("text", "contrast"),
-    [("AX T2 FLAIR", "FLAIR"), ("AX T1 POST", "T1c"), ("AX T1 FLAIR", None), ("t1_mprage_sag", "T1w"), ("localizer", None)],
+    [
+        ("AX T2 FLAIR", "FLAIR"),
+        ("AX T1 POST", "T1c"),
+        ("AX T1 FLAIR", None),
+        ("t1_mprage_sag", "T1w"),
+        ("localizer", None),
+    ],
 )
-def test_a_description_that_may_mean_two_contrasts_means_none(text: str, contrast: str | None) -> None:
+def test_a_description_that_may_mean_two_contrasts_means_none(
+    text: str, contrast: str | None
+) -> None:
     assert described(text) == contrast
 
 
@@ -214,9 +284,9 @@ def test_a_description_that_may_mean_two_contrasts_means_none(text: str, contras
     ("contrast", "header", "against"),
     [
         ("T1w", {"Modality": "CT"}, "modality CT"), ("CT", {"Modality": "MR"}, "modality MR"),
-        ("T1w", {"SeriesDescription": "AX T2 FLAIR"}, "means FLAIR"), ("T1w", {"SeriesDescription": "AX T1 POST"}, ""),
-        ("T1w", {"EchoTime": 0.12, "InversionTime": 2.5}, "120 ms"), ("T2w", {"EchoTime": 0.003}, "3 ms"),
-        ("FLAIR", {"EchoTime": 0.12}, ""), ("MR", {"SeriesDescription": "AX T2"}, ""), ("T1w", {}, ""),
+        ("T1w", {"SeriesDescription": "AX T2 FLAIR"}, "means FLAIR"), ("T1w", {"SeriesDescription": "AX T1 POST"}, ""),  # noqa: E501
+        ("T1w", {"EchoTime": 0.12, "InversionTime": 2.5}, "120 ms"), ("T2w", {"EchoTime": 0.003}, "3 ms"),  # noqa: E501
+        ("FLAIR", {"EchoTime": 0.12}, ""), ("MR", {"SeriesDescription": "AX T2"}, ""), ("T1w", {}, ""),  # noqa: E501
     ],
 )  # fmt: skip
 def test_modality_description_and_echo_time_can_contradict_a_name(
@@ -227,7 +297,9 @@ def test_modality_description_and_echo_time_can_contradict_a_name(
     assert against in found
 
 
-@pytest.mark.parametrize("text", ["a;b\n1;2\n", "a,b\n1,2\n", "a\tb\n1\t2\n", "\ufeffa,b\n1,2,3\n", "a,b\r\n1,2\r\n\r\n"])
+@pytest.mark.parametrize(
+    "text", ["a;b\n1;2\n", "a,b\n1,2\n", "a\tb\n1\t2\n", "\ufeffa,b\n1,2,3\n", "a,b\r\n1,2\r\n\r\n"]
+)
 def test_tables_are_read_whatever_their_marks(text: str) -> None:
     assert rows_of(text.encode(), "x.csv") == [{"a": "1", "b": "2"}]
 
@@ -244,10 +316,10 @@ def test_frames_over_time_are_channels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "layout", "count"),
     [
-        ("ct_head_ge", "dicom-collection", 1), ("dicom_rt_dicompyler", "dicom-collection", 1), ("ixi_t1_2mm", "ixi", 10),
-        ("koma_labels", "koma", 3), ("kspace_brain_8ch", "arrays", 1), ("kspace_sigpy_tutorial", "arrays", 1),
-        ("lgg_tcga", "lgg-tcga", 36), ("openms", "openms", 4), ("openms/longitudinal_raw", "openms", 2),
-        ("sts_mr_ct_pet", "sarcoma", 8), ("tcga_fg_6692", "volumes", 1), ("text_tcga_glioma", "table", 839),
+        ("ct_head_ge", "dicom-collection", 1), ("dicom_rt_dicompyler", "dicom-collection", 1), ("ixi_t1_2mm", "ixi", 10),  # noqa: E501
+        ("koma_labels", "koma", 3), ("kspace_brain_8ch", "arrays", 1), ("kspace_sigpy_tutorial", "arrays", 1),  # noqa: E501
+        ("lgg_tcga", "lgg-tcga", 36), ("openms", "openms", 4), ("openms/longitudinal_raw", "openms", 2),  # noqa: E501
+        ("sts_mr_ct_pet", "sarcoma", 8), ("tcga_fg_6692", "volumes", 1), ("text_tcga_glioma", "table", 839),  # noqa: E501
     ],
 )  # fmt: skip
 def test_real_sets_are_recognised_and_their_first_patient_is_read(
@@ -263,12 +335,20 @@ def test_real_sets_are_recognised_and_their_first_patient_is_read(
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((2, 28, 28, 3), (3, 28, 28, 1)), ((2, 20, 24, 28), (1, 28, 24, 20)), ((2, 20, 24), (1, 24, 20, 1))]
+    ("shape", "expected"),
+    [
+        ((2, 28, 28, 3), (3, 28, 28, 1)),
+        ((2, 20, 24, 28), (1, 28, 24, 20)),
+        ((2, 20, 24), (1, 24, 20, 1)),
+    ],
 )
 def test_colours_volumes_and_pictures_of_medmnist_have_x_first(
     tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
-    parts = {f"{split}_images": picture(split, shape).astype(np.uint8) for split in ("train", "val", "test")}
+    parts = {
+        f"{split}_images": picture(split, shape).astype(np.uint8)
+        for split in ("train", "val", "test")
+    }
     labels = {f"{split}_labels": np.ones((2, 1), np.uint8) for split in ("train", "val", "test")}
     np.savez(tmp_path / "bloodmnist.npz", **parts, **labels)
     image = next(studies(tmp_path / "bloodmnist.npz")).visits[0.0]["photo"]
@@ -278,9 +358,14 @@ def test_colours_volumes_and_pictures_of_medmnist_have_x_first(
 
 
 @pytest.mark.real
-def test_real_details_slabs_of_a_head_days_between_visits_labels_and_splits(real_data: Path) -> None:
+def test_real_details_slabs_of_a_head_days_between_visits_labels_and_splits(
+    real_data: Path,
+) -> None:
     head = next(studies(real_data / "ct_head_ge")).visits[0.0]
-    assert {name: round(image.geometry.spacing[2], 1) for name, image in head.items()} == {"CT": 4.2, "CT.2": 7.4}
+    assert {name: round(image.geometry.spacing[2], 1) for name, image in head.items()} == {
+        "CT": 4.2,
+        "CT.2": 7.4,
+    }
     longitudinal = {one.id: sorted(one.visits) for one in studies(real_data / "openms")}
     assert longitudinal["longitudinal_patient01"] == [0.0, 203.0]
     case = next(studies(real_data / "ixi_t1_2mm"))

@@ -10,7 +10,9 @@ from veridical.errors import InputError
 from veridical.layouts import pool
 
 
-def test_the_folder_of_real_data_is_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_real_data_is_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VERIDICAL_DATA", str(tmp_path))
     assert pool.data_root() == tmp_path
     monkeypatch.delenv("VERIDICAL_DATA")

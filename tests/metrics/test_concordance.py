@@ -8,7 +8,9 @@ from veridical.metrics.concordance import concordance
 
 LARGE = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
 MINI = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]
-"""Peak flow of 17 people by two meters, litres a minute: Bland and Altman, Lancet 1986;327:307-310, first readings."""
+"""Peak flow of 17 people by two meters, litres a minute: Bland and Altman, Lancet 1986;327:307-310,
+first readings.
+"""
 
 
 def test_two_peak_flow_meters_have_the_published_concordance() -> None:

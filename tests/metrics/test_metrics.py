@@ -22,14 +22,21 @@ from veridical.metrics.ssim import ssim, ssim_map
 from veridical.types import Array, Geometry, Image, Interval, Result
 
 NAMES = {"psnr", "ssim", "nmse", "coverage", "rank-correlation"}
-PIXEL = {"psnr": lambda c, r, m: psnr(c, r, data_range=1.0, mask=m), "nmse": lambda c, r, m: nmse(c, r, mask=m)}
+PIXEL = {
+    "psnr": lambda c, r, m: psnr(c, r, data_range=1.0, mask=m),
+    "nmse": lambda c, r, m: nmse(c, r, mask=m),
+}
 PIXEL["ssim"] = lambda c, r, m: ssim(c, r, data_range=1.0, mask=m)
 PIXEL["coverage"] = lambda c, r, m: coverage(band(c, 0.1), r, mask=m)
-PIXEL["rank-correlation"] = lambda c, r, m: rank_correlation(c, r, interval=band(c, np.linspace(1, 2, c.size)), mask=m)
+PIXEL["rank-correlation"] = lambda c, r, m: rank_correlation(
+    c, r, interval=band(c, np.linspace(1, 2, c.size)), mask=m
+)
 
 
 def band(center: Array, half: Array | float) -> Interval:
-    half = np.broadcast_to(np.reshape(half, center.shape if np.size(half) > 1 else ()), center.shape)
+    half = np.broadcast_to(
+        np.reshape(half, center.shape if np.size(half) > 1 else ()), center.shape
+    )
     return Interval(center - half, center + half, 0.9, 20, "given", "nothing")
 
 
@@ -65,13 +72,17 @@ def test_no_metric_has_a_default_data_range(name: str) -> None:
     file = Path(registry.get("metric", name).__code__.co_filename)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
-            defaults = dict(zip([a.arg for a in node.args.kwonlyargs], node.args.kw_defaults, strict=True))
+            defaults = dict(
+                zip([a.arg for a in node.args.kwonlyargs], node.args.kw_defaults, strict=True)
+            )
             assert defaults.get("data_range") is None
 
 
 def test_ssim_of_the_noisy_camera_is_the_published_one(noisy_camera: tuple[Array, Array]) -> None:
     assert ssim(*noisy_camera, data_range=255) == pytest.approx(0.3674518, abs=5e-7)
-    assert ssim(*noisy_camera, data_range=255, window="gaussian") == pytest.approx(0.3579641, abs=5e-7)
+    assert ssim(*noisy_camera, data_range=255, window="gaussian") == pytest.approx(
+        0.3579641, abs=5e-7
+    )
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (16, 15, 14)])
@@ -80,9 +91,15 @@ def test_ssim_equals_scikit_image_in_two_and_three_dimensions(shape: tuple[int, 
     dimensions = len(shape)
     want, whole = structural_similarity(x, y, data_range=1.0, full=True)
     assert ssim(x, y, data_range=1.0, dimensions=dimensions) == pytest.approx(want, abs=1e-12)
-    np.testing.assert_allclose(ssim_map(x, y, data_range=1.0, dimensions=dimensions), whole, atol=1e-12)
-    gaussian = structural_similarity(x, y, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    assert ssim(x, y, data_range=1.0, window="gaussian", dimensions=dimensions) == pytest.approx(gaussian, abs=1e-12)
+    np.testing.assert_allclose(
+        ssim_map(x, y, data_range=1.0, dimensions=dimensions), whole, atol=1e-12
+    )
+    gaussian = structural_similarity(
+        x, y, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert ssim(x, y, data_range=1.0, window="gaussian", dimensions=dimensions) == pytest.approx(
+        gaussian, abs=1e-12
+    )
 
 
 def test_ssim_in_slices_is_the_mean_over_the_slices() -> None:
@@ -95,7 +112,9 @@ def test_masked_ssim_is_the_mean_of_the_map_in_the_mask() -> None:
     x, y = pair()
     mask = np.zeros(x.shape, dtype=bool)
     mask[5:12, 6:9] = True
-    assert ssim(x, y, data_range=1.0, mask=mask) == pytest.approx(ssim_map(x, y, data_range=1.0)[mask].mean(), abs=1e-12)
+    assert ssim(x, y, data_range=1.0, mask=mask) == pytest.approx(
+        ssim_map(x, y, data_range=1.0)[mask].mean(), abs=1e-12
+    )
 
 
 def test_ssim_refuses_what_its_window_does_not_fit() -> None:
@@ -123,7 +142,11 @@ def test_psnr_and_nmse_of_a_constant_error_are_the_textbook_values() -> None:
 
 def test_whole_numbers_do_not_wrap_around() -> None:
     low, high = np.full((9, 9), 10, np.uint8), np.full((9, 9), 200, np.uint8)
-    assert psnr(low, high, data_range=255) == psnr(high, low, data_range=255) == psnr(1.0 * low, 1.0 * high, data_range=255)
+    assert (
+        psnr(low, high, data_range=255)
+        == psnr(high, low, data_range=255)
+        == psnr(1.0 * low, 1.0 * high, data_range=255)
+    )
     assert nmse(low, high) == pytest.approx((190 / 200) ** 2)
 
 
@@ -132,7 +155,9 @@ def test_scores_do_not_depend_on_the_unit(scale: float) -> None:
     x, y = pair()
     assert psnr(scale * x, scale * y, data_range=scale) == pytest.approx(psnr(x, y, data_range=1.0))
     assert nmse(scale * x, scale * y) == pytest.approx(nmse(x, y))
-    assert ssim(scale * x, scale * y, data_range=scale) == pytest.approx(ssim(x, y, data_range=1.0), abs=1e-9)
+    assert ssim(scale * x, scale * y, data_range=scale) == pytest.approx(
+        ssim(x, y, data_range=1.0), abs=1e-9
+    )
 
 
 def test_what_lies_outside_the_mask_does_not_count() -> None:
@@ -152,7 +177,9 @@ def test_coverage_of_a_normal_error_is_the_normal_probability() -> None:
     assert coverage(band(truth + 1, 0.5), truth) == 0.0
 
 
-def test_rank_correlation_is_one_when_the_band_is_the_error_and_near_zero_when_it_is_shuffled() -> None:
+def test_rank_correlation_is_one_when_the_band_is_the_error_and_near_zero_when_it_is_shuffled() -> (
+    None
+):
     x, y = pair((100, 100))
     error = np.abs(x - y)
     assert rank_correlation(x, y, interval=band(x, error**3)) == pytest.approx(1.0)
@@ -165,7 +192,9 @@ def test_rank_correlation_of_evenly_spread_normal_errors_is_the_documented_one()
     rng = np.random.default_rng(3)
     half = rng.uniform(1, 4, (300, 300))
     error = rng.normal(0, half)
-    assert rank_correlation(error, np.zeros_like(error), interval=band(error, half)) == pytest.approx(0.37, abs=0.01)
+    assert rank_correlation(
+        error, np.zeros_like(error), interval=band(error, half)
+    ) == pytest.approx(0.37, abs=0.01)
 
 
 def test_rank_correlation_of_equal_widths_is_refused_not_zero() -> None:
@@ -208,7 +237,11 @@ def test_a_scale_of_energy_that_is_zero_is_refused() -> None:
 
 
 def image(data: Array, **changes: object) -> Image:
-    settings = {"geometry": Geometry.index((24, 20, 1)), "units": "a.u.", "channels": ("T1w",)} | changes
+    settings = {
+        "geometry": Geometry.index((24, 20, 1)),
+        "units": "a.u.",
+        "channels": ("T1w",),
+    } | changes
     return Image(data.reshape(1, 24, 20, 1), **settings)  # type: ignore[arg-type]
 
 
@@ -223,9 +256,13 @@ def test_a_score_carries_units_direction_level_region_and_case() -> None:
 def test_one_function_scores_with_every_metric() -> None:
     x, y = pair()
     estimate = image(x)
-    derived = Result(estimate, "posterior mean", interval=band(estimate.data, np.linspace(0.1, 0.3, x.size)))
+    derived = Result(
+        estimate, "posterior mean", interval=band(estimate.data, np.linspace(0.1, 0.3, x.size))
+    )
     mask = np.ones((24, 20, 1), dtype=bool)
-    found = {name: score(name, derived, image(y), data_range=1.0, mask=mask).value for name in NAMES}
+    found = {
+        name: score(name, derived, image(y), data_range=1.0, mask=mask).value for name in NAMES
+    }
     assert found["ssim"] == pytest.approx(ssim(x, y, data_range=1.0))
     assert found["nmse"] == pytest.approx(nmse(x, y))
     assert found["coverage"] == pytest.approx(coverage(derived.interval, image(y).data))  # type: ignore[arg-type]

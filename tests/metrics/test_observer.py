@@ -18,10 +18,15 @@ TRUE = float((SIGNAL**2).sum())
 """d'^2 in white noise of deviation 1."""
 
 
-def trial(seed: int, n: int, m: int, *, amplitude: float = 1.0, blur: float = 0.0, noise: float = 0.0) -> Detectability:
+def trial(
+    seed: int, n: int, m: int, *, amplitude: float = 1.0, blur: float = 0.0, noise: float = 0.0
+) -> Detectability:
     rng = np.random.default_rng(seed)
     present, absent = rng.normal(size=(n, *SIZE)) + amplitude * SIGNAL, rng.normal(size=(m, *SIZE))
-    images = [ndimage.gaussian_filter(g, (0, blur, blur)) + noise * rng.normal(size=g.shape) for g in (present, absent)]
+    images = [
+        ndimage.gaussian_filter(g, (0, blur, blur)) + noise * rng.normal(size=g.shape)
+        for g in (present, absent)
+    ]
     return detectability(*images, channels=CHANNELS)
 
 
@@ -30,7 +35,9 @@ def trials() -> list[Detectability]:
     return [trial(seed, 40, 30) for seed in range(150)]
 
 
-def test_squared_d_is_the_energy_of_the_signal_over_the_noise_without_bias(trials: list[Detectability]) -> None:
+def test_squared_d_is_the_energy_of_the_signal_over_the_noise_without_bias(
+    trials: list[Detectability],
+) -> None:
     squared = np.array([t.index**2 for t in trials])
     assert squared.mean() == pytest.approx(TRUE, abs=2.5 * squared.std() / np.sqrt(len(trials)))
 
@@ -62,7 +69,11 @@ def test_without_a_signal_nothing_is_detected() -> None:
 
 
 def test_what_takes_information_away_lowers_d_and_what_can_be_undone_does_not() -> None:
-    plain, noisy, weak = trial(5, 300, 300), trial(5, 300, 300, noise=1.0), trial(5, 300, 300, amplitude=0.5)
+    plain, noisy, weak = (
+        trial(5, 300, 300),
+        trial(5, 300, 300, noise=1.0),
+        trial(5, 300, 300, amplitude=0.5),
+    )
     assert noisy.index == pytest.approx(plain.index / np.sqrt(2), rel=0.12)
     assert weak.index == pytest.approx(plain.index / 2, rel=0.15)
     assert trial(5, 300, 300, blur=3.0, noise=1.0).index < noisy.index
@@ -74,7 +85,10 @@ def test_dense_gaussians_are_round_balanced_and_detect_no_more_than_the_ideal_ob
     np.testing.assert_allclose(channels.sum((1, 2)), 0, atol=1e-12)
     np.testing.assert_allclose(channels, channels.transpose(0, 2, 1), atol=1e-15)
     assert np.unravel_index(channels[-1].argmax(), SIZE) == (16, 16)
-    whitened = np.linalg.solve(channels.reshape(10, -1) @ channels.reshape(10, -1).T, channels.reshape(10, -1) @ SIGNAL.ravel())
+    whitened = np.linalg.solve(
+        channels.reshape(10, -1) @ channels.reshape(10, -1).T,
+        channels.reshape(10, -1) @ SIGNAL.ravel(),
+    )
     seen = float(whitened @ channels.reshape(10, -1) @ SIGNAL.ravel())
     assert 0.5 * TRUE < seen < TRUE
 

@@ -1,4 +1,6 @@
-"""Metrics over sets of features: published values, other implementations, and what resampling them must keep."""
+"""Metrics over sets of features: published values, other implementations, and what resampling them
+must keep.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,16 @@ from veridical.metrics.mmd import mmd
 from veridical.metrics.precision import precision
 from veridical.metrics.recall import recall
 
-SETS = ["frechet", "kid", "mmd", "precision", "recall", "density", "manifold-coverage", "classifier-two-sample"]
+SETS = [
+    "frechet",
+    "kid",
+    "mmd",
+    "precision",
+    "recall",
+    "density",
+    "manifold-coverage",
+    "classifier-two-sample",
+]
 
 
 def normal(seed: int, n: int, d: int, mean: float = 0.0, spread: float = 1.0) -> np.ndarray:
@@ -31,14 +42,18 @@ def normal(seed: int, n: int, d: int, mean: float = 0.0, spread: float = 1.0) ->
 def by_square_root(x: np.ndarray, y: np.ndarray) -> float:
     """The formula as it is written, with scipy's matrix square root."""
     a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real))
+    return float(
+        ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    )
 
 
 def test_frechet_between_two_gaussians_is_the_published_value() -> None:
     eye = np.eye(8)
     assert frechet_gaussian(np.zeros(8), eye, np.ones(8), 4 * eye) == pytest.approx(16, abs=1e-9)
     singular = np.diag([1.0, 4.0, 0.0])
-    assert frechet_gaussian(np.zeros(3), singular, np.ones(3), 4 * singular) == pytest.approx(3 + 5, abs=1e-9)
+    assert frechet_gaussian(np.zeros(3), singular, np.ones(3), 4 * singular) == pytest.approx(
+        3 + 5, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("n", [20, 200])
@@ -48,14 +63,20 @@ def test_frechet_of_a_set_with_itself_is_0(n: int) -> None:
     assert frechet(x, x[::-1]) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 40), (100, 90, 40), (60, 200, 100), (200, 60, 100)])
+@pytest.mark.parametrize(
+    ("n", "m", "d"), [(300, 200, 40), (100, 90, 40), (60, 200, 100), (200, 60, 100)]
+)
 def test_frechet_equals_the_matrix_square_root(n: int, m: int, d: int) -> None:
     x, y = normal(0, n, d, 0.2, 1.5), normal(1, m, d)
     if min(n, m) < d:
         # The product is singular: its square root exists in the limit of a little noise only.
         a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
         values = np.linalg.eigvals(a @ b).real
-        expected = float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a + b) - 2 * np.sqrt(values.clip(0)).sum())
+        expected = float(
+            ((x.mean(0) - y.mean(0)) ** 2).sum()
+            + np.trace(a + b)
+            - 2 * np.sqrt(values.clip(0)).sum()
+        )
     else:
         expected = by_square_root(x, y)
     assert frechet(x, y) == pytest.approx(expected, rel=1e-5)
@@ -80,7 +101,9 @@ def test_kid_equals_torchmetrics_on_the_whole_set() -> None:
 
 def test_kid_and_mmd_are_unbiased_at_few_rows() -> None:
     for metric in (kid, mmd):
-        found = [metric(normal(2 * seed, 12, 5), normal(2 * seed + 1, 15, 5)) for seed in range(400)]
+        found = [
+            metric(normal(2 * seed, 12, 5), normal(2 * seed + 1, 15, 5)) for seed in range(400)
+        ]
         assert abs(np.mean(found)) < 3 * np.std(found) / 20
 
 
@@ -107,12 +130,17 @@ def test_mmd_sees_a_change_of_spread_that_a_linear_kernel_misses() -> None:
 
     both, rng = np.concatenate([x, y]), np.random.default_rng(0)
     orders = [rng.permutation(200) for _ in range(100)]
-    assert np.mean([linear(both[order[:100]], both[order[100:]]) >= linear(x, y) for order in orders]) > 0.2
+    assert (
+        np.mean([linear(both[order[:100]], both[order[100:]]) >= linear(x, y) for order in orders])
+        > 0.2
+    )
     assert feature_sets.permutation_p("mmd", x, y, permutations=199) == 1 / 200
 
 
 @pytest.mark.parametrize(("n", "m", "d", "nearest"), [(80, 60, 3, 5), (50, 90, 40, 3)])
-def test_precision_recall_density_and_coverage_equal_prdc(n: int, m: int, d: int, nearest: int) -> None:
+def test_precision_recall_density_and_coverage_equal_prdc(
+    n: int, m: int, d: int, nearest: int
+) -> None:
     from prdc import compute_prdc
 
     x, y = normal(0, n, d, 0.3, 0.9), normal(1, m, d)
@@ -120,10 +148,14 @@ def test_precision_recall_density_and_coverage_equal_prdc(n: int, m: int, d: int
     assert precision(x, y, nearest=nearest) == pytest.approx(expected["precision"], abs=1e-12)
     assert recall(x, y, nearest=nearest) == pytest.approx(expected["recall"], abs=1e-12)
     assert density(x, y, nearest=nearest) == pytest.approx(expected["density"], abs=1e-12)
-    assert manifold_coverage(x, y, nearest=nearest) == pytest.approx(expected["coverage"], abs=1e-12)
+    assert manifold_coverage(x, y, nearest=nearest) == pytest.approx(
+        expected["coverage"], abs=1e-12
+    )
 
 
-def test_counts_hold_to_double_precision_where_single_is_blind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_hold_to_double_precision_where_single_is_blind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(neighbours, "BLOCK", 64)
     # One feature is so large that single precision cannot order the distances that it leaves.
     x, y = normal(0, 150, 3), normal(1, 140, 3)
@@ -143,7 +175,10 @@ def test_the_nearest_th_neighbour_lies_outside_its_ball() -> None:
 
 
 def test_coverage_of_equal_sizes_is_1_less_a_power_of_two() -> None:
-    found = [manifold_coverage(normal(2 * s, 300, 6), normal(2 * s + 1, 300, 6), nearest=3) for s in range(10)]
+    found = [
+        manifold_coverage(normal(2 * s, 300, 6), normal(2 * s + 1, 300, 6), nearest=3)
+        for s in range(10)
+    ]
     assert np.mean(found) == pytest.approx(1 - 2**-3, abs=0.02)
 
 
@@ -152,7 +187,9 @@ def test_real_against_real_has_precision_far_below_1() -> None:
 
 
 def test_the_classifier_is_at_chance_for_equal_sets_and_sure_for_distant_ones() -> None:
-    found = [classifier_two_sample(normal(2 * s, 40, 100), normal(2 * s + 1, 40, 100)) for s in range(40)]
+    found = [
+        classifier_two_sample(normal(2 * s, 40, 100), normal(2 * s + 1, 40, 100)) for s in range(40)
+    ]
     assert np.mean(found) == pytest.approx(0.5, abs=3 * np.std(found) / np.sqrt(40))
     assert classifier_two_sample(normal(0, 40, 100, 1.0), normal(1, 40, 100)) == 1
     assert classifier_two_sample(normal(0, 400, 10, 0.3), normal(1, 400, 10)) > 0.7
@@ -161,7 +198,10 @@ def test_the_classifier_is_at_chance_for_equal_sets_and_sure_for_distant_ones() 
 def test_the_classifier_holds_out_patients_and_not_rows() -> None:
     rng = np.random.default_rng(0)
     names = np.repeat(np.arange(20), 10)
-    x, y = (np.repeat(rng.normal(size=(20, 50)), 10, 0) + 0.1 * rng.normal(size=(200, 50)) for _ in range(2))
+    x, y = (
+        np.repeat(rng.normal(size=(20, 50)), 10, 0) + 0.1 * rng.normal(size=(200, 50))
+        for _ in range(2)
+    )
     leaked = classifier_two_sample(x, y)
     honest = classifier_two_sample(x, y, candidate_groups=names, reference_groups=names + 20)
     assert leaked > 0.99
@@ -188,7 +228,9 @@ def test_values_on_chosen_rows_are_the_metric_on_those_rows(name: str) -> None:
     if name == "classifier-two-sample":
         assert value(*sides) == pytest.approx(metric(x, y), abs=1e-12)
         return
-    width = {"bandwidth": float(np.sqrt(np.median(neighbour_distances(y))))} if name == "mmd" else {}
+    width = (
+        {"bandwidth": float(np.sqrt(np.median(neighbour_distances(y))))} if name == "mmd" else {}
+    )
     rows = np.arange(3, 25), np.arange(32, 60)
     assert value(*rows) == pytest.approx(metric(x[3:25], y[2:30], **width), rel=1e-8, abs=1e-10)
 
@@ -202,7 +244,9 @@ def neighbour_distances(y: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", SETS)
 def test_the_permutation_test_keeps_its_level(name: str) -> None:
     p = [
-        feature_sets.permutation_p(name, normal(2 * s, 14, 4), normal(2 * s + 1, 16, 4), permutations=39, seed=s)
+        feature_sets.permutation_p(
+            name, normal(2 * s, 14, 4), normal(2 * s + 1, 16, 4), permutations=39, seed=s
+        )
         for s in range(60)
     ]
     assert np.mean(np.array(p) <= 0.2) <= 0.2 + 2.6 * np.sqrt(0.16 / 60)
@@ -210,13 +254,19 @@ def test_the_permutation_test_keeps_its_level(name: str) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_permutation_test_sees_sets_apart(name: str) -> None:
-    assert feature_sets.permutation_p(name, normal(0, 30, 6, 1.5), normal(1, 30, 6), permutations=99) == 1 / 100
+    assert (
+        feature_sets.permutation_p(name, normal(0, 30, 6, 1.5), normal(1, 30, 6), permutations=99)
+        == 1 / 100
+    )
 
 
 def test_patients_are_exchanged_with_all_their_rows() -> None:
     rng = np.random.default_rng(0)
     names = np.repeat(np.arange(10), 8)
-    x, y = (np.repeat(rng.normal(size=(10, 4)), 8, 0) + 0.05 * rng.normal(size=(80, 4)) for _ in range(2))
+    x, y = (
+        np.repeat(rng.normal(size=(10, 4)), 8, 0) + 0.05 * rng.normal(size=(80, 4))
+        for _ in range(2)
+    )
     assert feature_sets.permutation_p("mmd", x, y, permutations=99) == 1 / 100
     assert feature_sets.permutation_p("mmd", x, y, names, names + 10, permutations=99) > 0.05
 
@@ -225,11 +275,16 @@ def test_patients_in_both_sets_swap_their_rows() -> None:
     truth = normal(0, 30, 4)
     names = np.arange(30)
     biased = truth + 0.1
-    assert feature_sets.permutation_p("frechet", biased, truth, names, names, permutations=199) == 1 / 200
+    assert (
+        feature_sets.permutation_p("frechet", biased, truth, names, names, permutations=199)
+        == 1 / 200
+    )
     assert feature_sets.permutation_p("frechet", biased, truth, permutations=199) > 0.5
 
 
-def test_halves_have_half_of_the_patients_and_all_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_halves_have_half_of_the_patients_and_all_their_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     names = np.repeat(np.arange(10), 3)
     x = np.arange(30.0)[:, None] + np.zeros(2)
     seen = []
@@ -257,10 +312,14 @@ def test_halves_have_half_of_the_patients_and_all_their_rows(monkeypatch: pytest
 @pytest.mark.parametrize("name", SETS)
 def test_halves_spread_as_fresh_sets_do(name: str) -> None:
     metric = registry.get("metric", name)
-    fresh = np.std([metric(normal(2 * s, 40, 6, 0.5, 1.2), normal(2 * s + 1, 40, 6)) for s in range(150)])
+    fresh = np.std(
+        [metric(normal(2 * s, 40, 6, 0.5, 1.2), normal(2 * s + 1, 40, 6)) for s in range(150)]
+    )
     half = np.mean(
         [
-            feature_sets.resampled(name, normal(2 * s, 40, 6, 0.5, 1.2), normal(2 * s + 1, 40, 6), resamples=80).std()
+            feature_sets.resampled(
+                name, normal(2 * s, 40, 6, 0.5, 1.2), normal(2 * s + 1, 40, 6), resamples=80
+            ).std()
             for s in range(10)
         ]
     )
@@ -286,11 +345,15 @@ def test_a_share_of_1_has_an_interval() -> None:
 def test_an_interval_grows_with_its_level_and_with_rows_of_the_same_patient() -> None:
     x, y = normal(0, 30, 4, 0.4), normal(1, 30, 4)
     names = np.arange(30)
-    wide, narrow = (np.ptp(feature_sets.interval("kid", x, y, level=level)) for level in (0.99, 0.8))
+    wide, narrow = (
+        np.ptp(feature_sets.interval("kid", x, y, level=level)) for level in (0.99, 0.8)
+    )
     assert wide > 1.5 * narrow
     again = [np.repeat(rows, 4, 0) for rows in (x, y)]
     patients = [np.repeat(who, 4) for who in (names, names + 30)]
-    assert feature_sets.standard_error("kid", *again) < 0.7 * feature_sets.standard_error("kid", *again, *patients)
+    assert feature_sets.standard_error("kid", *again) < 0.7 * feature_sets.standard_error(
+        "kid", *again, *patients
+    )
 
 
 def test_the_whole_value_is_the_metric_with_patients_held_out_together() -> None:
@@ -298,13 +361,17 @@ def test_the_whole_value_is_the_metric_with_patients_held_out_together() -> None
     names = np.repeat(np.arange(10), 3)
     assert feature_sets.whole("kid", x, y) == pytest.approx(kid(x, y), rel=1e-9)
     expected = classifier_two_sample(x, y, candidate_groups=names, reference_groups=names + 10)
-    assert feature_sets.whole("classifier-two-sample", x, y, names, names + 10) == pytest.approx(expected, abs=1e-12)
+    assert feature_sets.whole("classifier-two-sample", x, y, names, names + 10) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_same_seed_gives_the_same_values(name: str) -> None:
     x, y = normal(0, 24, 5), normal(1, 20, 5)
-    first, again, other = (feature_sets.resampled(name, x, y, resamples=20, seed=s) for s in (1, 1, 2))
+    first, again, other = (
+        feature_sets.resampled(name, x, y, resamples=20, seed=s) for s in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -352,6 +419,8 @@ def test_what_cannot_be_done_is_refused() -> None:
         feature_sets.split_floor("kid", x, size=6)
     with pytest.raises(BudgetError):
         feature_sets.resampled("kid", np.zeros((6000, 1)), np.zeros((6000, 1)))
-    for count, call in itertools.product((0, -1), (feature_sets.resampled, feature_sets.permutation_p)):
+    for count, call in itertools.product(
+        (0, -1), (feature_sets.resampled, feature_sets.permutation_p)
+    ):
         with pytest.raises(SettingError):
             call("kid", x, y, None, None, count)

@@ -10,7 +10,9 @@ from veridical.types import Array
 
 
 def smooth(shape: tuple[int, ...] = (40, 36, 24), seed: int = 0) -> Array:
-    return np.asarray(gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2), dtype=np.float32)
+    return np.asarray(
+        gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2), dtype=np.float32
+    )
 
 
 def test_equal_images_have_1_and_so_has_a_change_of_unit() -> None:
@@ -35,7 +37,9 @@ def test_shuffled_slices_score_far_above_1() -> None:
 def test_flicker_from_slice_to_slice_grows_with_its_strength() -> None:
     image = smooth()
     flicker = np.random.default_rng(0).normal(size=24) * image.std()
-    values = [slice_continuity(image + strength * flicker, image) for strength in (0, 0.1, 0.3, 1.0)]
+    values = [
+        slice_continuity(image + strength * flicker, image) for strength in (0, 0.1, 0.3, 1.0)
+    ]
     assert values == sorted(values)
     assert values[1] > 1.01
     assert values[2] > 1.3
@@ -52,7 +56,9 @@ def test_values_outside_of_the_mask_do_not_count_and_channels_are_averaged() -> 
     mask = np.zeros(image.shape, dtype=bool)
     mask[5:30, 5:30, 3:20] = True
     changed = np.where(mask, other, np.nan)
-    assert slice_continuity(changed, image, mask=mask) == slice_continuity(other[5:30, 5:30, 3:20], image[5:30, 5:30, 3:20])
+    assert slice_continuity(changed, image, mask=mask) == slice_continuity(
+        other[5:30, 5:30, 3:20], image[5:30, 5:30, 3:20]
+    )
     both = slice_continuity(np.stack([image, other]), np.stack([image, image]), mask=mask)
     assert both == pytest.approx((1 + slice_continuity(other, image, mask=mask)) / 2)
 
@@ -72,6 +78,8 @@ def test_too_few_slices_constant_images_and_other_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="expected steps above 0"):
         slice_continuity(image, np.broadcast_to(image[..., :1], image.shape))
     with pytest.raises(InputError, match="neighbours along x"):
-        slice_continuity(image, image, mask=np.broadcast_to((np.arange(40) % 2 == 0)[:, None, None], image.shape))
+        slice_continuity(
+            image, image, mask=np.broadcast_to((np.arange(40) % 2 == 0)[:, None, None], image.shape)
+        )
     with pytest.raises(GeometryError):
         slice_continuity(image, image[1:])

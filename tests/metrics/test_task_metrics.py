@@ -1,4 +1,6 @@
-"""Structures, lesions and classes: closed forms, published values, MONAI's values, and the rule for empty structures."""
+"""Structures, lesions and classes: closed forms, published values, MONAI's values, and the rule for
+empty structures.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_the_distance_of_two_voxels_is_pythagoras_near_and_far(apart: int) -> No
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.floats(0.3, 4), st.floats(0.3, 4))
 @settings(max_examples=15, deadline=None)
-def test_surface_distances_are_those_of_a_search_over_all_pairs(first: int, second: int, sy: float, sz: float) -> None:
+def test_surface_distances_are_those_of_a_search_over_all_pairs(
+    first: int, second: int, sy: float, sz: float
+) -> None:
     a, b = blobs(first, (14, 17, 12)), blobs(second, (14, 17, 12))
     a[9:] = b[:4] = False
     a[0, 0, 0] = b[-1, -1, -1] = True
@@ -83,7 +87,9 @@ def test_surface_distances_are_those_of_a_search_over_all_pairs(first: int, seco
 def test_surface_distances_do_not_depend_on_the_image_around_nor_on_memory_order() -> None:
     a, b = blobs(1), blobs(2)
     wide = [np.asfortranarray(np.pad(m, ((9, 3), (0, 5), (4, 0)))) for m in (a, b)]
-    for found, expected in zip(surface_distances(*wide, SPACING), surface_distances(a, b, SPACING), strict=True):
+    for found, expected in zip(
+        surface_distances(*wide, SPACING), surface_distances(a, b, SPACING), strict=True
+    ):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -101,21 +107,36 @@ def tensors(*structures: np.ndarray) -> list[Any]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_hausdorff95_and_surface_dice_are_those_of_monai(monai: Any) -> None:
-    pairs = [(blobs(1), blobs(2)), (BOX, np.roll(BOX, 3, 1)), (BOX, box((25, 30), (0, 4), (20, 26))), (blobs(3), BOX)]
+    pairs = [
+        (blobs(1), blobs(2)),
+        (BOX, np.roll(BOX, 3, 1)),
+        (BOX, box((25, 30), (0, 4), (20, 26))),
+        (blobs(3), BOX),
+    ]
     for a, b in pairs:
-        theirs = monai.compute_hausdorff_distance(*tensors(a, b), include_background=True, percentile=95, spacing=SPACING)
+        theirs = monai.compute_hausdorff_distance(
+            *tensors(a, b), include_background=True, percentile=95, spacing=SPACING
+        )
         assert hausdorff95(a, b, SPACING) == pytest.approx(float(theirs), rel=1e-6)
-        theirs = monai.compute_surface_dice(*tensors(a, b), class_thresholds=[2.1], include_background=True, spacing=SPACING)
+        theirs = monai.compute_surface_dice(
+            *tensors(a, b), class_thresholds=[2.1], include_background=True, spacing=SPACING
+        )
         assert surface_dice(a, b, SPACING, tolerance=2.1) == pytest.approx(float(theirs), abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_missed_structure_is_the_diagonal_of_the_image_where_monai_gives_nan_or_infinity_and_drops_it(monai: Any) -> None:
+def test_a_missed_structure_is_the_diagonal_of_the_image_where_monai_gives_nan_or_infinity_and_drops_it(
+    monai: Any,
+) -> None:
     metric = monai.HausdorffDistanceMetric(include_background=True, percentile=95)
     metric(*tensors(EMPTY, BOX))
     metric(*tensors(BOX, BOX))
     assert not np.isfinite(
-        float(monai.compute_hausdorff_distance(*tensors(EMPTY, BOX), include_background=True, percentile=95))
+        float(
+            monai.compute_hausdorff_distance(
+                *tensors(EMPTY, BOX), include_background=True, percentile=95
+            )
+        )
     )
     assert float(metric.aggregate()) != pytest.approx(diagonal(SHAPE, (1, 1, 1)) / 2)
     assert hausdorff95(EMPTY, BOX, SPACING) == pytest.approx(np.hypot(np.hypot(30, 51), 65))
@@ -129,9 +150,12 @@ def test_the_worst_hausdorff_distance_of_a_brats_image_is_the_373_mm_of_that_cha
 
 
 @pytest.mark.parametrize(
-    ("metric", "both", "one"), [(dice, 1, 0), (surface_dice, 1, 0), (lesion_f1, 1, 0), (hausdorff95, 0, 87.90)]
+    ("metric", "both", "one"),
+    [(dice, 1, 0), (surface_dice, 1, 0), (lesion_f1, 1, 0), (hausdorff95, 0, 87.90)],
 )
-def test_two_empty_structures_agree_and_one_is_the_worst_there_is(metric: Any, both: float, one: float) -> None:
+def test_two_empty_structures_agree_and_one_is_the_worst_there_is(
+    metric: Any, both: float, one: float
+) -> None:
     assert metric(EMPTY, EMPTY, SPACING) == both
     assert metric(EMPTY, BOX, SPACING) == pytest.approx(one, abs=0.01)
     assert metric(BOX, EMPTY, SPACING) == pytest.approx(one, abs=0.01)
@@ -175,7 +199,9 @@ def test_a_negative_tolerance_is_refused() -> None:
         surface_dice(BOX, BOX, SPACING, tolerance=-1)
 
 
-LESIONS = box((2, 5), (2, 5), (2, 5)) | box((12, 15), (2, 5), (2, 5)) | box((20, 21), (20, 21), (20, 21))
+LESIONS = (
+    box((2, 5), (2, 5), (2, 5)) | box((12, 15), (2, 5), (2, 5)) | box((20, 21), (20, 21), (20, 21))
+)
 
 
 def test_lesion_f1_counts_lesions_not_voxels() -> None:
@@ -184,10 +210,14 @@ def test_lesion_f1_counts_lesions_not_voxels() -> None:
     assert lesion_f1(LESIONS, LESIONS, SPACING) == 1.0
 
 
-def test_a_lesion_below_the_smallest_size_neither_counts_nor_makes_its_candidate_a_false_positive() -> None:
+def test_a_lesion_below_the_smallest_size_neither_counts_nor_makes_its_candidate_a_false_positive() -> (
+    None
+):
     found = box((2, 5), (2, 5), (2, 5)) | box((19, 22), (19, 22), (19, 22))
     assert lesion_f1(found, LESIONS, SPACING) == pytest.approx(2 * 2 / (2 * 2 + 1))
-    assert lesion_f1(found, LESIONS, SPACING, smallest=27 * 3.75) == pytest.approx(2 * 1 / (2 * 1 + 1))
+    assert lesion_f1(found, LESIONS, SPACING, smallest=27 * 3.75) == pytest.approx(
+        2 * 1 / (2 * 1 + 1)
+    )
     assert lesion_f1(found, LESIONS, SPACING, smallest=27.1 * 3.75) == 1.0
 
 
@@ -216,7 +246,11 @@ def test_froc_reads_a_worked_example_as_luna16_does() -> None:
 
 
 def test_candidates_of_a_probability_map_have_their_highest_probability() -> None:
-    probability = 0.6 * box((2, 5), (2, 5), (2, 5)) + 0.3 * box((3, 4), (3, 4), (3, 4)) + 0.2 * box((25, 28), (25, 28), (2, 12))
+    probability = (
+        0.6 * box((2, 5), (2, 5), (2, 5))
+        + 0.3 * box((3, 4), (3, 4), (3, 4))
+        + 0.2 * box((25, 28), (25, 28), (2, 12))
+    )
     seen = detections(probability, LESIONS, SPACING, threshold=0.1)
     assert sorted(seen.found) == [-np.inf, -np.inf, pytest.approx(0.9)]
     np.testing.assert_allclose(seen.imagined, [0.2])
@@ -234,7 +268,9 @@ def test_a_curve_without_lesions_and_a_broken_map_are_refused() -> None:
 
 
 def ratings(normal: tuple[int, ...], abnormal: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    scores = np.concatenate([np.repeat(np.arange(1, 6), counts) for counts in (normal, abnormal)]).astype(float)
+    scores = np.concatenate(
+        [np.repeat(np.arange(1, 6), counts) for counts in (normal, abnormal)]
+    ).astype(float)
     return scores, np.arange(scores.size) >= sum(normal)
 
 
@@ -249,7 +285,9 @@ OVARIAN = """3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.
 3.5 5.8 6 1 3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1 3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1 4.3 6.5 4 1 3.2 5.1 5 1
 2.6 4.7 6 1 3.3 6.8 6 0 1.7 4.0 7 0 3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1 2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0
 4.0 7.0 7 1 3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1"""
-"""Albumin, total protein, K-G score and outcome of 43 patients (DeLong, DeLong and Clarke-Pearson 1988)."""
+"""Albumin, total protein, K-G score and outcome of 43 patients (DeLong, DeLong and Clarke-Pearson
+1988).
+"""
 
 
 def test_aucs_and_their_standard_errors_are_those_published_for_the_data_of_delong_1988() -> None:
@@ -263,7 +301,9 @@ def test_aucs_and_their_standard_errors_are_those_published_for_the_data_of_delo
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=4, max_size=30))
-def test_auc_is_the_share_of_pairs_in_the_right_order_and_turns_round_with_the_scores(cases: list[tuple[int, bool]]) -> None:
+def test_auc_is_the_share_of_pairs_in_the_right_order_and_turns_round_with_the_scores(
+    cases: list[tuple[int, bool]],
+) -> None:
     scores, truth = np.array([c[0] for c in cases], float), np.array([c[1] for c in cases])
     if truth.all() or not truth.any():
         with pytest.raises(InputError, match="one class"):

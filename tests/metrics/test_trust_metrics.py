@@ -33,7 +33,13 @@ def test_the_width_is_the_mean_over_the_voxels_that_count(truth: Array) -> None:
 
 def test_the_score_is_winklers(truth: Array) -> None:
     """Inside: the width. Outside by d: the width and 2 / (1 - level) times d."""
-    for value, score in ((0.5, 1.0), (0.0, 1.0), (1.0, 1.0), (1.25, 1 + 20 * 0.25), (-0.5, 1 + 20 * 0.5)):
+    for value, score in (
+        (0.5, 1.0),
+        (0.0, 1.0),
+        (1.0, 1.0),
+        (1.25, 1 + 20 * 0.25),
+        (-0.5, 1 + 20 * 0.5),
+    ):
         assert interval_score(band(0.0, 1.0), np.full(SHAPE, value)) == pytest.approx(score)
     assert interval_score(band(0.0, 1.0, 0.5), np.full(SHAPE, 2.0)) == pytest.approx(1 + 4)
 
@@ -43,7 +49,12 @@ def test_the_true_quantiles_have_the_least_score(truth: Array) -> None:
     z = stats.norm.ppf(0.95)
     right = interval_score(band(-z, z), truth)
     assert right == pytest.approx(2 * z + 40 * (stats.norm.pdf(z) - 0.05 * z), abs=0.1)
-    for lower, upper in ((-1.2 * z, 1.2 * z), (-0.8 * z, 0.8 * z), (-z + 0.4, z + 0.4), (-z, 2 * z)):
+    for lower, upper in (
+        (-1.2 * z, 1.2 * z),
+        (-0.8 * z, 0.8 * z),
+        (-z + 0.4, z + 0.4),
+        (-z, 2 * z),
+    ):
         assert interval_score(band(lower, upper), truth) > right
 
 
@@ -65,9 +76,12 @@ def test_calibrated_draws_have_a_flat_histogram() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spread", "shift", "highest"), [(0.3, 0.0, {0, 9}), (3.0, 0.0, {4, 5}), (1.0, 2.0, {0}), (1.0, -2.0, {9})]
+    ("spread", "shift", "highest"),
+    [(0.3, 0.0, {0, 9}), (3.0, 0.0, {4, 5}), (1.0, 2.0, {0}), (1.0, -2.0, {9})],
 )
-def test_the_histogram_tells_too_alike_too_different_and_biased(spread: float, shift: float, highest: set[int]) -> None:
+def test_the_histogram_tells_too_alike_too_different_and_biased(
+    spread: float, shift: float, highest: set[int]
+) -> None:
     rng = np.random.default_rng(0)
     truth, draws = rng.normal(size=SHAPE), shift + spread * rng.normal(size=(9, *SHAPE))
     counts = rank_histogram(draws, truth)
@@ -79,7 +93,12 @@ def test_the_value_is_the_share_of_voxels_in_the_wrong_rank() -> None:
     """Truth below all of 4 draws everywhere: 4 of 5 voxels should be in other ranks."""
     assert rank_uniformity(np.ones((4, *SHAPE)), np.zeros(SHAPE)) == pytest.approx(0.8)
     truth = np.arange(np.prod(SHAPE), dtype=float).reshape(SHAPE)
-    assert rank_histogram(np.stack([truth - 1, truth - 1, truth + 1]), truth).tolist() == [0, 0, truth.size, 0]
+    assert rank_histogram(np.stack([truth - 1, truth - 1, truth + 1]), truth).tolist() == [
+        0,
+        0,
+        truth.size,
+        0,
+    ]
 
 
 def test_ties_are_broken_by_chance_and_by_the_seed_alone() -> None:

@@ -22,7 +22,9 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
-@pytest.mark.parametrize(("name", "why"), [("cuda", "0 CUDA GPUs"), ("cuda:1", "0 CUDA GPUs"), ("mps", "no Apple GPU")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("cuda", "0 CUDA GPUs"), ("cuda:1", "0 CUDA GPUs"), ("mps", "no Apple GPU")]
+)
 def test_a_device_that_is_not_there_is_refused_with_the_next_step(name: str, why: str) -> None:
     with pytest.raises(SettingError, match=f"--device {name}: .*{why}.* Use --device auto"):
         pick_device(name)

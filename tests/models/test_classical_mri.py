@@ -54,12 +54,17 @@ def test_cg_sense_solves_the_damped_normal_equations() -> None:
 
 
 def test_more_damping_gives_a_smaller_image() -> None:
-    sizes = [float(solve(CgSense(iterations=40, damping=damping), scan()).norm()) for damping in (0.001, 0.1, 1.0)]
+    sizes = [
+        float(solve(CgSense(iterations=40, damping=damping), scan()).norm())
+        for damping in (0.001, 0.1, 1.0)
+    ]
     assert sizes == sorted(sizes, reverse=True)
 
 
 def test_methods_come_near_to_the_truth_in_the_order_of_what_they_know() -> None:
-    zero, sense, wavelet, variation = (error(m, scan()) for m in (ZeroFilled(), CgSense(), Wavelet(), TotalVariation()))
+    zero, sense, wavelet, variation = (
+        error(m, scan()) for m in (ZeroFilled(), CgSense(), Wavelet(), TotalVariation())
+    )
     assert wavelet < sense < zero
     assert variation < sense
     assert max(wavelet, variation) < 0.1
@@ -70,14 +75,18 @@ def test_sparse_methods_gain_most_where_noise_is_strong() -> None:
     assert gains[1] > 1.3
 
 
-@pytest.mark.parametrize("model", [Wavelet(least=0.0, weight=0.0), TotalVariation(least=1e-9, weight=0.0)])
+@pytest.mark.parametrize(
+    "model", [Wavelet(least=0.0, weight=0.0), TotalVariation(least=1e-9, weight=0.0)]
+)
 def test_without_a_penalty_what_remains_is_least_squares(model: MRIModel) -> None:
     image = solve(model, scan())
     assert float((scan().operator.forward(image) - scan().data).norm() / scan().data.norm()) < 0.02
 
 
 @pytest.mark.parametrize("kind", [Wavelet, TotalVariation])
-def test_a_heavier_weight_gives_a_smaller_total_variation(kind: type[Wavelet] | type[TotalVariation]) -> None:
+def test_a_heavier_weight_gives_a_smaller_total_variation(
+    kind: type[Wavelet] | type[TotalVariation],
+) -> None:
     sizes = [total_variation(solve(kind(weight=weight), scan(0.02))) for weight in (0.1, 1.0, 10.0)]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -105,7 +114,10 @@ def test_denoising_lowers_its_objective_and_keeps_the_mean() -> None:
         return 0.5 * float((z - image).abs().square().sum()) + weight * total_variation(z)
 
     dual = torch.zeros(2, *image.shape, dtype=image.dtype)
-    values = [objective(image), *(objective(denoise(image, weight, n, dual)[0]) for n in (1, 5, 20, 100))]
+    values = [
+        objective(image),
+        *(objective(denoise(image, weight, n, dual)[0]) for n in (1, 5, 20, 100)),
+    ]
     assert values == sorted(values, reverse=True)
     found = denoise(image, weight, 100, dual)[0]
     torch.testing.assert_close(found.mean(), image.mean(), atol=1e-4, rtol=1e-4)
@@ -114,9 +126,15 @@ def test_denoising_lowers_its_objective_and_keeps_the_mean() -> None:
 
 def test_a_constant_image_is_left_alone() -> None:
     image = torch.full((1, 9, 8), 0.3 + 0.1j)
-    torch.testing.assert_close(denoise(image, 1.0, 20, torch.zeros(2, 1, 9, 8, dtype=image.dtype))[0], image)
+    torch.testing.assert_close(
+        denoise(image, 1.0, 20, torch.zeros(2, 1, 9, 8, dtype=image.dtype))[0], image
+    )
 
 
 def test_none_of_them_draws_and_none_has_weights() -> None:
     for model in (ZeroFilled(), CgSense(), Wavelet(), TotalVariation()):
-        assert (model.stochastic, model.weights_hash, len(model.solve(scan(), 5, 0))) == (False, "none", 1)
+        assert (model.stochastic, model.weights_hash, len(model.solve(scan(), 5, 0))) == (
+            False,
+            "none",
+            1,
+        )

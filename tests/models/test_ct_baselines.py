@@ -30,7 +30,9 @@ SIZE = 64
 
 def phantom(size: int = SIZE) -> Tensor:
     """Shepp and Logan's head in 1/mm."""
-    return torch.from_numpy(0.02 * resize(shepp_logan_phantom(), (size, size), anti_aliasing=True)).float()
+    return torch.from_numpy(
+        0.02 * resize(shepp_logan_phantom(), (size, size), anti_aliasing=True)
+    ).float()
 
 
 def disc(size: int, radius: float) -> Tensor:
@@ -52,7 +54,9 @@ def measure(operator: PlanarBeam, image: Tensor, photons: float | None = None) -
     if photons:
         data = poisson_gaussian(data, photons, 10.0, torch.Generator().manual_seed(0))
     rows, columns = operator.domain
-    return Measurement(data.numpy(), operator, Noise(), Geometry((columns, rows, len(image)), np.eye(4)))
+    return Measurement(
+        data.numpy(), operator, Noise(), Geometry((columns, rows, len(image)), np.eye(4))
+    )
 
 
 def sample(model: Fbp | Sirt | TvCt, measurement: Measurement) -> np.ndarray:
@@ -69,7 +73,9 @@ def error(model: Fbp | Sirt | TvCt, measurement: Measurement, truth: Tensor) -> 
 @pytest.mark.parametrize("build", [parallel, fan])
 def test_full_views_are_inverted_by_filtered_back_projection(build: Any) -> None:
     truth = phantom()[None]
-    coarse, fine = (error(Fbp(), measure(build(400, pitch=pitch), truth), truth) for pitch in (1.0, 0.5))
+    coarse, fine = (
+        error(Fbp(), measure(build(400, pitch=pitch), truth), truth) for pitch in (1.0, 0.5)
+    )
     assert coarse < 0.18
     assert fine < 0.1
     assert fine < coarse
@@ -93,7 +99,9 @@ def test_filtered_back_projection_agrees_with_scikit_image() -> None:
     truth[20:40, 50:70] = 0.03
     operator = ParallelBeam((size, size), (1.0, 1.0), half_turn(180), detectors=size)
     measurement = measure(operator, truth[None])
-    theirs = iradon(measurement.data[0].T.astype(np.float64), np.arange(180.0), filter_name="ramp", circle=True)[::-1].T
+    theirs = iradon(
+        measurement.data[0].T.astype(np.float64), np.arange(180.0), filter_name="ramp", circle=True
+    )[::-1].T
     ours = sample(Fbp(), measurement)[0, 0, :, :, 0]
     axis = np.arange(size) - size // 2
     inside = np.hypot(axis[:, None], axis) < 47
@@ -106,7 +114,10 @@ def test_few_views_order_the_methods(build: Any, photons: float | None) -> None:
     """Total variation beats iterative least squares, which beats filtered back-projection."""
     truth = phantom()[None]
     measurement = measure(build(31), truth, photons)
-    tv, sirt, fbp = (error(model, measurement, truth) for model in (TvCt(iterations=80), Sirt(iterations=60), Fbp("hann")))
+    tv, sirt, fbp = (
+        error(model, measurement, truth)
+        for model in (TvCt(iterations=80), Sirt(iterations=60), Fbp("hann"))
+    )
     assert tv < 0.8 * sirt
     assert sirt < 0.8 * fbp
 
@@ -133,8 +144,12 @@ def test_sirt_never_gets_further_from_the_data() -> None:
     operator = parallel(20)
     residuals = []
     for iterations in (1, 5, 25):
-        found = torch.from_numpy(sample(Sirt(iterations, nonnegative=False), measurement))[0, 0].permute(2, 1, 0)
-        residuals.append(float((operator.forward(found) - torch.from_numpy(measurement.data.copy())).norm()))
+        found = torch.from_numpy(sample(Sirt(iterations, nonnegative=False), measurement))[
+            0, 0
+        ].permute(2, 1, 0)
+        residuals.append(
+            float((operator.forward(found) - torch.from_numpy(measurement.data.copy())).norm())
+        )
     assert residuals == sorted(residuals, reverse=True)
 
 
@@ -145,7 +160,9 @@ def test_total_variation_lowers_what_it_promises_to() -> None:
     variation = []
     for weight in (1e-5, 1e-3, 1e-2):
         found = sample(TvCt(iterations=60, weight=weight), measurement)[0, 0, :, :, 0]
-        variation.append(float(np.hypot(np.diff(found, axis=0)[:, 1:], np.diff(found, axis=1)[1:]).sum()))
+        variation.append(
+            float(np.hypot(np.diff(found, axis=0)[:, 1:], np.diff(found, axis=1)[1:]).sum())
+        )
     assert variation == sorted(variation, reverse=True)
 
 
@@ -172,19 +189,29 @@ class TestCall:
 
     def test_scale_of_the_data_carries_over(self, model: Fbp | Sirt | TvCt) -> None:
         measurement = measure(parallel(20, 32), phantom(32)[None])
-        doubled = Measurement(2 * measurement.data, measurement.operator, measurement.noise, measurement.geometry)
-        np.testing.assert_allclose(sample(model, doubled), 2 * sample(model, measurement), rtol=1e-3, atol=1e-6)
+        doubled = Measurement(
+            2 * measurement.data, measurement.operator, measurement.noise, measurement.geometry
+        )
+        np.testing.assert_allclose(
+            sample(model, doubled), 2 * sample(model, measurement), rtol=1e-3, atol=1e-6
+        )
 
-    def test_a_slice_is_solved_in_its_own_units_and_other_operators_are_not_accepted(self, model: Fbp | Sirt | TvCt) -> None:
+    def test_a_slice_is_solved_in_its_own_units_and_other_operators_are_not_accepted(
+        self, model: Fbp | Sirt | TvCt
+    ) -> None:
         good = measure(parallel(20, 32), phantom(32)[None])
         problem = next(problems(good))
         assert model.accepts(problem.operator)
         assert not model.accepts(Identity((8, 8)))
         found = problem.image(model.solve(problem, 3, 0))
         assert found.shape == (1, 1, 32, 32)
-        np.testing.assert_allclose(found[0, 0].numpy().T, sample(model, good)[0, 0, :, :, 0], rtol=2e-3, atol=2e-5)
+        np.testing.assert_allclose(
+            found[0, 0].numpy().T, sample(model, good)[0, 0, :, :, 0], rtol=2e-3, atol=2e-5
+        )
 
-    def test_data_that_do_not_fit_the_operator_or_the_grid_are_refused(self, model: Fbp | Sirt | TvCt) -> None:
+    def test_data_that_do_not_fit_the_operator_or_the_grid_are_refused(
+        self, model: Fbp | Sirt | TvCt
+    ) -> None:
         good = measure(parallel(8, 16), phantom(16)[None])
         task = Reconstruct(model=model.name)
         with pytest.raises(GeometryError):

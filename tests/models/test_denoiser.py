@@ -42,7 +42,9 @@ def posed(kind: str) -> Problem:
     data = operator.forward(truth)
     data = data + 0.05 * torch.randn(data.shape, generator=torch.Generator().manual_seed(1))
     start = operator.classical(data) if kind == "sinogram" else operator.adjoint(data)
-    return Problem(operator, data, 0.05, start, stacked="volume" in kind, isotropic="isotropic" in kind)
+    return Problem(
+        operator, data, 0.05, start, stacked="volume" in kind, isotropic="isotropic" in kind
+    )
 
 
 KINDS = ("mri", "sinogram", "blur", "image", "volume", "isotropic volume")
@@ -65,7 +67,10 @@ def test_draws_follow_from_the_seed_and_their_mean_is_the_estimate(kind: str) ->
 def test_the_estimate_fits_the_data_better_than_where_it_started(kind: str) -> None:
     problem = posed(kind)
     (estimate,) = model().solve(problem, 1, 0)
-    misfits = [float((problem.operator.forward(x) - problem.data).norm()) for x in (problem.start, estimate)]
+    misfits = [
+        float((problem.operator.forward(x) - problem.data).norm())
+        for x in (problem.start, estimate)
+    ]
     assert misfits[1] < misfits[0]
 
 
@@ -88,12 +93,18 @@ def test_a_net_is_loaded_once_and_evaluates() -> None:
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2])
-def test_an_untrained_net_changes_nothing_and_takes_slices_with_and_without_neighbours(reach: int) -> None:
+def test_an_untrained_net_changes_nothing_and_takes_slices_with_and_without_neighbours(
+    reach: int,
+) -> None:
     net = Denoiser.build({"widths": [4, 6], "reach": reach})
     assert isinstance(net, Preconditioned)
     for slices in {1, 2 * reach + 1}:
-        noisy: Tensor = torch.randn(2, slices, 2, 16, 12, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(net(noisy, torch.full((2, 1, 16, 12), 0.1)), noisy[:, slices // 2])
+        noisy: Tensor = torch.randn(
+            2, slices, 2, 16, 12, generator=torch.Generator().manual_seed(0)
+        )
+        torch.testing.assert_close(
+            net(noisy, torch.full((2, 1, 16, 12), 0.1)), noisy[:, slices // 2]
+        )
 
 
 def test_unknown_settings_of_the_net_are_refused_with_the_nearest() -> None:

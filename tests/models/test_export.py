@@ -64,7 +64,9 @@ def test_a_backbone_that_is_not_exported_and_other_runtimes_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_written_where_the_numbers_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_where_the_numbers_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime, "TOLERANCE", 0.0)
     with pytest.raises(FormatError, match="differs from torch"):
         export(weights(tmp_path), tmp_path / "out")

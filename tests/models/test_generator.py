@@ -30,7 +30,10 @@ def model(folder: Path, runtime: str = "torch", steps: int = 3, **net: object) -
 
 
 def slices() -> list[Request]:
-    return [request("FLAIR", seed=1), request("T2w", ("PD", "T1c"), seed=2, degradation="motion-ghosts")]
+    return [
+        request("FLAIR", seed=1),
+        request("T2w", ("PD", "T1c"), seed=2, degradation="motion-ghosts"),
+    ]
 
 
 def noise(draws: int, seed: int = 0) -> np.ndarray:
@@ -38,7 +41,9 @@ def noise(draws: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_draws_are_finite_follow_the_noise_and_leave_the_requests_as_they_were(folder: Path, family: str) -> None:
+def test_draws_are_finite_follow_the_noise_and_leave_the_requests_as_they_were(
+    folder: Path, family: str
+) -> None:
     made, asked = model(folder, family=family), slices()
     before = [one.initial.copy() for one in asked]
     first, again, other = (made.make(asked, 3, noise(3, seed)) for seed in (1, 1, 2))
@@ -67,14 +72,26 @@ def test_without_noise_of_the_caller_it_makes_its_own_the_same_every_time(folder
 def test_the_card_says_what_it_knows_and_whether_it_has_draws(folder: Path) -> None:
     assert model(folder).contrasts == HEAD
     assert Generator(weights(folder, BODY)).contrasts == BODY
-    assert [model(folder, family=name).stochastic for name in ("rectified-flow", "regression")] == [True, False]
+    assert [model(folder, family=name).stochastic for name in ("rectified-flow", "regression")] == [
+        True,
+        False,
+    ]
     assert len(model(folder).weights_hash) == 64
 
 
 def test_parts_are_named_by_the_table_and_the_rest_is_the_backbone_s() -> None:
-    table = {"family": "bridge", "contrasts": ["CT", "T1w"], "degradations": ["sparse-view-streaks"], "widths": [8, 8]}
+    table = {
+        "family": "bridge",
+        "contrasts": ["CT", "T1w"],
+        "degradations": ["sparse-view-streaks"],
+        "widths": [8, 8],
+    }
     found = parts(table)
-    assert (found.family.name, found.backbone, dict(found.settings)) == ("bridge", "unet", {"widths": [8, 8]})
+    assert (found.family.name, found.backbone, dict(found.settings)) == (
+        "bridge",
+        "unet",
+        {"widths": [8, 8]},
+    )
     assert tuple(condition.name for condition in found.conditions) == CONDITIONS
     sizes = {condition.name: condition.size for condition in found.conditions}
     assert (sizes["contrast"], sizes["images"], sizes["degradation-kind"]) == (2, 6, 2)
@@ -108,15 +125,21 @@ def test_a_condition_given_by_the_recipe_reaches_the_network(folder: Path) -> No
     made = model(folder, conditions=[*CONDITIONS, "mask"])
     lesion = np.zeros((16, 20), np.float32)
     lesion[6:9, 6:12] = 1
-    plain, marked = (made.make([request(masks={"lesions": mask})], 1) for mask in (np.zeros_like(lesion), lesion))
+    plain, marked = (
+        made.make([request(masks={"lesions": mask})], 1) for mask in (np.zeros_like(lesion), lesion)
+    )
     assert not np.array_equal(plain, marked)
     ignorant = model(folder)
-    plain, marked = (ignorant.make([request(masks={"lesions": m})], 1) for m in (0 * lesion, lesion))
+    plain, marked = (
+        ignorant.make([request(masks={"lesions": m})], 1) for m in (0 * lesion, lesion)
+    )
     np.testing.assert_array_equal(plain, marked)
 
 
 def test_weights_of_another_model_are_refused() -> None:
-    with pytest.raises(FormatError, match=r"weights of denoiser, .*expected weights of a generator"):
+    with pytest.raises(
+        FormatError, match=r"weights of denoiser, .*expected weights of a generator"
+    ):
         assert Generator(str(toys.weights("denoiser"))).contrasts
 
 

@@ -34,7 +34,9 @@ def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-def test_what_is_real_stays_real_and_every_axis_before_the_last_two_is_a_batch(dtype: torch.dtype) -> None:
+def test_what_is_real_stays_real_and_every_axis_before_the_last_two_is_a_batch(
+    dtype: torch.dtype,
+) -> None:
     prior, x = ImagePrior(net()), noise(3, 2, 8, 6, dtype=dtype)
     found = prior(x, 0.1)
     assert (found.shape, found.dtype) == (x.shape, dtype)

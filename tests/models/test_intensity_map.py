@@ -24,7 +24,9 @@ def patients(count: int = 3, voxels: int = 400, noise: float = 0.05) -> list[dic
     for seed in range(count):
         rng = np.random.default_rng(seed)
         t1w, t2w = rng.uniform(0.1, 1, (2, voxels))
-        flair = 0.3 + 0.5 * t1w - 0.4 * t2w * t1w + 0.2 * t2w**3 + noise * rng.standard_normal(voxels)
+        flair = (
+            0.3 + 0.5 * t1w - 0.4 * t2w * t1w + 0.2 * t2w**3 + noise * rng.standard_normal(voxels)
+        )
         found.append({"T1w": t1w, "T2w": t2w, "FLAIR": flair})
     return found
 
@@ -35,7 +37,9 @@ def joined(samples: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
 
 def test_terms_are_every_product_up_to_the_third_degree() -> None:
     a, b = np.array([2.0]), np.array([3.0])
-    assert sorted(float(term[0]) for term in terms([a, b])) == sorted([1, 2, 3, 4, 6, 9, 8, 12, 18, 27])
+    assert sorted(float(term[0]) for term in terms([a, b])) == sorted(
+        [1, 2, 3, 4, 6, 9, 8, 12, 18, 27]
+    )
     assert [len(terms([a] * count)) for count in (1, 2, 3)] == [4, 10, 20]
 
 
@@ -55,10 +59,17 @@ def test_there_is_a_map_from_every_set_of_others_and_one_from_nothing() -> None:
     assert set(found) == set(NAMES)
     assert set(found["FLAIR"]) == {"", "T1w", "T2w", "T1w+T2w"}
     truth = joined(patients(), "FLAIR")
-    assert found["FLAIR"][""] == {"terms": [pytest.approx(truth.mean())], "error": pytest.approx(truth.std())}
+    assert found["FLAIR"][""] == {
+        "terms": [pytest.approx(truth.mean())],
+        "error": pytest.approx(truth.std()),
+    }
     assert set(fit(patients(), NAMES, most=1)["T1w"]) == {"", "T2w", "FLAIR"}
     errors = found["FLAIR"]
-    assert errors["T1w+T2w"]["error"] < min(errors["T1w"]["error"], errors["T2w"]["error"]) < errors[""]["error"]
+    assert (
+        errors["T1w+T2w"]["error"]
+        < min(errors["T1w"]["error"], errors["T2w"]["error"])
+        < errors[""]["error"]
+    )
 
 
 def test_patients_who_lack_a_contrast_count_where_they_have_it_and_others_are_left_out() -> None:
@@ -75,7 +86,11 @@ def images(*names: str) -> dict[str, np.ndarray]:
 
 
 def test_the_estimate_is_that_of_the_best_map_of_what_was_measured() -> None:
-    known, shown, body = fit(patients(), NAMES), images("T1w", "T2w", "PD"), np.ones((12, 14), np.float32)
+    known, shown, body = (
+        fit(patients(), NAMES),
+        images("T1w", "T2w", "PD"),
+        np.ones((12, 14), np.float32),
+    )
     found, level = estimate(known, shown, "FLAIR", body, 0.0)
     t1w, t2w = (shown[name].astype(float) for name in ("T1w", "T2w"))
     np.testing.assert_allclose(found, 0.3 + 0.5 * t1w - 0.4 * t2w * t1w + 0.2 * t2w**3, atol=0.03)

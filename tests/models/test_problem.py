@@ -25,7 +25,9 @@ def prepared(factor: float = 1.0) -> Problem:
 
 
 def test_the_root_sum_of_squares_is_taken_over_the_axis_before_the_last_two() -> None:
-    images = torch.randn(3, 2, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        3, 2, 5, 6, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)
+    )
     torch.testing.assert_close(root_sum_of_squares(images), images.norm(dim=1))
 
 
@@ -77,7 +79,9 @@ def test_moving_to_a_device_keeps_everything() -> None:
     assert (moved.sigma, moved.scale) == (scan.sigma, scan.scale)
 
 
-def test_the_image_is_the_root_sum_of_squares_of_what_the_coils_see_in_the_units_of_the_data() -> None:
+def test_the_image_is_the_root_sum_of_squares_of_what_the_coils_see_in_the_units_of_the_data() -> (
+    None
+):
     scan = prepared()
     image = scan.image(picture()[None] / scan.scale)
     assert image.shape == (1, *SIZE)
@@ -90,10 +94,14 @@ def test_the_image_is_the_root_sum_of_squares_of_what_the_coils_see_in_the_units
 def test_parts_of_an_image_that_sum_to_it_sum_to_its_magnitude(kind: str) -> None:
     generator = torch.Generator().manual_seed(0)
     scan = prepared() if kind == "mri" else plain(kind)
-    x, one = (torch.randn(scan.start.shape, dtype=scan.start.dtype, generator=generator) for _ in range(2))
+    x, one = (
+        torch.randn(scan.start.shape, dtype=scan.start.dtype, generator=generator) for _ in range(2)
+    )
     whole = scan.image(x)
     assert whole.ndim == 3
-    torch.testing.assert_close(scan.part(x, one) + scan.part(x, x - one), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        scan.part(x, one) + scan.part(x, x - one), whole, atol=1e-4, rtol=1e-4
+    )
     torch.testing.assert_close(scan.part(x, x), whole, atol=1e-4, rtol=1e-4)
 
 
@@ -102,7 +110,9 @@ def plain(kind: str) -> Problem:
     dtype = torch.complex64 if kind.startswith("complex") else torch.float32
     shape = (3, 6, 5) if kind.endswith("volume") else (6, 5)
     zero = torch.zeros(shape, dtype=dtype)
-    return Problem(Identity(shape, dtype), zero, 0.1, zero, scale=2.0, stacked=kind.endswith("volume"))
+    return Problem(
+        Identity(shape, dtype), zero, 0.1, zero, scale=2.0, stacked=kind.endswith("volume")
+    )
 
 
 def test_whitened_data_have_noise_of_one_size() -> None:

@@ -50,7 +50,9 @@ def test_a_cartesian_scan_has_maps_noise_and_a_start_in_units_of_its_scale() -> 
     problem = toys.problem()
     assert isinstance(problem.operator, CartesianMRI)
     assert problem.sigma * problem.scale == pytest.approx(toys.SIGMA)
-    torch.testing.assert_close(problem.data * problem.scale, torch.from_numpy(toys.measurement().data[0].copy()))
+    torch.testing.assert_close(
+        problem.data * problem.scale, torch.from_numpy(toys.measurement().data[0].copy())
+    )
     assert relative(problem, torch.from_numpy(toys.magnitude())) < 0.1
 
 
@@ -71,7 +73,11 @@ def test_many_coils_are_compressed() -> None:
 
 def test_an_unknown_noise_level_of_a_scan_is_estimated() -> None:
     mask, data = np.ones((1, 96, 80), bool), toys.kspace((96, 80), sigma=0.1).numpy()[None]
-    problem = next(problems(Measurement(data, CartesianScan(mask), Noise("unknown"), Geometry.index((80, 96, 1)))))
+    problem = next(
+        problems(
+            Measurement(data, CartesianScan(mask), Noise("unknown"), Geometry.index((80, 96, 1)))
+        )
+    )
     assert problem.sigma * problem.scale == pytest.approx(0.1, rel=0.15)
 
 
@@ -98,22 +104,36 @@ def test_a_noncartesian_scan_is_prepared_from_its_trajectory() -> None:
     maps, picture = toys.sensitivities((96, 80), 4), toys.picture((96, 80))
     data = NoncartesianMRI(trajectory, maps[None]).forward(picture[None])
     scan = NoncartesianScan(trajectory.numpy()[None], (96, 80))
-    problem = next(problems(Measurement(data.numpy()[None], scan, Noise("gaussian", 1e-3), Geometry.index((80, 96, 1))), 1))
+    problem = next(
+        problems(
+            Measurement(
+                data.numpy()[None], scan, Noise("gaussian", 1e-3), Geometry.index((80, 96, 1))
+            ),
+            1,
+        )
+    )
     assert isinstance(problem.operator, NoncartesianMRI)
     assert problem.sigma * problem.scale == pytest.approx(1e-3, rel=1e-3)
     assert relative(problem, picture.abs()) < 0.15
 
 
-CT = (ParallelBeam(SIZE, (2.0, 2.0), half_turn(60)), FanBeam(SIZE, (2.0, 2.0), full_turn(90), 200.0))
+CT = (
+    ParallelBeam(SIZE, (2.0, 2.0), half_turn(60)),
+    FanBeam(SIZE, (2.0, 2.0), full_turn(90), 200.0),
+)
 
 
 @pytest.mark.parametrize("beam", CT, ids=lambda b: b.name)
-def test_a_sinogram_is_in_units_of_the_foreground_and_its_noise_is_found(beam: LinearOperator) -> None:
+def test_a_sinogram_is_in_units_of_the_foreground_and_its_noise_is_found(
+    beam: LinearOperator,
+) -> None:
     truth = disc(0.02)
     clean = beam.forward(truth)
     loud = next(problems(measured(beam, clean + 0.04 * normal(clean.shape), Noise("unknown"))))
     assert loud.sigma * loud.scale == pytest.approx(0.04, rel=0.15)
-    problem = next(problems(measured(beam, clean + 0.01 * normal(clean.shape), Noise("gaussian", 0.01))))
+    problem = next(
+        problems(measured(beam, clean + 0.01 * normal(clean.shape), Noise("gaussian", 0.01)))
+    )
     assert problem.sigma * problem.scale == pytest.approx(0.01)
     assert problem.weights is None
     assert problem.scale == pytest.approx(0.02, rel=0.2)
@@ -139,19 +159,27 @@ def test_photons_give_every_ray_its_weight() -> None:
 def test_the_noise_in_the_image_is_that_which_noise_in_the_data_makes() -> None:
     beam, truth = CT[0], disc(0.02)
     clean = beam.forward(truth)
-    problem = next(problems(measured(beam, clean + 0.01 * normal(clean.shape, 1), Noise("gaussian", 0.01))))
-    many = torch.stack([beam.classical(clean + 0.01 * normal(clean.shape, seed)) for seed in range(8)])
+    problem = next(
+        problems(measured(beam, clean + 0.01 * normal(clean.shape, 1), Noise("gaussian", 0.01)))
+    )
+    many = torch.stack(
+        [beam.classical(clean + 0.01 * normal(clean.shape, seed)) for seed in range(8)]
+    )
     assert problem.level is not None
     assert problem.level * problem.scale == pytest.approx(float(many.var(0).mean().sqrt()), rel=0.1)
 
 
 @pytest.mark.parametrize("background", [0.0, 2.0])
-def test_counts_have_the_variance_of_their_mean_and_lose_their_background(background: float) -> None:
+def test_counts_have_the_variance_of_their_mean_and_lose_their_background(
+    background: float,
+) -> None:
     beam = ParallelBeam(SIZE, (2.0, 2.0), half_turn(60))
     pet, truth = PET(beam, background=torch.full(beam.range, background), scale=1.0), disc(2.0)
     counts = poisson(pet.expected(truth), torch.Generator().manual_seed(0))
     problem = next(problems(measured(pet, counts, Noise("poisson"))))
-    torch.testing.assert_close(problem.data * problem.scale, counts - background, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        problem.data * problem.scale, counts - background, atol=1e-3, rtol=1e-4
+    )
     assert problem.weights is not None
     found = (problem.scale * problem.sigma) ** 2 / problem.weights
     bright = pet.expected(truth) > 10
@@ -162,12 +190,16 @@ def test_counts_have_the_variance_of_their_mean_and_lose_their_background(backgr
 def test_the_noise_of_counts_is_known_in_every_pixel_and_grows_with_the_activity() -> None:
     beam, truth = ParallelBeam(SIZE, (2.0, 2.0), half_turn(60)), disc(2.0)
     pet = PET(beam, background=torch.zeros(beam.range), scale=1.0)
-    counts = [poisson(pet.expected(truth), torch.Generator().manual_seed(seed)) for seed in range(12)]
+    counts = [
+        poisson(pet.expected(truth), torch.Generator().manual_seed(seed)) for seed in range(12)
+    ]
     problem = next(problems(measured(pet, counts[0], Noise("poisson"))))
     assert isinstance(problem.level, Tensor)
     seen = torch.stack([pet.osem(one) for one in counts]).std(0)
     inside = truth > 1
-    assert float(problem.scale * problem.level[inside].mean() / seen[inside].mean()) == pytest.approx(1, abs=0.25)
+    assert float(
+        problem.scale * problem.level[inside].mean() / seen[inside].mean()
+    ) == pytest.approx(1, abs=0.25)
     assert float(problem.level[inside].mean()) > 3 * float(problem.level[truth == 0].mean())
 
 
@@ -176,7 +208,9 @@ def test_photoacoustic_traces_are_a_problem_like_any_other() -> None:
     truth = torch.rand(operator.domain, generator=torch.Generator().manual_seed(0))
     data = operator.forward(truth)
     grid = Geometry.index((operator.domain[-1], operator.domain[-2], 1))
-    problem = next(problems(Measurement(data.numpy()[None], operator, Noise("gaussian", 0.01), grid)))
+    problem = next(
+        problems(Measurement(data.numpy()[None], operator, Noise("gaussian", 0.01), grid))
+    )
     assert problem.operator is operator
     assert problem.start.shape == operator.domain
     torch.testing.assert_close(problem.data * problem.scale, data, rtol=1e-4, atol=1e-5)

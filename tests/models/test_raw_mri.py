@@ -19,7 +19,18 @@ from veridical.models.problems import problems
 from veridical.types import Measurement, Noise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "io"))
-from mri_scans import LEVEL, encoding_of, error, fft2, file, header, known_object, lines, scanned, sensitivities
+from mri_scans import (
+    LEVEL,
+    encoding_of,
+    error,
+    fft2,
+    file,
+    header,
+    known_object,
+    lines,
+    scanned,
+    sensitivities,
+)
 from rawfiles import acquisition, kspace, write_bart
 
 TRUTH, FULL = scanned()
@@ -45,7 +56,10 @@ def reversed_line(line: np.ndarray) -> np.ndarray:
 def test_reversed_readouts_lie_where_their_centre_is(tmp_path: Path, shift: int) -> None:
     rows = [
         acquisition(
-            np.roll(reversed_line(FULL[:, ky]), shift, -1), kspace_encode_step_1=ky, center_sample=32 + shift, bits=(22,)
+            np.roll(reversed_line(FULL[:, ky]), shift, -1),
+            kspace_encode_step_1=ky,
+            center_sample=32 + shift,
+            bits=(22,),
         )
         if ky % 2
         else acquisition(FULL[:, ky], kspace_encode_step_1=ky)
@@ -59,7 +73,9 @@ def test_reversed_readouts_with_oversampling_lose_it(tmp_path: Path) -> None:
     wide[..., 32:96] = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(FULL, -1), norm="ortho"), -1)
     wide = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(wide, -1), norm="ortho"), -1)
     rows = [
-        acquisition(reversed_line(wide[:, ky]), kspace_encode_step_1=ky, bits=(22,)) if ky % 2 else lines(wide, [ky])[0]
+        acquisition(reversed_line(wide[:, ky]), kspace_encode_step_1=ky, bits=(22,))
+        if ky % 2
+        else lines(wide, [ky])[0]
         for ky in range(64)
     ]
     read = ismrmrd(file(tmp_path / "a.mrd", rows, header(encoded=(128, 64, 1), fov=(512, 256, 5))))
@@ -73,7 +89,11 @@ def test_an_asymmetric_echo_keeps_its_centre(tmp_path: Path, backwards: bool) ->
     for ky in range(64):
         line, centre = FULL[:, ky, 20:], 12
         if backwards and ky % 2:
-            rows.append(acquisition(line[:, ::-1], kspace_encode_step_1=ky, center_sample=43 - centre, bits=(22,)))
+            rows.append(
+                acquisition(
+                    line[:, ::-1], kspace_encode_step_1=ky, center_sample=43 - centre, bits=(22,)
+                )
+            )
         else:
             rows.append(acquisition(line, kspace_encode_step_1=ky, center_sample=centre))
     read = ismrmrd(file(tmp_path / "a.mrd", rows, header()))
@@ -88,23 +108,37 @@ def test_samples_to_be_discarded_shift_nothing(tmp_path: Path) -> None:
     assert reconstructed(ismrmrd(file(tmp_path / "a.mrd", rows, header()))) < 1e-4
 
 
-@pytest.mark.parametrize(("mode", "flag"), [("embedded", (20,)), ("interleaved", (20,)), ("other", (20,)), ("", (20,))])
-def test_embedded_calibration_lines_are_data(tmp_path: Path, mode: str, flag: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("mode", "flag"), [("embedded", (20,)), ("interleaved", (20,)), ("other", (20,)), ("", (20,))]
+)
+def test_embedded_calibration_lines_are_data(
+    tmp_path: Path, mode: str, flag: tuple[int, ...]
+) -> None:
     rows = [
-        acquisition(FULL[:, ky], kspace_encode_step_1=ky, bits=(20, 21) if ky in ACCELERATED and ky in CENTRE else bits)
+        acquisition(
+            FULL[:, ky],
+            kspace_encode_step_1=ky,
+            bits=(20, 21) if ky in ACCELERATED and ky in CENTRE else bits,
+        )
         for ky in range(64)
         if (bits := () if ky in ACCELERATED else flag if ky in CENTRE else (1,)) != (1,)
     ]
     read = ismrmrd(file(tmp_path / "a.mrd", rows, header(mode=mode)))
     taken = read.operator.mask[0].all(1)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(np.flatnonzero(taken), sorted({*ACCELERATED, *CENTRE}))
-    assert any("12 calibration lines are part of the image" in note for note in read.header["notes"])
+    assert any(
+        "12 calibration lines are part of the image" in note for note in read.header["notes"]
+    )
     assert reconstructed(read, "cg-sense") < 0.01
 
 
 @pytest.mark.parametrize("mode", ["separate", "external", "other", ""])
-def test_a_separate_calibration_scan_gives_the_coil_maps_and_nothing_else(tmp_path: Path, mode: str) -> None:
-    other = 3 * fft2(np.roll(TRUTH, 2, 1) * sensitivities(64, 64))  # another contrast, in another position
+def test_a_separate_calibration_scan_gives_the_coil_maps_and_nothing_else(
+    tmp_path: Path, mode: str
+) -> None:
+    other = 3 * fft2(
+        np.roll(TRUTH, 2, 1) * sensitivities(64, 64)
+    )  # another contrast, in another position
     rows = lines(FULL, ACCELERATED) + lines(other, CENTRE, bits=(20,))
     read = ismrmrd(file(tmp_path / "a.mrd", rows, header(mode=mode)))
     np.testing.assert_array_equal(np.flatnonzero(read.operator.mask[0].all(1)), ACCELERATED)  # type: ignore[attr-defined]
@@ -127,11 +161,19 @@ def test_a_calibration_scan_of_a_smaller_encoding_space_gives_the_coil_maps(tmp_
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_of_two_encoding_spaces_the_larger_is_read_and_the_other_named(tmp_path: Path, order: tuple[int, int]) -> None:
+def test_of_two_encoding_spaces_the_larger_is_read_and_the_other_named(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
     small = scanned(32, 32)[1]
-    texts = [encoding_of(header()), encoding_of(header(32, 32, fov=(400, 400, 9), recon_fov=(400, 400, 9)))]
+    texts = [
+        encoding_of(header()),
+        encoding_of(header(32, 32, fov=(400, 400, 9), recon_fov=(400, 400, 9))),
+    ]
     text = header().replace(texts[0], "".join(texts[k] for k in order))
-    rows = [*lines(small, encoding_space_ref=order.index(1)) * 3, *lines(FULL, encoding_space_ref=order.index(0))]
+    rows = [
+        *lines(small, encoding_space_ref=order.index(1)) * 3,
+        *lines(FULL, encoding_space_ref=order.index(0)),
+    ]
     path = file(tmp_path / "a.mrd", rows, text)
     read = ismrmrd(path)
     assert reconstructed(read) < 1e-4
@@ -156,10 +198,18 @@ def test_a_2d_scan_with_an_encoded_z_above_1_is_2d(tmp_path: Path, depth: int, r
 
 
 def test_slices_of_a_2d_scan_whose_encoded_z_is_their_number_stay_slices(tmp_path: Path) -> None:
-    rows = [row for k in range(3) for row in lines((k + 1) * FULL, slice=k, position=(0, 0, 7.0 * k))]
-    text = header(encoded=(64, 64, 3), recon=(64, 64, 3), fov=(256, 256, 21), recon_fov=(256, 256, 21))
+    rows = [
+        row for k in range(3) for row in lines((k + 1) * FULL, slice=k, position=(0, 0, 7.0 * k))
+    ]
+    text = header(
+        encoded=(64, 64, 3), recon=(64, 64, 3), fov=(256, 256, 21), recon_fov=(256, 256, 21)
+    )
     read = ismrmrd(
-        file(tmp_path / "a.mrd", rows, text.replace("<maximum>2</maximum><center>1</center>", "<maximum>0</maximum>"))
+        file(
+            tmp_path / "a.mrd",
+            rows,
+            text.replace("<maximum>2</maximum><center>1</center>", "<maximum>0</maximum>"),
+        )
     )
     assert read.geometry.shape == (64, 64, 3)
     assert read.geometry.spacing == pytest.approx((4, 4, 7))
@@ -167,8 +217,14 @@ def test_slices_of_a_2d_scan_whose_encoded_z_is_their_number_stay_slices(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["contrast", "phase", "repetition", "set"])
-def test_of_several_series_the_one_with_most_readouts_is_read_and_any_may_be_chosen(tmp_path: Path, name: str) -> None:
-    rows = lines(2 * FULL, ACCELERATED, **{name: 0}) + lines(FULL, **{name: 1}) + lines(3 * FULL, **{name: 2})
+def test_of_several_series_the_one_with_most_readouts_is_read_and_any_may_be_chosen(
+    tmp_path: Path, name: str
+) -> None:
+    rows = (
+        lines(2 * FULL, ACCELERATED, **{name: 0})
+        + lines(FULL, **{name: 1})
+        + lines(3 * FULL, **{name: 2})
+    )
     path = file(tmp_path / "a.mrd", rows, header())
     read = ismrmrd(path)
     assert reconstructed(read) < 1e-4
@@ -179,7 +235,9 @@ def test_of_several_series_the_one_with_most_readouts_is_read_and_any_may_be_cho
 
 def test_partial_fourier_lies_where_the_centre_of_the_header_says(tmp_path: Path) -> None:
     rows = [acquisition(FULL[:, ky], kspace_encode_step_1=ky - 16) for ky in range(16, 64)]
-    text = header().replace("<maximum>63</maximum><center>32</center>", "<maximum>47</maximum><center>16</center>")
+    text = header().replace(
+        "<maximum>63</maximum><center>32</center>", "<maximum>47</maximum><center>16</center>"
+    )
     read = ismrmrd(file(tmp_path / "a.mrd", rows, text))
     assert np.flatnonzero(read.operator.mask[0].all(1)).tolist() == list(range(16, 64))  # type: ignore[attr-defined]
     assert reconstructed(read, "cg-sense") < 0.02
@@ -225,15 +283,19 @@ def test_a_noise_scan_keeps_a_noisy_coil_from_spoiling_the_image(tmp_path: Path,
     assert isinstance(read, Measurement)
     assert read.noise.level == pytest.approx(0.02 * np.sqrt((3 + 900) / 4), rel=0.05)
     power = np.array([1, 1, 900, 1])
-    seen = (np.abs(sensitivities(64, 64)) ** 2 / power[:, None, None]).sum(0) * 4 / (1 / power).sum()
+    seen = (
+        (np.abs(sensitivities(64, 64)) ** 2 / power[:, None, None]).sum(0) * 4 / (1 / power).sum()
+    )
     assert reconstructed(read, "cg-sense", TRUTH * np.sqrt(seen)) < 0.02 * worse
 
 
 def test_the_level_of_a_noise_scan_is_that_of_the_data(tmp_path: Path) -> None:
     data, scan = noisy(0, 1.0)
-    scan = scan / np.sqrt(2) * np.sqrt(0.8)  # twice the dwell time, and a receiver that passes 0.8 of its band
+    scan = (
+        scan / np.sqrt(2) * np.sqrt(0.8)
+    )  # twice the dwell time, and a receiver that passes 0.8 of its band
     rows = [acquisition(scan, bits=(19,), sample_time_us=4.0), *lines(data)]
-    bandwidth = "<relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth></acquisitionSystemInformation>"
+    bandwidth = "<relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth></acquisitionSystemInformation>"  # noqa: E501
     text = header().replace("</acquisitionSystemInformation>", bandwidth)
     level = ismrmrd(file(tmp_path / "a.mrd", rows, text)).noise.level
     assert level == pytest.approx(np.hypot(0.02, LEVEL), rel=0.03)

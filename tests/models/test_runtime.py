@@ -22,17 +22,33 @@ from veridical.generative.conditioned import Conditioned
 from veridical.models import generator, runtime
 from veridical.models.denoiser import denoising_net
 from veridical.models.generator import Generator
-from veridical.models.runtime import SILENT, TOLERANCE, Exported, accelerated, difference, exported, start
+from veridical.models.runtime import (
+    SILENT,
+    TOLERANCE,
+    Exported,
+    accelerated,
+    difference,
+    exported,
+    start,
+)
 from veridical.nets.backbone import Backbone, backbone
 
 CPU = torch.device("cpu")
-THERE = [name for name in ("onnxruntime", "openvino") if runtime.installed(name) and runtime.installed("onnx")]
-needs_one = pytest.mark.skipif("onnxruntime" not in THERE, reason="the extra 'fast' is not installed")
+THERE = [
+    name
+    for name in ("onnxruntime", "openvino")
+    if runtime.installed(name) and runtime.installed("onnx")
+]
+needs_one = pytest.mark.skipif(
+    "onnxruntime" not in THERE, reason="the extra 'fast' is not installed"
+)
 
 
 def core(**settings: Any) -> Backbone:
     torch.manual_seed(0)
-    net = awake(backbone("unet", 6, 2, 5, {"widths": (8, 12), "blocks": 1, "embedding": 8, **settings})).eval()
+    net = awake(
+        backbone("unet", 6, 2, 5, {"widths": (8, 12), "blocks": 1, "embedding": 8, **settings})
+    ).eval()
     assert isinstance(net, Backbone)
     return net
 
@@ -92,12 +108,16 @@ def test_a_generator_draws_the_same_by_torch_and_by_onnxruntime(
 def test_an_installed_runtime_is_used_on_the_cpu_without_being_asked(tmp_path: Path) -> None:
     path = weights(tmp_path)
     assert isinstance(generator._network(path, CPU, "auto").get_submodule("backbone"), Exported)
-    assert not isinstance(generator._network(path, CPU, "torch").get_submodule("backbone"), Exported)
+    assert not isinstance(
+        generator._network(path, CPU, "torch").get_submodule("backbone"), Exported
+    )
     denoiser = str(toys.weights("denoiser"))
     assert isinstance(denoising_net(denoiser, CPU, "auto").backbone, Exported)
 
 
-def test_auto_is_torch_on_a_gpu_for_volumes_and_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_torch_on_a_gpu_for_volumes_and_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for net, device in ((network(), torch.device("cuda")), (network(dims=3), CPU)):
         assert accelerated(net, "auto", device) is net
         assert not isinstance(net.backbone, Exported)
@@ -116,7 +136,9 @@ def test_auto_is_torch_on_a_gpu_for_volumes_and_without_the_extra(monkeypatch: p
         ("onnxruntime", "cpu", 3, "cannot run UNet on cpu"),
     ],
 )
-def test_a_runtime_that_is_unknown_or_does_not_fit_is_refused(wanted: str, device: str, dims: int, said: str) -> None:
+def test_a_runtime_that_is_unknown_or_does_not_fit_is_refused(
+    wanted: str, device: str, dims: int, said: str
+) -> None:
     with pytest.raises(SettingError, match=said):
         accelerated(network(dims=dims), wanted, torch.device(device))
 
@@ -159,11 +181,17 @@ def test_the_library_is_kept_from_sending_anything_before_it_is_loaded() -> None
     """It reads both variables when it is imported, and again nothing else may import it first."""
     code = LOADED.format(names=SILENT)
     plain = {key: value for key, value in os.environ.items() if key not in SILENT}
-    run = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True
+    )
     assert run.stdout.splitlines() == ["1,1", "True"]
 
 
 def test_only_the_runtime_imports_the_library() -> None:
     sources = Path(runtime.__file__).parents[1]
-    users = [p.name for p in sources.rglob("*.py") if "import onnxruntime" in p.read_text(encoding="utf-8")]
+    users = [
+        p.name
+        for p in sources.rglob("*.py")
+        if "import onnxruntime" in p.read_text(encoding="utf-8")
+    ]
     assert users == ["runtime.py"]

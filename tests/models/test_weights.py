@@ -29,15 +29,21 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path / source.name
 
 
-def test_weights_are_found_by_path_and_by_shipped_name(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_found_by_path_and_by_shipped_name(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert weights.find(str(copy)) == copy
     monkeypatch.setattr(weights, "FOLDER", copy.parent)
     assert weights.find("denoiser") == copy
 
 
-def test_missing_weights_are_refused_with_what_is_shipped(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_refused_with_what_is_shipped(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "FOLDER", copy.parent)
-    with pytest.raises(InputError, match=r"no weights at 'denoser'\. Shipped: denoiser.*veridical train"):
+    with pytest.raises(
+        InputError, match=r"no weights at 'denoser'\. Shipped: denoiser.*veridical train"
+    ):
         weights.find("denoser")
     monkeypatch.setattr(weights, "FOLDER", copy.parent / "nothing")
     with pytest.raises(InputError, match="Shipped: none"):
@@ -63,7 +69,9 @@ def test_a_pickle_is_not_opened(copy: Path) -> None:
         weights.load(str(copy))
 
 
-@pytest.mark.parametrize("text", ["", '{"model": "deno', "[]", "3", "{}", '{"model": "denoiser", "net": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", '{"model": "deno', "[]", "3", "{}", '{"model": "denoiser", "net": 3}']
+)
 def test_a_damaged_card_is_refused(copy: Path, text: str) -> None:
     copy.with_suffix(".json").write_text(text, encoding="utf-8")
     with pytest.raises(FormatError, match=r"card denoiser\.json.*train again"):

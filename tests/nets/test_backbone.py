@@ -34,8 +34,12 @@ def test_it_is_built_by_name_with_its_own_settings_and_laid_out_for_cpus() -> No
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
 
 
-@pytest.mark.parametrize(("settings", "word"), [({"widhts": (8,)}, "'widths'"), ({"inputs": 3}, "no setting 'inputs'")])
-def test_settings_that_it_has_not_are_refused_with_the_nearest(settings: dict[str, object], word: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "word"), [({"widhts": (8,)}, "'widths'"), ({"inputs": 3}, "no setting 'inputs'")]
+)
+def test_settings_that_it_has_not_are_refused_with_the_nearest(
+    settings: dict[str, object], word: str
+) -> None:
     with pytest.raises(SettingError, match=word):
         backbone("unet", 3, 1, 4, settings)
 

@@ -26,7 +26,9 @@ def awake(net: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 23), (5, 64), (1, 1), (40, 6)])
 @pytest.mark.parametrize("widths", [(4,), (4, 6, 8)])
-def test_any_image_size_goes_in_and_comes_out(size: tuple[int, int], widths: tuple[int, ...]) -> None:
+def test_any_image_size_goes_in_and_comes_out(
+    size: tuple[int, int], widths: tuple[int, ...]
+) -> None:
     net = awake(UNet(3, 2, 2, widths, blocks=1, embedding=8))
     out = net(noise(2, 3, *size), noise(2, 2))
     assert out.shape == (2, 2, *size)
@@ -47,7 +49,9 @@ def test_a_block_is_the_identity_at_initialization_but_for_its_bias() -> None:
 def test_images_of_a_batch_do_not_see_each_other() -> None:
     net = awake(UNet(2, 2, 2, (4, 6), blocks=1, embedding=8))
     x, condition = noise(3, 2, 16, 16), noise(3, 2, seed=1)
-    torch.testing.assert_close(net(x, condition)[1:2], net(x[1:2], condition[1:2]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        net(x, condition)[1:2], net(x[1:2], condition[1:2]), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_the_condition_changes_the_output() -> None:
@@ -69,7 +73,9 @@ def test_volumes_of_any_size_go_in_and_come_out(size: tuple[int, int, int]) -> N
     out = net(noise(2, 3, *size), noise(2, 2))
     assert out.shape == (2, 2, *size)
     assert torch.isfinite(out).all()
-    assert not UNet(3, 2, 2, (4, 6), dims=3)(noise(1, 3, *size), noise(1, 2)).any(), "and untrained it says nothing"
+    assert not UNet(3, 2, 2, (4, 6), dims=3)(noise(1, 3, *size), noise(1, 2)).any(), (
+        "and untrained it says nothing"
+    )
 
 
 def test_every_weight_of_a_net_of_volumes_has_a_gradient() -> None:
@@ -79,14 +85,20 @@ def test_every_weight_of_a_net_of_volumes_has_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 3, 4, 6, 8)])
-def test_halving_the_grid_keeps_every_number_in_the_channels_of_its_square_or_cube(shape: tuple[int, ...]) -> None:
+def test_halving_the_grid_keeps_every_number_in_the_channels_of_its_square_or_cube(
+    shape: tuple[int, ...],
+) -> None:
     x = noise(*shape)
     small = halved(x)
     corners = 2 ** (len(shape) - 2)
     assert small.shape == (2, 3 * corners, *[n // 2 for n in shape[2:]])
     assert torch.equal(doubled(small), x)
-    assert torch.equal(small[0, 1 * corners], x[0, 1][(slice(None, None, 2),) * (len(shape) - 2)]), "the first corner of each"
-    assert torch.equal(small[:, -1], x[:, -1][(slice(None), *(slice(1, None, 2),) * (len(shape) - 2))]), "and the last"
+    assert torch.equal(
+        small[0, 1 * corners], x[0, 1][(slice(None, None, 2),) * (len(shape) - 2)]
+    ), "the first corner of each"
+    assert torch.equal(
+        small[:, -1], x[:, -1][(slice(None), *(slice(1, None, 2),) * (len(shape) - 2))]
+    ), "and the last"
 
 
 def test_a_net_of_other_dimensions_is_refused() -> None:

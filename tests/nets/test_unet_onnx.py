@@ -28,14 +28,18 @@ def evaluated(core: UNet, x: torch.Tensor, condition: torch.Tensor) -> torch.Ten
     from onnx.reference import ReferenceEvaluator
 
     run = ReferenceEvaluator(unet_onnx(core))
-    return torch.from_numpy(run.run(None, dict(zip(INPUTS, (x.numpy(), condition.numpy()), strict=True)))[0])
+    return torch.from_numpy(
+        run.run(None, dict(zip(INPUTS, (x.numpy(), condition.numpy()), strict=True)))[0]
+    )
 
 
 def test_the_graph_is_valid_by_the_standard() -> None:
     onnx.checker.check_model(unet_onnx(net()), full_check=True)
 
 
-@pytest.mark.parametrize(("batch", "rows", "columns", "widths"), [(1, 8, 16, (8, 12, 16)), (3, 16, 8, (8, 12))])
+@pytest.mark.parametrize(
+    ("batch", "rows", "columns", "widths"), [(1, 8, 16, (8, 12, 16)), (3, 16, 8, (8, 12))]
+)
 def test_the_graph_by_the_standard_s_reference_gives_the_numbers_of_torch(
     batch: int, rows: int, columns: int, widths: tuple[int, ...]
 ) -> None:
@@ -53,8 +57,16 @@ def test_the_same_weights_give_the_same_file() -> None:
 
 def test_batch_and_sides_are_free() -> None:
     (x, condition) = unet_onnx(net()).graph.input
-    assert [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] == ["batch", 5, "y", "x"]
-    assert [d.dim_param or d.dim_value for d in condition.type.tensor_type.shape.dim] == ["batch", 7]
+    assert [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] == [
+        "batch",
+        5,
+        "y",
+        "x",
+    ]
+    assert [d.dim_param or d.dim_value for d in condition.type.tensor_type.shape.dim] == [
+        "batch",
+        7,
+    ]
 
 
 def test_a_network_of_volumes_is_refused() -> None:

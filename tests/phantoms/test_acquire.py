@@ -1,4 +1,6 @@
-"""Laws of the simulated scan: what is measured is maps times images, folded, windowed, with the noise asked for."""
+"""Laws of the simulated scan: what is measured is maps times images, folded, windowed, with the
+noise asked for.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,19 @@ MODELS = pytest.mark.parametrize("receive", ["loops", "gaussian"])
 
 def an_object(shape: tuple[int, int] = (72, 60)) -> np.ndarray:
     y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
-    return ((y**2 / 0.8 + x**2 / 0.6 < 1) * (1 + 0.3 * np.sin(9 * y) * np.cos(7 * x))).astype(np.float32)
+    return ((y**2 / 0.8 + x**2 / 0.6 < 1) * (1 + 0.3 * np.sin(9 * y) * np.cos(7 * x))).astype(
+        np.float32
+    )
 
 
 @MODELS
 @pytest.mark.parametrize("matrix", [(72, 60), (48, 60), (48, 40)])
-def test_coil_images_are_the_sum_over_sets_of_maps_times_images(receive: Receive, matrix: tuple[int, int]) -> None:
-    found = scan(an_object(), np.random.default_rng(0), coils=5, noise=0.0, matrix=matrix, receive=receive)
+def test_coil_images_are_the_sum_over_sets_of_maps_times_images(
+    receive: Receive, matrix: tuple[int, int]
+) -> None:
+    found = scan(
+        an_object(), np.random.default_rng(0), coils=5, noise=0.0, matrix=matrix, receive=receive
+    )
     assert len(found.maps) == {(72, 60): 1, (48, 60): 2, (48, 40): 4}[matrix]
     together = (found.maps * found.images[:, None]).sum(0)
     np.testing.assert_allclose(together, found.coil_images, atol=1e-5)

@@ -1,4 +1,6 @@
-"""Laws of the digital patients: determinism, fractions, folding-free warps, lesions, and two simulators that differ."""
+"""Laws of the digital patients: determinism, fractions, folding-free warps, lesions, and two
+simulators that differ.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ def test_the_same_patient_has_the_same_bytes_whatever_came_before(population: Po
 
 @BOTH
 def test_other_patients_and_other_seeds_differ(population: Population) -> None:
-    labels = [a_slice(p, i, plane="axial").labels for p, i in ((population, 0), (population, 1), (type(population)(1), 0))]
+    labels = [
+        a_slice(p, i, plane="axial").labels
+        for p, i in ((population, 0), (population, 1), (type(population)(1), 0))
+    ]
     assert all((a != b).mean() > 0.02 for a, b in itertools.combinations(labels, 2))
 
 
@@ -53,15 +58,23 @@ def test_fractions_are_positive_and_sum_to_one(population: Population, thickness
 
 
 def jacobians(displacement: np.ndarray) -> np.ndarray:
-    """Determinants at the corners of every cell: the map is trilinear in between, so these bound its folds."""
-    grid = np.stack(np.meshgrid(*[np.arange(n) * GRID_SPACING for n in displacement.shape[:3]], indexing="ij"), -1)
+    """Determinants at the corners of every cell: the map is trilinear in between, so these bound
+    its folds.
+    """
+    grid = np.stack(
+        np.meshgrid(*[np.arange(n) * GRID_SPACING for n in displacement.shape[:3]], indexing="ij"),
+        -1,
+    )
     mapped = grid + displacement
     steps = [np.diff(mapped, axis=axis) / GRID_SPACING for axis in range(3)]
     found = []
     for corner in itertools.product((0, 1), repeat=3):
         cells = []
         for axis, step in enumerate(steps):
-            where = [slice(None) if a == axis else slice(c, step.shape[a] - 1 + c) for a, c in enumerate(corner)]
+            where = [
+                slice(None) if a == axis else slice(c, step.shape[a] - 1 + c)
+                for a, c in enumerate(corner)
+            ]
             cells.append(step[tuple(where)])
         found.append(np.linalg.det(np.stack(cells, -1)))
     return np.stack(found)
@@ -76,12 +89,19 @@ def test_the_warp_of_no_patient_folds(population: Population) -> None:
 
 
 def test_the_exponential_of_a_strong_field_does_not_fold_and_the_negative_field_undoes_it() -> None:
-    field = velocity(np.random.default_rng(0), 6.0, 36.0) + growth(np.array([20.0, 0.0, 10.0]), 6.0, 30.0)
+    field = velocity(np.random.default_rng(0), 6.0, 36.0) + growth(
+        np.array([20.0, 0.0, 10.0]), 6.0, 30.0
+    )
     there, back = exponential(field, 6), exponential(-field, 6)
     assert jacobians(there).min() > 0
-    grid = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in field.shape[:3]], indexing="ij"))
+    grid = np.stack(
+        np.meshgrid(*[np.arange(n, dtype=float) for n in field.shape[:3]], indexing="ij")
+    )
     moved = grid + np.moveaxis(back, -1, 0) / GRID_SPACING
-    again = np.stack([ndimage.map_coordinates(there[..., d], moved, order=1, mode="nearest") for d in range(3)], -1)
+    again = np.stack(
+        [ndimage.map_coordinates(there[..., d], moved, order=1, mode="nearest") for d in range(3)],
+        -1,
+    )
     inner = (slice(4, -4),) * 3
     assert np.abs(back + again)[inner].max() < 0.08 * np.abs(there[inner]).max()
 
@@ -97,13 +117,17 @@ def test_a_point_of_the_template_is_found_again_through_the_warp(population: Pop
     subject, target = population.draw(2, "none"), np.array([22.0, -30.0, 14.0])
     moved = subject.affine[:, :3] @ subject.locate(target) + subject.affine[:, 3]
     where = ((moved - GRID_ORIGIN) / GRID_SPACING)[:, None]
-    shift = [ndimage.map_coordinates(subject.displacement[..., d], where, order=1)[0] for d in range(3)]
+    shift = [
+        ndimage.map_coordinates(subject.displacement[..., d], where, order=1)[0] for d in range(3)
+    ]
     np.testing.assert_allclose(moved + shift, target, atol=0.05)
 
 
 @BOTH
 @pytest.mark.parametrize("pathology", ["ms", "tumour"])
-def test_lesions_lie_inside_the_brain_and_a_slice_asked_for_shows_one(population: Population, pathology: Any) -> None:
+def test_lesions_lie_inside_the_brain_and_a_slice_asked_for_shows_one(
+    population: Population, pathology: Any
+) -> None:
     seen = 0
     for index in range(6):
         head = a_slice(population, index, pathology=pathology, plane="axial")
@@ -134,7 +158,9 @@ def test_a_volume_has_adult_tissue_volumes_and_agrees_with_its_truth() -> None:
 
 def test_the_volume_grid_is_right_anterior_superior() -> None:
     volume = Cohort(0).volume(0, spacing=4.0, pathology="none")
-    eyes = np.argwhere(volume.tissues[TissueClass.VITREOUS] > 0.3) @ volume.geometry.affine[:3, :3].T
+    eyes = (
+        np.argwhere(volume.tissues[TissueClass.VITREOUS] > 0.3) @ volume.geometry.affine[:3, :3].T
+    )
     position = eyes.mean(0) + volume.geometry.affine[:3, 3]
     assert position[1] > 40
     assert position[2] < -15
@@ -183,7 +209,9 @@ def test_parameter_maps_are_those_of_the_subject_at_its_field() -> None:
 
 
 @BOTH
-def test_a_scan_has_the_noise_of_its_site_and_the_object_of_its_slice(population: Population) -> None:
+def test_a_scan_has_the_noise_of_its_site_and_the_object_of_its_slice(
+    population: Population,
+) -> None:
     head, raw = population.scan(3, "T1w", (64, 64), 3.6, coils=4, plane="axial")
     relative = raw.noise / np.percentile(render(head, "T1w"), 99)
     assert head.site.noise[0] <= relative <= head.site.noise[1]

@@ -1,4 +1,6 @@
-"""Laws of the examined digital patient: without noise and undersampling the scan is the truth; same patient, same bytes."""
+"""Laws of the examined digital patient: without noise and undersampling the scan is the truth; same
+patient, same bytes.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,21 @@ def exam(second: bool = False, index: int = 3, **settings: Any) -> Examination:
 def test_a_full_scan_without_noise_is_the_truth(second: bool) -> None:
     found = exam(second, acceleration=1, noise=0.0)
     image = root_sum_of_squares(ifft(torch.from_numpy(found.measurement.data[0].copy()))).numpy()
-    np.testing.assert_allclose(image.T, found.truth.data[0, :, :, 0], atol=2e-4 * found.truth.data.max())
+    np.testing.assert_allclose(
+        image.T, found.truth.data[0, :, :, 0], atol=2e-4 * found.truth.data.max()
+    )
 
 
 def test_noise_is_white_of_the_stated_level_in_every_coil_and_alike_in_none() -> None:
     clean, noisy = exam(acceleration=1, noise=0.0), exam(acceleration=1, noise=0.05)
     assert noisy.truth.data.tobytes() == clean.truth.data.tobytes()
-    noise = (noisy.measurement.data - clean.measurement.data)[0][:, noisy.measurement.operator.mask[0]]
+    noise = (noisy.measurement.data - clean.measurement.data)[0][
+        :, noisy.measurement.operator.mask[0]
+    ]
     level = noisy.measurement.noise.level
-    np.testing.assert_allclose(noise @ noise.conj().T / noise.shape[1] / (2 * level**2), np.eye(len(noise)), atol=0.03)
+    np.testing.assert_allclose(
+        noise @ noise.conj().T / noise.shape[1] / (2 * level**2), np.eye(len(noise)), atol=0.03
+    )
 
 
 def test_what_was_not_sampled_is_exactly_zero_and_the_centre_was_sampled() -> None:
@@ -51,13 +59,22 @@ def test_what_was_not_sampled_is_exactly_zero_and_the_centre_was_sampled() -> No
 def test_grid_truth_and_regions_fit_each_other() -> None:
     found = exam(contrast="FLAIR", pathology="ms")
     shape = (MATRIX[1], MATRIX[0], 1)
-    assert found.truth.geometry.shape == found.measurement.geometry.shape == found.brain.shape == found.lesions.shape == shape
+    assert (
+        found.truth.geometry.shape
+        == found.measurement.geometry.shape
+        == found.brain.shape
+        == found.lesions.shape
+        == shape
+    )
     assert found.truth.geometry.spacing == (1.0, 1.0, 5.0)
     assert found.truth.channels == (found.measurement.header["contrast"],) == ("FLAIR",)
     assert 0.1 < found.brain.mean() < 0.6
     assert found.lesions.any()
     assert (found.lesions & found.brain).sum() > 0.9 * found.lesions.sum()
-    bright = found.truth.data[0][found.lesions].mean() / found.truth.data[0][found.brain & ~found.lesions].mean()
+    bright = (
+        found.truth.data[0][found.lesions].mean()
+        / found.truth.data[0][found.brain & ~found.lesions].mean()
+    )
     assert bright > 1.1, "lesions shine on FLAIR"
 
 

@@ -15,12 +15,16 @@ def test_a_point_spreads_to_the_stated_width() -> None:
         profile = spread.sum(1 - axis).double()
         position = (torch.arange(65) - 32) * spacing
         assert float((profile * position**2).sum().sqrt()) * 2.3548 == pytest.approx(fwhm, rel=0.01)
-        assert float(profile[32 + int(fwhm / 2 / spacing)] / profile[32]) == pytest.approx(0.5, abs=0.01)
+        assert float(profile[32 + int(fwhm / 2 / spacing)] / profile[32]) == pytest.approx(
+            0.5, abs=0.01
+        )
 
 
 def test_constants_stay_also_at_the_borders() -> None:
     operator = Blur((12, 16, 20), (1.0, 1.0, 3.0), (2.0, 0.0, 5.0), (2, 4, 1))
-    torch.testing.assert_close(operator.forward(torch.full((12, 16, 20), 7.0)), torch.full((6, 4, 20), 7.0))
+    torch.testing.assert_close(
+        operator.forward(torch.full((12, 16, 20), 7.0)), torch.full((6, 4, 20), 7.0)
+    )
 
 
 def test_without_blur_it_is_the_mean_of_blocks() -> None:

@@ -1,4 +1,6 @@
-"""Laws of the centred Fourier transform and of Cartesian multi-coil MRI beyond the contract of all operators."""
+"""Laws of the centred Fourier transform and of Cartesian multi-coil MRI beyond the contract of all
+operators.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_the_transform_is_unitary_and_centred(size: tuple[int, int]) -> None:
     assert divmod(int(flat.abs().argmax()), size[1]) == (size[0] // 2, size[1] // 2)
     point = torch.zeros(size, dtype=torch.complex64)
     point[size[0] // 2, size[1] // 2] = 1
-    torch.testing.assert_close(fft(point), torch.full(size, (size[0] * size[1]) ** -0.5, dtype=torch.complex64))
+    torch.testing.assert_close(
+        fft(point), torch.full(size, (size[0] * size[1]) ** -0.5, dtype=torch.complex64)
+    )
 
 
 @SIZES
@@ -42,17 +46,23 @@ def test_a_step_in_space_is_a_ramp_of_phase(size: tuple[int, int]) -> None:
 
 @SIZES
 @pytest.mark.parametrize("larger", [(30, 31), (31, 30)])
-def test_padding_and_cropping_keep_the_centre_sample(size: tuple[int, int], larger: tuple[int, int]) -> None:
+def test_padding_and_cropping_keep_the_centre_sample(
+    size: tuple[int, int], larger: tuple[int, int]
+) -> None:
     small = noise(2, *size)
     padded = centre(small, larger)
     assert padded.shape == (2, *larger)
-    assert torch.equal(padded[:, larger[0] // 2, larger[1] // 2], small[:, size[0] // 2, size[1] // 2])
+    assert torch.equal(
+        padded[:, larger[0] // 2, larger[1] // 2], small[:, size[0] // 2, size[1] // 2]
+    )
     assert torch.equal(centre(padded, size), small)
     assert float(padded.norm()) == pytest.approx(float(small.norm()), rel=1e-6)
 
 
 @SIZES
-def test_a_full_scan_with_maps_of_unit_norm_is_inverted_by_the_adjoint(size: tuple[int, int]) -> None:
+def test_a_full_scan_with_maps_of_unit_norm_is_inverted_by_the_adjoint(
+    size: tuple[int, int],
+) -> None:
     operator = CartesianMRI(torch.ones(size), sensitivities(size)[None])
     image = picture(size)[None]
     kspace = operator.forward(image)
@@ -62,11 +72,17 @@ def test_a_full_scan_with_maps_of_unit_norm_is_inverted_by_the_adjoint(size: tup
 
 @SIZES
 def test_the_forward_model_is_mask_times_transform_of_coil_images(size: tuple[int, int]) -> None:
-    mask, maps, image = (noise(*size).real > 0).float(), noise(2, 3, *size, seed=1), noise(2, *size, seed=2)
+    mask, maps, image = (
+        (noise(*size).real > 0).float(),
+        noise(2, 3, *size, seed=1),
+        noise(2, *size, seed=2),
+    )
     operator = CartesianMRI(mask, maps)
     expected = mask * fft((maps * image[:, None]).sum(0))
     torch.testing.assert_close(operator.forward(image), expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(operator.coil_images(image), (maps * image[:, None]).sum(0), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        operator.coil_images(image), (maps * image[:, None]).sum(0), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_combining_is_the_least_squares_fit_for_maps_of_unit_norm() -> None:
@@ -75,12 +91,18 @@ def test_combining_is_the_least_squares_fit_for_maps_of_unit_norm() -> None:
     coil_images = noise(4, 12, 10, seed=1)
     best = operator.combine(coil_images)
     matrix = maps.movedim((0, 1), (-1, -2))
-    expected = torch.linalg.lstsq(matrix, coil_images.movedim(0, -1)[..., None]).solution[..., 0].movedim(-1, 0)
+    expected = (
+        torch.linalg.lstsq(matrix, coil_images.movedim(0, -1)[..., None])
+        .solution[..., 0]
+        .movedim(-1, 0)
+    )
     torch.testing.assert_close(best, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_norm_is_at_most_one_for_maps_of_unit_norm() -> None:
-    operator = CartesianMRI(torch.from_numpy(masks.uniform((24, 20), 3, acs=6)).float(), sensitivities((24, 20))[None])
+    operator = CartesianMRI(
+        torch.from_numpy(masks.uniform((24, 20), 3, acs=6)).float(), sensitivities((24, 20))[None]
+    )
     image = noise(1, 24, 20)
     for _ in range(40):
         image = operator.normal(image)
@@ -91,7 +113,9 @@ def test_the_norm_is_at_most_one_for_maps_of_unit_norm() -> None:
 def test_enough_coils_make_an_accelerated_scan_solvable() -> None:
     """Pruessmann et al. 1999: twofold undersampling with four coils loses nothing but noise."""
     size = (24, 20)
-    operator = CartesianMRI(torch.from_numpy(masks.uniform(size, 2, acs=0)).float(), sensitivities(size)[None])
+    operator = CartesianMRI(
+        torch.from_numpy(masks.uniform(size, 2, acs=0)).float(), sensitivities(size)[None]
+    )
     image = picture(size)[None]
     found = operator.pinv(operator.forward(image), 100)
     assert float((found - image).norm() / image.norm()) < 1e-2
@@ -125,7 +149,11 @@ def test_a_scan_is_described_by_what_was_sampled() -> None:
     assert about["sampled"] == pytest.approx(mask.mean())
     other = mask.copy()
     other[0, 3, 3] ^= True
-    assert CartesianScan(other).describe()["mask"] != about["mask"] == CartesianScan(mask).describe()["mask"]
+    assert (
+        CartesianScan(other).describe()["mask"]
+        != about["mask"]
+        == CartesianScan(mask).describe()["mask"]
+    )
     with pytest.raises(ValueError, match="read-only"):
         scan.mask[0, 0, 0] = True
 
@@ -134,7 +162,14 @@ def test_a_scan_is_described_by_what_was_sampled() -> None:
 def test_transforms_along_fully_sampled_axes_are_left_out_without_a_change(lines: str) -> None:
     size = (12, 15)
     drawn = (torch.rand(size, generator=torch.Generator().manual_seed(0)) < 0.5).float()
-    mask = {"columns": drawn[:1].expand(size), "rows": drawn[:, :1].expand(size), "points": drawn, "all": torch.ones(size)}
+    mask = {
+        "columns": drawn[:1].expand(size),
+        "rows": drawn[:, :1].expand(size),
+        "points": drawn,
+        "all": torch.ones(size),
+    }
     operator = CartesianMRI(mask[lines], noise(2, 3, *size))
     x = noise(4, 2, *size, seed=1)
-    torch.testing.assert_close(operator.normal(x), operator.adjoint(operator.forward(x)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        operator.normal(x), operator.adjoint(operator.forward(x)), atol=1e-5, rtol=1e-5
+    )

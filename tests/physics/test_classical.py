@@ -1,4 +1,6 @@
-"""The classical reconstruction of every operator: of the domain's shape, of any batch, and one that explains the data."""
+"""The classical reconstruction of every operator: of the domain's shape, of any batch, and one that
+explains the data.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,16 @@ def disc(size: int, radius: float) -> torch.Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_shape_of_the_domain_for_any_batch(name: str) -> None:
     operator = example(name)
-    stack = torch.randn((2, *operator.domain), dtype=operator.dtype, generator=torch.Generator().manual_seed(1))
+    stack = torch.randn(
+        (2, *operator.domain), dtype=operator.dtype, generator=torch.Generator().manual_seed(1)
+    )
     y = operator.forward(stack if operator.dtype.is_complex else stack.abs())
     together = operator.classical(y)
     assert together.shape == (2, *operator.domain)
     assert together.dtype == operator.dtype
-    assert bool(torch.isfinite(torch.view_as_real(together) if together.is_complex() else together).all())
+    assert bool(
+        torch.isfinite(torch.view_as_real(together) if together.is_complex() else together).all()
+    )
     alone = operator.classical(y[1])
     assert float((together[1] - alone).norm()) <= 1e-3 * float(alone.norm())
 
@@ -56,12 +62,18 @@ def test_the_largest_singular_value_is_not_exceeded_by_far(name: str) -> None:
     operator = example(name)
     bound = 1.1 * operator.largest_singular_value()
     for seed in range(3):
-        x = torch.randn(operator.domain, dtype=operator.dtype, generator=torch.Generator().manual_seed(seed))
+        x = torch.randn(
+            operator.domain, dtype=operator.dtype, generator=torch.Generator().manual_seed(seed)
+        )
         assert float(operator.forward(x).norm()) <= bound * float(x.norm())
 
 
 @pytest.mark.parametrize(
-    "beam", [ParallelBeam((64, 64), (1.0, 1.0), half_turn(100)), FanBeam((64, 64), (1.0, 1.0), full_turn(160), 120.0)]
+    "beam",
+    [
+        ParallelBeam((64, 64), (1.0, 1.0), half_turn(100)),
+        FanBeam((64, 64), (1.0, 1.0), full_turn(160), 120.0),
+    ],
 )
 def test_filtered_back_projection_finds_the_attenuation_of_a_disc(beam: LinearOperator) -> None:
     found = beam.classical(beam.forward(0.02 * disc(64, 20)))
@@ -78,13 +90,17 @@ def test_a_part_of_a_turn_of_a_fan_beam_is_solved_by_damped_least_squares() -> N
 
 def test_radial_mri_is_within_a_few_percent_after_a_few_steps() -> None:
     try:
-        operator = NoncartesianMRI(radial(48, 64, 32.0), torch.ones(1, 1, 32, 32, dtype=torch.complex64))
+        operator = NoncartesianMRI(
+            radial(48, 64, 32.0), torch.ones(1, 1, 32, 32, dtype=torch.complex64)
+        )
     except MissingExtra as missing:
         pytest.skip(str(missing))
     truth = (disc(32, 10) * (1 + 0.5j)).to(torch.complex64)[None]
     found = operator.classical(operator.forward(truth))
     gridded = operator.adjoint(operator.forward(truth) * operator.density())
-    assert float((found - truth).norm()) < min(0.15 * float(truth.norm()), float((gridded - truth).norm()))
+    assert float((found - truth).norm()) < min(
+        0.15 * float(truth.norm()), float((gridded - truth).norm())
+    )
 
 
 def scanner(background: float = 0.0) -> PET:
@@ -124,7 +140,9 @@ def test_mlem_without_background_keeps_the_counts_from_the_first_iteration_on() 
     counts = measured(pet)
     seen = counts * (pet.forward(torch.ones(32, 32)) > 0)
     for iterations in (1, 5):
-        assert float(pet.expected(pet.osem(seen, iterations, 1)).sum()) == pytest.approx(float(seen.sum()), rel=1e-3)
+        assert float(pet.expected(pet.osem(seen, iterations, 1)).sum()) == pytest.approx(
+            float(seen.sum()), rel=1e-3
+        )
 
 
 def test_osem_finds_the_activity_behind_a_known_background() -> None:

@@ -1,4 +1,6 @@
-"""Laws of coil maps: known sensitivities are found, two sets explain a wrapped object, white noise is white."""
+"""Laws of coil maps: known sensitivities are found, two sets explain a wrapped object, white noise
+is white.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from toys import picture, sensitivities
 from veridical.errors import InputError
 from veridical.physics import masks
 from veridical.physics.cartesian_mri import CartesianMRI
-from veridical.physics.coils import calibration_region, compress, espirit, noise_covariance, prewhiten
+from veridical.physics.coils import (
+    calibration_region,
+    compress,
+    espirit,
+    noise_covariance,
+    prewhiten,
+)
 from veridical.physics.fourier import fft, ifft
 
 SIZE = (96, 80)
@@ -70,11 +78,15 @@ def test_only_the_sampled_centre_counts() -> None:
 def test_maps_do_not_depend_on_the_scale_of_the_data() -> None:
     kspace, mask, _ = scanned()
     for factor in (1e-6, 1e5):
-        torch.testing.assert_close(espirit(factor * kspace, mask), espirit(kspace, mask), atol=2e-4, rtol=0)
+        torch.testing.assert_close(
+            espirit(factor * kspace, mask), espirit(kspace, mask), atol=2e-4, rtol=0
+        )
 
 
 def test_two_sets_explain_a_wrapped_object_where_one_cannot() -> None:
-    """Uecker et al. 2014, figure 5: an object larger than the field of view needs one set of maps a layer."""
+    """Uecker et al. 2014, figure 5: an object larger than the field of view needs one set of maps a
+    layer.
+    """
     wide = (96, 104)
     coil_images = sensitivities(wide, 6) * picture(wide)
     folded = coil_images[..., 12:92].clone()
@@ -84,7 +96,9 @@ def test_two_sets_explain_a_wrapped_object_where_one_cannot() -> None:
     left = []
     for sets in (1, 2):
         operator = CartesianMRI(mask, espirit(kspace, mask, sets=sets))
-        left.append(float((operator.forward(operator.pinv(kspace, 20)) - kspace).norm() / kspace.norm()))
+        left.append(
+            float((operator.forward(operator.pinv(kspace, 20)) - kspace).norm() / kspace.norm())
+        )
     assert left[0] > 0.1
     assert left[1] < 0.3 * left[0]
 
@@ -112,11 +126,15 @@ def test_the_calibration_region_is_the_centre_of_kspace() -> None:
 
 def test_prewhitened_noise_has_unit_covariance() -> None:
     generator = np.random.default_rng(0)
-    mixing = torch.from_numpy(generator.normal(size=(5, 5)) + 1j * generator.normal(size=(5, 5))).to(torch.complex64)
+    mixing = torch.from_numpy(
+        generator.normal(size=(5, 5)) + 1j * generator.normal(size=(5, 5))
+    ).to(torch.complex64)
     coloured = torch.einsum("ab,nbyx->nayx", mixing, noise((3, 5, 64, 64)))
     covariance = noise_covariance(coloured.movedim(1, 0).reshape(5, -1).numpy())
     white = prewhiten(coloured, covariance).movedim(1, 0).reshape(5, -1)
-    torch.testing.assert_close(noise_covariance(white.numpy()), torch.eye(5, dtype=torch.complex64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        noise_covariance(white.numpy()), torch.eye(5, dtype=torch.complex64), atol=1e-4, rtol=0
+    )
 
 
 def test_noise_covariance_is_hermitian_and_does_not_count_an_offset() -> None:
@@ -136,7 +154,9 @@ def test_compression_keeps_the_energy_strongest_coil_first() -> None:
     assert float(energy.sum()) == pytest.approx(float(kspace.abs().square().sum()), rel=1e-4)
     assert bool((energy.diff() <= 0).all())
     root = many.abs().square().sum(0)
-    torch.testing.assert_close(few.abs().square().sum(0), root, atol=1e-4 * float(root.max()), rtol=1e-3)
+    torch.testing.assert_close(
+        few.abs().square().sum(0), root, atol=1e-4 * float(root.max()), rtol=1e-3
+    )
 
 
 def test_compression_to_more_coils_than_there_are_changes_nothing() -> None:
@@ -146,7 +166,9 @@ def test_compression_to_more_coils_than_there_are_changes_nothing() -> None:
 
 def test_compressed_noise_stays_white() -> None:
     virtual = compress(noise((16, 64, 64)), 8).reshape(8, -1)
-    torch.testing.assert_close(noise_covariance(virtual.numpy()), torch.eye(8, dtype=torch.complex64), atol=0.15, rtol=0)
+    torch.testing.assert_close(
+        noise_covariance(virtual.numpy()), torch.eye(8, dtype=torch.complex64), atol=0.15, rtol=0
+    )
 
 
 def test_maps_are_compressed_with_the_components_of_the_data() -> None:

@@ -38,7 +38,9 @@ def rng(seed: int = 7) -> np.random.Generator:
 def head() -> Array:
     """Three slices of a smooth head with detail inside and air around, `(slice, y, x)`."""
     y, x = np.mgrid[-1:1:72j, -1:1:56j]
-    image = 1.0 * (y**2 / 0.5 + x**2 / 0.4 < 1) + 0.4 * np.cos(12 * y) * np.cos(9 * x) * (y**2 + x**2 < 0.3)
+    image = 1.0 * (y**2 / 0.5 + x**2 / 0.4 < 1) + 0.4 * np.cos(12 * y) * np.cos(9 * x) * (
+        y**2 + x**2 < 0.3
+    )
     return np.stack([image, 0.9 * image, 1.1 * image]).astype(np.float32)
 
 
@@ -68,24 +70,34 @@ def degradation(request: pytest.FixtureRequest) -> Degradation:
     return made
 
 
-def test_the_name_is_that_of_the_file_and_no_degradation_is_an_operator(degradation: Degradation) -> None:
+def test_the_name_is_that_of_the_file_and_no_degradation_is_an_operator(
+    degradation: Degradation,
+) -> None:
     assert registry.get("degradation", degradation.name) is type(degradation)
     assert degradation.name not in registry.entries("operator")
     assert set(degradation.modalities) <= {"MR", "CT", "PET"}
 
 
-def test_parameters_are_json_and_the_same_ones_give_the_same_image(degradation: Degradation) -> None:
+def test_parameters_are_json_and_the_same_ones_give_the_same_image(
+    degradation: Degradation,
+) -> None:
     image, generator = input_of(degradation), rng()
     shape = (image.shape[1], image.shape[2])
     for _ in range(5):
-        parameters = degradation.draw(shape, (np.float32(1.0), np.float32(1.5)), generator)  # as headers give it
+        parameters = degradation.draw(
+            shape, (np.float32(1.0), np.float32(1.5)), generator
+        )  # as headers give it
         again = json.loads(json.dumps(parameters))
         assert again == parameters
-        assert np.array_equal(degradation.apply(image, SPACING, parameters), degradation.apply(image, SPACING, again))
+        assert np.array_equal(
+            degradation.apply(image, SPACING, parameters), degradation.apply(image, SPACING, again)
+        )
     assert np.array_equal(degradation(image, SPACING, rng()), degradation(image, SPACING, rng()))
 
 
-def test_the_image_stays_and_what_comes_out_is_a_finite_image_of_its_shape(degradation: Degradation) -> None:
+def test_the_image_stays_and_what_comes_out_is_a_finite_image_of_its_shape(
+    degradation: Degradation,
+) -> None:
     image = input_of(degradation).astype(np.float64)
     image.flags.writeable = False
     for seed in range(5):
@@ -141,8 +153,12 @@ def test_more_of_it_errs_more(of: Callable[[float], Degradation]) -> None:
 
 def test_shifts_between_lines_keep_the_energy_exactly_and_turns_nearly() -> None:
     for seed in range(6):
-        assert energy(MotionGhosts((6, 6), (0, 0))(head(), SPACING, rng(seed))) == pytest.approx(energy(head()), rel=1e-5)
-        assert energy(MotionGhosts((0, 0), (5, 5))(head(), SPACING, rng(seed))) == pytest.approx(energy(head()), rel=0.1)
+        assert energy(MotionGhosts((6, 6), (0, 0))(head(), SPACING, rng(seed))) == pytest.approx(
+            energy(head()), rel=1e-5
+        )
+        assert energy(MotionGhosts((0, 0), (5, 5))(head(), SPACING, rng(seed))) == pytest.approx(
+            energy(head()), rel=0.1
+        )
 
 
 def test_every_line_has_a_pose_and_the_centre_of_k_space_stands_still() -> None:
@@ -151,7 +167,9 @@ def test_every_line_has_a_pose_and_the_centre_of_k_space_stands_still() -> None:
         rows = (64, 48)[drawn["axis"]]
         assert len(drawn["shots"]) == rows
         assert sorted(set(drawn["shots"])) == list(range(7))
-        assert [pose for pose in range(7) if drawn["poses"][pose] == [0, 0, 0]] == [drawn["shots"][rows // 2]]
+        assert [pose for pose in range(7) if drawn["poses"][pose] == [0, 0, 0]] == [
+            drawn["shots"][rows // 2]
+        ]
 
 
 def test_periodic_motion_makes_ghosts_along_phase_encoding_only() -> None:
@@ -168,7 +186,9 @@ def test_periodic_motion_makes_ghosts_along_phase_encoding_only() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (20, 24, 16)])
-def test_shading_spans_what_it_says_has_geometric_mean_1_and_is_smooth(shape: tuple[int, ...]) -> None:
+def test_shading_spans_what_it_says_has_geometric_mean_1_and_is_smooth(
+    shape: tuple[int, ...],
+) -> None:
     field = smooth_field(shape, random_polynomial(len(shape), rng()), 0.4)
     assert field.max() / field.min() == pytest.approx(1.5, rel=1e-3)
     assert np.log(field).mean() == pytest.approx(0, abs=1e-4)
@@ -179,7 +199,9 @@ def test_a_spike_is_one_wave_of_constant_magnitude_and_several_add_their_energie
     image = np.zeros((1, 60, 50), np.float32)
     image[:, :, :3] = 2
     air = np.s_[:, :, 3:]
-    np.testing.assert_allclose(KspaceSpikes((0.3, 0.3), (1, 1))(image, SPACING, rng())[air], 0.6, rtol=1e-4)
+    np.testing.assert_allclose(
+        KspaceSpikes((0.3, 0.3), (1, 1))(image, SPACING, rng())[air], 0.6, rtol=1e-4
+    )
     several = KspaceSpikes((0.3, 0.3), (5, 5))(image, SPACING, rng())[air]
     assert np.square(several).mean() == pytest.approx(5 * 0.36, rel=0.05)
 
@@ -191,9 +213,13 @@ def test_a_zipper_is_one_line_of_the_stated_strength_with_other_dots_in_each_sli
     way = Zipper((0.5, 0.5))
     for axis, place in ((0, 10), (1, 20)):
         drawn = way.draw((60, 50), SPACING, rng()) | {"axis": axis, "place": place}
-        added = np.moveaxis(way.apply(image, SPACING, drawn) - image, 1 + axis, 1)[:, : 30 if axis else None]
+        added = np.moveaxis(way.apply(image, SPACING, drawn) - image, 1 + axis, 1)[
+            :, : 30 if axis else None
+        ]
         assert np.flatnonzero((np.abs(added) > 1e-6).any((0, 1))).tolist() == [place]
-    line = way.apply(image, SPACING, way.draw((60, 50), SPACING, rng()) | {"axis": 0, "place": 10})[:, :, 10]
+    line = way.apply(image, SPACING, way.draw((60, 50), SPACING, rng()) | {"axis": 0, "place": 10})[
+        :, :, 10
+    ]
     assert np.sqrt(np.square(line).mean(1)) == pytest.approx(np.full(4, 1.0), rel=1e-4)
     assert np.corrcoef(line[0], line[1])[0, 1] < 0.5
 
@@ -202,7 +228,10 @@ def test_a_zipper_is_one_line_of_the_stated_strength_with_other_dots_in_each_sli
 def test_blur_keeps_the_centre_of_k_space_and_nothing_else(matrix: list[int]) -> None:
     blurred = GibbsBlur().apply(head() + 0.5, SPACING, {"matrix": matrix})
     spectrum = np.fft.fftshift(np.abs(np.fft.fft2(blurred)), (1, 2))
-    y, x = (slice(n // 2 - size // 2 - 1, n // 2 + size // 2 + 2) for n, size in zip((72, 56), matrix, strict=True))
+    y, x = (
+        slice(n // 2 - size // 2 - 1, n // 2 + size // 2 + 2)
+        for n, size in zip((72, 56), matrix, strict=True)
+    )
     assert energy(spectrum[:, max(0, y.start) : y.stop, x]) > (1 - 1e-4) * energy(spectrum)
     assert blurred.mean() == pytest.approx(float((head() + 0.5).mean()), rel=1e-3)
 
@@ -213,7 +242,10 @@ def test_thick_slices_keep_ramps_along_them_and_average_stripes(axis: int) -> No
     inner = (slice(None), *(slice(8, -8) if axis == a else slice(None) for a in (0, 1)))
     seen = ThickSliceBlur().apply(ramp, (2.0, 2.0), {"axis": axis, "thickness": 8.0})
     np.testing.assert_allclose(seen[inner], ramp[inner], atol=0.05)
-    assert ThickSliceBlur().apply(ramp % 2, (2.0, 2.0), {"axis": axis, "thickness": 8.0})[inner].std() < 0.1
+    assert (
+        ThickSliceBlur().apply(ramp % 2, (2.0, 2.0), {"axis": axis, "thickness": 8.0})[inner].std()
+        < 0.1
+    )
 
 
 def test_noise_of_magnitudes_is_rician_of_the_size_that_is_told() -> None:
@@ -224,7 +256,9 @@ def test_noise_of_magnitudes_is_rician_of_the_size_that_is_told() -> None:
         found = np.stack([way(image, SPACING, rng(seed)) for seed in range(12)])
         assert rms(found[..., 32:] - 3) == pytest.approx(0.15, rel=0.1)
         assert rms(found[..., :32]) == pytest.approx(0.15 * 2**0.5, rel=0.1)
-        assert uneven or found[..., :32].mean() == pytest.approx(0.15 * (np.pi / 2) ** 0.5, rel=0.05)
+        assert uneven or found[..., :32].mean() == pytest.approx(
+            0.15 * (np.pi / 2) ** 0.5, rel=0.05
+        )
         alike = np.corrcoef((found[..., 40:-1] - 3).ravel(), (found[..., 41:] - 3).ravel())[0, 1]
         assert (alike > 0.1) == bool(interpolated)
 
@@ -243,8 +277,14 @@ def test_streaks_are_about_as_strong_as_those_of_a_fan_beam(every: int) -> None:
     image, scanner = limb(96)[:1], CTScanner(views=360)
     full, few = scanner.beam((96, 96), (1.0, 1.0)), scanner.beam((96, 96), (1.0, 1.0), every)
     lines = full.forward(attenuation(image))
-    fan = (scanner.reconstruct(few, lines[:, ::every]) - scanner.reconstruct(full, lines)).numpy() * 1000 / WATER
-    ours = SparseViewStreaks().apply(image, (1.0, 1.0), {"views": 180 // every, "start": 0.0}) - image
+    fan = (
+        (scanner.reconstruct(few, lines[:, ::every]) - scanner.reconstruct(full, lines)).numpy()
+        * 1000
+        / WATER
+    )
+    ours = (
+        SparseViewStreaks().apply(image, (1.0, 1.0), {"views": 180 // every, "start": 0.0}) - image
+    )
     assert 1 < ours[image == 50].std() / fan[image == 50].std() < 1.6
 
 
@@ -266,7 +306,9 @@ def test_noise_of_ct_has_less_power_at_low_frequencies_than_white_noise() -> Non
     assert power[low].mean() < 0.6 * power.mean()
 
 
-def test_noise_of_pet_is_stronger_where_more_is_taken_up_as_coarse_as_told_and_never_negative() -> None:
+def test_noise_of_pet_is_stronger_where_more_is_taken_up_as_coarse_as_told_and_never_negative() -> (
+    None
+):
     image = np.full((3, 96, 96), 0.3, np.float32)
     image[:, :, 48:] = 10.0
     drawn = {"noise": 0.5, "grain": 8.0, "power": 0.5, "seed": 3}
@@ -294,7 +336,9 @@ def test_noise_of_pet_is_stronger_where_more_is_taken_up_as_coarse_as_told_and_n
         (lambda: LowDoseNoise(dose=(0.5, 1.2)), SettingError),
     ],
 )
-def test_ranges_that_make_no_sense_are_refused(call: Callable[[], Any], error: type[Exception]) -> None:
+def test_ranges_that_make_no_sense_are_refused(
+    call: Callable[[], Any], error: type[Exception]
+) -> None:
     with pytest.raises(error):
         call()
 

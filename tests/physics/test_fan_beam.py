@@ -17,7 +17,9 @@ def disc(size: int, radius: float, y0: float, x0: float) -> torch.Tensor:
 
 
 def distances(operator: FanBeam, y0: float, x0: float) -> torch.Tensor:
-    """Distance of each ray, from the source through the bin's centre, to a point; `(angle, detector)`."""
+    """Distance of each ray, from the source through the bin's centre, to a point; `(angle,
+    detector)`.
+    """
     cosine, sine = torch.cos(operator.angles)[:, None], torch.sin(operator.angles)[:, None]
     source_x, source_y = operator.source * sine, -operator.source * cosine
     along_x, along_y = operator.positions * cosine - source_x, operator.positions * sine - source_y
@@ -45,15 +47,21 @@ def test_a_far_source_is_a_parallel_beam() -> None:
 def test_default_detector_holds_the_shadow_of_the_whole_grid() -> None:
     operator = FanBeam((20, 24), (1.0, 1.5), full_turn(36), source=45.0)
     measured = operator.forward(torch.ones(20, 24))
-    wider = FanBeam((20, 24), (1.0, 1.5), full_turn(36), source=45.0, detectors=operator.range[1] + 10)
-    torch.testing.assert_close(measured, wider.forward(torch.ones(20, 24))[:, 5:-5], rtol=1e-4, atol=1e-3)
+    wider = FanBeam(
+        (20, 24), (1.0, 1.5), full_turn(36), source=45.0, detectors=operator.range[1] + 10
+    )
+    torch.testing.assert_close(
+        measured, wider.forward(torch.ones(20, 24))[:, 5:-5], rtol=1e-4, atol=1e-3
+    )
     assert float(wider.forward(torch.ones(20, 24))[:, :5].abs().max()) == 0
 
 
 def test_rays_seen_twice_agree() -> None:
     """The ray at fan angle g of view a is the ray at -g of view a + pi - 2 g."""
     gamma = math.atan2(10.0, 100.0)
-    operator = FanBeam((65, 65), (1.0, 1.0), torch.tensor([0.4, 0.4 + math.pi - 2 * gamma]), 100.0, detectors=81)
+    operator = FanBeam(
+        (65, 65), (1.0, 1.0), torch.tensor([0.4, 0.4 + math.pi - 2 * gamma]), 100.0, detectors=81
+    )
     views = operator.forward(disc(65, 14.0, 3.0, 6.0))
     assert float(views[0, 40 + 10]) > 1
     assert float(views[1, 40 - 10]) == pytest.approx(float(views[0, 40 + 10]), rel=0.01)

@@ -7,7 +7,9 @@ import torch
 from veridical.physics.footprints import PARTS, fill, share
 
 
-@pytest.mark.parametrize(("left", "ramp", "top"), [(0.0, 1.0, 0.0), (0.3, 0.5, 1.2), (0.9, 2.0, 0.0)])
+@pytest.mark.parametrize(
+    ("left", "ramp", "top"), [(0.0, 1.0, 0.0), (0.3, 0.5, 1.2), (0.9, 2.0, 0.0)]
+)
 def test_the_bins_hold_the_whole_area_of_a_trapezoid(left: float, ramp: float, top: float) -> None:
     shadow, weights = np.zeros((PARTS, 1), np.float32), np.empty((6, 1), np.float32)
     shadow[:4, 0] = left, ramp, top, 2.0 / (ramp + top)

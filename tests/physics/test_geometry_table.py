@@ -1,4 +1,6 @@
-"""Operators from plain values: what a file says is what is built; whatever it says wrongly is named."""
+"""Operators from plain values: what a file says is what is built; whatever it says wrongly is
+named.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,27 @@ from veridical.physics.projection import PlanarBeam
 from veridical.physics.ultrasound import Ultrasound
 
 GRID = {"shape": [12, 15], "spacing": [1.5, 1.0]}
-ARRAY = {"elements": 9, "pitch": 0.5, "frequency": 2.0, "bandwidth": 0.7, "rate": 8.0, "speed": 1540.0}
+ARRAY = {
+    "elements": 9,
+    "pitch": 0.5,
+    "frequency": 2.0,
+    "bandwidth": 0.7,
+    "rate": 8.0,
+    "speed": 1540.0,
+}
 GOOD: dict[str, dict[str, Any]] = {
     "parallel-beam": {**GRID, "views": 10, "detectors": 21, "pitch": 1.2},
     "fan-beam": {**GRID, "views": 10, "source": 40, "detectors": 31},
     "pet": {**GRID, "views": 10, "detectors": 21, "background": 0.5, "resolution": 4.5, "scale": 2},
-    "photoacoustic": {**GRID, "detectors": 9, "radius": 16, "samples": 40, "rate": 2, "speed": 1500, "delay": 2.5},
+    "photoacoustic": {
+        **GRID,
+        "detectors": 9,
+        "radius": 16,
+        "samples": 40,
+        "rate": 2,
+        "speed": 1500,
+        "delay": 2.5,
+    },
     "ultrasound": {**GRID, "depth": 3, **ARRAY, "samples": 60, "angles": [-5, 0, 5]},
 }
 REQUIRED = {
@@ -48,7 +65,9 @@ def test_good_values_build_the_operator_of_that_name_and_grid(name: str) -> None
     assert operator.describe() == build(name, dict(GOOD[name])).describe()
 
 
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in REQUIRED.items() for key in keys])
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name, keys in REQUIRED.items() for key in keys]
+)
 def test_a_missing_key_is_named(name: str, key: str) -> None:
     values = {k: v for k, v in GOOD[name].items() if k != key}
     with pytest.raises(SettingError, match=f"{name}: .*does not give {key}; expected shape"):
@@ -62,7 +81,9 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(name: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
-@pytest.mark.parametrize("value", [[12], [12, 0], [12, -3], [12, 15.5], "12 x 15", [True, 15], [math.nan, 15], None, 12])
+@pytest.mark.parametrize(
+    "value", [[12], [12, 0], [12, -3], [12, 15.5], "12 x 15", [True, 15], [math.nan, 15], None, 12]
+)
 def test_a_wrong_grid_is_refused_with_what_was_expected(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=r"shape = .*expected two (whole )?numbers"):
         build(name, {**GOOD[name], "shape": value})
@@ -79,7 +100,12 @@ def test_a_wrong_grid_is_refused_with_what_was_expected(name: str, value: Any) -
         ("pet", "resolution", -1, "a number of at least 0"),
         ("pet", "background", "noise", r"one number or an array \(10, 21\)"),
         ("pet", "background", [[1, 2], [3]], r"one number or an array \(10, 21\)"),
-        ("pet", "attenuation", np.ones((3, 3)), r"an array \(3, 3\); expected one number or an array \(10, 21\)"),
+        (
+            "pet",
+            "attenuation",
+            np.ones((3, 3)),
+            r"an array \(3, 3\); expected one number or an array \(10, 21\)",
+        ),
         ("photoacoustic", "speed", math.inf, "a number above 0"),
         ("photoacoustic", "samples", 0, "a whole number"),
         ("ultrasound", "elements", -1, "a whole number"),
@@ -87,14 +113,18 @@ def test_a_wrong_grid_is_refused_with_what_was_expected(name: str, value: Any) -
         ("ultrasound", "angles", [], "a list of degrees"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_was_expected(name: str, key: str, value: Any, expected: str) -> None:
+def test_a_wrong_value_is_refused_with_what_was_expected(
+    name: str, key: str, value: Any, expected: str
+) -> None:
     with pytest.raises(SettingError, match=f"{name}: {key} = .*{expected}"):
         build(name, {**GOOD[name], key: value})
 
 
 def test_views_are_spread_over_the_arc_of_each_beam() -> None:
     torch.testing.assert_close(build("parallel-beam", {**GRID, "views": 4}).angles, half_turn(4))
-    torch.testing.assert_close(build("fan-beam", {**GRID, "views": 4, "source": 40}).angles, 2 * half_turn(4))
+    torch.testing.assert_close(
+        build("fan-beam", {**GRID, "views": 4, "source": 40}).angles, 2 * half_turn(4)
+    )
 
 
 def test_a_limited_angle_is_start_and_arc_in_degrees() -> None:
@@ -129,7 +159,9 @@ def test_pet_takes_survival_factors_or_a_map_of_coefficients_but_not_both() -> N
     pet = build("pet", {**GOOD["pet"], "coefficients": coefficients})
     assert isinstance(pet, PET)
     assert isinstance(pet.projector, PlanarBeam)
-    torch.testing.assert_close(pet.attenuation, attenuation_factors(pet.projector, torch.full((12, 15), 0.01)))
+    torch.testing.assert_close(
+        pet.attenuation, attenuation_factors(pet.projector, torch.full((12, 15), 0.01))
+    )
     assert float(pet.background.min()) == float(pet.background.max()) == 0.5
     with pytest.raises(SettingError, match="both given"):
         build("pet", {**GOOD["pet"], "coefficients": coefficients, "attenuation": 1})
@@ -137,7 +169,9 @@ def test_pet_takes_survival_factors_or_a_map_of_coefficients_but_not_both() -> N
 
 @pytest.mark.parametrize("name", ["identity", "blur", "cartesian-mri"])
 def test_operators_without_a_description_say_what_to_do_instead(name: str) -> None:
-    with pytest.raises(SettingError, match=rf"{name} cannot be described by a geometry file.*Measurement"):
+    with pytest.raises(
+        SettingError, match=rf"{name} cannot be described by a geometry file.*Measurement"
+    ):
         build(name, {})
 
 

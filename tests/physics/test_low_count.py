@@ -61,7 +61,12 @@ def test_attenuation_puts_the_noise_into_the_middle() -> None:
     ratios = []
     for coefficients in (None, 0.0096 * flat):
         rng = np.random.default_rng(0)
-        stack = np.stack([low_count_pet(flat, (8.0, 8.0), 0.2, rng, coefficients=coefficients) for _ in range(30)])
+        stack = np.stack(
+            [
+                low_count_pet(flat, (8.0, 8.0), 0.2, rng, coefficients=coefficients)
+                for _ in range(30)
+            ]
+        )
         ratios.append(stack.std(0)[middle].mean() / stack.std(0)[edge].mean())
     assert ratios[1] > 1.1 * ratios[0]
 

@@ -77,8 +77,12 @@ def test_full_dose_noise_and_the_extra_noise_together_are_those_of_the_lower_dos
     measured = rng.poisson(expected, 200_000) + FAST.electronic * rng.standard_normal(200_000)
     full = torch.from_numpy(-np.log(measured / FAST.photons)).float()
     low = dose * expected
-    assert float(full.var()) == pytest.approx(1 / expected + FAST.electronic**2 / expected**2, rel=0.02)
-    assert float(at_dose(full, dose, rng, FAST).var()) == pytest.approx(1 / low + FAST.electronic**2 / low**2, rel=0.02)
+    assert float(full.var()) == pytest.approx(
+        1 / expected + FAST.electronic**2 / expected**2, rel=0.02
+    )
+    assert float(at_dose(full, dose, rng, FAST).var()) == pytest.approx(
+        1 / low + FAST.electronic**2 / low**2, rel=0.02
+    )
 
 
 def test_starved_rays_stay_finite() -> None:
@@ -101,13 +105,18 @@ def test_noise_in_the_middle_of_a_water_disc_is_that_of_the_formula() -> None:
     stack = np.broadcast_to(disc, (60, 96, 96))
     noise = low_dose_ct(stack, SPACING, 0.25, np.random.default_rng(2), FAST) - disc
     variance = extra_variance(torch.tensor(80 * WATER), 0.25, FAST)
-    expected = np.sqrt(float(noise_power((96, 96), SPACING, FAST).sum(0).mean() * variance)) * 1000 / WATER
+    expected = (
+        np.sqrt(float(noise_power((96, 96), SPACING, FAST).sum(0).mean() * variance)) * 1000 / WATER
+    )
     assert noise[:, 40:56, 40:56].std() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("dose", [0.25, 0.1])
 def test_surrogate_has_the_variance_map_of_the_fan_beam_within_10_percent(dose: float) -> None:
-    blocks = [noises(kind, dose).reshape(-1, 12, 8, 12, 8).std((0, 2, 4)) for kind in ("surrogate", "fan beam")]
+    blocks = [
+        noises(kind, dose).reshape(-1, 12, 8, 12, 8).std((0, 2, 4))
+        for kind in ("surrogate", "fan beam")
+    ]
     inside = (body() > 0).reshape(12, 8, 12, 8).all((1, 3))
     ratio = blocks[0][inside] / blocks[1][inside]
     assert np.abs(ratio - 1).max() < 0.1
@@ -117,9 +126,14 @@ def test_surrogate_has_the_variance_map_of_the_fan_beam_within_10_percent(dose: 
 def test_surrogate_follows_the_divergence_of_the_beam_in_a_wide_body() -> None:
     y, x = np.mgrid[:90, :90] * 4 - 178.0
     image = np.where((x / 160) ** 2 + (y / 110) ** 2 < 1, 0.0, -1000.0)
-    stack, scanner = np.broadcast_to(image, (40, 90, 90)), CTScanner(photons=1e6, views=180, pitch=3.0)
+    stack, scanner = (
+        np.broadcast_to(image, (40, 90, 90)),
+        CTScanner(photons=1e6, views=180, pitch=3.0),
+    )
     spread = [
-        (make(stack, (4.0, 4.0), 0.25, np.random.default_rng(1), scanner) - image).reshape(40, 18, 5, 18, 5).std((0, 2, 4))
+        (make(stack, (4.0, 4.0), 0.25, np.random.default_rng(1), scanner) - image)
+        .reshape(40, 18, 5, 18, 5)
+        .std((0, 2, 4))
         for make in (low_dose_surrogate, low_dose_ct)
     ]
     inside = (image == 0).reshape(18, 5, 18, 5).all((1, 3))
@@ -129,8 +143,12 @@ def test_surrogate_follows_the_divergence_of_the_beam_in_a_wide_body() -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_surrogate_has_the_spectrum_of_the_fan_beam_within_10_percent_in_each_direction(axis: int) -> None:
-    """The two axes differ: rays along the flat body are attenuated more, so noise is streaked along it."""
+def test_surrogate_has_the_spectrum_of_the_fan_beam_within_10_percent_in_each_direction(
+    axis: int,
+) -> None:
+    """The two axes differ: rays along the flat body are attenuated more, so noise is streaked along
+    it.
+    """
     taper = np.hanning(34)[1:-1]
     spectra = []
     for kind in ("surrogate", "fan beam"):
@@ -153,7 +171,9 @@ def test_raw_data_of_a_low_dose_scan_can_be_reconstructed() -> None:
     scan = low_dose_scan(image, 0.25, np.random.default_rng(0), every=2, scanner=FAST)
     assert scan.data.shape == (1, *scan.operator.range)  # type: ignore[attr-defined]
     assert scan.data.shape[1] == 180
-    found = hounsfield(Fbp("hann").reconstruct(scan.operator, torch.from_numpy(scan.data[0].copy())).numpy())  # type: ignore[arg-type]
+    found = hounsfield(
+        Fbp("hann").reconstruct(scan.operator, torch.from_numpy(scan.data[0].copy())).numpy()
+    )  # type: ignore[arg-type]
     assert abs((found - hu)[40:56, 30:50].mean()) < 5
     full = low_dose_scan(image, 1.0, np.random.default_rng(0), scanner=FAST)
     lines = FAST.beam((96, 96), SPACING).forward(attenuation(hu))
@@ -170,7 +190,9 @@ def test_raw_data_ask_for_hounsfield_units() -> None:
 def test_photons_are_found_from_the_noise_of_the_slice(photons: float) -> None:
     own = replace(FAST, photons=photons, electronic=0.0)
     noisy = low_dose_ct(body(), SPACING, 0.5, np.random.default_rng(3), own)
-    assert photons_of(noisy, SPACING, np.random.default_rng(4), FAST) == pytest.approx(photons, rel=0.25)
+    assert photons_of(noisy, SPACING, np.random.default_rng(4), FAST) == pytest.approx(
+        photons, rel=0.25
+    )
 
 
 def test_photons_need_soft_tissue() -> None:
@@ -182,7 +204,9 @@ def test_same_generator_same_bytes_and_the_slice_is_untouched() -> None:
     image = body()
     image.flags.writeable = False
     for make in (low_dose_ct, low_dose_surrogate):
-        first, again = (make(image, SPACING, 0.25, np.random.default_rng(5), FAST) for _ in range(2))
+        first, again = (
+            make(image, SPACING, 0.25, np.random.default_rng(5), FAST) for _ in range(2)
+        )
         assert np.array_equal(first, again)
         assert first.dtype == np.float32
 
@@ -199,7 +223,13 @@ def test_nan_and_too_few_views_and_impossible_scanners_are_refused() -> None:
         low_dose_ct(np.full((32, 32), np.nan), SPACING, 0.5, np.random.default_rng(0))
     with pytest.raises(SettingError, match="views"):
         FAST.beam((96, 96), SPACING, 200)
-    for wrong in ({"photons": 0.0}, {"electronic": -1.0}, {"views": 4}, {"window": "hahn"}, {"cutoff": 0.0}):
+    for wrong in (
+        {"photons": 0.0},
+        {"electronic": -1.0},
+        {"views": 4},
+        {"window": "hahn"},
+        {"cutoff": 0.0},
+    ):
         with pytest.raises(SettingError):
             CTScanner(**wrong)  # type: ignore[arg-type]
 
@@ -208,7 +238,11 @@ def test_nan_and_too_few_views_and_impossible_scanners_are_refused() -> None:
 def test_a_quarter_of_the_dose_doubles_the_noise_of_a_real_slice(real_data: Any) -> None:
     path = real_data / "sts_mr_ct_pet" / "nifti" / "STS_024" / "CT_image.nii.gz"
     volume = nibabel.load(path).get_fdata(dtype=np.float32)
-    hu, spacing, rng = volume[:, :, volume.shape[2] // 2].T, (0.977, 0.977), np.random.default_rng(0)
+    hu, spacing, rng = (
+        volume[:, :, volume.shape[2] // 2].T,
+        (0.977, 0.977),
+        np.random.default_rng(0),
+    )
     own = CTScanner(photons=photons_of(hu, spacing, rng))
     assert 1e4 < own.photons < 1e6
     low = low_dose_ct(hu, spacing, 0.25, rng, own)

@@ -1,4 +1,6 @@
-"""Laws of the sampling masks: how many lines, where they lie, how far apart, and the centre without a gap."""
+"""Laws of the sampling masks: how many lines, where they lie, how far apart, and the centre without
+a gap.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_uniform_takes_every_nth_column_and_the_centre(acceleration: int, offset
 
 @pytest.mark.parametrize("size", [31, 32])
 @pytest.mark.parametrize("width", [0, 1, 8, 9, 64])
-def test_the_centre_block_lies_about_the_zero_frequency_and_stays_inside(size: int, width: int) -> None:
+def test_the_centre_block_lies_about_the_zero_frequency_and_stays_inside(
+    size: int, width: int
+) -> None:
     block = masks.centre_block(size, width)
     assert block.stop - block.start == min(width, size)
     if width:
@@ -52,9 +56,13 @@ def test_variable_density_falls_outward_as_the_power_says() -> None:
     """Averaged over seeds: denser near the centre for a power of 2, everywhere alike for 0."""
     thirds = {}
     for power in (0.0, 2.0):
-        mean = np.mean([columns(masks.variable_density(SHAPE, 4, 8, seed, power)) for seed in range(300)], 0)
+        mean = np.mean(
+            [columns(masks.variable_density(SHAPE, 4, 8, seed, power)) for seed in range(300)], 0
+        )
         distance = np.abs(np.arange(128) - 64)
-        thirds[power] = [mean[(distance > low) & (distance <= low + 20)].mean() for low in (4, 24, 44)]
+        thirds[power] = [
+            mean[(distance > low) & (distance <= low + 20)].mean() for low in (4, 24, 44)
+        ]
     assert thirds[2.0][0] > 2 * thirds[2.0][1] > 4 * thirds[2.0][2]
     np.testing.assert_allclose(thirds[0.0], thirds[0.0][1], atol=0.03)
 
@@ -84,7 +92,9 @@ def test_poisson_disc_meets_the_acceleration_to_three_percent(
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_poisson_disc_keeps_its_distances_and_leaves_no_room(seed: int) -> None:
-    """There is one radius `s (1 + slope |k|)` such that no two samples are nearer and no free place is as far from all."""
+    """There is one radius `s (1 + slope |k|)` such that no two samples are nearer and no free place
+    is as far from all.
+    """
     shape = (48, 64)
     mask = masks.poisson_disc(shape, 4, acs=0, seed=seed, slope=2.0)
     y, x = np.meshgrid(*[(np.arange(n) - n // 2) / (n / 2) for n in shape], indexing="ij")
@@ -128,11 +138,16 @@ def test_partial_fourier_takes_the_first_share_of_one_axis(axis: int, fraction: 
 
 @pytest.mark.parametrize("shape", [(16, 20), (15, 21), (15, 20), (1, 9)])
 def test_all_of_a_full_mask_is_its_fully_sampled_centre(shape: tuple[int, int]) -> None:
-    assert masks.fully_sampled_centre(np.ones(shape, bool)) == (slice(0, shape[0]), slice(0, shape[1]))
+    assert masks.fully_sampled_centre(np.ones(shape, bool)) == (
+        slice(0, shape[0]),
+        slice(0, shape[1]),
+    )
 
 
 @pytest.mark.parametrize("shape", [(96, 128), (95, 127)])
-def test_the_fully_sampled_centre_is_found_in_lines_and_in_a_disc_pattern(shape: tuple[int, int]) -> None:
+def test_the_fully_sampled_centre_is_found_in_lines_and_in_a_disc_pattern(
+    shape: tuple[int, int],
+) -> None:
     lines = masks.uniform(shape, 4, acs=20)
     rows, along = masks.fully_sampled_centre(lines)
     assert (rows.start, rows.stop) == (0, shape[0])

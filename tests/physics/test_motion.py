@@ -28,7 +28,9 @@ def test_a_shift_moves_by_millimetres() -> None:
 def test_a_rotation_turns_y_towards_x() -> None:
     angle = math.radians(25)
     moved = move(blob(15.0, 0.0), torch.tensor([angle, 0.0, 0.0]), (1.0, 1.0))
-    torch.testing.assert_close(moved, blob(15 * math.cos(angle), 15 * math.sin(angle)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        moved, blob(15 * math.cos(angle), 15 * math.sin(angle)), atol=1e-3, rtol=0
+    )
 
 
 def test_rotation_respects_the_pixel_size() -> None:
@@ -40,11 +42,15 @@ def test_rotation_respects_the_pixel_size() -> None:
         return torch.exp(-((y[:, None] - y0) ** 2 + (x - x0) ** 2) / 18.0).to(torch.complex64)
 
     moved = move(at(10.0, 0.0), torch.tensor([angle, 0.0, 0.0]), (2.0, 1.0))
-    torch.testing.assert_close(moved, at(10 * math.cos(angle), 10 * math.sin(angle)), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        moved, at(10 * math.cos(angle), 10 * math.sin(angle)), atol=2e-3, rtol=0
+    )
 
 
 def test_movement_is_unitary_and_undone() -> None:
-    image = torch.randn(2, 16, 15, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(
+        2, 16, 15, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)
+    )
     motion = torch.tensor([0.2, 1.3, -0.7])
     moved = move(image, motion, (1.0, 1.2))
     assert float(moved.norm()) == pytest.approx(float(image.norm()), rel=1e-5)
@@ -57,7 +63,9 @@ def test_without_motion_it_is_cartesian_mri() -> None:
     x = torch.randn(1, 16, 18, dtype=torch.complex64, generator=generator)
     shots = parts(torch.arange(18) % 3, 3, 16)
     still = Motion(shots, torch.zeros(3, 3), maps, (1.0, 1.0))
-    torch.testing.assert_close(still.forward(x), CartesianMRI(torch.ones(16, 18), maps).forward(x), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        still.forward(x), CartesianMRI(torch.ones(16, 18), maps).forward(x), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_known_motion_can_be_undone_where_neglected_motion_leaves_ghosts() -> None:

@@ -51,8 +51,12 @@ def test_poisson_counts_have_mean_equal_to_variance() -> None:
     assert torch.equal(counts, counts.round())
 
 
-@pytest.mark.parametrize(("line", "photons", "electronic"), [(0.0, 1e4, 0.0), (3.0, 1e4, 10.0), (4.0, 2e4, 30.0)])
-def test_low_dose_line_integrals_have_the_stated_inverse_variance(line: float, photons: float, electronic: float) -> None:
+@pytest.mark.parametrize(
+    ("line", "photons", "electronic"), [(0.0, 1e4, 0.0), (3.0, 1e4, 10.0), (4.0, 2e4, 30.0)]
+)
+def test_low_dose_line_integrals_have_the_stated_inverse_variance(
+    line: float, photons: float, electronic: float
+) -> None:
     clean = torch.full((COUNT,), line)
     noisy = poisson_gaussian(clean, photons, electronic, seeded())
     weight = float(inverse_variance(clean[:1], photons, electronic))
@@ -87,12 +91,21 @@ def spectrum(coils: int, rows: int, columns: int, strength: float) -> torch.Tens
     """Signal that falls as 1 / f^2 with random phase; `strength` at the edge of k-space."""
     y, x = (torch.arange(n) - n // 2 for n in (rows, columns))
     radius = torch.hypot(y[:, None] / (rows / 2), x / (columns / 2)).clamp_min(2 / rows)
-    return strength / radius**2 * torch.randn(coils, rows, columns, dtype=torch.complex64, generator=seeded(9))
+    return (
+        strength
+        / radius**2
+        * torch.randn(coils, rows, columns, dtype=torch.complex64, generator=seeded(9))
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("coils", "rows", "columns", "acceleration"), [(8, 230, 180, 4), (8, 128, 128, 1), (1, 256, 256, 3)])
-def test_sigma_is_found_within_ten_percent(seed: int, coils: int, rows: int, columns: int, acceleration: int) -> None:
+@pytest.mark.parametrize(
+    ("coils", "rows", "columns", "acceleration"),
+    [(8, 230, 180, 4), (8, 128, 128, 1), (1, 256, 256, 3)],
+)
+def test_sigma_is_found_within_ten_percent(
+    seed: int, coils: int, rows: int, columns: int, acceleration: int
+) -> None:
     mask = torch.zeros(rows, columns)
     mask[:, ::acceleration] = 1
     mask[:, columns // 2 - 12 : columns // 2 + 12] = 1
@@ -102,7 +115,10 @@ def test_sigma_is_found_within_ten_percent(seed: int, coils: int, rows: int, col
 
 def test_sigma_of_pure_noise_is_nearly_unbiased() -> None:
     found = [
-        estimate_sigma(gaussian(torch.zeros(4, 96, 96, dtype=torch.complex64), 1.0, seeded(s)), torch.ones(96, 96))
+        estimate_sigma(
+            gaussian(torch.zeros(4, 96, 96, dtype=torch.complex64), 1.0, seeded(s)),
+            torch.ones(96, 96),
+        )
         for s in range(20)
     ]
     assert sum(found) / len(found) == pytest.approx(1.0, abs=0.04)
@@ -116,7 +132,10 @@ def test_sigma_scales_with_the_data() -> None:
 
 
 def test_coils_of_unequal_noise_give_the_root_mean_square() -> None:
-    kspace = gaussian(torch.zeros(2, 96, 96, dtype=torch.complex64), 1.0, seeded()) * torch.tensor([1.0, 3.0])[:, None, None]
+    kspace = (
+        gaussian(torch.zeros(2, 96, 96, dtype=torch.complex64), 1.0, seeded())
+        * torch.tensor([1.0, 3.0])[:, None, None]
+    )
     assert estimate_sigma(kspace, torch.ones(96, 96)) == pytest.approx(math.sqrt(5.0), rel=0.06)
 
 

@@ -1,4 +1,6 @@
-"""Laws of coil maps from non-Cartesian k-space: they are those of the Cartesian scan, and noise is found where it is alone."""
+"""Laws of coil maps from non-Cartesian k-space: they are those of the Cartesian scan, and noise is
+found where it is alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from veridical.errors import GeometryError, InputError
 from veridical.physics.coils import espirit
 from veridical.physics.fourier import fft
 from veridical.physics.noise import estimate_sigma
-from veridical.physics.noncartesian_coils import calibration_grid, noncartesian_maps, noncartesian_sigma
+from veridical.physics.noncartesian_coils import (
+    calibration_grid,
+    noncartesian_maps,
+    noncartesian_sigma,
+)
 from veridical.physics.noncartesian_mri import NoncartesianMRI, radial
 
 pytest.importorskip("finufft", reason="the extra [mri] is not installed")
@@ -21,7 +27,9 @@ SIZE, SIGMA = (96, 80), 1e-3
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    return 2**0.5 * torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
+    return 2**0.5 * torch.randn(
+        shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @cache
@@ -31,7 +39,9 @@ def coil_images() -> Tensor:
 
 @cache
 def scanned(spokes: int) -> tuple[Tensor, Tensor]:
-    """k-space `(coil, sample)` of eight coils along `spokes` diameters, with a little noise, and the trajectory."""
+    """k-space `(coil, sample)` of eight coils along `spokes` diameters, with a little noise, and
+    the trajectory.
+    """
     trajectory = radial(spokes, 192, 1.0) * torch.tensor(SIZE)
     one_coil = NoncartesianMRI(trajectory, torch.ones(1, 1, *SIZE, dtype=torch.complex64))
     kspace = one_coil.forward(coil_images()[:, None])[:, 0]
@@ -70,7 +80,9 @@ def test_maps_do_not_depend_on_scale_or_on_the_order_of_samples() -> None:
     kspace, trajectory = scanned(48)
     order = torch.randperm(len(trajectory), generator=torch.Generator().manual_seed(0))
     other = noncartesian_maps(1e4 * kspace[:, order], trajectory[order], SIZE)
-    torch.testing.assert_close(other, noncartesian_maps(kspace, trajectory, SIZE), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        other, noncartesian_maps(kspace, trajectory, SIZE), atol=2e-3, rtol=0
+    )
 
 
 def test_two_sets_are_two_and_a_single_coil_has_ones() -> None:
@@ -86,7 +98,9 @@ def test_too_few_samples_in_the_centre_are_refused() -> None:
         noncartesian_maps(*scanned(4), SIZE)
 
 
-def test_noise_alone_is_found_and_signal_at_the_edge_counts_as_much_as_in_a_cartesian_scan() -> None:
+def test_noise_alone_is_found_and_signal_at_the_edge_counts_as_much_as_in_a_cartesian_scan() -> (
+    None
+):
     kspace, trajectory = scanned(48)
     blank = 0.02 * noise(tuple(kspace.shape), 1)
     assert noncartesian_sigma(blank, trajectory) == pytest.approx(0.02, rel=0.03)

@@ -1,4 +1,6 @@
-"""The algebra of every linear operator the registry knows; its adjoint and the like are checked in `test_contract`."""
+"""The algebra of every linear operator the registry knows; its adjoint and the like are checked in
+`test_contract`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,16 @@ def close(u: Tensor, v: Tensor, tolerance: float = 1e-5) -> bool:
 
 
 def test_all_operators_of_the_house_are_registered() -> None:
-    assert {"identity", "selection", "cartesian-mri", "parallel-beam", "fan-beam", "pet", "blur", "motion"} <= set(NAMES)
+    assert {
+        "identity",
+        "selection",
+        "cartesian-mri",
+        "parallel-beam",
+        "fan-beam",
+        "pet",
+        "blur",
+        "motion",
+    } <= set(NAMES)
 
 
 def test_name_is_the_file_name(operator: LinearOperator) -> None:
@@ -73,7 +84,10 @@ def test_H_exchanges_forward_and_adjoint(operator: LinearOperator) -> None:
 
 def test_the_description_names_domain_and_range(operator: LinearOperator) -> None:
     description = operator.describe()
-    assert (description["domain"], description["range"]) == (list(operator.domain), list(operator.range))
+    assert (description["domain"], description["range"]) == (
+        list(operator.domain),
+        list(operator.range),
+    )
 
 
 def test_gradients_flow_by_the_adjoint(operator: LinearOperator) -> None:

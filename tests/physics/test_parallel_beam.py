@@ -12,9 +12,18 @@ from veridical.physics.parallel_beam import ParallelBeam, half_turn
 from veridical.physics.projection import gaps
 
 
-def disc(shape: tuple[int, int], spacing: tuple[float, float], radius: float, y0: float = 0.0, x0: float = 0.0) -> torch.Tensor:
+def disc(
+    shape: tuple[int, int],
+    spacing: tuple[float, float],
+    radius: float,
+    y0: float = 0.0,
+    x0: float = 0.0,
+) -> torch.Tensor:
     """A disc of value 1 with edges averaged over 8 x 8 points a pixel; radius and centre in mm."""
-    fine = [(torch.arange(8 * n, dtype=torch.float64) - (8 * n - 1) / 2) * (d / 8) for n, d in zip(shape, spacing, strict=True)]
+    fine = [
+        (torch.arange(8 * n, dtype=torch.float64) - (8 * n - 1) / 2) * (d / 8)
+        for n, d in zip(shape, spacing, strict=True)
+    ]
     inside = ((fine[0][:, None] - y0) ** 2 + (fine[1] - x0) ** 2 <= radius**2).double()
     return inside.reshape(shape[0], 8, shape[1], 8).mean((1, 3)).float()
 
@@ -35,7 +44,9 @@ def test_every_view_holds_the_whole_mass() -> None:
     image = torch.rand(20, 31, generator=torch.Generator().manual_seed(0))
     operator = ParallelBeam((20, 31), (1.5, 0.7), torch.linspace(0, 6, 29), pitch=0.9)
     mass = operator.forward(image).double().sum(1) * operator.pitch
-    torch.testing.assert_close(mass, torch.full_like(mass, float(image.double().sum()) * 1.5 * 0.7), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        mass, torch.full_like(mass, float(image.double().sum()) * 1.5 * 0.7), rtol=1e-5, atol=0
+    )
 
 
 def test_back_projection_of_flat_views_is_flat() -> None:
@@ -60,11 +71,19 @@ def test_a_view_from_behind_is_the_mirrored_view() -> None:
 
 
 def test_agrees_with_scikit_image() -> None:
-    """Its rows run down and its rotation centre is pixel n // 2, so flip and compare on an odd grid."""
+    """Its rows run down and its rotation centre is pixel n // 2, so flip and compare on an odd
+    grid.
+    """
     image = disc((65, 65), (1.0, 1.0), 12.0, 9.0, -5.0) + disc((65, 65), (1.0, 1.0), 20.0)
     degrees = np.arange(0, 180, 7.5)
-    theirs = torch.from_numpy(radon(image.flip(0).numpy().astype(np.float64), degrees, circle=True)).float().T
-    ours = ParallelBeam((65, 65), (1.0, 1.0), torch.deg2rad(torch.from_numpy(degrees)), detectors=65).forward(image)
+    theirs = (
+        torch.from_numpy(radon(image.flip(0).numpy().astype(np.float64), degrees, circle=True))
+        .float()
+        .T
+    )
+    ours = ParallelBeam(
+        (65, 65), (1.0, 1.0), torch.deg2rad(torch.from_numpy(degrees)), detectors=65
+    ).forward(image)
     assert float((ours - theirs).norm() / theirs.norm()) < 0.01
 
 
@@ -80,7 +99,9 @@ def test_second_derivatives_exist() -> None:
     x = torch.rand(operator.domain, generator=torch.Generator().manual_seed(0)).requires_grad_()
     (gradient,) = torch.autograd.grad(operator.forward(x).square().sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(gradient.sum(), x)
-    torch.testing.assert_close(second, 2 * operator.normal(torch.ones(operator.domain)), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        second, 2 * operator.normal(torch.ones(operator.domain)), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_result_does_not_depend_on_the_number_of_threads() -> None:

@@ -45,7 +45,9 @@ def test_resolution_spreads_a_point_without_losing_counts() -> None:
     point = torch.zeros(64, 64)
     point[30, 35] = 1.0
     sharp, blurred = PET(projector()), PET(projector(), blur=Blur((64, 64), (4.0, 4.0), (6.0, 6.0)))
-    assert float(blurred.forward(point).sum()) == pytest.approx(float(sharp.forward(point).sum()), rel=1e-4)
+    assert float(blurred.forward(point).sum()) == pytest.approx(
+        float(sharp.forward(point).sum()), rel=1e-4
+    )
     assert float(blurred.forward(point).max()) < 0.75 * float(sharp.forward(point).max())
 
 

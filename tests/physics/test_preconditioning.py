@@ -29,7 +29,9 @@ def test_a_preconditioned_system_is_solved_in_fewer_steps(weighted: bool) -> Non
     weights = uneven(operator) if weighted else None
 
     def normal(x: Tensor) -> Tensor:
-        return operator.adjoint(operator.forward(x) if weights is None else weights * operator.forward(x))
+        return operator.adjoint(
+            operator.forward(x) if weights is None else weights * operator.forward(x)
+        )
 
     right = normal(torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)))
     damping = 20.0

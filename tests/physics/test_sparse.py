@@ -1,4 +1,6 @@
-"""Laws of Haar shrinkage and of FISTA: what a threshold of zero does, what never grows, what always falls."""
+"""Laws of Haar shrinkage and of FISTA: what a threshold of zero does, what never grows, what always
+falls.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,21 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def details(image: Tensor, levels: int = LEVELS) -> list[Tensor]:
-    """Orthonormal Haar details of an image whose sides are multiples of `2 ** levels`, by the definition."""
+    """Orthonormal Haar details of an image whose sides are multiples of `2 ** levels`, by the
+    definition.
+    """
     found = []
     for _ in range(levels):
-        pairs = [(image[..., i::2, :] + sign * image[..., 1 - i :: 2, :]) / 2**0.5 for i, sign in ((0, 1), (0, -1))]
+        pairs = [
+            (image[..., i::2, :] + sign * image[..., 1 - i :: 2, :]) / 2**0.5
+            for i, sign in ((0, 1), (0, -1))
+        ]
         low, high = pairs
-        parts = [(half[..., 0::2] + sign * half[..., 1::2]) / 2**0.5 for half in (low, high) for sign in (1, -1)]
+        parts = [
+            (half[..., 0::2] + sign * half[..., 1::2]) / 2**0.5
+            for half in (low, high)
+            for sign in (1, -1)
+        ]
         image = parts[0]
         found += parts[1:]
     return [*found, image]
@@ -35,21 +46,27 @@ def details(image: Tensor, levels: int = LEVELS) -> list[Tensor]:
 @SIZES
 @SHIFTS
 @pytest.mark.parametrize("levels", [1, 3])
-def test_a_threshold_of_zero_changes_nothing(size: tuple[int, int], shift: tuple[int, int], levels: int) -> None:
+def test_a_threshold_of_zero_changes_nothing(
+    size: tuple[int, int], shift: tuple[int, int], levels: int
+) -> None:
     image = noise(2, *size)
     torch.testing.assert_close(shrink(image, 0.0, levels, shift), image, atol=1e-6, rtol=0)
 
 
 @SIZES
 @SHIFTS
-def test_a_constant_image_has_no_details_to_lose(size: tuple[int, int], shift: tuple[int, int]) -> None:
+def test_a_constant_image_has_no_details_to_lose(
+    size: tuple[int, int], shift: tuple[int, int]
+) -> None:
     image = torch.full(size, 0.7 - 0.2j)
     torch.testing.assert_close(shrink(image, 10.0, LEVELS, shift), image)
 
 
 @SHIFTS
 @pytest.mark.parametrize("threshold", [0.1, 1.0, 100.0])
-def test_the_norm_and_the_distance_of_two_images_never_grow(shift: tuple[int, int], threshold: float) -> None:
+def test_the_norm_and_the_distance_of_two_images_never_grow(
+    shift: tuple[int, int], threshold: float
+) -> None:
     """Soft thresholding in an orthonormal basis is a proximal map, so it is non-expansive."""
     u, v = noise(16, 24), noise(16, 24, seed=1)
     assert float(shrink(u, threshold, LEVELS, shift).norm()) <= float(u.norm())
@@ -80,7 +97,9 @@ def test_batches_are_shrunk_image_by_image() -> None:
 
 def problem() -> tuple[CartesianMRI, Tensor, Tensor]:
     """A noisy threefold undersampled scan: operator, k-space, truth."""
-    operator = CartesianMRI(torch.from_numpy(masks.uniform(SIZE, 3, acs=8)).float(), sensitivities(SIZE)[None])
+    operator = CartesianMRI(
+        torch.from_numpy(masks.uniform(SIZE, 3, acs=8)).float(), sensitivities(SIZE)[None]
+    )
     truth = picture(SIZE)[None]
     kspace = operator.forward(truth) + 0.02 * operator.mask * noise(4, *SIZE)
     return operator, kspace, truth
@@ -90,7 +109,9 @@ def objective(operator: CartesianMRI, kspace: Tensor, image: Tensor, threshold: 
     """The objective averaged over all shifts of the blocks, as cycle spinning minimizes it."""
     fit = 0.5 * float((operator.forward(image) - kspace).abs().square().sum())
     sums = [
-        sum(float(d.abs().sum()) for d in details(image.roll((a, b), (-2, -1)))[:-1]) for a in range(0, 8, 2) for b in range(8)
+        sum(float(d.abs().sum()) for d in details(image.roll((a, b), (-2, -1)))[:-1])
+        for a in range(0, 8, 2)
+        for b in range(8)
     ]
     return fit + threshold * sum(sums) / len(sums)
 
@@ -99,7 +120,12 @@ def test_fista_lowers_its_objective() -> None:
     operator, kspace, _ = problem()
     adjoint = operator.adjoint(kspace)
     values = [
-        objective(operator, kspace, fista(operator.normal, adjoint, adjoint, 0.02, n, LEVELS, seed=0), 0.02)
+        objective(
+            operator,
+            kspace,
+            fista(operator.normal, adjoint, adjoint, 0.02, n, LEVELS, seed=0),
+            0.02,
+        )
         for n in (0, 1, 3, 9, 40)
     ]
     assert values[0] > values[1] > values[2] > values[3]
@@ -123,6 +149,8 @@ def test_without_a_threshold_fista_solves_least_squares() -> None:
 def test_the_seed_of_the_shifts_decides_the_result_and_hardly_changes_it() -> None:
     operator, kspace, _ = problem()
     adjoint = operator.adjoint(kspace)
-    first, again, other = (fista(operator.normal, adjoint, adjoint, 0.02, 40, LEVELS, seed) for seed in (0, 0, 1))
+    first, again, other = (
+        fista(operator.normal, adjoint, adjoint, 0.02, 40, LEVELS, seed) for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert 0 < float((first - other).norm() / first.norm()) < 0.05

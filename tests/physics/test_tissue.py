@@ -29,7 +29,9 @@ ANCHORS = [
 
 
 @pytest.mark.parametrize(("field", "tissue", "t1", "t2", "pd"), ANCHORS)
-def test_the_table_holds_the_published_values(field: float, tissue: TissueClass, t1: float, t2: float, pd: float) -> None:
+def test_the_table_holds_the_published_values(
+    field: float, tissue: TissueClass, t1: float, t2: float, pd: float
+) -> None:
     table = relaxation(field)
     assert (table.t1[tissue], table.t2[tissue], table.pd[tissue]) == pytest.approx((t1, t2, pd))
 
@@ -70,25 +72,34 @@ def test_flair_nulls_csf_at_1704_ms() -> None:
     ti = null_inversion_time(2569.0, 9000.0)
     assert ti == pytest.approx(1704, abs=1)
     one = np.ones(1)
-    assert flair(one, 2569.0 * one, 329.0 * one, 9000.0, 100.0, ti)[0] == pytest.approx(0.0, abs=1e-12)
+    assert flair(one, 2569.0 * one, 329.0 * one, 9000.0, 100.0, ti)[0] == pytest.approx(
+        0.0, abs=1e-12
+    )
 
 
 def test_a_gradient_echo_at_90_degrees_is_a_saturation_recovery() -> None:
     one = np.ones(1)
     t1, t2 = 800.0 * one, 60.0 * one
-    assert spoiled_gradient_echo(one, t1, t2, 500.0, 10.0, 90.0) == pytest.approx(spin_echo(one, t1, t2, 500.0, 10.0))
+    assert spoiled_gradient_echo(one, t1, t2, 500.0, 10.0, 90.0) == pytest.approx(
+        spin_echo(one, t1, t2, 500.0, 10.0)
+    )
 
 
 def test_the_gradient_echo_is_largest_at_the_ernst_angle() -> None:
     one = np.ones(1)
     ernst = np.rad2deg(np.arccos(np.exp(-20.0 / 800.0)))
-    signal = [float(spoiled_gradient_echo(one, 800.0 * one, 50.0 * one, 20.0, 3.0, ernst + d)[0]) for d in (-2, 0, 2)]
+    signal = [
+        float(spoiled_gradient_echo(one, 800.0 * one, 50.0 * one, 20.0, 3.0, ernst + d)[0])
+        for d in (-2, 0, 2)
+    ]
     assert signal[1] > max(signal[0], signal[2])
 
 
 def test_mprage_with_small_flips_is_inversion_recovery() -> None:
     t1 = np.array([500.0, 833.0, 2569.0])
-    signal = mprage(np.ones(3), t1, np.full(3, 1e9), 2200.0, 2.5, 950.0, 0.01, train=160) / np.sin(np.deg2rad(0.01))
+    signal = mprage(np.ones(3), t1, np.full(3, 1e9), 2200.0, 2.5, 950.0, 0.01, train=160) / np.sin(
+        np.deg2rad(0.01)
+    )
     longitudinal = np.abs(1 - 2 * np.exp(-950 / t1) / (1 + np.exp(-2200 / t1)))
     np.testing.assert_allclose(signal, longitudinal, atol=1e-4)
 
@@ -105,7 +116,9 @@ def test_mprage_follows_a_simulated_pulse_train() -> None:
             magnetization = 1 - (1 - magnetization * cosine) * np.exp(-spacing / t1)
         magnetization = 1 - (1 - magnetization) * np.exp(-(tr - ti - train // 2 * spacing) / t1)
     one = np.ones(1)
-    assert mprage(one, t1 * one, 50.0 * one, tr, te, ti, flip, train)[0] == pytest.approx(seen, rel=1e-9)
+    assert mprage(one, t1 * one, 50.0 * one, tr, te, ti, flip, train)[0] == pytest.approx(
+        seen, rel=1e-9
+    )
 
 
 def test_a_train_that_does_not_fit_is_refused() -> None:
@@ -118,7 +131,13 @@ def test_the_contrast_agent_brightens_the_enhancing_rim_most_among_brain_tissues
     table = relaxation(3.0)
     sequence = Sequence("spgr", 20.0, 4.0, flip=25.0)
     ratio = sequence.signal(table.with_agent()) / np.maximum(sequence.signal(table), 1e-12)
-    brain = [TissueClass.CSF, TissueClass.GREY, TissueClass.WHITE, TissueClass.OEDEMA, TissueClass.NECROSIS]
+    brain = [
+        TissueClass.CSF,
+        TissueClass.GREY,
+        TissueClass.WHITE,
+        TissueClass.OEDEMA,
+        TissueClass.NECROSIS,
+    ]
     assert ratio[TissueClass.ENHANCING] > 1.3
     assert ratio[TissueClass.ENHANCING] > ratio[brain].max()
     assert ratio[TissueClass.WHITE] > 1.0

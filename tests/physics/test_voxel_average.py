@@ -1,4 +1,6 @@
-"""Averages of fine voxels: borders, profiles, and the classical image that has the averages that were measured."""
+"""Averages of fine voxels: borders, profiles, and the classical image that has the averages that
+were measured.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def blob(*shape: int) -> torch.Tensor:
 
 def test_a_coarse_voxel_is_the_mean_of_the_fine_ones_inside() -> None:
     image = noise(2, 8, 9)
-    torch.testing.assert_close(VoxelAverage((8, 9), (2, 3)).forward(image), torch.nn.functional.avg_pool2d(image, (2, 3)))
+    torch.testing.assert_close(
+        VoxelAverage((8, 9), (2, 3)).forward(image), torch.nn.functional.avg_pool2d(image, (2, 3))
+    )
     volume = noise(1, 4, 6, 8)
     pooled = torch.nn.functional.avg_pool3d(volume, (2, 3, 2))
     torch.testing.assert_close(VoxelAverage((4, 6, 8), (2, 3, 2)).forward(volume), pooled)
@@ -43,7 +47,9 @@ def test_a_slice_profile_has_the_stated_width_in_coarse_voxels() -> None:
     mean = float((profile * place).sum())
     assert float(profile.sum()) == pytest.approx(1, rel=1e-5)
     assert mean == pytest.approx(7.5, abs=1e-4)
-    assert float((profile * (place - mean) ** 2).sum().sqrt()) * 2.3548 == pytest.approx(1.5, rel=0.01)
+    assert float((profile * (place - mean) ** 2).sum().sqrt()) * 2.3548 == pytest.approx(
+        1.5, rel=0.01
+    )
     assert float((profile > profile.max() / 2).sum()) / 16 == pytest.approx(1.5, abs=2 / 16)
 
 
@@ -57,7 +63,11 @@ def test_the_slice_axis_is_the_one_named_and_the_others_are_boxes() -> None:
 
 @pytest.mark.parametrize(
     "operator",
-    [VoxelAverage((12, 20), (2, 2)), VoxelAverage((12, 8, 10), (4, 2, 2), fwhm=1.0), VoxelAverage((3, 8), (3, 2))],
+    [
+        VoxelAverage((12, 20), (2, 2)),
+        VoxelAverage((12, 8, 10), (4, 2, 2), fwhm=1.0),
+        VoxelAverage((3, 8), (3, 2)),
+    ],
     ids=["plane", "slices", "one row"],
 )
 def test_the_classical_image_has_the_averages_that_were_measured(operator: VoxelAverage) -> None:
@@ -96,7 +106,9 @@ def test_complex_images_are_averaged_by_their_parts() -> None:
     operator = VoxelAverage((8, 9), (2, 3), dtype=torch.complex64)
     torch.testing.assert_close(operator.forward(image).real, operator.forward(image.real))
     found = operator.classical(operator.forward(image))
-    torch.testing.assert_close(found.imag, operator.classical(operator.forward(image.imag)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found.imag, operator.classical(operator.forward(image.imag)), atol=1e-4, rtol=0
+    )
 
 
 def test_what_does_not_fit_is_refused() -> None:

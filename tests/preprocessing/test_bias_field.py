@@ -61,7 +61,9 @@ def test_a_constant_image_has_the_field_1(value: float) -> None:
 def test_the_field_does_not_depend_on_the_units_of_the_image() -> None:
     image, _ = phantom()
     shaded = image * shading(SHAPE, np.random.default_rng(2), 0.6)
-    np.testing.assert_allclose(bias_field(1e-3 * shaded, SPACING), bias_field(shaded, SPACING), rtol=2e-3)
+    np.testing.assert_allclose(
+        bias_field(1e-3 * shaded, SPACING), bias_field(shaded, SPACING), rtol=2e-3
+    )
 
 
 def test_the_mean_inside_the_mask_is_1_and_all_is_positive() -> None:
@@ -75,7 +77,9 @@ def test_the_mean_inside_the_mask_is_1_and_all_is_positive() -> None:
 def test_what_lies_outside_the_mask_changes_nothing() -> None:
     image, inside = phantom()
     image *= shading(SHAPE, np.random.default_rng(4), 0.5)
-    other = np.where(inside, image, np.random.default_rng(5).uniform(0, 9000, SHAPE).astype(np.float32))
+    other = np.where(
+        inside, image, np.random.default_rng(5).uniform(0, 9000, SHAPE).astype(np.float32)
+    )
     assert np.array_equal(bias_field(image, SPACING, inside), bias_field(other, SPACING, inside))
 
 
@@ -91,7 +95,9 @@ def test_turned_images_have_turned_fields() -> None:
     image, inside = phantom()
     image *= shading(SHAPE, np.random.default_rng(6), 0.5)
     turned = bias_field(image.transpose(2, 0, 1), (5.0, 3.0, 3.0), inside.transpose(2, 0, 1))
-    np.testing.assert_allclose(turned.transpose(1, 2, 0), bias_field(image, SPACING, inside), rtol=1e-3)
+    np.testing.assert_allclose(
+        turned.transpose(1, 2, 0), bias_field(image, SPACING, inside), rtol=1e-3
+    )
 
 
 def test_one_slice_is_corrected_too() -> None:
@@ -128,7 +134,11 @@ def test_a_real_head_is_corrected_within_20_seconds_of_one_core(real_data: Path)
     from veridical.io.files import read
     from veridical.types import Image
 
-    volume = read(next((real_data / "tcga_fg_6692" / "raw").glob("T1_AX_*.nii.gz")), contrast="T1w", units="a.u.")
+    volume = read(
+        next((real_data / "tcga_fg_6692" / "raw").glob("T1_AX_*.nii.gz")),
+        contrast="T1w",
+        units="a.u.",
+    )
     assert isinstance(volume, Image)
     image = volume.data[0].astype(np.float32)
     inside = image > np.percentile(image, 60)

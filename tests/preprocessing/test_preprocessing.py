@@ -53,7 +53,9 @@ def test_slices_do_not_depend_on_how_a_volume_is_stored_and_turn_back_to_its_own
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_single_slice_along_any_axis_is_one_slice_and_turns_back(axis: int, order: tuple[int, ...]) -> None:
+def test_a_single_slice_along_any_axis_is_one_slice_and_turns_back(
+    axis: int, order: tuple[int, ...]
+) -> None:
     shape = tuple(1 if a == axis else n for a, n in enumerate((20, 24, 28)))
     image = turned(volume(shape=shape, spacing=(1.0, 1.0, 1.0)), order, (True, False, True))  # type: ignore[arg-type]
     seen = PREPARE(image)
@@ -72,11 +74,15 @@ def test_oblique_images_are_turned_to_the_nearest_axes_and_back() -> None:
     tilted = replace(image, geometry=Geometry(image.geometry.shape, turn @ image.geometry.affine))
     plain, seen = PREPARE(image), PREPARE(tilted)
     np.testing.assert_array_equal(seen.images["T1w"], plain.images["T1w"])
-    np.testing.assert_allclose(seen.restore(seen.images["T2w"]) * seen.scales["T2w"], image["T2w"], rtol=1e-5)
+    np.testing.assert_allclose(
+        seen.restore(seen.images["T2w"]) * seen.scales["T2w"], image["T2w"], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("axis", "up", "along"), [(2, 1, 2), (1, 2, 1), (0, 2, 0)])
-def test_the_front_of_axial_slices_and_the_top_of_others_is_up(axis: int, up: int, along: int) -> None:
+def test_the_front_of_axial_slices_and_the_top_of_others_is_up(
+    axis: int, up: int, along: int
+) -> None:
     data = np.zeros((1, 5, 6, 7), np.float32)
     place = [2, 2, 2]
     place[up] = data.shape[1 + up] - 1
@@ -97,7 +103,9 @@ def test_the_slice_axis_is_that_of_the_thickest_voxels_else_axial() -> None:
 def test_an_array_without_known_space_is_cut_as_it_is() -> None:
     image = replace(volume(), geometry=Geometry.index((24, 28, 6)))
     seen = PREPARE(image)
-    np.testing.assert_allclose(seen.images["T1w"][2] * seen.scales["T1w"], image["T1w"][:, :, 2].T, rtol=1e-6)
+    np.testing.assert_allclose(
+        seen.images["T1w"][2] * seen.scales["T1w"], image["T1w"][:, :, 2].T, rtol=1e-6
+    )
 
 
 def test_mr_is_relative_to_its_inner_tissue_and_ct_and_pet_have_absolute_units() -> None:
@@ -105,7 +113,9 @@ def test_mr_is_relative_to_its_inner_tissue_and_ct_and_pet_have_absolute_units()
     seen = PREPARE(image)
     assert (seen.scales["CT"], seen.scales["PET"]) == (1000.0, 5.0)
     assert seen.images["CT"].min() == -1
-    assert float(np.median(seen.images["T1w"][3, 10:18, 8:16])) == pytest.approx(PREPARE.tissue, rel=0.05)
+    assert float(np.median(seen.images["T1w"][3, 10:18, 8:16])) == pytest.approx(
+        PREPARE.tissue, rel=0.05
+    )
     data = image.data.copy()
     data[0] *= 1e-3
     again = PREPARE(replace(image, data=data))
@@ -118,8 +128,14 @@ def test_a_head_and_the_same_head_without_its_skull_have_equal_brains(fat: float
     whole = heads.head()
     index = np.stack(np.meshgrid(*map(np.arange, whole.geometry.shape), indexing="ij"))
     at = 4.0 * index + whole.geometry.affine[:3, 3, None, None, None]
-    brain = (((at - np.reshape((0, 8, -4), (3, 1, 1, 1))) / np.reshape((47, 59, 49), (3, 1, 1, 1))) ** 2).sum(0) < 1
-    head = np.where(((at / np.reshape((57, 73, 61), (3, 1, 1, 1))) ** 2).sum(0) < 1, whole.data, fat * whole.data)
+    brain = (
+        ((at - np.reshape((0, 8, -4), (3, 1, 1, 1))) / np.reshape((47, 59, 49), (3, 1, 1, 1))) ** 2
+    ).sum(0) < 1
+    head = np.where(
+        ((at / np.reshape((57, 73, 61), (3, 1, 1, 1))) ** 2).sum(0) < 1,
+        whole.data,
+        fat * whole.data,
+    )
     with_skull = PREPARE(replace(whole, data=head)).images["T1w"]
     seen = PREPARE(replace(whole, data=np.where(brain, whole.data, 0)))
     inside = seen.cut(brain)
@@ -127,12 +143,17 @@ def test_a_head_and_the_same_head_without_its_skull_have_equal_brains(fat: float
 
 
 @pytest.mark.parametrize(
-    ("channel", "units"), [("CT", "a.u."), ("CT", "1/mm"), ("PET", "a.u."), ("PET", "Bq/ml"), ("CT.2", "SUV")]
+    ("channel", "units"),
+    [("CT", "a.u."), ("CT", "1/mm"), ("PET", "a.u."), ("PET", "Bq/ml"), ("CT.2", "SUV")],
 )
-def test_ct_that_is_not_in_hu_and_pet_that_is_not_in_suv_are_refused(channel: str, units: str) -> None:
+def test_ct_that_is_not_in_hu_and_pet_that_is_not_in_suv_are_refused(
+    channel: str, units: str
+) -> None:
     image = Image(volume(("T1w",)).data, volume().geometry, units, (channel,))
     wanted = "HU" if channel.startswith("CT") else "SUV"
-    with pytest.raises(UnitsError, match=rf"{channel} is in '{units}'; expected {wanted}.* --units {wanted}"):
+    with pytest.raises(
+        UnitsError, match=rf"{channel} is in '{units}'; expected {wanted}.* --units {wanted}"
+    ):
         PREPARE(image)
 
 
@@ -147,7 +168,9 @@ def test_an_image_shifted_below_zero_has_air_at_zero_and_comes_back_shifted() ->
 
 def test_label_maps_keep_their_values() -> None:
     image = volume(("T1w",))
-    labels = Image(np.full((1, *image.geometry.shape), 7, np.int16), image.geometry, "label", ("lesions",))
+    labels = Image(
+        np.full((1, *image.geometry.shape), 7, np.int16), image.geometry, "label", ("lesions",)
+    )
     assert (PREPARE(Image.stack([image, labels])).images["lesions"] == 7).all()
 
 
@@ -168,7 +191,9 @@ def test_the_card_stores_every_parameter_and_an_unknown_one_is_refused() -> None
     other = Preprocessing(tissue=0.3, hounsfield=500.0)
     assert Preprocessing.from_card({"preprocessing": other.to_card()}) == other
     assert Preprocessing.from_card({}) == PREPARE
-    assert Preprocessing(tissue=0.2)(volume()).scales["T1w"] == pytest.approx(2 * PREPARE(volume()).scales["T1w"])
+    assert Preprocessing(tissue=0.2)(volume()).scales["T1w"] == pytest.approx(
+        2 * PREPARE(volume()).scales["T1w"]
+    )
     with pytest.raises(FormatError, match=r"states percentile; expected tissue"):
         Preprocessing.from_card({"preprocessing": {"percentile": 99}})
 

@@ -27,7 +27,8 @@ def error(found: Any, truth: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("shift", "turn"), [((5, -4, 3), (4, -6, 5)), ((-14, 10, 16), (-12, 15, 18)), ((30, 20, -25), (25, -20, -25))]
+    ("shift", "turn"),
+    [((5, -4, 3), (4, -6, 5)), ((-14, 10, 16), (-12, 15, 18)), ((30, 20, -25), (25, -20, -25))],
 )
 def test_a_known_transform_is_found_to_a_quarter_of_a_voxel(shift: Any, turn: Any) -> None:
     truth = heads.rigid(shift, turn, HEAD.geometry)
@@ -40,7 +41,9 @@ def test_a_known_transform_is_found_to_a_quarter_of_a_voxel(shift: Any, turn: An
 
 def test_the_same_volumes_give_the_same_numbers() -> None:
     moving = heads.seen(HEAD, heads.rigid((5, -4, 3), (4, -6, 5), HEAD.geometry))
-    found, again = (register(HEAD.data[0], HEAD.geometry, moving.data[0], moving.geometry) for _ in range(2))
+    found, again = (
+        register(HEAD.data[0], HEAD.geometry, moving.data[0], moving.geometry) for _ in range(2)
+    )
     np.testing.assert_array_equal(found.matrix, again.matrix)
 
 
@@ -49,7 +52,12 @@ def test_images_without_a_common_origin_are_brought_together() -> None:
     moving = heads.seen(HEAD, heads.rigid((0, 0, 0), (5, 5, -5), HEAD.geometry))
     affine = np.array(moving.geometry.affine)
     affine[:3, 3] += [300, -200, 150]
-    found = register(HEAD.data[0], HEAD.geometry, moving.data[0], Geometry(moving.geometry.shape, affine, "local"))
+    found = register(
+        HEAD.data[0],
+        HEAD.geometry,
+        moving.data[0],
+        Geometry(moving.geometry.shape, affine, "local"),
+    )
     assert error(found.matrix, truth) < 1.0
     assert np.isnan(found.before)
 
@@ -63,8 +71,15 @@ def test_similarity_is_two_for_equal_volumes_and_near_one_for_noise() -> None:
 
 def test_single_slices_and_sheared_grids_are_refused() -> None:
     with pytest.raises(GeometryError, match="four slices"):
-        register(HEAD.data[0][..., :1], Geometry((*HEAD.geometry.shape[:2], 1), np.eye(4)), HEAD.data[0], HEAD.geometry)
-    sheared = HEAD.geometry.affine @ np.array([[1, 0, 0.3, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+        register(
+            HEAD.data[0][..., :1],
+            Geometry((*HEAD.geometry.shape[:2], 1), np.eye(4)),
+            HEAD.data[0],
+            HEAD.geometry,
+        )
+    sheared = HEAD.geometry.affine @ np.array(
+        [[1, 0, 0.3, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
     with pytest.raises(GeometryError, match="sheared"):
         register(HEAD.data[0], HEAD.geometry, HEAD.data[0], Geometry(HEAD.geometry.shape, sheared))
 

@@ -22,7 +22,9 @@ from veridical.types import Array
 SPACING = (4.0, 4.0, 4.0)
 
 
-def inside(size: tuple[float, float, float], centre: tuple[float, float, float] = (0, 0, 0)) -> Array:
+def inside(
+    size: tuple[float, float, float], centre: tuple[float, float, float] = (0, 0, 0)
+) -> Array:
     """Where `heads.head` lies within an ellipsoid of these half axes in mm."""
     image = heads.head()
     index = np.stack(np.meshgrid(*map(np.arange, image.geometry.shape), indexing="ij"))
@@ -32,7 +34,9 @@ def inside(size: tuple[float, float, float], centre: tuple[float, float, float] 
 
 
 def whole_and_stripped(fat: float) -> tuple[Array, Array]:
-    """The head of ellipsoids `(x, y, z)` with its scalp `fat` times as bright, and its brain alone."""
+    """The head of ellipsoids `(x, y, z)` with its scalp `fat` times as bright, and its brain
+    alone.
+    """
     head = np.asarray(heads.head().data[0])
     whole = np.where(inside((57, 73, 61)), head, fat * head)
     return whole, np.where(inside((47, 59, 49), (0, 8, -4)), head, 0)
@@ -53,12 +57,19 @@ def patient(index: int) -> PhantomVolume:
 
 @pytest.mark.parametrize("contrast", ["T1w", "T2w", "FLAIR", "PD"])
 @pytest.mark.parametrize("index", [0, 1, 4])
-def test_digital_patients_down_to_the_neck_have_the_scale_of_their_brain(index: int, contrast: str) -> None:
+def test_digital_patients_down_to_the_neck_have_the_scale_of_their_brain(
+    index: int, contrast: str
+) -> None:
     """In FLAIR of patients 1 and 4 skull and fluid are as dark as air, and open to the outside by
     the neck.
     """
-    whole, brain = (array.transpose(2, 1, 0) for array in (render(patient(index), contrast), patient(index).brain))
-    assert tissue_level(whole, SPACING) == pytest.approx(tissue_level(np.where(brain, whole, 0), SPACING), rel=0.2)
+    whole, brain = (
+        array.transpose(2, 1, 0)
+        for array in (render(patient(index), contrast), patient(index).brain)
+    )
+    assert tissue_level(whole, SPACING) == pytest.approx(
+        tissue_level(np.where(brain, whole, 0), SPACING), rel=0.2
+    )
 
 
 def test_units_size_and_finer_voxels_do_not_move_it() -> None:
@@ -75,7 +86,9 @@ def test_a_slice_has_about_the_scale_of_its_volume_whether_it_has_an_axis_or_not
     whole = whole_and_stripped(3.0)[0].transpose(2, 1, 0)
     level = tissue_level(whole, SPACING)
     for index in (18, 21, 24):
-        assert tissue_level(whole[index], SPACING) == tissue_level(whole[index : index + 1], SPACING)
+        assert tissue_level(whole[index], SPACING) == tissue_level(
+            whole[index : index + 1], SPACING
+        )
         assert tissue_level(whole[index], SPACING) == pytest.approx(level, rel=0.2)
 
 
@@ -147,10 +160,14 @@ def test_ten_healthy_heads_have_the_scale_of_their_brain_within_8_percent(real_d
 
 
 @pytest.mark.real
-def test_bright_fat_of_whole_t1w_heads_is_more_than_twice_as_bright_as_their_tissue(real_data: Path) -> None:
+def test_bright_fat_of_whole_t1w_heads_is_more_than_twice_as_bright_as_their_tissue(
+    real_data: Path,
+) -> None:
     files = sorted((real_data / "openms" / "longitudinal_raw").rglob("study*_T1W.nii.gz"))
     assert files
     for path in files:
         image = veridical.read(path, contrast="T1w")
         x, y, z = image.geometry.spacing
-        assert bright_level(image.data[0]) > 2 * tissue_level(image.data[0].transpose(2, 1, 0), (z, y, x))
+        assert bright_level(image.data[0]) > 2 * tissue_level(
+            image.data[0].transpose(2, 1, 0), (z, y, x)
+        )

@@ -1,4 +1,6 @@
-"""A made-up but complete evaluation for the tests of its report: 40 patients of two sites, two cases that failed."""
+"""A made-up but complete evaluation for the tests of its report: 40 patients of two sites, two
+cases that failed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from page_example import phantom
 from scipy import ndimage
 
 from veridical.evaluation.protocol import Protocol
-from veridical.evaluation.results import CaseRow, Conflict, Curve, Endpoint, Evaluation, LevelVerdict
+from veridical.evaluation.results import (
+    CaseRow,
+    Conflict,
+    Curve,
+    Endpoint,
+    Evaluation,
+    LevelVerdict,
+)
 from veridical.report.judgement import Exhibit, Role
 from veridical.types import Array, Finding, Geometry
 
@@ -23,7 +32,7 @@ SCALE = "on the scale from the simple baseline (0) to real against real (1), 95 
 HALVES = "one half of the real set against the other"
 FAILED = {
     "sub-17": "The candidate holds 212 NaN voxels. Write the images again without NaN.",
-    "sub-31": "The candidate is 240 x 240 x 60 voxels, the reference 240 x 240 x 155. Resample one of them.",
+    "sub-31": "The candidate is 240 x 240 x 60 voxels, the reference 240 x 240 x 155. Resample one of them.",  # noqa: E501
 }
 
 
@@ -32,22 +41,53 @@ def endpoint(key: str, label: str, value: float | None, half: float = 0.0, **mor
     level, metric, region = key.split("/", 2)
     given = {"units": "1", "better": "higher", "n": 38, "analysed": 38, "total": 40} | more
     interval = None if value is None or not half else (value - half, value + half)
-    made = Endpoint(key, level, metric, label, region=region, value=value, interval=interval, **given)  # type: ignore[arg-type]
+    made = Endpoint(
+        key, level, metric, label, region=region, value=value, interval=interval, **given
+    )  # type: ignore[arg-type]
     if value is None or made.bad is None or made.floor is None:
         return made
-    ends = [value, *(interval or ())] if made.ideal is None else [abs(v - made.ideal) for v in (value, *(interval or ()))]
+    ends = (
+        [value, *(interval or ())]
+        if made.ideal is None
+        else [abs(v - made.ideal) for v in (value, *(interval or ()))]
+    )
     score, *bounds = ((made.bad - v) / (made.bad - made.floor) for v in ends)
     return replace(made, score=score, score_interval=(min(bounds), max(bounds)) if bounds else None)
 
 
 def endpoints() -> tuple[Endpoint, ...]:
-    """Primary endpoints with each verdict, exploratory ones of all levels, one that could not be computed."""
+    """Primary endpoints with each verdict, exploratory ones of all levels, one that could not be
+    computed.
+    """
     pixel = {"floor": 0.985, "floor_is": RETEST, "bad": 0.41, "bad_is": FLAT}
-    kid = {"better": "lower", "floor": 0.0012, "floor_is": HALVES, "bad": 0.096, "bad_is": BLUR, "analysed": 38, "n": 38}
-    dice = {"floor": 1.0, "floor_is": "the reference against itself", "bad": 0.0, "bad_is": "nothing found"}
+    kid = {
+        "better": "lower",
+        "floor": 0.0012,
+        "floor_is": HALVES,
+        "bad": 0.096,
+        "bad_is": BLUR,
+        "analysed": 38,
+        "n": 38,
+    }
+    dice = {
+        "floor": 1.0,
+        "floor_is": "the reference against itself",
+        "bad": 0.0,
+        "bad_is": "nothing found",
+    }
     must = {"primary": True, "limit": 0.8}
     return (
-        endpoint("pixel/ssim/foreground", "SSIM", 0.934, 0.011, **pixel, **must, p=0.0004, p_adjusted=0.0016, verdict="pass"),
+        endpoint(
+            "pixel/ssim/foreground",
+            "SSIM",
+            0.934,
+            0.011,
+            **pixel,
+            **must,
+            p=0.0004,
+            p_adjusted=0.0016,
+            verdict="pass",
+        ),
         endpoint(
             "pixel/mae/foreground",
             "MAE",
@@ -103,8 +143,27 @@ def endpoints() -> tuple[Endpoint, ...]:
             p_adjusted=0.003,
             verdict="pass",
         ),
-        endpoint("pixel/bias/foreground", "bias", -3.2, 1.1, units="HU", ideal=0.0, bad=0.0, better="lower"),
-        endpoint("pixel/psnr/foreground", "PSNR", 31.2, 0.6, units="dB", floor=38.4, floor_is=RETEST, bad=17.3, bad_is=FLAT),
+        endpoint(
+            "pixel/bias/foreground",
+            "bias",
+            -3.2,
+            1.1,
+            units="HU",
+            ideal=0.0,
+            bad=0.0,
+            better="lower",
+        ),
+        endpoint(
+            "pixel/psnr/foreground",
+            "PSNR",
+            31.2,
+            0.6,
+            units="dB",
+            floor=38.4,
+            floor_is=RETEST,
+            bad=17.3,
+            bad_is=FLAT,
+        ),
         endpoint(
             "pixel/ssim/lesion",
             "SSIM",
@@ -132,7 +191,17 @@ def endpoints() -> tuple[Endpoint, ...]:
             p_adjusted=0.006,
         ),
         endpoint("feature/kid/radiomics", "KID", 0.12, 0.02, **kid),
-        endpoint("task/hausdorff95/lesion", "HD95", 11.4, 3.2, units="mm", better="lower", n=31, analysed=31, total=33),
+        endpoint(
+            "task/hausdorff95/lesion",
+            "HD95",
+            11.4,
+            3.2,
+            units="mm",
+            better="lower",
+            n=31,
+            analysed=31,
+            total=33,
+        ),
         endpoint("task/lesion-f1/lesion", "lesion F1", 0.64, 0.08, n=31, analysed=31, total=33),
         endpoint(
             "task/auc/class",
@@ -193,7 +262,10 @@ def curves() -> tuple[Curve, ...]:
             "power, log scale",
             plain(f),
             {"reference": plain(2e4 * np.exp(-9 * f)), "candidate": plain(2e4 * np.exp(-12.5 * f))},
-            said="Above the reference at the right end: noise or invented texture. Below it: smoothing.",
+            said=(
+                "Above the reference at the right end: noise or invented texture. Below it: "
+                "smoothing."
+            ),
         ),
         Curve(
             "pixel/fourier-correlation",
@@ -205,7 +277,8 @@ def curves() -> tuple[Curve, ...]:
             plain(f),
             {"candidate": plain(1 / (1 + np.exp(14 * (f - 0.3))))},
             {"one half": 0.5},
-            "Where the curve falls below one half, the detail of the candidate is no longer that of the reference.",
+            "Where the curve falls below one half, the detail of the candidate is no longer that "
+            "of the reference.",
         ),
         Curve(
             "task/volume/lesion",
@@ -217,7 +290,8 @@ def curves() -> tuple[Curve, ...]:
             plain(mean),
             {"cases": plain(rng.normal(-1.4, 2.0, 31))},
             {"bias": -1.4, "lower limit": -5.3, "upper limit": 2.5},
-            "Each point is a case. Between the limits lie 95 % of the differences (Bland and Altman).",
+            "Each point is a case. Between the limits lie 95 % of the differences (Bland and "
+            "Altman).",
         ),
         Curve(
             "task/froc",
@@ -227,7 +301,10 @@ def curves() -> tuple[Curve, ...]:
             "false positives an image",
             "sensitivity",
             fp,
-            {"candidate": (0.31, 0.39, 0.5, 0.58, 0.66, 0.7, 0.73), "real images": (0.52, 0.6, 0.71, 0.79, 0.85, 0.88, 0.9)},
+            {
+                "candidate": (0.31, 0.39, 0.5, 0.58, 0.66, 0.7, 0.73),
+                "real images": (0.52, 0.6, 0.71, 0.79, 0.85, 0.88, 0.9),
+            },
             said="The higher and the further to the left, the better.",
         ),
         Curve(
@@ -240,7 +317,8 @@ def curves() -> tuple[Curve, ...]:
             plain(np.arange(9.0)),
             {"truth": plain(ranks)},
             {"calibrated": 1 / 9},
-            "Flat: calibrated. High at both ends: the draws vary too little. High in the middle: too much.",
+            "Flat: calibrated. High at both ends: the draws vary too little. High in the middle: "
+            "too much.",
         ),
         Curve(
             "trust/coverage",
@@ -262,12 +340,28 @@ def curves() -> tuple[Curve, ...]:
 
 def subgroups() -> tuple[Endpoint, ...]:
     """Two endpoints in two columns."""
-    shown = (("pixel/ssim/foreground", "SSIM", 0.934, 0.012, 1), ("task/dice/lesion", "Dice", 0.58, 0.07, 7))
+    shown = (
+        ("pixel/ssim/foreground", "SSIM", 0.934, 0.012, 1),
+        ("task/dice/lesion", "Dice", 0.58, 0.07, 7),
+    )
     found = []
-    for group, shift, n in (("site=CS", 0.014, 21), ("site=DU", -0.017, 17), ("sex=F", 0.002, 19), ("sex=M", -0.002, 19)):
+    for group, shift, n in (
+        ("site=CS", 0.014, 21),
+        ("site=DU", -0.017, 17),
+        ("sex=F", 0.002, 19),
+        ("sex=M", -0.002, 19),
+    ):
         for key, label, value, half, wide in shown:
             counts = {"n": n, "analysed": n, "total": n + 1}
-            found.append(endpoint(f"{key}, {group}", label, value + wide * shift, half * math.sqrt(38 / n), **counts))
+            found.append(
+                endpoint(
+                    f"{key}, {group}",
+                    label,
+                    value + wide * shift,
+                    half * math.sqrt(38 / n),
+                    **counts,
+                )
+            )
     return tuple(found)
 
 
@@ -301,29 +395,45 @@ def evaluation() -> Evaluation:
             "strata": "site",
         },
         protocol.to_dict(),
-        {f"../{side}/sub-{n:02d}.nii.gz": f"{n:02x}" * 32 for side in ("planning-ct", "synthetic-ct") for n in range(1, 41)},
+        {
+            f"../{side}/sub-{n:02d}.nii.gz": f"{n:02x}" * 32
+            for side in ("planning-ct", "synthetic-ct")
+            for n in range(1, 41)
+        },
         (
             Finding("geometry", "pass", "39 of 40 pairs lie on one grid.", {"pairs": 39}),
-            Finding("finite values", "warn", "1 image holds NaN; its case failed.", {"sub-17": 212}),
+            Finding(
+                "finite values", "warn", "1 image holds NaN; its case failed.", {"sub-17": 212}
+            ),
             Finding("duplicates", "pass", "No two cases are the same bytes."),
-            Finding("leakage", "pass", "None of the 96 training images is among the reference images."),
+            Finding(
+                "leakage", "pass", "None of the 96 training images is among the reference images."
+            ),
         ),
         (
             LevelVerdict(
                 "pixel",
                 "pass",
-                f"SSIM in foreground is 0.911 {SCALE} 0.892 to 0.93; limit 0.8. It is the worst of 2 primary endpoints.",
+                f"SSIM in foreground is 0.911 {SCALE} 0.892 to 0.93; limit 0.8. It is the worst of "
+                "2 primary endpoints.",
             ),
             LevelVerdict(
                 "feature",
                 "inconclusive",
-                f"KID in efficientnet is 0.785 {SCALE} 0.709 to 0.861; limit 0.8. It is the only primary endpoint.",
+                f"KID in efficientnet is 0.785 {SCALE} 0.709 to 0.861; limit 0.8. It is the only "
+                "primary endpoint.",
             ),
             LevelVerdict(
-                "task", "fail", f"Dice in lesion is 0.58 {SCALE} 0.525 to 0.635; limit 0.8. It is the only primary endpoint."
+                "task",
+                "fail",
+                f"Dice in lesion is 0.58 {SCALE} 0.525 to 0.635; limit 0.8. It is the only primary "
+                "endpoint.",
             ),
             LevelVerdict(
-                "trust", "pass", "coverage in foreground is 0.893, 95 % interval 0.881 to 0.905; at most 0.03 away from 0.9."
+                "trust",
+                "pass",
+                "coverage in foreground is 0.893, 95 % interval 0.881 to 0.905; at most 0.03 away "
+                "from 0.9.",
             ),
         ),
         endpoints(),
@@ -332,7 +442,8 @@ def evaluation() -> Evaluation:
         (
             Conflict(
                 "over-smoothing",
-                "Pixels are close to the reference while the task fails: over-smoothed, or a finding is lost.",
+                "Pixels are close to the reference while the task fails: over-smoothed, or a "
+                "finding is lost.",
                 ("pixel/ssim/foreground", "task/dice/lesion"),
             ),
         ),
@@ -365,23 +476,41 @@ def refused() -> Evaluation:
         "Resample the candidates to the grid of their references."
     )
     levels = tuple(
-        LevelVerdict(level.level, "not_run", f"The integrity gate failed. geometry: {reason}") for level in whole.levels
+        LevelVerdict(level.level, "not_run", f"The integrity gate failed. geometry: {reason}")
+        for level in whole.levels
     )
     integrity = (Finding("geometry", "fail", reason, {"pairs": 38}), *whole.integrity[1:])
     return Evaluation(
-        whole.title, whole.settings, whole.protocol, whole.inputs, integrity, levels, about=whole.about, versions=whole.versions
+        whole.title,
+        whole.settings,
+        whole.protocol,
+        whole.inputs,
+        integrity,
+        levels,
+        about=whole.about,
+        versions=whole.versions,
     )
 
 
 def exhibits() -> tuple[Exhibit, ...]:
-    """Best, median and worst case: a sharp, a blurred and a shifted head; the lesion is gone in the worst."""
+    """Best, median and worst case: a sharp, a blurred and a shifted head; the lesion is gone in the
+    worst.
+    """
     truth, _, lesion = phantom(112)
     rng = np.random.default_rng(5)
     grid = Geometry((112, 112, 1), np.diag([1.2, 1.2, 3.0, 1.0]))
     made = [ndimage.gaussian_filter(truth, sigma) for sigma in (0.4, 1.2, 2.0)]
     made[2] = np.roll(np.where(lesion, 0.6, made[2]), 2, axis=0)
-    words = ("MAE 14.2 HU, SSIM 0.972", "MAE 21.0 HU, SSIM 0.938", "MAE 39.8 HU, SSIM 0.861, lesion lost")
-    chosen: tuple[tuple[Role, str], ...] = (("best", "sub-05"), ("median", "sub-22"), ("worst 5 %", "sub-38"))
+    words = (
+        "MAE 14.2 HU, SSIM 0.972",
+        "MAE 21.0 HU, SSIM 0.938",
+        "MAE 39.8 HU, SSIM 0.861, lesion lost",
+    )
+    chosen: tuple[tuple[Role, str], ...] = (
+        ("best", "sub-05"),
+        ("median", "sub-22"),
+        ("worst 5 %", "sub-38"),
+    )
     found = []
     for (role, case), candidate, said in zip(chosen, made, words, strict=True):
         shown = candidate + 0.01 * rng.normal(size=truth.shape)

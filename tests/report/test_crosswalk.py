@@ -16,13 +16,17 @@ EMPTY = Evaluation("a against b", {}, {}, {}, ())
 
 
 def answers(of: Evaluation) -> dict[tuple[str, str], Answer]:
-    return {(checklist.name.split()[0], answer.item): answer for checklist in crosswalk(of) for answer in checklist.answers}
+    return {
+        (checklist.name.split()[0], answer.item): answer
+        for checklist in crosswalk(of)
+        for answer in checklist.answers
+    }
 
 
 def test_the_file_names_each_item_once_with_a_source_and_uses_every_fact() -> None:
-    found = tomllib.loads(resources.files("veridical.report").joinpath("crosswalk.toml").read_text(encoding="utf-8"))[
-        "checklist"
-    ]
+    found = tomllib.loads(
+        resources.files("veridical.report").joinpath("crosswalk.toml").read_text(encoding="utf-8")
+    )["checklist"]
     assert [c["name"].split()[0] for c in found] == ["CLAIM", "TRIPOD+AI", "FUTURE-AI", "METRICS"]
     used = set()
     for checklist in found:
@@ -47,7 +51,13 @@ def test_what_the_data_hold_is_answered_from_them() -> None:
 
 def test_what_no_evaluation_can_know_is_left_to_the_authors() -> None:
     found = answers(evaluation())
-    for key in (("CLAIM", "5"), ("CLAIM", "11"), ("TRIPOD+AI", "17"), ("FUTURE-AI", "Usability 1"), ("METRICS", "6")):
+    for key in (
+        ("CLAIM", "5"),
+        ("CLAIM", "11"),
+        ("TRIPOD+AI", "17"),
+        ("FUTURE-AI", "Usability 1"),
+        ("METRICS", "6"),
+    ):
         assert (found[key].state, found[key].said) == ("not answered", MUST)
 
 

@@ -25,7 +25,9 @@ from veridical.report.methods import methods
 from veridical.types import Finding, Geometry
 
 EVIL = '<script>alert("1")</script>'
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def parsed(page: str) -> Outline:
 
 
 def test_nothing_outside_the_page_is_named_and_nothing_runs(page: str, parsed: Outline) -> None:
-    assert not re.search(r"https?:|//[a-z]|url\(|@import|@font-face", re.sub(r"base64,[A-Za-z0-9+/=]+", "", page))
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import|@font-face", re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    )
     assert all(value.startswith("data:image/png;base64,") for value in parsed.values("src"))
     assert not {"script", "link", "iframe", "object", "form"} & set(parsed.tags)
     assert all(value.startswith("#") for value in parsed.values("href"))
@@ -51,7 +55,9 @@ def test_the_content_policy_allows_the_pages_own_style_only(page: str, parsed: O
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'" in policy
-    assert not [name for _, name, _ in parsed.attributes if name == "style" or name.startswith("on")]
+    assert not [
+        name for _, name, _ in parsed.attributes if name == "style" or name.startswith("on")
+    ]
 
 
 def test_the_same_input_gives_the_same_bytes(page: str) -> None:
@@ -68,9 +74,15 @@ def test_all_text_is_escaped() -> None:
         versions={EVIL: EVIL},
         integrity=(Finding(EVIL, "warn", EVIL, {EVIL: EVIL}),),
         levels=tuple(replace(level, reason=EVIL) for level in whole.levels),
-        endpoints=tuple(replace(e, label=EVIL, note=EVIL, floor_is=EVIL, units=EVIL) for e in whole.endpoints),
+        endpoints=tuple(
+            replace(e, label=EVIL, note=EVIL, floor_is=EVIL, units=EVIL) for e in whole.endpoints
+        ),
         cases=(*whole.cases, CaseRow(EVIL, EVIL, failed=EVIL, groups={"site": EVIL})),
-        curves=(Curve(EVIL, "pixel", "line", EVIL, EVIL, EVIL, (0, 1), {EVIL: (0, 1)}, {EVIL: 0.5}, EVIL),),
+        curves=(
+            Curve(
+                EVIL, "pixel", "line", EVIL, EVIL, EVIL, (0, 1), {EVIL: (0, 1)}, {EVIL: 0.5}, EVIL
+            ),
+        ),
         conflicts=(Conflict(EVIL, EVIL, ()),),
         findings=(Finding(EVIL, "fail", EVIL),),
         about={**whole.about, "notes": [EVIL], "dropped": {EVIL: EVIL}},
@@ -81,13 +93,26 @@ def test_all_text_is_escaped() -> None:
     assert "script" not in Outline(html).tags
 
 
-def test_the_first_screen_says_what_was_judged_on_how_many_and_what_came_out(parsed: Outline) -> None:
+def test_the_first_screen_says_what_was_judged_on_how_many_and_what_came_out(
+    parsed: Outline,
+) -> None:
     first = parsed.text[: parsed.text.index("Before any score")]
     assert "Falls short in task relevance. Not decided: feature realism." in first
-    assert "Judged: synthetic-ct against planning-ct, on 38 of 40 patients. 2 cases could not be analysed and count" in first
-    for said in ("✓ pass Pixel fidelity", "? inconclusive Feature realism", "✕ fail Task relevance", "✓ pass Trust"):
+    assert (
+        "Judged: synthetic-ct against planning-ct, on 38 of 40 patients. 2 cases could not be "
+        "analysed and count" in first
+    )
+    for said in (
+        "✓ pass Pixel fidelity",
+        "? inconclusive Feature realism",
+        "✕ fail Task relevance",
+        "✓ pass Trust",
+    ):
         assert said in first
-    assert "58 % of the way from a simple baseline to real images; likely 52 % to 64 %; asked for: 80 %" in first
+    assert (
+        "58 % of the way from a simple baseline to real images; likely 52 % to 64 %; asked for: 80 "
+        "%" in first
+    )
     for jargon in ("bootstrap", "Holm", "p-value", "BCa", "normalis", "endpoint"):
         assert jargon not in first
 
@@ -99,16 +124,29 @@ GOOD, SHORT, OPEN = "Good enough in ", "Falls short in ", "Not decided in "
     ("verdicts", "verdict", "title"),
     [
         ("pppp", "pass", f"{GOOD}pixel fidelity, feature realism, task relevance and trust."),
-        ("pnpn", "pass", f"{GOOD}pixel fidelity and task relevance; feature realism and trust not judged."),
+        (
+            "pnpn",
+            "pass",
+            f"{GOOD}pixel fidelity and task relevance; feature realism and trust not judged.",
+        ),
         ("pinp", "inconclusive", f"{OPEN}feature realism. Pixel fidelity and trust pass."),
-        ("fifp", "fail", f"{SHORT}pixel fidelity and task relevance. Not decided: feature realism."),
+        (
+            "fifp",
+            "fail",
+            f"{SHORT}pixel fidelity and task relevance. Not decided: feature realism.",
+        ),
         ("nnnn", "not_run", "Nothing was decided."),
     ],
 )
-def test_the_headline_is_the_worst_verdict_and_what_was_not_run_is_no_pass(verdicts: str, verdict: str, title: str) -> None:
+def test_the_headline_is_the_worst_verdict_and_what_was_not_run_is_no_pass(
+    verdicts: str, verdict: str, title: str
+) -> None:
     named: dict[str, Judgement] = {"p": "pass", "f": "fail", "i": "inconclusive", "n": "not_run"}
     whole = evaluation()
-    levels = tuple(LevelVerdict(level.level, named[v], "why") for level, v in zip(whole.levels, verdicts, strict=True))
+    levels = tuple(
+        LevelVerdict(level.level, named[v], "why")
+        for level, v in zip(whole.levels, verdicts, strict=True)
+    )
     found = firstpage.opening(replace(whole, levels=levels))
     assert (found.verdict, found.title) == (verdict, title)
 
@@ -120,9 +158,23 @@ def test_the_tile_shows_the_weakest_endpoint_with_the_verdict_of_the_level() -> 
 
 
 def test_an_interval_that_clears_the_limit_but_not_after_correction_is_explained() -> None:
-    e = endpoint("pixel/ssim/a", "SSIM", 0.92, 0.01, floor=1.0, bad=0.0, primary=True, limit=0.9, verdict="inconclusive")
-    whole = replace(evaluation(), endpoints=(e,), levels=(LevelVerdict("pixel", "inconclusive", ""),))
-    assert "not after the correction for the number of endpoints" in firstpage.tiles(whole)[0].sentence
+    e = endpoint(
+        "pixel/ssim/a",
+        "SSIM",
+        0.92,
+        0.01,
+        floor=1.0,
+        bad=0.0,
+        primary=True,
+        limit=0.9,
+        verdict="inconclusive",
+    )
+    whole = replace(
+        evaluation(), endpoints=(e,), levels=(LevelVerdict("pixel", "inconclusive", ""),)
+    )
+    assert (
+        "not after the correction for the number of endpoints" in firstpage.tiles(whole)[0].sentence
+    )
 
 
 def test_what_was_not_covered_is_said_and_grows_with_what_is_missing() -> None:
@@ -130,7 +182,13 @@ def test_what_was_not_covered_is_said_and_grows_with_what_is_missing() -> None:
     bare = replace(whole, subgroups=(), about={**whole.about, "training": 0, "roles": []}, cases=())
     said = " ".join(firstpage.uncovered(bare))
     assert set(firstpage.uncovered(whole)) < set(firstpage.uncovered(bare))
-    for what in ("no second scan", "no subgroups", "no training set", "Other sites", "not clinical thresholds"):
+    for what in (
+        "no second scan",
+        "no subgroups",
+        "no training set",
+        "Other sites",
+        "not clinical thresholds",
+    ):
         assert what in said
 
 
@@ -146,13 +204,17 @@ def test_a_refused_evaluation_gives_no_number_says_why_and_what_to_do() -> None:
         assert absent not in text
 
 
-def test_every_number_stands_with_its_interval_its_counts_and_its_verdict(page: str, parsed: Outline) -> None:
+def test_every_number_stands_with_its_interval_its_counts_and_its_verdict(
+    page: str, parsed: Outline
+) -> None:
     for e in evaluation().endpoints:
         row = rows.row(e)
         if e.value is None:
             assert f"{row.name} {row.region} not there" in parsed.text
             continue
-        assert f"{row.name} {row.region} {row.value} {row.interval} {row.n} {row.cases}" in parsed.text
+        assert (
+            f"{row.name} {row.region} {row.value} {row.interval} {row.n} {row.cases}" in parsed.text
+        )
     assert "AUC, class: No column class in the table" in parsed.text
     assert (
         page.index('<h2 id="pixel">')
@@ -188,7 +250,12 @@ def test_numbers_have_the_digits_that_their_interval_bears() -> None:
     assert rows.number(12345.6, "mm") == "12,346 mm"
     assert rows.number(21.44, "unit of the images") == "21.4"
     assert rows.number(None, "1") == ""
-    assert [rows.p_value(p) for p in (0.0, 0.0004, 0.0421, None)] == ["< 0.001", "< 0.001", "0.042", ""]
+    assert [rows.p_value(p) for p in (0.0, 0.0004, 0.0421, None)] == [
+        "< 0.001",
+        "< 0.001",
+        "0.042",
+        "",
+    ]
 
 
 def test_failed_cases_stand_with_their_reasons_and_every_case_has_a_row(parsed: Outline) -> None:
@@ -203,7 +270,11 @@ def test_failed_cases_stand_with_their_reasons_and_every_case_has_a_row(parsed: 
 
 def test_subgroups_stand_beside_all_and_their_largest_gap_is_named() -> None:
     found = {(forest.title, forest.column): forest for forest in rows.forests(evaluation())}
-    assert set(found) == {(title, column) for title in ("SSIM, foreground", "Dice, lesion") for column in ("site", "sex")}
+    assert set(found) == {
+        (title, column)
+        for title in ("SSIM, foreground", "Dice, lesion")
+        for column in ("site", "sex")
+    }
     dice = found["Dice, lesion", "site"]
     assert [name for name, *_ in dice.rows] == ["all", "CS", "DU"]
     assert dice.gap == "Largest gap: 0.22, CS above DU; their 95 % intervals lie apart."
@@ -235,11 +306,23 @@ def test_the_methods_cite_every_reference_in_order_and_say_what_was_done() -> No
 def test_the_methods_claim_nothing_that_was_not_done() -> None:
     whole = evaluation()
     few = tuple(
-        replace(e, primary=False, p=None, p_adjusted=None, limit=None, verdict="exploratory") for e in whole.endpoints[:2]
+        replace(e, primary=False, p=None, p_adjusted=None, limit=None, verdict="exploratory")
+        for e in whole.endpoints[:2]
     )
     about = {**whole.about, "roles": [], "strata": ""}
-    text = " ".join(methods(replace(whole, endpoints=few, subgroups=(), findings=(), about=about)).paragraphs)
-    for absent in ("masks given", "within each", "Holm", "permutations", "Audits", "discovery", "KID", "by sex"):
+    text = " ".join(
+        methods(replace(whole, endpoints=few, subgroups=(), findings=(), about=about)).paragraphs
+    )
+    for absent in (
+        "masks given",
+        "within each",
+        "Holm",
+        "permutations",
+        "Audits",
+        "discovery",
+        "KID",
+        "by sex",
+    ):
         assert absent not in text
     assert "all numbers are exploratory" in text
     assert "tenth of the way from its 1st to its 99th percentile" in text
@@ -255,7 +338,9 @@ def test_provenance_holds_settings_protocol_hashes_and_how_to_check(parsed: Outl
         assert said in parsed.text, said
 
 
-def test_pictures_can_be_read_aloud_ids_are_unique_and_headings_go_down_by_one(parsed: Outline) -> None:
+def test_pictures_can_be_read_aloud_ids_are_unique_and_headings_go_down_by_one(
+    parsed: Outline,
+) -> None:
     assert parsed.images
     assert all(image["alt"].strip() for image in parsed.images)
     levels = [int(tag[1]) for tag in parsed.tags if re.fullmatch("h[1-6]", tag)]
@@ -271,7 +356,9 @@ def pixels(image: dict[str, str]) -> np.ndarray:
     return np.asarray(Drawing.open(io.BytesIO(data)).convert("L")).astype(int)
 
 
-def test_slices_are_turned_so_that_the_patients_right_is_on_the_left_and_the_front_above(parsed: Outline) -> None:
+def test_slices_are_turned_so_that_the_patients_right_is_on_the_left_and_the_front_above(
+    parsed: Outline,
+) -> None:
     first = exhibits()[0]
     image = next(image for image in parsed.images if image["alt"] == "sub-05, real")
     want = np.clip(first.reference[::-1, ::-1].T, 0, 1) * 255
@@ -280,7 +367,9 @@ def test_slices_are_turned_so_that_the_patients_right_is_on_the_left_and_the_fro
 
 def test_error_maps_of_all_cases_share_one_scale(parsed: Outline) -> None:
     tops = [
-        image["alt"] for image in parsed.images if image["alt"].startswith("colour scale from 0 to") and "more" in image["alt"]
+        image["alt"]
+        for image in parsed.images
+        if image["alt"].startswith("colour scale from 0 to") and "more" in image["alt"]
     ]
     assert len(tops) == 3
     assert len(set(tops)) == 1
@@ -295,13 +384,22 @@ def test_a_slice_of_another_grid_is_refused() -> None:
 def test_maps_and_baselines_that_are_not_there_are_left_out() -> None:
     bare = [replace(e, baseline=None, error=None, ssim=None) for e in exhibits()]
     parsed = Outline(render(evaluation(), bare, HEAD))
-    assert [image["alt"] for image in parsed.images] == [f"{e.case}, {side}" for e in bare for side in ("real", "candidate")]
+    assert [image["alt"] for image in parsed.images] == [
+        f"{e.case}, {side}" for e in bare for side in ("real", "candidate")
+    ]
 
 
 def test_an_evaluation_without_pairs_plots_or_subgroups_still_makes_a_page() -> None:
     whole = evaluation()
     bare = replace(
-        whole, cases=(), curves=(), subgroups=(), conflicts=(), findings=(), integrity=(), endpoints=whole.endpoints[2:3]
+        whole,
+        cases=(),
+        curves=(),
+        subgroups=(),
+        conflicts=(),
+        findings=(),
+        integrity=(),
+        endpoints=whole.endpoints[2:3],
     )
     text = Outline(render(bare, (), HEAD)).text
     assert "No case is shown" in text
@@ -311,13 +409,25 @@ def test_an_evaluation_without_pairs_plots_or_subgroups_still_makes_a_page() -> 
 
 def test_colours_of_lines_have_enough_contrast_in_both_themes() -> None:
     folder = Path(render.__code__.co_filename).parent
-    text = (folder / "page.css").read_text(encoding="utf-8"), (folder / "judgement.css").read_text(encoding="utf-8")
+    text = (
+        (folder / "page.css").read_text(encoding="utf-8"),
+        (folder / "judgement.css").read_text(encoding="utf-8"),
+    )
 
     def luminance(colour: str) -> float:
         parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-        return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+        return float(
+            np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+            @ [0.2126, 0.7152, 0.0722]
+        )
 
-    themes = [[dict(re.findall(r"--(\w+): (#\w{6})", b)) for b in re.findall(r":root \{(.*?)\}", t, re.DOTALL)] for t in text]
+    themes = [
+        [
+            dict(re.findall(r"--(\w+): (#\w{6})", b))
+            for b in re.findall(r":root \{(.*?)\}", t, re.DOTALL)
+        ]
+        for t in text
+    ]
     assert [len(found) for found in themes] == [3, 3]
     for ground, lines in zip(*themes, strict=True):
         for name in ("second", "third", "fourth"):
@@ -340,12 +450,22 @@ root.setAttribute('data-said', JSON.stringify({seen, over: root.scrollWidth - ro
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_in_a_browser_images_change_in_place_and_nothing_sticks_out(page: str, width: int, tmp_path: Path) -> None:
+def test_in_a_browser_images_change_in_place_and_nothing_sticks_out(
+    page: str, width: int, tmp_path: Path
+) -> None:
     policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>', page)
     assert policy is not None
     path = tmp_path / "page.html"
-    path.write_text(page.replace(policy[0], "").replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    path.write_text(
+        page.replace(policy[0], "").replace("</body>", f"{PROBE}</body>"), encoding="utf-8"
+    )
+    command = [
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
     done = subprocess.run(
         [*command, f"--window-size={width},900", "--dump-dom", path.as_uri()],
         capture_output=True,
@@ -357,7 +477,9 @@ def test_in_a_browser_images_change_in_place_and_nothing_sticks_out(page: str, w
     assert found is not None
     said = json.loads(found[1].replace("&quot;", '"'))
     assert said["over"] <= 0
-    real, candidate, baseline = (["visible" if i == j else "hidden" for i in range(3)] for j in range(3))
+    real, candidate, baseline = (
+        ["visible" if i == j else "hidden" for i in range(3)] for j in range(3)
+    )
     assert said["seen"] == [real, candidate, baseline, ["visible", "visible", "hidden"]]
 
 

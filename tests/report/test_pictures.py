@@ -9,7 +9,17 @@ import pytest
 from PIL import Image as Drawing
 
 from veridical.errors import InputError
-from veridical.report.pictures import IMAGINED, Picture, View, bar, coloured, grey, outline, overlay, percentile_window
+from veridical.report.pictures import (
+    IMAGINED,
+    Picture,
+    View,
+    bar,
+    coloured,
+    grey,
+    outline,
+    overlay,
+    percentile_window,
+)
 from veridical.types import Array, Geometry
 
 
@@ -26,7 +36,9 @@ SQUARE = View(Geometry.index((6, 5, 1)), 0)
     [((0, 1, 2), ("right", "front")), ((0, 2, 1), ("right", "top")), ((1, 2, 0), ("front", "top"))],
     ids=["axial", "coronal", "sagittal"],
 )
-def test_any_storage_of_the_same_body_is_shown_the_same_way(axes: tuple[int, int, int], top_left: tuple[str, str]) -> None:
+def test_any_storage_of_the_same_body_is_shown_the_same_way(
+    axes: tuple[int, int, int], top_left: tuple[str, str]
+) -> None:
     body = np.random.default_rng(0).random((4, 5, 6))
     steps = np.diag([1.0, 2.0, 3.0])
     first, second, through = axes
@@ -70,14 +82,21 @@ def test_colours_are_those_of_matplotlib_and_grow_lighter() -> None:
     from matplotlib import colormaps
 
     for name in ("inferno", "viridis", "cividis"):
-        ramp = drawn(coloured(np.linspace(0, 1, 256)[None], (0, 1), name, View(Geometry.index((256, 1, 1)), 0)))[0]
+        ramp = drawn(
+            coloured(
+                np.linspace(0, 1, 256)[None], (0, 1), name, View(Geometry.index((256, 1, 1)), 0)
+            )
+        )[0]
         np.testing.assert_allclose(ramp, 255 * colormaps[name](np.arange(256))[:, :3], atol=0.51)
         np.testing.assert_array_equal(drawn(bar(name))[0], ramp)
         assert (np.diff(ramp @ [0.2126, 0.7152, 0.0722]) > -1.5).all()
 
 
 def test_the_overlay_leaves_measured_voxels_grey_and_paints_imagined_ones() -> None:
-    plane, evidence = np.full((5, 6), 0.5), np.tile(np.array([1.0, 1.0, 0.5, 0.0, 0.0, 0.0]), (5, 1))
+    plane, evidence = (
+        np.full((5, 6), 0.5),
+        np.tile(np.array([1.0, 1.0, 0.5, 0.0, 0.0, 0.0]), (5, 1)),
+    )
     region = np.ones((5, 6), dtype=bool)
     region[:, 5] = False
     colours = drawn(overlay(plane, evidence, region, (0, 1), SQUARE))[0]

@@ -35,7 +35,9 @@ def test_ticks_are_round_increasing_and_on_the_axis(low: float, width: float) ->
 
 
 @given(st.floats(1e-8, 1e6), st.floats(30, 1e9))
-def test_logarithmic_ticks_are_on_the_axis_and_a_factor_is_a_fixed_step(low: float, ratio: float) -> None:
+def test_logarithmic_ticks_are_on_the_axis_and_a_factor_is_a_fixed_step(
+    low: float, ratio: float
+) -> None:
     axis = Axis(low, low * ratio, 0, 400, log=True)
     values = [value for value, _ in axis.ticks()]
     assert values
@@ -63,7 +65,9 @@ def test_every_plot_is_well_formed_and_says_what_it_shows(plot: Curve) -> None:
     said = root.findtext("desc") or ""
     assert plot.said in said
     assert all(name in said for name in (*plot.lines, plot.x_label, plot.y_label))
-    assert not re.search(r'style=|href|<script|fill="|stroke="', curve(plot)), "the page's style gives all colours"
+    assert not re.search(r'style=|href|<script|fill="|stroke="', curve(plot)), (
+        "the page's style gives all colours"
+    )
     assert "nan" not in curve(plot)
 
 
@@ -81,7 +85,9 @@ def test_nothing_is_drawn_outside_the_picture(plot: Curve) -> None:
 
 
 def test_a_value_that_is_not_finite_breaks_the_line() -> None:
-    plot = Curve("a", "pixel", "line", "t", "x", "y", (0, 1, 2, 3, 4), {"a": (1, 2, math.nan, 2, 1)})
+    plot = Curve(
+        "a", "pixel", "line", "t", "x", "y", (0, 1, 2, 3, 4), {"a": (1, 2, math.nan, 2, 1)}
+    )
     path = drawn(curve(plot), "line series-1")[0].get("d", "")
     assert path.count("M") == 2
     assert path.count("L") == 2
@@ -92,25 +98,41 @@ def test_the_vertical_axis_is_logarithmic_where_its_label_says_so_and_values_all
 
     def heights(y_label: str, lines: dict[str, tuple[float, ...]]) -> list[float]:
         plot = Curve("a", "pixel", "line", "t", "x", y_label, (0, 1, 2), lines)
-        return [float(y) for y in re.findall(r" ([\d.]+)", drawn(curve(plot), "line series-1")[0].get("d", ""))]
+        return [
+            float(y)
+            for y in re.findall(r" ([\d.]+)", drawn(curve(plot), "line series-1")[0].get("d", ""))
+        ]
 
     top, middle, bottom = heights("power, log scale", values)
     assert middle - top == pytest.approx(bottom - middle, abs=0.11)
     top, middle, bottom = heights("power", values)
     assert middle - top == pytest.approx(10 * (bottom - middle), rel=0.05)
-    assert heights("power, log scale", {"a": (10.0, 0.0, 5.0)}) == heights("power", {"a": (10.0, 0.0, 5.0)})
+    assert heights("power, log scale", {"a": (10.0, 0.0, 5.0)}) == heights(
+        "power", {"a": (10.0, 0.0, 5.0)}
+    )
 
 
 def test_false_positives_that_double_are_evenly_spaced() -> None:
     froc = next(plot for plot in curves() if plot.key == "task/froc")
-    places = [float(x) for x in re.findall(r"[ML]([\d.]+)", drawn(curve(froc), "line series-1")[0].get("d", ""))]
+    places = [
+        float(x)
+        for x in re.findall(r"[ML]([\d.]+)", drawn(curve(froc), "line series-1")[0].get("d", ""))
+    ]
     steps = [b - a for a, b in itertools.pairwise(places)]
     assert max(steps) - min(steps) < 0.3
 
 
 def test_bars_stand_on_zero_and_are_as_high_as_their_values() -> None:
     plot = Curve(
-        "a", "trust", "bars", "t", "rank", "share", (0, 1, 2, 3), {"truth": (0.4, 0.1, 0.1, 0.4)}, {"calibrated": 0.25}
+        "a",
+        "trust",
+        "bars",
+        "t",
+        "rank",
+        "share",
+        (0, 1, 2, 3),
+        {"truth": (0.4, 0.1, 0.1, 0.4)},
+        {"calibrated": 0.25},
     )
     bars = drawn(curve(plot), "series-1")
     heights = [float(bar.get("height", 0)) for bar in bars]
@@ -125,7 +147,9 @@ def test_an_empty_plot_says_so_instead_of_failing() -> None:
 
 def test_all_text_of_a_plot_is_escaped() -> None:
     evil = "<script>&"
-    plot = Curve("a", "pixel", "points", evil, evil, evil, (0, 1), {evil: (1, 2)}, {evil: 1.5}, evil)
+    plot = Curve(
+        "a", "pixel", "points", evil, evil, evil, (0, 1), {evil: (1, 2)}, {evil: 1.5}, evil
+    )
     assert "<script" not in curve(plot)
     ElementTree.fromstring(curve(plot))
 
@@ -163,7 +187,19 @@ def test_a_limit_about_an_ideal_is_a_band_and_one_of_a_value_is_half_a_line() ->
         limit_of="value",
     )
     assert of_values(about).good == pytest.approx((0.87, 0.93))
-    below = Endpoint("task/hd/a", "task", "hd", "HD95", "mm", "lower", "a", 3.0, (2.0, 4.0), limit=5.0, limit_of="value")
+    below = Endpoint(
+        "task/hd/a",
+        "task",
+        "hd",
+        "HD95",
+        "mm",
+        "lower",
+        "a",
+        3.0,
+        (2.0, 4.0),
+        limit=5.0,
+        limit_of="value",
+    )
     ruler = of_values(below)
     assert ruler.good == (-math.inf, 5.0)
     assert ruler.low < 2.0 < 5.0 < ruler.high

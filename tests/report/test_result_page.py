@@ -21,8 +21,14 @@ from veridical.types import Geometry, Image, Measurement, Noise, Result, Study
 GRID = Geometry((16, 14, 1), np.diag([1.0, 1.0, 5.0, 1.0]))
 
 
-def image(geometry: Geometry = GRID, channels: tuple[str, ...] = ("T1w",), units: str = "a.u.") -> Image:
-    data = np.random.default_rng(0).normal(100, 20, (len(channels), *geometry.shape)).astype(np.float32)
+def image(
+    geometry: Geometry = GRID, channels: tuple[str, ...] = ("T1w",), units: str = "a.u."
+) -> Image:
+    data = (
+        np.random.default_rng(0)
+        .normal(100, 20, (len(channels), *geometry.shape))
+        .astype(np.float32)
+    )
     return Image(data, geometry, units, channels)
 
 
@@ -38,7 +44,13 @@ def pictures(page: str) -> list[str]:
 def test_input_estimate_interval_evidence_and_what_was_filled_in_stand_side_by_side() -> None:
     page = render(Jitter()(image()), "sub-1")
     shown = pictures(page)
-    assert [name.split(",")[0].split(" of ")[0] for name in shown] == ["input", "estimate", "interval", "evidence", "filled in"]
+    assert [name.split(",")[0].split(" of ")[0] for name in shown] == [
+        "input",
+        "estimate",
+        "interval",
+        "evidence",
+        "filled in",
+    ]
     said = text(page)
     assert "Jitter: sub-1" in said
     assert "Posterior mean of T1w (a.u.) from T1w; 16 x 14 x 1 voxels of 1 x 1 x 5 mm." in said
@@ -76,18 +88,31 @@ def test_what_is_absent_says_why_in_its_place() -> None:
     assert "No check was run on this image." in text(page)
 
 
-def test_a_contrast_that_was_not_measured_is_called_made_with_its_units_and_its_sources_are_shown() -> None:
-    made = Result(image(channels=("CT",), units="HU"), "posterior mean", study=Study.of(image(channels=("T1w", "T2w"))))
+def test_a_contrast_that_was_not_measured_is_called_made_with_its_units_and_its_sources_are_shown() -> (  # noqa: E501
+    None
+):
+    made = Result(
+        image(channels=("CT",), units="HU"),
+        "posterior mean",
+        study=Study.of(image(channels=("T1w", "T2w"))),
+    )
     page = render(made, "sub-1")
     assert "CT, HU; made by the model, not measured" in text(page)
     assert [name.split(",")[0] for name in pictures(page)] == ["estimate", "T1w", "T2w"]
-    measured = Result(image(channels=("T1w",)), "posterior mean", study=Study.of(image(channels=("T1w", "T2w"))))
+    measured = Result(
+        image(channels=("T1w",)), "posterior mean", study=Study.of(image(channels=("T1w", "T2w")))
+    )
     assert "not measured" not in render(measured, "sub-1")
 
 
 @pytest.mark.parametrize(
     ("shape", "kind"),
-    [((1, 3, 8, 9), np.complex64), ((1, 8, 9), np.float32), ((1, 2000, 30), np.float32), ((1, 40), np.float32)],
+    [
+        ((1, 3, 8, 9), np.complex64),
+        ((1, 8, 9), np.float32),
+        ((1, 2000, 30), np.float32),
+        ((1, 40), np.float32),
+    ],
 )
 def test_raw_data_are_shown_as_they_were_measured(shape: tuple[int, ...], kind: type) -> None:
     raw = Measurement(np.ones(shape, kind), Identity((16, 14)), Noise(), GRID, {"contrast": "T1w"})
@@ -99,9 +124,13 @@ def test_raw_data_are_shown_as_they_were_measured(shape: tuple[int, ...], kind: 
 
 def test_the_input_on_another_grid_is_cut_where_the_estimate_is() -> None:
     fine = Geometry((10, 10, 40), np.diag([1.0, 1.0, 1.0, 1.0]))
-    thick = Geometry((10, 10, 10), np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 4, 1.5], [0, 0, 0, 1]]))
+    thick = Geometry(
+        (10, 10, 10), np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 4, 1.5], [0, 0, 0, 1]])
+    )
     assert beside(View(fine, 21), thick).index == 5
-    turned = Geometry((10, 10, 10), np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [4, 0, 0, 1.5], [0, 0, 0, 1]]))
+    turned = Geometry(
+        (10, 10, 10), np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [4, 0, 0, 1.5], [0, 0, 0, 1]])
+    )
     assert (beside(View(fine, 21), turned).along, beside(View(fine, 21), turned).index) == (0, 5)
     unknown = Geometry.index((10, 10, 20))
     assert (beside(View(fine, 20), unknown).along, beside(View(fine, 20), unknown).index) == (2, 10)
@@ -110,8 +139,17 @@ def test_the_input_on_another_grid_is_cut_where_the_estimate_is() -> None:
 def test_saving_writes_all_companions_and_the_page_and_says_where(tmp_path: Path) -> None:
     written = Jitter()(image()).save(tmp_path / "out", "sub-1")
     assert set(written) == {
-        "estimate", "lower", "upper", "evidence", "measured", "unmeasured", "draws", "provenance", "description", "report",
-    }  # fmt: skip
+        "estimate",
+        "lower",
+        "upper",
+        "evidence",
+        "measured",
+        "unmeasured",
+        "draws",
+        "provenance",
+        "description",
+        "report",
+    }
     assert all(path.is_file() for path in written.values())
     assert written["report"] == tmp_path / "out" / "report.html"
     record = bids.load_provenance(tmp_path / "out")
@@ -119,7 +157,9 @@ def test_saving_writes_all_companions_and_the_page_and_says_where(tmp_path: Path
     assert bids.is_whole(tmp_path / "out", record)
 
 
-def test_the_page_changes_with_the_result_that_replaces_another_and_not_without_being_asked(tmp_path: Path) -> None:
+def test_the_page_changes_with_the_result_that_replaces_another_and_not_without_being_asked(
+    tmp_path: Path,
+) -> None:
     Jitter()(image()).save(tmp_path / "out", "sub-1")
     before = (tmp_path / "out" / "report.html").read_text()
     with pytest.raises(InputError, match="--overwrite"):
@@ -129,9 +169,13 @@ def test_the_page_changes_with_the_result_that_replaces_another_and_not_without_
     assert (tmp_path / "out" / "report.html").read_text() != before
 
 
-def test_further_results_are_saved_in_folders_of_their_own_with_the_provenance_of_the_whole(tmp_path: Path) -> None:
+def test_further_results_are_saved_in_folders_of_their_own_with_the_provenance_of_the_whole(
+    tmp_path: Path,
+) -> None:
     result = Jitter()(image())
-    whole = dataclasses.replace(result, also={"day-90": dataclasses.replace(result, steps=(), study=None)})
+    whole = dataclasses.replace(
+        result, also={"day-90": dataclasses.replace(result, steps=(), study=None)}
+    )
     written = whole.save(tmp_path / "out", "sub-1")
     assert written["day-90/report"] == tmp_path / "out" / "day-90" / "report.html"
     said = json.loads((tmp_path / "out" / "day-90" / "provenance.json").read_text())
@@ -140,7 +184,9 @@ def test_further_results_are_saved_in_folders_of_their_own_with_the_provenance_o
 
 def test_complex_and_not_finite_estimates_can_be_looked_at() -> None:
     data = image().data.astype(np.complex64) * np.exp(0.3j)
-    assert "estimate" in "".join(pictures(render(Result(Image(data, GRID, "a.u.", ("T1w",)), "point estimate"), "sub-1")))
+    assert "estimate" in "".join(
+        pictures(render(Result(Image(data, GRID, "a.u.", ("T1w",)), "point estimate"), "sub-1"))
+    )
     holed = image().data.copy()
     holed[0, 0, 0] = np.nan
     assert render(Result(Image(holed, GRID, "a.u.", ("T1w",)), "point estimate"), "sub-1")

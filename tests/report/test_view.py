@@ -17,11 +17,17 @@ from veridical.report.view import interval_line, rows, views
 from veridical.types import Geometry, Image, Interval, Measurement, Noise, Result, Study
 
 
-def head(shape: tuple[int, int, int] = (24, 20, 12), channels: tuple[str, ...] = ("T1w", "FLAIR")) -> Image:
+def head(
+    shape: tuple[int, int, int] = (24, 20, 12), channels: tuple[str, ...] = ("T1w", "FLAIR")
+) -> Image:
     """An ellipsoid with a bright front, on a grid of 2 x 2 x 4 mm."""
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij")
+    x, y, z = np.meshgrid(
+        *[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij"
+    )
     inside = x**2 + y**2 + z**2 < 0.8
-    data = np.stack([100.0 * inside * (1 + k + (y > 0.3)) for k in range(len(channels))]).astype(np.float32)
+    data = np.stack([100.0 * inside * (1 + k + (y > 0.3)) for k in range(len(channels))]).astype(
+        np.float32
+    )
     return Image(data, Geometry(shape, np.diag([2.0, 2.0, 4.0, 1.0])), "a.u.", channels)
 
 
@@ -33,7 +39,9 @@ def test_a_volume_is_seen_in_three_planes_and_a_slice_in_its_own() -> None:
     assert len(views(Geometry((9, 1, 1), np.eye(4)))) == 1
 
 
-def test_planes_go_through_the_middle_of_the_object_with_the_front_above_and_square_pixels() -> None:
+def test_planes_go_through_the_middle_of_the_object_with_the_front_above_and_square_pixels() -> (
+    None
+):
     image = head()
     moved = Image(np.roll(image.data, 3, axis=1), image.geometry, "a.u.", image.channels)
     first, second = rows(moved)
@@ -57,7 +65,10 @@ def test_the_notebook_shows_pictures_and_runs_and_loads_nothing() -> None:
 
 def test_a_result_says_its_interval_its_findings_and_what_is_absent() -> None:
     shown = Jitter()(head())._repr_html_()
-    assert "interval: 90%, calibrated on 20 patients; in the median voxel T1w ± 2 a.u., FLAIR ± 2 a.u." in shown
+    assert (
+        "interval: 90%, calibrated on 20 patients; in the median voxel T1w ± 2 a.u., FLAIR ± 2 a.u."
+        in shown
+    )
     assert "residual equals the noise" in shown
     assert "no memorization: no training images" in shown
 
@@ -68,9 +79,13 @@ def test_names_from_files_are_escaped() -> None:
     assert "&lt;b&gt;T1w" in shown
 
 
-def test_images_of_a_study_may_lie_on_different_grids_and_raw_data_are_only_named(tmp_path: Path) -> None:
+def test_images_of_a_study_may_lie_on_different_grids_and_raw_data_are_only_named(
+    tmp_path: Path,
+) -> None:
     raw = Measurement(np.zeros((1, 4, 4)), Identity((4, 4)), Noise(), Geometry.index((4, 4, 1)))
-    study = Study("sub-1", {0.0: {"T1w": head(channels=("T1w",)), "CT": head((8, 8, 8), ("CT",)), "raw": raw}})
+    study = Study(
+        "sub-1", {0.0: {"T1w": head(channels=("T1w",)), "CT": head((8, 8, 8), ("CT",)), "raw": raw}}
+    )
     assert [row.title for row in rows(study)] == ["T1w, a.u.", "CT, a.u."]
     only = Study("sub-1", {0.0: {"raw": raw}})
     assert "raw" in only._repr_html_()
@@ -87,7 +102,9 @@ def test_values_that_are_not_finite_are_drawn_black_and_hide_nothing_else(bad: f
     assert first.planes[0].max() == 200
 
 
-def test_show_draws_a_figure_into_a_file_and_warns_of_nothing_without_a_window(tmp_path: Path) -> None:
+def test_show_draws_a_figure_into_a_file_and_warns_of_nothing_without_a_window(
+    tmp_path: Path,
+) -> None:
     from matplotlib import pyplot
 
     image = head()
@@ -102,8 +119,13 @@ def test_show_draws_a_figure_into_a_file_and_warns_of_nothing_without_a_window(t
 
 def test_units_that_differ_are_said_channel_by_channel() -> None:
     image = head(channels=("T1w", "CT"))
-    mixed = Image(image.data, image.geometry, "mixed", image.channels, {"units": {"T1w": "a.u.", "CT": "HU"}})
+    mixed = Image(
+        image.data, image.geometry, "mixed", image.channels, {"units": {"T1w": "a.u.", "CT": "HU"}}
+    )
     half = np.ones_like(image.data) * np.array([3, 40], np.float32)[:, None, None, None]
     band = Interval(image.data - half, image.data + half, 0.8, 12, "", "")
     found = Result(mixed, "posterior mean", interval=band)
-    assert interval_line(found) == "80%, calibrated on 12 patients; in the median voxel T1w ± 3 a.u., CT ± 40 HU"
+    assert (
+        interval_line(found)
+        == "80%, calibrated on 12 patients; in the median voxel T1w ± 3 a.u., CT ± 40 HU"
+    )

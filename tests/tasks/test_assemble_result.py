@@ -41,9 +41,17 @@ def solution(**changes: Any) -> Solution:
     draws[:, 1] *= 10
     spread = draws.std(0, ddof=1)
     found = Solution(
-        draws.mean(0), ("FLAIR", "PD"), ("a.u.", "a.u."), (1.0, 10.0), JOBS, "posterior mean", draws, spread,
-        np.full_like(spread, 0.7), about="the voxel as it is",
-    )  # fmt: skip
+        draws.mean(0),
+        ("FLAIR", "PD"),
+        ("a.u.", "a.u."),
+        (1.0, 10.0),
+        JOBS,
+        "posterior mean",
+        draws,
+        spread,
+        np.full_like(spread, 0.7),
+        about="the voxel as it is",
+    )
     return replace(found, **changes)
 
 
@@ -105,7 +113,9 @@ def test_one_draw_has_no_spread_and_a_classical_model_has_none_ever_and_each_say
 
 
 def test_weights_that_are_not_calibrated_for_a_job_say_for_which_and_how() -> None:
-    result = done(calibration={"complete-FLAIR": known_card(jobs=JOBS)["calibration"]["complete-FLAIR"]})
+    result = done(
+        calibration={"complete-FLAIR": known_card(jobs=JOBS)["calibration"]["complete-FLAIR"]}
+    )
     assert result.interval is None
     assert set(result.absent) == {"interval"}
     assert "not calibrated for complete-PD: `veridical calibrate`" in result.absent["interval"]
@@ -116,7 +126,9 @@ def test_an_interval_is_not_given_for_other_steps_than_it_was_calibrated_for() -
     assert done(model=Stepping(stored=stored)).interval is not None
     result = done(model=Stepping(stored=stored, steps=9))
     assert result.interval is None
-    assert result.absent["interval"] == "The interval is calibrated for --steps 4; this result took 9."
+    assert (
+        result.absent["interval"] == "The interval is calibrated for --steps 4; this result took 9."
+    )
 
 
 def test_a_spread_that_cannot_be_believed_makes_neither_interval_nor_evidence() -> None:

@@ -51,7 +51,9 @@ def test_flair_is_made_when_nothing_is_asked_for_else_the_first_that_is_missing(
         ("", HEAD, InputError, "nothing to make"),
     ],
 )
-def test_what_cannot_be_made_is_refused(to: str, given: tuple[str, ...], error: type[Exception], words: str) -> None:
+def test_what_cannot_be_made_is_refused(
+    to: str, given: tuple[str, ...], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         Complete(to=to).wanted(given, HEAD)
 
@@ -87,15 +89,21 @@ def test_several_contrasts_are_made_at_once_with_all_companions(path: str) -> No
     assert complete(path)(volume()).interval is not None
 
 
-def test_the_same_seed_gives_the_same_bytes_and_what_a_sampler_is_not_asked_for_is_not_needed(path: str) -> None:
-    first, again, other = (complete(path)(volume(), seed=seed).steps[0].outputs for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_bytes_and_what_a_sampler_is_not_asked_for_is_not_needed(
+    path: str,
+) -> None:
+    first, again, other = (
+        complete(path)(volume(), seed=seed).steps[0].outputs for seed in (1, 1, 2)
+    )
     assert first == again
     assert first["estimate"] != other["estimate"]
 
 
 def test_the_scale_of_what_was_measured_does_not_change_what_is_made(path: str) -> None:
     image = volume()
-    scaled = replace(image, data=image.data * np.array([1e-3, 1e4], np.float32)[:, None, None, None])
+    scaled = replace(
+        image, data=image.data * np.array([1e-3, 1e4], np.float32)[:, None, None, None]
+    )
     first, other = (complete(path)(each, seed=1).image.data for each in (image, scaled))
     np.testing.assert_allclose(other, first, atol=1e-3)
 
@@ -106,7 +114,9 @@ def marked(image: Image) -> Image:
     return Image.stack([image, Image(mask, image.geometry, "label", ("lesions",))])
 
 
-def test_marked_lesions_are_for_checks_where_the_generator_does_not_depend_on_them(path: str) -> None:
+def test_marked_lesions_are_for_checks_where_the_generator_does_not_depend_on_them(
+    path: str,
+) -> None:
     plain, checked = (complete(path)(each, seed=1) for each in (volume(), marked(volume())))
     np.testing.assert_array_equal(checked.image.data, plain.image.data)
     assert "lesions" in reason(checked, "pathology")
@@ -132,7 +142,9 @@ def test_the_map_of_lesions_is_taken_out_of_an_image_and_alone_it_is_refused() -
 
 def test_field_and_covariates_that_are_numbers_are_told(path: str) -> None:
     image = volume(field=1.5)
-    study = Study("p", {0.0: {"T1w": image.channel("T1w")}}, {"age": 60, "sex": "F", "weight": 70.5})
+    study = Study(
+        "p", {0.0: {"T1w": image.channel("T1w")}}, {"age": 60, "sex": "F", "weight": 70.5}
+    )
     assert attributes(image, study) == {"field": 1.5, "age": 60, "weight": 70.5}
     weak, strong = (complete(path)(volume(field=tesla), seed=1).image.data for tesla in (0.5, 7.0))
     assert (weak != strong).any()
@@ -146,7 +158,9 @@ def test_the_intensity_map_gives_a_point_estimate_and_says_that_it_has_no_draws(
     assert found.steps[0].model == "intensity-map"
     inside = volume()["T1w"] > 0
     made, given = found.image["FLAIR"], volume()["T1w"]
-    assert np.corrcoef(made[inside], given[inside])[0, 1] == pytest.approx(1.0), "the map is the contrast itself"
+    assert np.corrcoef(made[inside], given[inside])[0, 1] == pytest.approx(1.0), (
+        "the map is the contrast itself"
+    )
 
 
 def test_a_regression_gives_a_point_estimate(folder: Path) -> None:
@@ -155,15 +169,24 @@ def test_a_regression_gives_a_point_estimate(folder: Path) -> None:
     assert found.draws is None
 
 
-def test_images_standardized_to_mean_0_are_taken_and_those_standardized_within_a_mask_refused(path: str) -> None:
+def test_images_standardized_to_mean_0_are_taken_and_those_standardized_within_a_mask_refused(
+    path: str,
+) -> None:
     image = volume()
     data = image.data
     mean, deviation = data.mean((1, 2, 3), keepdims=True), data.std((1, 2, 3), keepdims=True)
-    plain, moved = (complete(path)(replace(image, data=d), seed=1).image for d in (data, (data - mean) / deviation))
+    plain, moved = (
+        complete(path)(replace(image, data=d), seed=1).image
+        for d in (data, (data - mean) / deviation)
+    )
     np.testing.assert_allclose(moved.data, plain.data, atol=0.05 * np.ptp(plain.data))
     inside = data > 0
     with pytest.raises(InputError, match="standardized within a mask"):
-        complete(path)(replace(image, data=np.where(inside, (data - data[inside].mean()) / data[inside].std(), 0)))
+        complete(path)(
+            replace(
+                image, data=np.where(inside, (data - data[inside].mean()) / data[inside].std(), 0)
+            )
+        )
 
 
 def test_raw_data_and_what_no_network_was_made_for_are_refused(path: str) -> None:
@@ -183,7 +206,14 @@ def test_raw_data_and_what_no_network_was_made_for_are_refused(path: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"draws": 0}, {"estimate": "median"}, {"model": "cg-sense"}, {"model": "genrator"}, {"steps": 0}]
+    "wrong",
+    [
+        {"draws": 0},
+        {"estimate": "median"},
+        {"model": "cg-sense"},
+        {"model": "genrator"},
+        {"steps": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(path: str, wrong: dict[str, object]) -> None:
     with pytest.raises(SettingError):

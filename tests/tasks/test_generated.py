@@ -30,13 +30,23 @@ def prepared(image: Image, measured: tuple[str, ...], **known: Any) -> Volume:
 
 
 def made(
-    share: float = 1.0, wanted: Wanted = FLAIR, image: Image | None = None, draws: int = 8, seed: int = 0,
+    share: float = 1.0, wanted: Wanted = FLAIR, image: Image | None = None, draws: int = 8, seed: int = 0,  # noqa: E501
     which: str = "mean", **card: Any,
 ) -> Solution:  # fmt: skip
     subject = volume() if image is None else image
     measured = tuple(name for name in subject.channels if name != wanted.contrast)
     model = KnownForSure(share, known_card() | card)
-    return generate(model, prepared(subject, measured), [wanted], subject, "complete", draws, seed, which, silent)
+    return generate(
+        model,
+        prepared(subject, measured),
+        [wanted],
+        subject,
+        "complete",
+        draws,
+        seed,
+        which,
+        silent,
+    )
 
 
 def inside(solution: Solution) -> Array:
@@ -46,8 +56,12 @@ def inside(solution: Solution) -> Array:
     return np.asarray(solution.evidence[0][module.body(Volume(seen, ()), Preprocessing()) > 0.5])
 
 
-@pytest.mark.parametrize(("spacing", "kept"), [(1.0, np.exp(-1 / 3)), (2.0, np.exp(-2 / 3)), (3.0, 0.0), (5.0, 0.0)])
-def test_noise_has_unit_variance_and_is_alike_over_three_millimetres(spacing: float, kept: float) -> None:
+@pytest.mark.parametrize(
+    ("spacing", "kept"), [(1.0, np.exp(-1 / 3)), (2.0, np.exp(-2 / 3)), (3.0, 0.0), (5.0, 0.0)]
+)
+def test_noise_has_unit_variance_and_is_alike_over_three_millimetres(
+    spacing: float, kept: float
+) -> None:
     walk = np.stack(list(islice(noise_walk((4, 64, 64), spacing, 3), 12)))
     np.testing.assert_allclose(walk.var((1, 2, 3)), 1.0, atol=0.05)
     assert float((walk[1:] * walk[:-1]).mean()) == pytest.approx(kept, abs=0.02)
@@ -68,7 +82,9 @@ def test_a_slice_is_known_by_what_was_measured_and_begins_at_the_best_map() -> N
     assert (found.contrast, found.degradation) == ("FLAIR", "")
     for name in ("T1w", "T2w"):
         np.testing.assert_array_equal(found.images[name], seen.prepared.images[name][[2, 1, 3]])
-    np.testing.assert_allclose(found.initial, seen.prepared.images["T1w"][2] * found.support, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.initial, seen.prepared.images["T1w"][2] * found.support, rtol=1e-5
+    )
     assert found.level == ERROR
     assert dict(found.attributes) == {"field": 1.5, "height": pytest.approx(-0.2)}
     np.testing.assert_array_equal(found.masks["lesions"], lesion[2])
@@ -80,7 +96,9 @@ def test_the_first_and_last_slice_are_their_own_neighbours_and_the_ends_of_the_h
         np.testing.assert_array_equal(found.images["T1w"], seen.prepared.images["T1w"][around])
         assert found.attributes["height"] == height
     alone = prepared(volume(shape=(24, 28, 1)), ("T1w",))
-    single = request(KnownForSure(), alone, FLAIR, 0, module.body(alone, Preprocessing()), Preprocessing())
+    single = request(
+        KnownForSure(), alone, FLAIR, 0, module.body(alone, Preprocessing()), Preprocessing()
+    )
     assert "height" not in single.attributes
 
 
@@ -101,7 +119,9 @@ def test_evidence_is_one_where_the_draws_agree_and_near_zero_where_they_are_the_
     assert blind < 0.1
 
 
-def test_the_spread_is_that_of_the_draws_and_the_mean_their_mean_in_the_units_of_the_result() -> None:
+def test_the_spread_is_that_of_the_draws_and_the_mean_their_mean_in_the_units_of_the_result() -> (
+    None
+):
     solution = made(0.4)
     assert solution.scales == (module.MADE / Preprocessing().tissue,)
     assert solution.spread is not None
@@ -146,7 +166,10 @@ def test_a_degraded_image_grows_with_its_units_and_comes_back_where_it_was_shift
     image = volume()
     data = image.data.copy()
     data[0] = 1000 * (data[0] - data[0].mean())
-    plain, moved = (made(1.0, replace(GHOSTS, error=e), i) for e, i in ((5.0, image), (5e3, replace(image, data=data))))
+    plain, moved = (
+        made(1.0, replace(GHOSTS, error=e), i)
+        for e, i in ((5.0, image), (5e3, replace(image, data=data)))
+    )
     wanted = 1000 * (plain.estimate - image.data[0].mean())
     np.testing.assert_allclose(moved.estimate, wanted, atol=0.02 * np.ptp(wanted))
     assert moved.spread is not None
@@ -158,7 +181,9 @@ def test_units_are_those_measured_and_of_what_was_not_measured_those_of_its_moda
     image = volume(("T1w", "CT"))
     model = KnownForSure(stored=known_card(("T1w", "CT", "PET")))
     wanted = [Wanted("PET"), Wanted("CT", "sparse-view-streaks", 20.0)]
-    solution = generate(model, prepared(image, ("T1w",)), wanted, image, "translate", 2, 0, "mean", silent)
+    solution = generate(
+        model, prepared(image, ("T1w",)), wanted, image, "translate", 2, 0, "mean", silent
+    )
     assert solution.units == ("SUV", "HU")
     assert solution.scales == (5.0, 1000.0)
     assert solution.jobs == ("translate-PET", "translate-sparse-view-streaks")
@@ -179,9 +204,19 @@ def test_progress_is_told_and_contrasts_that_are_not_known_are_refused() -> None
     told: list[tuple[str, int, int]] = []
     image = volume()
     generate(
-        KnownForSure(), prepared(image, ("T1w",)), [FLAIR], image, "complete", 8, 0, "mean", lambda *step: told.append(step)
+        KnownForSure(),
+        prepared(image, ("T1w",)),
+        [FLAIR],
+        image,
+        "complete",
+        8,
+        0,
+        "mean",
+        lambda *step: told.append(step),
     )
     assert told == [("complete: FLAIR", index + 1, 6) for index in range(6)]
     check_contrasts(("T1w", "PD"), KnownForSure())
-    with pytest.raises(InputError, match=r"knows T1w, .*; the image has 'T1'\. Did you mean 'T1[cw]'"):
+    with pytest.raises(
+        InputError, match=r"knows T1w, .*; the image has 'T1'\. Did you mean 'T1[cw]'"
+    ):
         check_contrasts(("T1",), KnownForSure())

@@ -18,7 +18,10 @@ OBLIQUE = np.array([[-2.0, 0.3, 0, 50], [0.1, 2.5, 0, -40], [0, 0, 7.5, 10], [0,
 def places(geometry: Geometry) -> Array:
     """Millimetres of every voxel, `(3, x, y, z)`."""
     index = np.stack(np.meshgrid(*map(np.arange, geometry.shape), indexing="ij"))
-    return np.asarray(np.einsum("ij,jxyz->ixyz", geometry.affine[:3, :3], index) + geometry.affine[:3, 3, None, None, None])
+    return np.asarray(
+        np.einsum("ij,jxyz->ixyz", geometry.affine[:3, :3], index)
+        + geometry.affine[:3, 3, None, None, None]
+    )
 
 
 def corners(geometry: Geometry) -> Array:
@@ -29,12 +32,17 @@ def corners(geometry: Geometry) -> Array:
 
 @pytest.mark.parametrize("along", [0, 1, 2])
 @pytest.mark.parametrize("factor", [1.5, 2.0, 3.0])
-def test_a_finer_grid_keeps_slices_and_the_place_of_the_middle_voxel(along: int, factor: float) -> None:
+def test_a_finer_grid_keeps_slices_and_the_place_of_the_middle_voxel(
+    along: int, factor: float
+) -> None:
     coarse = Geometry((12, 11, 6), OBLIQUE, "mni")
     fine = finer(coarse, factor, along)
     wanted = [n if axis == along else round(factor * n) for axis, n in enumerate(coarse.shape)]
     assert (list(fine.shape), fine.frame) == (wanted, "mni")
-    old, new = ([n if axis == along else n // 2 for axis, n in enumerate(grid.shape)] for grid in (coarse, fine))
+    old, new = (
+        [n if axis == along else n // 2 for axis, n in enumerate(grid.shape)]
+        for grid in (coarse, fine)
+    )
     old[along] = new[along] = 3
     np.testing.assert_allclose(fine.affine @ [*new, 1], coarse.affine @ [*old, 1])
     size = [n * s for n, s in zip(fine.shape, fine.spacing, strict=True)]
@@ -63,7 +71,9 @@ def test_a_grid_subdivided_twice_is_that_of_the_product() -> None:
 
 def test_the_grid_of_kspace_padding_is_off_by_half_a_fine_voxel() -> None:
     coarse = Geometry((12, 10, 6), np.eye(4))
-    np.testing.assert_allclose((finer(coarse).affine - subdivided(coarse, (2, 2, 1)).affine)[:3, 3], [0.25, 0.25, 0])
+    np.testing.assert_allclose(
+        (finer(coarse).affine - subdivided(coarse, (2, 2, 1)).affine)[:3, 3], [0.25, 0.25, 0]
+    )
 
 
 @pytest.mark.parametrize("factors", [(0, 1, 1), (1.5, 1, 1), (2, 2)])

@@ -80,14 +80,20 @@ def test_the_same_patient_in_another_style_keeps_volumes_and_lesions() -> None:
     assert verdicts(result)["pathology"] == "pass"
     before, after = subject["T1w"], result.image["T1w"]
     lesion, body = subject["lesions"] > 0, before > 75
-    ratio = (after[body].mean() - after[lesion].mean()) / (before[body].mean() - before[lesion].mean())
+    ratio = (after[body].mean() - after[lesion].mean()) / (
+        before[body].mean() - before[lesion].mean()
+    )
     assert abs(ratio - 1) > 0.2
 
 
 def test_the_style_of_images_is_free_of_their_units_and_follows_their_curve() -> None:
     image = volume(("T1w",))
-    assert veridical.style([replace(image, data=7 * image.data)]) == pytest.approx(veridical.style([image]), abs=2e-4)
-    wide, narrow = (np.ptp(veridical.style([replace(image, data=image.data**p)])[2:]) for p in (3.0, 0.5))
+    assert veridical.style([replace(image, data=7 * image.data)]) == pytest.approx(
+        veridical.style([image]), abs=2e-4
+    )
+    wide, narrow = (
+        np.ptp(veridical.style([replace(image, data=image.data**p)])[2:]) for p in (3.0, 0.5)
+    )
     assert wide > 2 * narrow
     two = style([image, patient().channel("T1w")])
     apart = [style([image]), style([patient().channel("T1w")])]

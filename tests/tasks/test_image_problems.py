@@ -24,9 +24,14 @@ from veridical.tasks.image_problems import UNSURE, air, as_scan, pose, stacked, 
 from veridical.types import Geometry, Image
 
 KINDS = {
-    "denoise": Identity, "super-resolve": CartesianMRI, "upsample": VoxelAverage, "isotropic": VoxelAverage,
-    "deblur": Blur, "low-dose-ct": Identity, "low-count-pet": Identity,
-}  # fmt: skip
+    "denoise": Identity,
+    "super-resolve": CartesianMRI,
+    "upsample": VoxelAverage,
+    "isotropic": VoxelAverage,
+    "deblur": Blur,
+    "low-dose-ct": Identity,
+    "low-count-pet": Identity,
+}
 MODALITY = {"low-dose-ct": "CT", "low-count-pet": "PET"}
 
 
@@ -48,7 +53,9 @@ def test_each_job_is_its_operator_in_network_units(job: str) -> None:
         return
     assert first.sigma == pytest.approx(1.0 / first.scale, rel=1e-6)
     measured = stacked(image[channel] - posed.offset, 2)
-    torch.testing.assert_close(first.data * first.scale, torch.from_numpy(measured.copy()), rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(
+        first.data * first.scale, torch.from_numpy(measured.copy()), rtol=1e-5, atol=1e-3
+    )
     assert tuple(first.operator.range) == measured.shape
     if channel == "T1w":
         level = tissue_level(first.data.numpy(), (6.0, 2.0, 2.0))
@@ -66,7 +73,12 @@ def test_solutions_come_back_where_the_image_had_its_slices(along: int) -> None:
     shape, spacing = [6, 7, 8], [1.0, 1.0, 1.0]
     shape[along], spacing[along] = 4, 3.0
     data = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
-    image = Image(data[None], Geometry((shape[0], shape[1], shape[2]), np.diag([*spacing, 1.0])), "a.u.", ("T1w",))
+    image = Image(
+        data[None],
+        Geometry((shape[0], shape[1], shape[2]), np.diag([*spacing, 1.0])),
+        "a.u.",
+        ("T1w",),
+    )
     posed = pose(Enhance(noise=0.1), image, "T1w")
     assert posed.along == along
     problem = next(posed.problems)
@@ -84,15 +96,24 @@ def test_voxels_are_averaged_along_the_axis_that_becomes_finer() -> None:
     in_plane = pose(Enhance(job="upsample", noise=1.0), sagittal, "T1w")
     assert in_plane.geometry.shape == (5, 40, 44)
     assert tuple(next(in_plane.problems).operator.domain) == (5, 44, 40)
-    assert [stacked_factors((2, 3, 5), along) for along in (0, 1, 2)] == [(2, 5, 3), (3, 5, 2), (5, 3, 2)]
+    assert [stacked_factors((2, 3, 5), along) for along in (0, 1, 2)] == [
+        (2, 5, 3),
+        (3, 5, 2),
+        (5, 3, 2),
+    ]
 
 
 def test_a_blur_has_its_width_in_millimetres_of_the_slice_s_own_pixels() -> None:
     """The same point, 4 mm wide: twice as many pixels where they are half as large."""
     widths = []
     for side in (1.0, 2.0):
-        image = replace(volume(("T1w",), (32, 32, 1)), geometry=Geometry((32, 32, 1), np.diag([side, side, 8.0, 1.0])))
-        operator = next(pose(Enhance(job="deblur", blur=4.0, noise=1.0), image, "T1w").problems).operator
+        image = replace(
+            volume(("T1w",), (32, 32, 1)),
+            geometry=Geometry((32, 32, 1), np.diag([side, side, 8.0, 1.0])),
+        )
+        operator = next(
+            pose(Enhance(job="deblur", blur=4.0, noise=1.0), image, "T1w").problems
+        ).operator
         point = torch.zeros(1, 32, 32)
         point[0, 16, 16] = 1
         row = operator.forward(point)[0, 16].numpy()
@@ -117,7 +138,9 @@ def test_varying_noise_weighs_what_is_noisier_less() -> None:
     level = np.where(np.arange(96) < 48, 1.0, 4.0)[:, None, None]
     image = volume(("T1w",), (96, 96, 4), (1.0, 1.0, 4.0))
     noisy = np.abs(image.data + level * rng.standard_normal(image.data.shape)).astype(np.float32)
-    problem = next(pose(Enhance(varying=True, noise=2.0), replace(image, data=noisy), "T1w").problems)
+    problem = next(
+        pose(Enhance(varying=True, noise=2.0), replace(image, data=noisy), "T1w").problems
+    )
     assert problem.weights is not None
     left, right = (problem.weights[..., part].mean() for part in (slice(20, 40), slice(56, 76)))
     assert float(left) > 4 * float(right)

@@ -38,7 +38,9 @@ def drawn(raw: bool = False) -> Solved:
 
 
 def model(calibrated: bool = False) -> Denoiser:
-    return Denoiser(str(toys.calibrated() if calibrated else toys.weights("denoiser")), "cpu", "torch")
+    return Denoiser(
+        str(toys.calibrated() if calibrated else toys.weights("denoiser")), "cpu", "torch"
+    )
 
 
 @pytest.mark.parametrize("size", [(48, 40), (47, 41)])
@@ -53,7 +55,9 @@ def test_detail_is_what_lies_beyond_the_fully_sampled_centre(size: tuple[int, in
 
 @pytest.mark.parametrize("size", [(48, 40), (47, 41)])
 @pytest.mark.parametrize("mask", [True, False])
-def test_where_all_was_sampled_detail_lies_beyond_a_quarter_of_each_axis(size: tuple[int, int], mask: bool) -> None:
+def test_where_all_was_sampled_detail_lies_beyond_a_quarter_of_each_axis(
+    size: tuple[int, int], mask: bool
+) -> None:
     left = fft(module.detail(toys.picture(size), np.ones(size, bool) if mask else None))
     gone = left.abs() < 1e-6
     assert float(gone.float().mean()) == pytest.approx(module.DETAIL**2, abs=0.01)
@@ -63,7 +67,12 @@ def test_where_all_was_sampled_detail_lies_beyond_a_quarter_of_each_axis(size: t
 def test_a_solved_slice_is_in_the_units_of_the_data() -> None:
     truth = toys.magnitude()
     assert np.linalg.norm(solved().estimate[0] - truth) < 0.1 * np.linalg.norm(truth)
-    assert solved().estimate.shape == solved().measured.shape == solved().unmeasured.shape == (1, *toys.SIZE)
+    assert (
+        solved().estimate.shape
+        == solved().measured.shape
+        == solved().unmeasured.shape
+        == (1, *toys.SIZE)
+    )
     assert solved().draws is solved().spread is solved().evidence is solved().sampling is None
 
 
@@ -78,10 +87,14 @@ def test_measured_and_unmeasured_sum_to_the_estimate_exactly(raw: bool) -> None:
 def test_the_estimate_is_that_of_the_complex_mean_and_the_spread_that_of_the_draws() -> None:
     problem, found = toys.problem(), drawn()
     images = model().solve(problem, 4, 7)
-    np.testing.assert_allclose(found.estimate, problem.image(images.mean(0)).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found.estimate, problem.image(images.mean(0)).numpy(), rtol=1e-5, atol=1e-6
+    )
     assert found.draws is not None
     assert found.spread is not None
-    np.testing.assert_allclose((found.spread**2).mean(), found.draws.var(0, ddof=1).mean(), rtol=0.1)
+    np.testing.assert_allclose(
+        (found.spread**2).mean(), found.draws.var(0, ddof=1).mean(), rtol=0.1
+    )
     assert found.evidence is not None
     assert 0 <= found.evidence.min() <= found.evidence.max() <= 1
 
@@ -94,11 +107,15 @@ def test_a_scan_is_calibrated_by_its_own_samples_and_an_image_is_not() -> None:
     assert image.draws is not None
     np.testing.assert_array_equal(scan.estimate, image.estimate)
     assert not np.allclose(scan.draws, image.draws)
-    assert solve(CgSense(), toys.problem(), 8, 0, JOB, raw=True).sampling is None, "a classical model has no draws"
+    assert solve(CgSense(), toys.problem(), 8, 0, JOB, raw=True).sampling is None, (
+        "a classical model has no draws"
+    )
 
 
 @pytest.mark.parametrize("volume", [False, True])
-def test_an_image_measured_as_it_is_keeps_its_grid_and_its_estimate_is_the_posterior_mean(volume: bool) -> None:
+def test_an_image_measured_as_it_is_keeps_its_grid_and_its_estimate_is_the_posterior_mean(
+    volume: bool,
+) -> None:
     shape = (3, 16, 12) if volume else (16, 12)
     noisy = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     problem = Problem(Identity(shape), noisy, 0.05, noisy, scale=3.0, stacked=volume)
@@ -126,11 +143,15 @@ def test_evidence_falls_as_the_calibration_says_that_draws_spread_too_little() -
 
 def test_slices_are_stacked_in_their_order_in_the_units_of_the_image() -> None:
     one = drawn()
-    second = replace(one, measured=2 * one.measured, unmeasured=2 * one.unmeasured, scale=3 * one.scale)
+    second = replace(
+        one, measured=2 * one.measured, unmeasured=2 * one.unmeasured, scale=3 * one.scale
+    )
     found = stacked([one, second], JOB, "T2w", "HU", offset=-1000.0)
     assert (found.channels, found.units, found.jobs) == (("T2w",), ("HU",), (JOB,))
     assert found.scales == (pytest.approx(2 * one.scale),)
-    np.testing.assert_allclose(found.estimate[0], np.concatenate([one.estimate, second.estimate]) - 1000, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.estimate[0], np.concatenate([one.estimate, second.estimate]) - 1000, rtol=1e-6
+    )
     assert found.measured is not None
     assert found.unmeasured is not None
     np.testing.assert_array_equal(found.measured + found.unmeasured, found.estimate)

@@ -47,7 +47,11 @@ def test_a_calibrated_sampler_gives_all_five_companions(done: Result) -> None:
     assert done.evidence.map is not None
     assert done.evidence.measured is not None
     assert done.evidence.unmeasured is not None
-    assert {finding.check for finding in done.findings} == {"consistency", "sampling", "out-of-distribution"}
+    assert {finding.check for finding in done.findings} == {
+        "consistency",
+        "sampling",
+        "out-of-distribution",
+    }
     assert [step.task for step in done.steps] == ["reconstruct"]
     assert done.steps[0].model == "denoiser"
     assert len(done.steps[0].weights) == 64
@@ -90,12 +94,20 @@ def test_the_image_has_the_units_of_the_data(done: Result, factor: float) -> Non
     found = task()(scaled, seed=1)
     assert found.interval is not None
     assert done.interval is not None
-    for many, one in ((found.image.data, done.image.data), (found.interval.upper, done.interval.upper)):
+    for many, one in (
+        (found.image.data, done.image.data),
+        (found.interval.upper, done.interval.upper),
+    ):
         np.testing.assert_allclose(many / factor, one, atol=5e-3 * done.image.data.max())
 
 
-@pytest.mark.parametrize(("model", "draws", "kind"), [("wavelet", 3, "point estimate"), ("denoiser", 1, "point estimate")])
-def test_what_one_image_cannot_give_is_absent_and_says_why(model: str, draws: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "draws", "kind"),
+    [("wavelet", 3, "point estimate"), ("denoiser", 1, "point estimate")],
+)
+def test_what_one_image_cannot_give_is_absent_and_says_why(
+    model: str, draws: int, kind: str
+) -> None:
     given = Reconstruct(model=model, draws=draws) if model == "wavelet" else task(draws=draws)
     found = given(toys.measurement())
     assert found.kind == kind
@@ -120,13 +132,19 @@ def test_measured_and_unmeasured_parts_add_up_and_the_measured_part_carries_the_
     assert found.evidence is not None
     assert found.evidence.measured is not None
     assert found.evidence.unmeasured is not None
-    np.testing.assert_array_equal(found.evidence.measured + found.evidence.unmeasured, found.image.data)
+    np.testing.assert_array_equal(
+        found.evidence.measured + found.evidence.unmeasured, found.image.data
+    )
     assert np.linalg.norm(found.evidence.measured) > 5 * np.linalg.norm(found.evidence.unmeasured)
 
 
 def test_evidence_is_exact_where_everything_and_nothing_is_measured() -> None:
     scan = toys.measurement()
-    full = replace(scan, data=toys.kspace().numpy()[None], operator=CartesianScan(np.ones((1, *toys.SIZE), bool)))
+    full = replace(
+        scan,
+        data=toys.kspace().numpy()[None],
+        operator=CartesianScan(np.ones((1, *toys.SIZE), bool)),
+    )
     found = Reconstruct(model="zero-filled")(full)
     assert found.evidence is not None
     assert found.evidence.unmeasured is not None
@@ -135,7 +153,9 @@ def test_evidence_is_exact_where_everything_and_nothing_is_measured() -> None:
 
 
 def test_one_set_of_maps_and_two_agree_on_an_object_inside_the_field_of_view() -> None:
-    one, two = (Reconstruct(model="cg-sense", sets=sets)(toys.measurement()).image.data for sets in (1, 2))
+    one, two = (
+        Reconstruct(model="cg-sense", sets=sets)(toys.measurement()).image.data for sets in (1, 2)
+    )
     assert np.linalg.norm(one - two) < 0.1 * np.linalg.norm(one)
 
 
@@ -165,11 +185,31 @@ def bad(scan: Measurement) -> dict[str, tuple[Measurement, type[Exception], str]
         "nan": (replace(scan, data=hole), InputError, "NaN"),
         "infinite": (replace(scan, data=infinite), InputError, "infinite"),
         "silent slice": (replace(scan, data=silent), InputError, "zero"),
-        "one axis too few": (replace(scan, data=scan.data[0]), GeometryError, "slice, coil, ky, kx"),
-        "another matrix": (replace(scan, data=scan.data[..., :-2]), GeometryError, "slice, coil, ky, kx"),
-        "a slice too few": (replace(scan, data=scan.data[:1]), GeometryError, "slice, coil, ky, kx"),
-        "another grid": (replace(scan, geometry=Geometry.index((48, 40, 2))), GeometryError, "grid"),
-        "no centre": (replace(scan, data=scan.data * few[:, None], operator=CartesianScan(few)), InputError, "centre"),
+        "one axis too few": (
+            replace(scan, data=scan.data[0]),
+            GeometryError,
+            "slice, coil, ky, kx",
+        ),
+        "another matrix": (
+            replace(scan, data=scan.data[..., :-2]),
+            GeometryError,
+            "slice, coil, ky, kx",
+        ),
+        "a slice too few": (
+            replace(scan, data=scan.data[:1]),
+            GeometryError,
+            "slice, coil, ky, kx",
+        ),
+        "another grid": (
+            replace(scan, geometry=Geometry.index((48, 40, 2))),
+            GeometryError,
+            "grid",
+        ),
+        "no centre": (
+            replace(scan, data=scan.data * few[:, None], operator=CartesianScan(few)),
+            InputError,
+            "centre",
+        ),
     }
 
 
@@ -202,7 +242,9 @@ def test_many_coils_are_compressed_and_the_image_stays() -> None:
 
 def disc(rows: int, columns: int) -> torch.Tensor:
     """Water in 1/mm, right of the middle."""
-    y, x = torch.meshgrid(torch.arange(rows) - rows / 2, torch.arange(columns) - columns / 2, indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(rows) - rows / 2, torch.arange(columns) - columns / 2, indexing="ij"
+    )
     return 0.02 * (torch.hypot(y, x - 4) < rows / 4).float()
 
 
@@ -222,11 +264,18 @@ def test_a_sinogram_is_reconstructed_by_its_geometry_file(tmp_path: Path) -> Non
     scan = read(tmp_path / "sinogram.npy", geometry=tmp_path / "scanner.toml")
     errors = {}
     for model in ("classical", "fbp", "sirt", "tv-ct", "denoiser"):
-        done = Reconstruct(model=model, weights=str(toys.weights("denoiser")) if model == "denoiser" else "", draws=2)(scan)
+        done = Reconstruct(
+            model=model,
+            weights=str(toys.weights("denoiser")) if model == "denoiser" else "",
+            draws=2,
+        )(scan)
         assert done.image.units == "1/mm"
         assert done.image.channels == ("CT",)
         assert done.image.geometry.shape == (48, 40, 1)
-        errors[model] = float(np.linalg.norm(done.image.data[0, :, :, 0].T - truth.numpy()) / np.linalg.norm(truth.numpy()))
+        errors[model] = float(
+            np.linalg.norm(done.image.data[0, :, :, 0].T - truth.numpy())
+            / np.linalg.norm(truth.numpy())
+        )
     assert max(errors.values()) < 0.3, errors
     assert errors["denoiser"] < errors["fbp"], "the data are consistent, and fitted"
 
@@ -234,16 +283,24 @@ def test_a_sinogram_is_reconstructed_by_its_geometry_file(tmp_path: Path) -> Non
 def measured(operator: Any, truth: torch.Tensor) -> Measurement:
     data = operator.expected(truth) if isinstance(operator, PET) else operator.forward(truth)
     noise = Noise("poisson") if isinstance(operator, PET) else Noise("gaussian", 0.01)
-    return Measurement(data.numpy()[None], operator, noise, Geometry.index((truth.shape[1], truth.shape[0], 1)))
+    return Measurement(
+        data.numpy()[None], operator, noise, Geometry.index((truth.shape[1], truth.shape[0], 1))
+    )
 
 
 def test_every_operator_has_its_models_and_others_are_refused_by_name() -> None:
     truth = disc(24, 30)
     fan = FanBeam((24, 30), (2.0, 2.0), full_turn(60), 200.0)
     pet = PET(ParallelBeam((24, 30), (2.0, 2.0), half_turn(40)), scale=1e5)
-    for operator, refused, taken in ((fan, "osem", "sirt"), (pet, "fbp", "osem"), (pet, "wavelet", "classical")):
+    for operator, refused, taken in (
+        (fan, "osem", "sirt"),
+        (pet, "fbp", "osem"),
+        (pet, "wavelet", "classical"),
+    ):
         scan = measured(operator, truth)
-        with pytest.raises(SettingError, match=rf"{refused} does not solve {operator.name}.*{taken}"):
+        with pytest.raises(
+            SettingError, match=rf"{refused} does not solve {operator.name}.*{taken}"
+        ):
             Reconstruct(model=refused)(scan)
         done = Reconstruct(model=taken)(scan).image
         assert np.isfinite(done.data).all()

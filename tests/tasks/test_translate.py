@@ -26,7 +26,9 @@ def translate(path: str, to: str) -> Translate:
     return Translate(to=to, weights=path, draws=2, steps=2, device="cpu")
 
 
-def test_pet_is_made_in_suv_from_mr_in_arbitrary_units_and_ct_in_hounsfield_units(path: str) -> None:
+def test_pet_is_made_in_suv_from_mr_in_arbitrary_units_and_ct_in_hounsfield_units(
+    path: str,
+) -> None:
     image = volume(("T1w", "CT"))
     assert image.units == "mixed"
     found = translate(path, "PET")(image)
@@ -34,16 +36,26 @@ def test_pet_is_made_in_suv_from_mr_in_arbitrary_units_and_ct_in_hounsfield_unit
     assert found.interval is not None
 
 
-def test_a_shift_of_the_hounsfield_scale_changes_the_result_and_a_scale_of_mr_does_not(path: str) -> None:
+def test_a_shift_of_the_hounsfield_scale_changes_the_result_and_a_scale_of_mr_does_not(
+    path: str,
+) -> None:
     image = volume(("T1w", "CT"))
-    factor, shift = (np.array(values, np.float32)[:, None, None, None] for values in ((7.0, 1.0), (0.0, 100.0)))
+    factor, shift = (
+        np.array(values, np.float32)[:, None, None, None] for values in ((7.0, 1.0), (0.0, 100.0))
+    )
     plain = translate(path, "PET")(image).image.data
-    np.testing.assert_allclose(translate(path, "PET")(replace(image, data=image.data * factor)).image.data, plain, atol=1e-3)
+    np.testing.assert_allclose(
+        translate(path, "PET")(replace(image, data=image.data * factor)).image.data,
+        plain,
+        atol=1e-3,
+    )
     shifted = translate(path, "PET")(replace(image, data=image.data + shift)).image.data
     assert np.abs(shifted - plain).max() > 1e-2
 
 
-def test_ct_and_pet_made_together_have_units_of_their_own_also_in_the_files(path: str, tmp_path: Path) -> None:
+def test_ct_and_pet_made_together_have_units_of_their_own_also_in_the_files(
+    path: str, tmp_path: Path
+) -> None:
     found = translate(path, "CT,PET")(volume(("T1w",)))
     files = bids.save(found, tmp_path, "sub-1")
     assert bids.load_provenance(tmp_path).image["units"] == {"CT": "HU", "PET": "SUV"}

@@ -24,14 +24,18 @@ def shaded(strength: float) -> tuple[Image, np.ndarray]:
 
 
 @pytest.mark.parametrize(("strength", "verdict"), [(0.15, "pass"), (0.8, "warn")])
-def test_what_was_shaded_becomes_even_and_a_strong_field_is_a_warning(strength: float, verdict: str) -> None:
+def test_what_was_shaded_becomes_even_and_a_strong_field_is_a_warning(
+    strength: float, verdict: str
+) -> None:
     image, inside = shaded(strength)
     found = Enhance(job="bias-field")(image)
     even, before = found.image["T1w"][inside], image["T1w"][inside]
     assert even.std() / even.mean() < 0.6 * before.std() / before.mean()
     finding = next(one for one in found.findings if one.check == "bias field")
     assert finding.verdict == verdict
-    assert finding.evidence["high"] / finding.evidence["low"] == pytest.approx(np.exp(1.7 * strength), rel=0.3)
+    assert finding.evidence["high"] / finding.evidence["low"] == pytest.approx(
+        np.exp(1.7 * strength), rel=0.3
+    )
     assert (found.image.units, found.kind, found.steps[0].model) == ("a.u.", "point estimate", "n4")
     assert set(found.absent) == {"draws", "interval", "evidence"}
 

@@ -1,4 +1,6 @@
-"""Laws of clean volumes: their scale, dark air, what painted images show, and sets refused by name."""
+"""Laws of clean volumes: their scale, dark air, what painted images show, and sets refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def test_the_density_of_ct_is_zero_in_air_and_keeps_the_ratios_of_attenuation() 
 
 @pytest.mark.parametrize("values", [contrast_of_labels, ct_of_labels])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_painted_image_shows_what_was_painted_and_its_air_is_zero(values: object, seed: int) -> None:
+def test_a_painted_image_shows_what_was_painted_and_its_air_is_zero(
+    values: object, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     means, texture = values(rng)  # type: ignore[operator]
     found = paint(labels(), (means, texture), rng)
@@ -92,7 +96,9 @@ def test_labels_of_one_number_have_one_mean_and_a_texture() -> None:
     flat = paint(labels(), (mean, texture), np.random.default_rng(0))
     assert flat[11:13, 15:17, 13:15].std() < 1e-5
     texture[20] = 0.05
-    assert paint(labels(), (mean, texture), np.random.default_rng(0))[11:13, 15:17, 13:15].std() > 1e-3
+    assert (
+        paint(labels(), (mean, texture), np.random.default_rng(0))[11:13, 15:17, 13:15].std() > 1e-3
+    )
 
 
 def test_real_files_are_found_in_the_folder_of_real_data_and_turned_thick_axis_first(
@@ -104,12 +110,21 @@ def test_real_files_are_found_in_the_folder_of_real_data_and_turned_thick_axis_f
     nibabel.save(nibabel.Nifti1Image(data, np.diag([1.0, 1.0, 4.0, 1.0])), path)
     monkeypatch.setenv("VERIDICAL_DATA", str(tmp_path / "data"))
     (volume,) = clean_volumes("ixi")
-    assert (volume.patient, volume.source, volume.isotropic, volume.deep) == ("IXI012", "ixi", False, True)
+    assert (volume.patient, volume.source, volume.isotropic, volume.deep) == (
+        "IXI012",
+        "ixi",
+        False,
+        True,
+    )
     assert volume.image.shape == (9, 22, 20)
-    np.testing.assert_allclose(volume.image, normalized(np.transpose(data, (2, 1, 0))[:, ::-1]), atol=1e-5)
+    np.testing.assert_allclose(
+        volume.image, normalized(np.transpose(data, (2, 1, 0))[:, ::-1]), atol=1e-5
+    )
 
 
-def test_a_set_that_is_not_there_and_one_that_is_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_that_is_not_there_and_one_that_is_none_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VERIDICAL_DATA", str(tmp_path / "data"))
     with pytest.raises(InputError, match=r"Nothing of 'ixi'.*VERIDICAL_DATA"):
         list(clean_volumes("ixi"))

@@ -1,4 +1,6 @@
-"""Calibration cases of a denoiser: posed as its tasks pose them, each truth where its estimate is."""
+"""Calibration cases of a denoiser: posed as its tasks pose them, each truth where its estimate
+is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ import toys
 from veridical.errors import SettingError
 from veridical.models.denoiser import Denoiser
 from veridical.training import denoiser_calibration as module
-from veridical.training.denoiser_calibration import JOBS, POSERS, CalibrationProblem, case, cases, degraded, limited
+from veridical.training.denoiser_calibration import (
+    JOBS,
+    POSERS,
+    CalibrationProblem,
+    case,
+    cases,
+    degraded,
+    limited,
+)
 from veridical.types import Array
 
 IMAGES = ("denoise", "super-resolve", "upsample", "deblur", "low-dose-ct", "low-count-pet")
@@ -40,7 +50,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_jobs_are_called_as_results_name_them() -> None:
     assert set(JOBS) == set(POSERS)
-    assert {f"enhance-{job}" for job in IMAGES} | {"enhance-isotropic"} == {j for j in JOBS if j.startswith("enhance")}
+    assert {f"enhance-{job}" for job in IMAGES} | {"enhance-isotropic"} == {
+        j for j in JOBS if j.startswith("enhance")
+    }
     assert {j for j in JOBS if j.startswith("reconstruct")} == {
         f"reconstruct-{kind}" for kind in ("mri", "noncartesian-mri", "ct", "pet")
     }
@@ -54,7 +66,9 @@ def test_a_case_has_its_truth_where_its_estimate_is_and_begins_near_it(job: str)
     assert 0.05 < posed.foreground.mean() < 0.9
     inside = posed.foreground
     assert np.corrcoef(start[inside], posed.truth[inside])[0, 1] > 0.4
-    assert np.median(start[inside]) == pytest.approx(float(np.median(posed.truth[inside])), rel=0.25)
+    assert np.median(start[inside]) == pytest.approx(
+        float(np.median(posed.truth[inside])), rel=0.25
+    )
 
 
 @pytest.mark.parametrize("job", ["reconstruct-ct", "reconstruct-noncartesian-mri"])

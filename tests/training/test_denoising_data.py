@@ -29,14 +29,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def course(folder: Path, validation: bool = False, seed: int = 0, **settings: object) -> DenoisingCourse:
-    given = {"sources": {"toy": 1.0}, "held_out": ("toy-2",), "batch": 4, "patch": 16, "cache": str(folder)} | settings
+def course(
+    folder: Path, validation: bool = False, seed: int = 0, **settings: object
+) -> DenoisingCourse:
+    given = {
+        "sources": {"toy": 1.0},
+        "held_out": ("toy-2",),
+        "batch": 4,
+        "patch": 16,
+        "cache": str(folder),
+    } | settings
     return DenoisingCourse(DenoisingData(**given), seed, 1, validation)  # type: ignore[arg-type]
 
 
 def test_held_out_patients_are_never_drawn_and_are_all_that_is_validated_on(folder: Path) -> None:
     seen, unseen = course(folder), course(folder, validation=True)
-    drawn = [{of.cache.entries[n].patient for pool in of.pools.values() for n in pool} for of in (seen, unseen)]
+    drawn = [
+        {of.cache.entries[n].patient for pool in of.pools.values() for n in pool}
+        for of in (seen, unseen)
+    ]
     assert drawn == [{"toy-0", "toy-1"}, {"toy-2"}]
     assert (seen.patients(), unseen.patients()) == ({"toy": 2}, {"toy": 1})
     everyone = course(folder, held_out=("toy",))
@@ -62,7 +73,9 @@ def test_a_batch_has_the_size_asked_for_and_neighbours_on_both_sides(folder: Pat
     assert course(folder)[0].noisy.shape == (4, 3, 2, 16, 16)
 
 
-def test_an_untrained_net_scores_what_the_noise_does_and_the_truth_scores_most(folder: Path) -> None:
+def test_an_untrained_net_scores_what_the_noise_does_and_the_truth_scores_most(
+    folder: Path,
+) -> None:
     unseen = course(folder, validation=True)
     net = Denoiser.build({"widths": [4, 6], "reach": 1})
     scores = unseen.validate(net, len(VALIDATION_LEVELS), torch.device("cpu"))
@@ -85,19 +98,25 @@ def test_half_of_the_noise_left_is_six_decibels(folder: Path) -> None:
 
     scores = unseen.validate(half, 2, torch.device("cpu"))  # type: ignore[arg-type]
     assert scores["net_db"] - scores["start_db"] == pytest.approx(20 * np.log10(2), abs=2e-3)
-    assert scores["stack_net_db"] - scores["stack_start_db"] == pytest.approx(20 * np.log10(2), abs=2e-3)
+    assert scores["stack_net_db"] - scores["stack_start_db"] == pytest.approx(
+        20 * np.log10(2), abs=2e-3
+    )
 
 
 def test_the_loss_has_a_gradient_in_every_weight_after_the_first_step(folder: Path) -> None:
     made, net = course(folder), Denoiser.build({"widths": [4, 6], "reach": 1})
     for parameter in net.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+        parameter.data += 0.05 * torch.randn(
+            parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
+        )
     (loss,) = made.losses(net, made[0], torch.Generator(), torch.device("cpu"))
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 
-def test_the_cache_lies_where_the_environment_says(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_lies_where_the_environment_says(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VERIDICAL_CACHE", str(tmp_path / "elsewhere"))
     assert course(folder).cache.folder.parent == tmp_path / "elsewhere"
 
@@ -117,6 +136,8 @@ def test_every_set_may_ship_and_has_its_licence(folder: Path) -> None:
         ({"patch": 8}, "patch = 8"),
     ],
 )
-def test_data_out_of_range_are_refused(folder: Path, settings: dict[str, object], word: str) -> None:
+def test_data_out_of_range_are_refused(
+    folder: Path, settings: dict[str, object], word: str
+) -> None:
     with pytest.raises(SettingError, match=word):
         course(folder, **settings)

@@ -37,7 +37,14 @@ def batch(count: int = 64, value: float = 1.0, seed: int = 0, deep: bool = True)
 
 def only(monkeypatch: pytest.MonkeyPatch, **shares: float) -> None:
     """Set the shares of what is drawn, all others to none."""
-    usual = {"COMPLEX": 0.0, "COMPLEX_NOISE_ONLY": 0.0, "RICIAN": 0.0, "COLOURED": 0.0, "VARYING": 0.0, "STACKED": 1.0}
+    usual = {
+        "COMPLEX": 0.0,
+        "COMPLEX_NOISE_ONLY": 0.0,
+        "RICIAN": 0.0,
+        "COLOURED": 0.0,
+        "VARYING": 0.0,
+        "STACKED": 1.0,
+    }
     for name, share in (usual | shares).items():
         monkeypatch.setattr(module, name, share)
 
@@ -65,7 +72,9 @@ def test_shapes_are_those_that_the_denoiser_takes() -> None:
 
 
 @pytest.mark.parametrize("varying", [0.0, 1.0])
-def test_the_noise_has_the_standard_deviation_of_the_map(monkeypatch: pytest.MonkeyPatch, varying: float) -> None:
+def test_the_noise_has_the_standard_deviation_of_the_map(
+    monkeypatch: pytest.MonkeyPatch, varying: float
+) -> None:
     only(monkeypatch, COMPLEX=1.0, VARYING=varying)
     made = batch(64)
     noise = (middle(made) - made.clean) / made.sigma
@@ -77,7 +86,9 @@ def test_the_noise_has_the_standard_deviation_of_the_map(monkeypatch: pytest.Mon
     assert made.sigma.max() <= MOST
 
 
-def test_all_slices_of_a_stack_have_noise_of_their_own_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_slices_of_a_stack_have_noise_of_their_own_of_one_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     only(monkeypatch, COMPLEX=1.0)
     made = batch(64)
     phase = (made.noisy - made.clean[:, None]) / made.sigma[:, :, None]
@@ -94,7 +105,9 @@ def test_a_real_image_has_no_imaginary_part_and_says_so(monkeypatch: pytest.Monk
     assert not made.clean[:, 1].any()
 
 
-def test_a_real_image_under_complex_noise_is_not_called_real(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_image_under_complex_noise_is_not_called_real(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     only(monkeypatch, COMPLEX_NOISE_ONLY=1.0)
     made = batch(16)
     assert not made.real.any()
@@ -109,7 +122,9 @@ def test_a_phase_keeps_the_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(made.clean[:, 1].abs().max()) > 0.1
 
 
-def test_phases_turn_at_most_a_few_times_and_bright_tissue_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phases_turn_at_most_a_few_times_and_bright_tissue_has_one_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "STEEPNESS", (0.0, 0.0))
     stacks = torch.zeros(64, 1, SIDE, SIDE)
     stacks[..., : SIDE // 2] = 2.0
@@ -131,11 +146,15 @@ def test_a_rician_image_is_the_magnitude_of_complex_data(monkeypatch: pytest.Mon
     image = middle(made)
     assert image[:, 0].min() >= 0
     assert not image[:, 1].any()
-    assert float((image[:, 0] / made.sigma[:, 0]).mean()) == pytest.approx((np.pi / 2) ** 0.5, rel=0.02)
+    assert float((image[:, 0] / made.sigma[:, 0]).mean()) == pytest.approx(
+        (np.pi / 2) ** 0.5, rel=0.02
+    )
 
 
 @pytest.mark.parametrize(("stacked", "deep"), [(0.0, True), (1.0, False)])
-def test_neighbours_are_hidden_when_an_image_is_alone(monkeypatch: pytest.MonkeyPatch, stacked: float, deep: bool) -> None:
+def test_neighbours_are_hidden_when_an_image_is_alone(
+    monkeypatch: pytest.MonkeyPatch, stacked: float, deep: bool
+) -> None:
     only(monkeypatch, STACKED=stacked, COMPLEX=1.0)
     made = batch(16, deep=deep)
     assert middle(made).any()
@@ -184,9 +203,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> PackedCache:
         return pack(["toy"], Path(tmp_path_factory.mktemp("cache")))
 
 
-def test_clean_stacks_have_the_size_asked_for_show_something_and_follow_from_the_generator(cache: PackedCache) -> None:
+def test_clean_stacks_have_the_size_asked_for_show_something_and_follow_from_the_generator(
+    cache: PackedCache,
+) -> None:
     for seed in range(30):
-        first, again = (clean_stack(cache, seed % 2, 5, 32, np.random.default_rng(seed)) for _ in range(2))
+        first, again = (
+            clean_stack(cache, seed % 2, 5, 32, np.random.default_rng(seed)) for _ in range(2)
+        )
         assert first.shape == (5, 32, 32)
         assert torch.equal(first, again)
         assert float(first.min()) >= 0

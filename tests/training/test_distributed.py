@@ -44,7 +44,13 @@ with together("cpu") as ranks:
 
 def start(rank: int, port: int, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a process as `torchrun` does."""
-    told = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    told = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=os.environ | told)
 
 
@@ -69,10 +75,15 @@ def test_all_processes_have_the_same_weights_to_the_bit(both: Path) -> None:
 def test_two_processes_learn_what_one_does_from_twice_the_items(both: Path, tmp_path: Path) -> None:
     single = toys.recipe(tmp_path / "toy.toml", steps=3, checkpoint=3, accumulate=2)
     train(single, tmp_path)
-    alone, together_, half = (load_file(path / "checkpoint.safetensors") for path in (tmp_path, both, _half(tmp_path / "half")))
+    alone, together_, half = (
+        load_file(path / "checkpoint.safetensors")
+        for path in (tmp_path, both, _half(tmp_path / "half"))
+    )
     for key, value in alone.items():
         torch.testing.assert_close(together_[key], value, atol=2e-5, rtol=1e-3)
-    assert any(not torch.allclose(half[key], value, atol=1e-4) for key, value in alone.items()), "and not from half of them"
+    assert any(not torch.allclose(half[key], value, atol=1e-4) for key, value in alone.items()), (
+        "and not from half of them"
+    )
 
 
 def _half(folder: Path) -> Path:
@@ -82,8 +93,13 @@ def _half(folder: Path) -> Path:
 def test_only_the_first_process_writes(both: Path) -> None:
     assert len((both / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert {path.name for path in both.iterdir()} == {
-        "toy.toml", "log.jsonl", "curves.html", "checkpoint.safetensors", "rank0.safetensors", "rank1.safetensors",
-    }  # fmt: skip
+        "toy.toml",
+        "log.jsonl",
+        "curves.html",
+        "checkpoint.safetensors",
+        "rank0.safetensors",
+        "rank1.safetensors",
+    }
 
 
 def test_every_item_is_learned_from_once_whoever_takes_it(tmp_path: Path) -> None:
@@ -93,7 +109,9 @@ def test_every_item_is_learned_from_once_whoever_takes_it(tmp_path: Path) -> Non
         run = Run(plan, Generator, tmp_path, Ranks(rank, 2, torch.device("cpu")))
         run.step = 1
         taken.append(run.items())
-    assert sorted(taken[0] + taken[1]) == list(range(6, 24)), "steps 1 to 3 of 2 processes with 3 items each"
+    assert sorted(taken[0] + taken[1]) == list(range(6, 24)), (
+        "steps 1 to 3 of 2 processes with 3 items each"
+    )
     assert not set(taken[0]) & set(taken[1])
 
 
@@ -106,9 +124,12 @@ def test_alone_there_is_nothing_to_average_or_to_agree_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("auto", torch.float32), ("bf16-mixed", torch.bfloat16), ("16-mixed", torch.float16)]
+    ("name", "kind"),
+    [("auto", torch.float32), ("bf16-mixed", torch.bfloat16), ("16-mixed", torch.float16)],
 )
-def test_the_precision_on_a_cpu_is_32_bits_unless_asked_for_less(name: str, kind: torch.dtype) -> None:
+def test_the_precision_on_a_cpu_is_32_bits_unless_asked_for_less(
+    name: str, kind: torch.dtype
+) -> None:
     assert precision(name, torch.device("cpu")) is kind
 
 
@@ -118,12 +139,19 @@ def test_an_unknown_precision_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("name", ["bf16-mixed", "16-mixed"])
-def test_training_in_half_precision_moves_the_weights_about_as_in_full(name: str, tmp_path: Path) -> None:
+def test_training_in_half_precision_moves_the_weights_about_as_in_full(
+    name: str, tmp_path: Path
+) -> None:
     runs = []
     for kind in ("32", name):
-        recipe = toys.recipe(tmp_path / kind / "toy.toml", steps=4, checkpoint=4, precision=f'"{kind}"')
+        recipe = toys.recipe(
+            tmp_path / kind / "toy.toml", steps=4, checkpoint=4, precision=f'"{kind}"'
+        )
         runs.append(load_file(train(recipe, tmp_path / kind).parent / "checkpoint.safetensors"))
-    full, half = (torch.cat([run[key].flatten() for key in sorted(run) if key.startswith("net.")]) for run in runs)
+    full, half = (
+        torch.cat([run[key].flatten() for key in sorted(run) if key.startswith("net.")])
+        for run in runs
+    )
     assert torch.isfinite(half).all()
     assert not torch.equal(full, half)
     assert float((full - half).norm() / full.norm()) < 0.02

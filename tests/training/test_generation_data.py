@@ -1,4 +1,6 @@
-"""Laws of what a generator learns from: the step decides the batch, patients stay apart, maps fit."""
+"""Laws of what a generator learns from: the step decides the batch, patients stay apart, maps
+fit.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,22 @@ from veridical.models.generator import Generator
 from veridical.models.intensity_map import fit
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.training import generation_data as module
-from veridical.training.generation_data import PHANTOMS, YOURS, Batch, GenerationCourse, GenerationData
+from veridical.training.generation_data import (
+    PHANTOMS,
+    YOURS,
+    Batch,
+    GenerationCourse,
+    GenerationData,
+)
 from veridical.training.prepared_visits import Slab, held_out_of
 from veridical.types import Array
 
-NET = {"contrasts": ["T1w", "T2w", "FLAIR"], "widths": [8, 8], "blocks": 1, "degradations": ["motion-ghosts"]}
+NET = {
+    "contrasts": ["T1w", "T2w", "FLAIR"],
+    "widths": [8, 8],
+    "blocks": 1,
+    "degradations": ["motion-ghosts"],
+}
 CPU = torch.device("cpu")
 
 
@@ -33,18 +46,32 @@ def data(**settings: Any) -> GenerationData:
     return GenerationData(**given)
 
 
-def course(validation: bool = False, seed: int = 0, net: dict[str, Any] = NET, **settings: Any) -> GenerationCourse:
+def course(
+    validation: bool = False, seed: int = 0, net: dict[str, Any] = NET, **settings: Any
+) -> GenerationCourse:
     made = data(**settings).course(Generator, net, seed, validation)
-    made.maps = fit(({"T1w": t, "FLAIR": 0.5 * t} for t in np.random.default_rng(0).uniform(0, 1, (2, 90))), net["contrasts"])
+    made.maps = fit(
+        ({"T1w": t, "FLAIR": 0.5 * t} for t in np.random.default_rng(0).uniform(0, 1, (2, 90))),
+        net["contrasts"],
+    )
     return made
 
 
 def alike(one: Batch, other: Batch) -> bool:
-    same = [torch.equal(one.given.conditioning.values[k], v) for k, v in other.given.conditioning.values.items()]
-    return all(same) and torch.equal(one.truth, other.truth) and torch.equal(one.given.initial, other.given.initial)
+    same = [
+        torch.equal(one.given.conditioning.values[k], v)
+        for k, v in other.given.conditioning.values.items()
+    ]
+    return (
+        all(same)
+        and torch.equal(one.truth, other.truth)
+        and torch.equal(one.given.initial, other.given.initial)
+    )
 
 
-def samples(count: int, made: GenerationCourse | None = None, **settings: Any) -> Iterator[tuple[Request, Array]]:
+def samples(
+    count: int, made: GenerationCourse | None = None, **settings: Any
+) -> Iterator[tuple[Request, Array]]:
     chosen, rng = made or course(**settings), np.random.default_rng(0)
     for _ in range(count):
         yield chosen.sample(rng)
@@ -70,7 +97,10 @@ def test_a_batch_has_the_size_asked_for() -> None:
 
 def test_held_out_patients_are_never_drawn_and_are_all_that_is_validated_on() -> None:
     seen, unseen = (course(validation, validate_on=1) for validation in (False, True))
-    drawn = [{visit.patient for pool in made.pools.values() for visit, _ in pool} for made in (seen, unseen)]
+    drawn = [
+        {visit.patient for pool in made.pools.values() for visit, _ in pool}
+        for made in (seen, unseen)
+    ]
     assert drawn[1] == set(held_out_of(toys.ward(), (), 1))
     assert len(drawn[0]) == 3
     assert not drawn[0] & drawn[1]
@@ -94,7 +124,9 @@ def test_sets_are_mixed_by_their_weight(tmp_path: Path) -> None:
 
 
 def test_the_maps_are_least_squares_over_the_foreground_of_the_training_patients() -> None:
-    made, unseen = (data(validate_on=1).course(Generator, NET, 0, validation) for validation in (False, True))
+    made, unseen = (
+        data(validate_on=1).course(Generator, NET, 0, validation) for validation in (False, True)
+    )
     facts = made.facts()
     assert facts["preprocessing"] == Preprocessing().to_card()
     maps = facts["intensity_maps"]
@@ -170,7 +202,9 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let digital patients be squares, and few of them be fitted; the numbers of those made."""
     made: list[int] = []
 
-    def square(cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing) -> Slab:
+    def square(
+        cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing
+    ) -> Slab:
         made.append(index)
         rng = np.random.default_rng(index)
         image = np.zeros((len(names), 3, 40, 40), np.float32)
@@ -184,10 +218,15 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_digital_patients_are_each_made_once_and_fill_in_the_maps_that_no_real_one_has(phantoms: list[int]) -> None:
+def test_digital_patients_are_each_made_once_and_fill_in_the_maps_that_no_real_one_has(
+    phantoms: list[int],
+) -> None:
     made = data(sources={str(toys.ward()): 1.0, PHANTOMS: 1.0}).course(Generator, NET, 0, False)
     maps = made.facts()["intensity_maps"]
-    assert maps["FLAIR"]["T1w"] == data().course(Generator, NET, 0, False).facts()["intensity_maps"]["FLAIR"]["T1w"]
+    assert (
+        maps["FLAIR"]["T1w"]
+        == data().course(Generator, NET, 0, False).facts()["intensity_maps"]["FLAIR"]["T1w"]
+    )
     assert set(maps["T2w"]) == {"", "T1w", "FLAIR", "FLAIR+T1w"}
     assert maps["T2w"]["T1w"]["error"] < 0.01
     for number in range(12):
@@ -198,7 +237,10 @@ def test_digital_patients_are_each_made_once_and_fill_in_the_maps_that_no_real_o
 
 
 def test_digital_patients_of_the_validation_are_others(phantoms: list[int]) -> None:
-    seeds = [GenerationData().course(Generator, NET, 3, validation).cohort.seed for validation in (False, True)]
+    seeds = [
+        GenerationData().course(Generator, NET, 3, validation).cohort.seed
+        for validation in (False, True)
+    ]
     assert seeds == [3, 3 + module.VALIDATION_COHORT]
     assert GenerationData().course(Generator, NET, 0, False).barred() == []
 
@@ -207,7 +249,9 @@ class Halfway(nn.Module):
     """Stands for a network that is not asked."""
 
 
-def test_validation_scores_missing_and_degraded_images_in_decibels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_scores_missing_and_degraded_images_in_decibels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = course(True, validate_on=1, jobs={"complete": 0.5, "restore": 0.5}, batch=6)
     truth: list[Tensor] = [made[index].truth for index in range(2)]
 
@@ -216,7 +260,9 @@ def test_validation_scores_missing_and_degraded_images_in_decibels(monkeypatch: 
 
     monkeypatch.setattr(type(made.parts.family), "mean", half)
     scores = made.validate(Halfway(), 2, CPU)
-    assert set(scores) == {f"{kind}_{who}_db" for kind in ("missing", "degraded") for who in ("start", "net")}
+    assert set(scores) == {
+        f"{kind}_{who}_db" for kind in ("missing", "degraded") for who in ("start", "net")
+    }
     for kind in ("missing", "degraded"):
         gain = scores[f"{kind}_net_db"] - scores[f"{kind}_start_db"]
         assert gain == pytest.approx(20 * np.log10(2), abs=2e-3), "half the error is 6 dB"

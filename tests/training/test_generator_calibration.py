@@ -79,7 +79,12 @@ def test_a_patient_is_one_case_of_several_slices_within_the_body(tmp_path: Path)
     assert [case.patient for case in found] == ["sub-01", "sub-02", "sub-03", "sub-04"]
     assert "FLAIR made from the rest" in where
     for case in found:
-        assert case.error.shape == case.spread.shape == case.foreground.shape == (module.SLICES * 48 * 40,)
+        assert (
+            case.error.shape
+            == case.spread.shape
+            == case.foreground.shape
+            == (module.SLICES * 48 * 40,)
+        )
         assert 0.2 < case.foreground.mean() < 0.8
         assert np.isfinite(case.error).all()
         assert (case.spread > 0).all()
@@ -99,7 +104,10 @@ def test_degraded_images_are_those_that_the_degradation_happens_to() -> None:
     body = x**2 + y**2 < 0.5
     images = np.stack([[0.4 * body] * 3, [np.where(body, 0.04, -1.0)] * 3]).astype(np.float32)
     slab = Slab(images, ("T1w", "CT"), (4.0, 4.0))
-    for names, way, wanted in ((("T1w", "CT"), "sparse-view-streaks", "CT"), (("CT", "T1w"), "motion-ghosts", "T1w")):
+    for names, way, wanted in (
+        (("T1w", "CT"), "sparse-view-streaks", "CT"),
+        (("CT", "T1w"), "motion-ghosts", "T1w"),
+    ):
         turned = slab if names[0] == "T1w" else replace(slab, images=images[::-1], names=names)
         card = priors.known_card(names, degradations=[way])
         ((request, truth),) = module._requests(card, turned, way, PREPARE, 0)
@@ -107,7 +115,12 @@ def test_degraded_images_are_those_that_the_degradation_happens_to() -> None:
         error = np.sqrt(np.average((request.initial - truth) ** 2, weights=request.support + 1e-6))
         assert request.level == pytest.approx(float(error), rel=1e-5)
         np.testing.assert_array_equal(truth, dict(zip(slab.names, images, strict=True))[wanted][0])
-    assert list(module._requests(priors.known_card(degradations=[]), slab, "motion-ghosts", PREPARE, 0)) == []
+    assert (
+        list(
+            module._requests(priors.known_card(degradations=[]), slab, "motion-ghosts", PREPARE, 0)
+        )
+        == []
+    )
 
 
 def test_without_a_folder_digital_patients_of_the_second_simulator_are_taken(
@@ -115,7 +128,9 @@ def test_without_a_folder_digital_patients_of_the_second_simulator_are_taken(
 ) -> None:
     asked: list[tuple[str, int, tuple[str, ...]]] = []
 
-    def made(cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing) -> Slab:
+    def made(
+        cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing
+    ) -> Slab:
         asked.append((type(cohort).__name__, index, names))
         image = np.zeros((2, 3, 24, 24), np.float32)
         image[:, :, 4:20, 4:20] = 0.4
@@ -128,4 +143,6 @@ def test_without_a_folder_digital_patients_of_the_second_simulator_are_taken(
     assert all(isinstance(case, CalibrationCase) for case in found)
     assert len({case.patient for case in found}) == 3
     body = priors.weights(tmp_path, ("CT", "PET", "T1w"), name="body")
-    assert cases(body, "translate-CT", None, 3, quiet)[0] == [], "CT of digital patients teaches nothing of CT"
+    assert cases(body, "translate-CT", None, 3, quiet)[0] == [], (
+        "CT of digital patients teaches nothing of CT"
+    )

@@ -29,13 +29,17 @@ def volumes() -> list[np.ndarray]:
         return [volume.image for volume in clean_volumes("toy")]
 
 
-def test_every_volume_is_there_in_half_precision(cache: PackedCache, volumes: list[np.ndarray]) -> None:
+def test_every_volume_is_there_in_half_precision(
+    cache: PackedCache, volumes: list[np.ndarray]
+) -> None:
     assert [entry.patient for entry in cache.entries] == ["toy-0", "toy-1", "toy-2"]
     for number, image in enumerate(volumes):
         np.testing.assert_array_equal(cache.volume(number), image.astype(np.float16))
 
 
-def test_it_is_made_once_and_then_only_opened(cache: PackedCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_made_once_and_then_only_opened(
+    cache: PackedCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(source: str) -> None:
         raise AssertionError("made again")
 
@@ -55,7 +59,9 @@ def test_a_stack_is_cut_out_of_the_volume_about_its_centre(
     moved = np.moveaxis(volumes[1].astype(np.float16), axis, 0)
     place = list(centre)
     first = place.pop(axis)
-    corner = [min(max(0, p - side // 2), n - side) for p, n in zip(place, moved.shape[1:], strict=True)]
+    corner = [
+        min(max(0, p - side // 2), n - side) for p, n in zip(place, moved.shape[1:], strict=True)
+    ]
     for layer in range(depth):
         index = first + layer - 1
         expected = np.zeros((side, side))
@@ -72,7 +78,9 @@ def test_a_patch_larger_than_the_volume_is_filled_with_zeros(cache: PackedCache)
     assert not found[0, :, 36:].any()
 
 
-def test_centres_are_foreground_voxels_the_same_for_the_same_seed(cache: PackedCache, volumes: list[np.ndarray]) -> None:
+def test_centres_are_foreground_voxels_the_same_for_the_same_seed(
+    cache: PackedCache, volumes: list[np.ndarray]
+) -> None:
     for image, centres in zip(volumes, cache.centres, strict=True):
         assert centres.shape == (CENTRES, 3)
         assert (image[tuple(centres.T)] > module.FOREGROUND).all()

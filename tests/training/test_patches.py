@@ -68,7 +68,9 @@ def test_absolute_units_stay_and_the_inner_tissue_of_mr_about_keeps_its_place() 
 
 
 def test_contrast_changes_about_the_inner_tissue() -> None:
-    images = np.stack([[np.where(np.arange(80) < 40, 0.4, 0.8) * np.ones((80, 1))] * 3]).astype(np.float32)
+    images = np.stack([[np.where(np.arange(80) < 40, 0.4, 0.8) * np.ones((80, 1))] * 3]).astype(
+        np.float32
+    )
     ratios = []
     for found in patches(slab("T1w", images=images), 80):
         values = found.images[0, 0][found.images[0, 0] > 0.1]
@@ -90,7 +92,10 @@ def test_masks_go_where_the_image_goes_and_stay_masks() -> None:
 
 def test_half_of_the_patches_are_mirrored() -> None:
     image = np.stack([[np.linspace(0.1, 1, 80) * np.ones((80, 1))] * 3]).astype(np.float32)
-    slopes = [np.diff(found.images[0, 0, 16, 8:24]).mean() < 0 for found in patches(slab("T1w", images=image), 80)]
+    slopes = [
+        np.diff(found.images[0, 0, 16, 8:24]).mean() < 0
+        for found in patches(slab("T1w", images=image), 80)
+    ]
     assert np.mean(slopes) == pytest.approx(0.5, abs=0.15)
 
 

@@ -63,7 +63,9 @@ def test_contrasts_are_put_onto_the_grid_of_the_thickest_slices(tmp_path: Path) 
     folders.write(tmp_path / "p1" / "p1_FLAIR.nii.gz", folders.head(1), (2.0, 2.0, 4.0))
     (visit,) = visits(tmp_path)
     assert visit.images.shape == (2, 12, 48, 40)
-    assert near(visit.images[0], visit.images[1], 0.03), "the same head, averaged over the thicker slices"
+    assert near(visit.images[0], visit.images[1], 0.03), (
+        "the same head, averaged over the thicker slices"
+    )
 
 
 def test_thick_sagittal_slices_stay_slices_and_stand_upright(tmp_path: Path) -> None:
@@ -88,7 +90,10 @@ def test_a_folder_in_which_nothing_fits_is_refused_with_what_is_expected(tmp_pat
 def test_held_out_patients_are_in_the_validation_alone() -> None:
     held = held_out_of(toys.ward(), (), 1)
     assert len(held) == 1
-    both = [[visit.patient for visit in visits(toys.ward(), NET, held, unseen)] for unseen in (False, True)]
+    both = [
+        [visit.patient for visit in visits(toys.ward(), NET, held, unseen)]
+        for unseen in (False, True)
+    ]
     assert both[1] == list(held)
     assert sorted(both[0] + both[1]) == ["sub-01", "sub-02", "sub-03", "sub-04"]
     with pytest.raises(InputError, match="leave a patient to train on"):
@@ -103,7 +108,9 @@ def test_asking_for_more_held_out_patients_keeps_those_that_were(tmp_path: Path)
     assert all(more[: len(less)] == less for less, more in itertools.pairwise(held))
 
 
-def test_names_count_more_than_the_number_and_one_patient_is_left_to_train_on(tmp_path: Path) -> None:
+def test_names_count_more_than_the_number_and_one_patient_is_left_to_train_on(
+    tmp_path: Path,
+) -> None:
     assert held_out_of(toys.ward(), ("sub-02", "IXI"), 3) == ("sub-02",)
     assert held_out_of(toys.ward(), (), 0) == ()
     assert len(held_out_of(toys.ward(), (), 9)) == 3
@@ -136,7 +143,9 @@ def test_every_visit_counts_and_masks_of_lesions_and_the_field_come_along() -> N
     mask = first.masks["lesions"]
     assert mask.dtype == bool
     assert mask.sum() == 16
-    np.testing.assert_array_equal(mask, first.slab(2).masks["lesions"][None] & (np.arange(6) == 2)[:, None, None])
+    np.testing.assert_array_equal(
+        mask, first.slab(2).masks["lesions"][None] & (np.arange(6) == 2)[:, None, None]
+    )
     assert dict(second.masks) == {}
 
 
@@ -154,11 +163,18 @@ def test_slices_that_show_too_little_in_one_of_the_contrasts_are_not_used() -> N
     images = np.zeros((2, 8, 24, 24), np.float16)
     images[0, 1:7, 4:20, 4:20] = 0.4
     images[1, 3:8, 4:20, 4:20] = 0.4
-    assert PreparedVisit(images, ("T1w", "FLAIR"), "p", "s", (1, 1, 1)).usable(PREPARE) == [3, 4, 5, 6]
+    assert PreparedVisit(images, ("T1w", "FLAIR"), "p", "s", (1, 1, 1)).usable(PREPARE) == [
+        3,
+        4,
+        5,
+        6,
+    ]
 
 
 def test_digital_patients_are_slabs_in_network_units_the_same_for_the_same_number() -> None:
-    made, again = (phantom_slab(Cohort(0), 2, ("T1w", "FLAIR"), 2.0, PREPARE, (48, 40), 4.4) for _ in range(2))
+    made, again = (
+        phantom_slab(Cohort(0), 2, ("T1w", "FLAIR"), 2.0, PREPARE, (48, 40), 4.4) for _ in range(2)
+    )
     assert made.images.shape == (2, 3, 48, 40)
     np.testing.assert_array_equal(made.images, again.images)
     assert made.spacing == (4.4, 4.4)

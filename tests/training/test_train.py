@@ -30,7 +30,15 @@ from veridical.training.recipe import Recipe, Training
 from veridical.training.train import train
 
 STEPS = 4
-FILES = {"checkpoint.safetensors", "log.jsonl", "curves.html", "toy.safetensors", "toy.json", "started.json", "train.pid"}
+FILES = {
+    "checkpoint.safetensors",
+    "log.jsonl",
+    "curves.html",
+    "toy.safetensors",
+    "toy.json",
+    "started.json",
+    "train.pid",
+}
 
 
 class Killed(Exception):
@@ -62,18 +70,29 @@ def whole(plan: Path, folder: Path) -> Path:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two runs ended in the same weights and in the same state to go on from, to the bit."""
+    """Whether two runs ended in the same weights and in the same state to go on from, to the
+    bit.
+    """
     mine, theirs = (load_file(path / "checkpoint.safetensors") for path in (one, other))
-    alike = mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
-    return alike and (one / "toy.safetensors").read_bytes() == (other / "toy.safetensors").read_bytes()
+    alike = mine.keys() == theirs.keys() and all(
+        torch.equal(mine[key], theirs[key]) for key in mine
+    )
+    return (
+        alike and (one / "toy.safetensors").read_bytes() == (other / "toy.safetensors").read_bytes()
+    )
 
 
 def steps(run: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)["step"]
+        for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @pytest.mark.parametrize("killed", [2, 3])
-def test_a_killed_run_goes_on_to_the_same_weights(plan: Path, whole: Path, tmp_path: Path, killed: int) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights(
+    plan: Path, whole: Path, tmp_path: Path, killed: int
+) -> None:
     """Killed right after a checkpoint, and between two, so that a step is lost."""
     with pytest.raises(Killed):
         train(plan, tmp_path, progress=stop_at(killed))
@@ -95,7 +114,9 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(plan: Path, whole: Path) 
     assert steps(whole) == [2, 4]
 
 
-def test_the_log_of_steps_that_are_taken_again_is_forgotten(plan: Path, whole: Path, tmp_path: Path) -> None:
+def test_the_log_of_steps_that_are_taken_again_is_forgotten(
+    plan: Path, whole: Path, tmp_path: Path
+) -> None:
     (tmp_path / "log.jsonl").write_bytes((whole / "log.jsonl").read_bytes())
     run = Run(Recipe.read(plan), Generator, tmp_path, Ranks(0, 1, torch.device("cpu")))
     for step, left in ((4, [2, 4]), (3, [2]), (0, [])):
@@ -145,11 +166,17 @@ def test_the_card_says_what_was_trained_on_what(plan: Path, whole: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other net"])
-def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused(plan: Path, whole: Path, tmp_path: Path, damage: str) -> None:
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused(
+    plan: Path, whole: Path, tmp_path: Path, damage: str
+) -> None:
     content = (whole / "checkpoint.safetensors").read_bytes()
-    (tmp_path / "checkpoint.safetensors").write_bytes(content[:-100] if damage == "truncated" else content)
+    (tmp_path / "checkpoint.safetensors").write_bytes(
+        content[:-100] if damage == "truncated" else content
+    )
     other = tmp_path / "toy.toml"
-    other.write_text(plan.read_text(encoding="utf-8").replace("[8, 8]", "[8, 12]"), encoding="utf-8")
+    other.write_text(
+        plan.read_text(encoding="utf-8").replace("[8, 8]", "[8, 12]"), encoding="utf-8"
+    )
     with pytest.raises(FormatError, match="without --resume"):
         train(plan if damage == "truncated" else other, tmp_path, resume=True)
 
@@ -210,13 +237,17 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_refused(tmp_path: Path) -> Non
         Recipe.read(tmp_path / "r.toml")
 
 
-@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_the_shipped_recipes_are_read(recipe: Path) -> None:
     with toys.shipped():
         plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
     assert type(plan.data) is {"denoiser": DenoisingData, "generator": GenerationData}[plan.model]
-    assert set(plan.data.sources) <= ({*SOURCES} if plan.model == "denoiser" else {PHANTOMS, YOURS, *SETS})
+    assert set(plan.data.sources) <= (
+        {*SOURCES} if plan.model == "denoiser" else {PHANTOMS, YOURS, *SETS}
+    )
     assert plan.limits or plan.start, "for which images the weights are is said for their card"
 
 
@@ -236,7 +267,10 @@ def test_two_processes_do_not_train_in_one_folder(plan: Path, tmp_path: Path) ->
     """Flock belongs to the open file, so that a second one in the same process is refused like
     another process.
     """
-    with claimed(tmp_path), pytest.raises(InputError, match=rf"Process {os.getpid()} trains in .*already"):
+    with (
+        claimed(tmp_path),
+        pytest.raises(InputError, match=rf"Process {os.getpid()} trains in .*already"),
+    ):
         train(plan, tmp_path)
     assert not (tmp_path / "log.jsonl").exists()
     with claimed(tmp_path, first=False), claimed(tmp_path):

@@ -21,7 +21,9 @@ FAST = Evaluate(levels=("pixel",), workers=1)
 def truth(count: int) -> Array:
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(*[np.linspace(-1, 1, 24)] * 2, indexing="ij")
-    each = [100 * (x**2 + y**2 < 0.6) * (1 + 0.3 * x) + rng.normal(0, 3, x.shape) for _ in range(count)]
+    each = [
+        100 * (x**2 + y**2 < 0.6) * (1 + 0.3 * x) + rng.normal(0, 3, x.shape) for _ in range(count)
+    ]
     return np.asarray(np.stack(each)[:, None], np.float32)
 
 

@@ -50,7 +50,9 @@ def test_every_method_has_its_result_with_provenance(folder: Path) -> None:
 def test_the_report_holds_everything_itself_and_names_all_methods(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(method in page for method in METHODS)
-    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]+', page), "nothing is fetched from elsewhere"
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]+', page), (
+        "nothing is fetched from elsewhere"
+    )
     assert "PSNR" in page
 
 

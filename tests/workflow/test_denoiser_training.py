@@ -76,7 +76,9 @@ def toy() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipe")
-    (folder / "tiny.toml").write_text(RECIPE.format(cache=folder / "cache", steps=STEPS), encoding="utf-8")
+    (folder / "tiny.toml").write_text(
+        RECIPE.format(cache=folder / "cache", steps=STEPS), encoding="utf-8"
+    )
     return folder / "tiny.toml"
 
 
@@ -92,7 +94,9 @@ def card(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("killed", [2, 3])
-def test_a_killed_run_goes_on_to_the_same_weights_to_the_bit(recipe: Path, whole: Path, tmp_path: Path, killed: int) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights_to_the_bit(
+    recipe: Path, whole: Path, tmp_path: Path, killed: int
+) -> None:
     with pytest.raises(Killed):
         train(recipe, tmp_path, progress=stop_at(killed))
     assert step_of(tmp_path) == 2
@@ -115,7 +119,9 @@ def test_the_card_says_on_whom_it_was_trained_on_how_much_and_that_it_may_ship(w
     assert found["limits"] == "White noise in toys."
     assert found["preprocessing"] == Preprocessing().to_card()
     assert found["validation"]["step"] == STEPS
-    assert np.isfinite([found["validation"][name] for name in ("start_db", "net_db", "stack_net_db")]).all()
+    assert np.isfinite(
+        [found["validation"][name] for name in ("start_db", "net_db", "stack_net_db")]
+    ).all()
 
 
 def test_the_weights_are_those_of_a_denoiser_that_runs(whole: Path) -> None:
@@ -123,9 +129,12 @@ def test_the_weights_are_those_of_a_denoiser_that_runs(whole: Path) -> None:
     assert model.solve(toys.problem(), 2, 0).shape == (2, 1, *toys.SIZE)
 
 
-def test_it_starts_from_other_weights_whose_card_leaves_defaults_unsaid(recipe: Path, whole: Path, tmp_path: Path) -> None:
+def test_it_starts_from_other_weights_whose_card_leaves_defaults_unsaid(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tiny.toml").write_text(
-        recipe.read_text(encoding="utf-8").replace("[model]", '[model]\nbackbone = "unet"'), encoding="utf-8"
+        recipe.read_text(encoding="utf-8").replace("[model]", '[model]\nbackbone = "unet"'),
+        encoding="utf-8",
     )
     start = str(whole / "tiny.safetensors")
     plan = Recipe.read(tmp_path / "tiny.toml", start=start)
@@ -135,7 +144,9 @@ def test_it_starts_from_other_weights_whose_card_leaves_defaults_unsaid(recipe: 
 
 
 def test_a_net_of_another_reach_is_refused(recipe: Path, whole: Path, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(recipe.read_text(encoding="utf-8").replace("reach = 1", "reach = 2"), encoding="utf-8")
+    (tmp_path / "tiny.toml").write_text(
+        recipe.read_text(encoding="utf-8").replace("reach = 1", "reach = 2"), encoding="utf-8"
+    )
     with pytest.raises(SettingError, match="reach = 2"):
         Recipe.read(tmp_path / "tiny.toml", start=str(whole / "tiny.safetensors"))
 
@@ -147,7 +158,9 @@ def interrupted(recipe: Path, folder: Path) -> Path:
     return folder
 
 
-def test_unfinished_runs_are_found_with_what_they_were_started_with(recipe: Path, whole: Path, tmp_path: Path) -> None:
+def test_unfinished_runs_are_found_with_what_they_were_started_with(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
     half = interrupted(recipe, tmp_path / "half")
     (tmp_path / "cache").mkdir()
     (found,) = unfinished([whole, half, tmp_path / "cache"])
@@ -165,7 +178,9 @@ def test_a_folder_called_like_a_shipped_recipe_goes_on_with_it(tmp_path: Path) -
     assert (found.step, found.steps) == (0, Recipe.read("denoiser").training.steps)
 
 
-def test_more_steps_and_other_weights_are_handed_on(recipe: Path, whole: Path, tmp_path: Path) -> None:
+def test_more_steps_and_other_weights_are_handed_on(
+    recipe: Path, whole: Path, tmp_path: Path
+) -> None:
     start = str(whole / "tiny.safetensors")
     train(recipe, tmp_path / "more", start=start, steps=2)
     given = started(tmp_path / "more")
@@ -179,7 +194,9 @@ def test_more_steps_and_other_weights_are_handed_on(recipe: Path, whole: Path, t
         started(tmp_path / "more")
 
 
-def test_nothing_is_started_where_all_is_finished_or_one_trains_already(recipe: Path, tmp_path: Path) -> None:
+def test_nothing_is_started_where_all_is_finished_or_one_trains_already(
+    recipe: Path, tmp_path: Path
+) -> None:
     assert "No run" in train_on(tmp_path)
     half = interrupted(recipe, tmp_path / "half")
     with claimed(half):
@@ -189,7 +206,9 @@ def test_nothing_is_started_where_all_is_finished_or_one_trains_already(recipe: 
 
 
 class Child:
-    """Stands for a training in the background, which holds the lock of its folder, or ends at once."""
+    """Stands for a training in the background, which holds the lock of its folder, or ends at
+    once.
+    """
 
     lives: bool
     given: list[str]
@@ -224,7 +243,9 @@ def test_the_first_unfinished_run_goes_on_in_the_background_and_a_failure_is_tol
     half = interrupted(recipe, tmp_path / "half")
     monkeypatch.setattr(Child, "lives", lives, raising=False)
     children: list[Child] = []
-    monkeypatch.setattr(module.subprocess, "Popen", lambda *a, **k: children.append(Child(*a, **k)) or children[-1])
+    monkeypatch.setattr(
+        module.subprocess, "Popen", lambda *a, **k: children.append(Child(*a, **k)) or children[-1]
+    )
     if not lives:
         with pytest.raises(SettingError, match=r"ended at once.*train\.log says why"):
             train_on(tmp_path)

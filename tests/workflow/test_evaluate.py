@@ -34,7 +34,9 @@ def made(image: np.ndarray, seed: int) -> np.ndarray:
 
 def save(folder: Path, name: str, array: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([2.0, 2.0, 3.0, 1.0])), folder / f"{name}.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(array, np.diag([2.0, 2.0, 3.0, 1.0])), folder / f"{name}.nii.gz"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +55,23 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def judged(tree: Path) -> Evaluation:
     return evaluate(
-        tree / "fake", tree / "real", tree / "report", labels=tree / "labels", structures=("1=bright",),
-        table=tree / "table.csv", tasks=("tests_probe:bright",), **FAST,
-    )  # fmt: skip
+        tree / "fake",
+        tree / "real",
+        tree / "report",
+        labels=tree / "labels",
+        structures=("1=bright",),
+        table=tree / "table.csv",
+        tasks=("tests_probe:bright",),
+        **FAST,
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _probe(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("probe")
-    (folder / "tests_probe.py").write_text("def bright(image):\n    return (image.data[0] > 130).astype('uint8')\n")
+    (folder / "tests_probe.py").write_text(
+        "def bright(image):\n    return (image.data[0] > 130).astype('uint8')\n"
+    )
     patch = pytest.MonkeyPatch()
     patch.syspath_prepend(folder)
 
@@ -93,14 +103,23 @@ def test_subgroups_of_the_table_are_given(judged: Evaluation) -> None:
     assert judged.about["strata"] == "site"
 
 
-def test_the_report_is_signed_and_made_again_it_has_the_same_bytes(judged: Evaluation, tree: Path) -> None:
+def test_the_report_is_signed_and_made_again_it_has_the_same_bytes(
+    judged: Evaluation, tree: Path
+) -> None:
     folder = tree / "report"
     assert verify(folder / "report.json") == ()
     before = {name: (folder / name).read_bytes() for name in ("report.json", "report.html")}
     evaluate(
-        tree / "fake", tree / "real", folder, labels=tree / "labels", structures=("1=bright",), table=tree / "table.csv",
-        tasks=("tests_probe:bright",), extractors=("radiomics",), workers=2,
-    )  # fmt: skip
+        tree / "fake",
+        tree / "real",
+        folder,
+        labels=tree / "labels",
+        structures=("1=bright",),
+        table=tree / "table.csv",
+        tasks=("tests_probe:bright",),
+        extractors=("radiomics",),
+        workers=2,
+    )
     assert before == {name: (folder / name).read_bytes() for name in before}
     assert not (folder / RESUME).exists()
 
@@ -114,7 +133,9 @@ def test_an_input_that_changes_afterwards_is_found(tree: Path, tmp_path: Path) -
     whole = bytearray(file.read_bytes())
     whole[-5] ^= 1
     file.write_bytes(whole)
-    assert verify(tmp_path / "report" / "report.json") == ("the input ../fake/3.nii.gz was changed",)
+    assert verify(tmp_path / "report" / "report.json") == (
+        "the input ../fake/3.nii.gz was changed",
+    )
 
 
 def test_a_failed_case_counts_as_the_worst_value_and_is_listed(tree: Path, tmp_path: Path) -> None:
@@ -140,7 +161,13 @@ def test_arrays_tensors_and_files_give_the_same_numbers(tree: Path) -> None:
 
 def test_real_images_of_other_patients_have_no_pixels_to_compare() -> None:
     images = {f"a{i}": real(i) for i in range(10)}, {f"b{i}": real(100 + i) for i in range(10)}
-    sides = [{n: Image(x[None], veridical.Geometry.index(SHAPE), "a.u.", ("T1w",)) for n, x in each.items()} for each in images]
+    sides = [
+        {
+            n: Image(x[None], veridical.Geometry.index(SHAPE), "a.u.", ("T1w",))
+            for n, x in each.items()
+        }
+        for each in images
+    ]
     taken_for_pairs = evaluate(*sides, **FAST)
     assert [f.check for f in taken_for_pairs.integrity if f.verdict == "fail"] == ["correspondence"]
     found = evaluate(*sides, paired="no", **FAST)
@@ -153,7 +180,10 @@ def test_real_images_of_other_patients_have_no_pixels_to_compare() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_few_cases_have_values_no_interval_and_no_decision(count: int) -> None:
-    truth, fakes = (np.stack([make(i) for i in range(count)])[:, None] for make in (real, lambda i: made(real(i), i)))
+    truth, fakes = (
+        np.stack([make(i) for i in range(count)])[:, None]
+        for make in (real, lambda i: made(real(i), i))
+    )
     found = evaluate(fakes, truth, levels=("pixel",))
     ssim = found["pixel/ssim/foreground"]
     assert ssim.value is not None
@@ -170,17 +200,34 @@ def test_few_cases_have_values_no_interval_and_no_decision(count: int) -> None:
 def test_what_voids_the_comparison_gives_no_score(spoil: str) -> None:
     truth = np.stack([real(i) for i in range(6)])[:, None]
     fakes = np.stack([made(real(i), i) for i in range(6)])[:, None]
-    fakes = {"copies": truth, "flipped": fakes[:, :, ::-1] * 1.0, "scaled": fakes / 100, "leak": fakes}[spoil]
+    fakes = {
+        "copies": truth,
+        "flipped": fakes[:, :, ::-1] * 1.0,
+        "scaled": fakes / 100,
+        "leak": fakes,
+    }[spoil]
     if spoil == "flipped":
         truth[:, :, :12] = 0
-        fakes = (truth + np.random.default_rng(0).normal(0, 1, truth.shape))[:, :, ::-1].astype(np.float32)
+        fakes = (truth + np.random.default_rng(0).normal(0, 1, truth.shape))[:, :, ::-1].astype(
+            np.float32
+        )
     found = evaluate(fakes, truth, training=truth[:2] if spoil == "leak" else None)
     assert not found.endpoints
     failed = {finding.check for finding in found.integrity if finding.verdict == "fail"}
-    assert failed & {"copies": {"copies"}, "flipped": {"orientation"}, "scaled": {"range"}, "leak": {"leakage"}}[spoil]
+    assert (
+        failed
+        & {
+            "copies": {"copies"},
+            "flipped": {"orientation"},
+            "scaled": {"range"},
+            "leak": {"leakage"},
+        }[spoil]
+    )
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_was(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_measure, seen = stream.measure, []
 
     def stops(case, rules, itself=False):  # type: ignore[no-untyped-def]
@@ -205,7 +252,9 @@ def test_draws_bring_coverage_and_ranks(tmp_path: Path) -> None:
         save(tmp_path / "fake", f"{i}", made(image, i))
         for k in range(20):
             save(tmp_path / "draws" / f"{i}", f"draw{k:02d}", made(image, 100 * i + k))
-    found = evaluate(tmp_path / "fake", tmp_path / "real", draws=tmp_path / "draws", levels=("trust",))
+    found = evaluate(
+        tmp_path / "fake", tmp_path / "real", draws=tmp_path / "draws", levels=("trust",)
+    )
     assert 0.5 < found["trust/coverage/foreground"].value <= 1  # type: ignore[operator]
     assert any(curve.key == "trust/ranks" for curve in found.curves)
 
@@ -233,7 +282,13 @@ def test_a_class_in_the_table_brings_train_on_generated_test_on_real(tmp_path: P
         save(tmp_path / "fake", f"{i:02d}", made(image, i))
         rows.append(f"{i:02d},{'yes' if i % 2 else 'no'}")
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    found = evaluate(tmp_path / "fake", tmp_path / "real", table=tmp_path / "t.csv", levels=("feature", "task"), **FAST)
+    found = evaluate(
+        tmp_path / "fake",
+        tmp_path / "real",
+        table=tmp_path / "t.csv",
+        levels=("feature", "task"),
+        **FAST,
+    )
     auc = found["task/auc/class by radiomics"]
     assert auc.value is not None, auc.note
     assert auc.value > 0.7
@@ -250,7 +305,14 @@ def test_doses_bring_gamma_and_points_of_the_histogram(tmp_path: Path) -> None:
         save(tmp_path / "dose", f"{i}", dose)
         save(tmp_path / "made", f"{i}", 1.01 * dose)
     found = evaluate(
-        tmp_path / "fake", tmp_path / "real", dose=tmp_path / "dose", candidate_dose=tmp_path / "made", levels=("task",)
+        tmp_path / "fake",
+        tmp_path / "real",
+        dose=tmp_path / "dose",
+        candidate_dose=tmp_path / "made",
+        levels=("task",),
     )
     assert found["task/gamma/dose grid"].value == pytest.approx(100.0)
-    assert any(endpoint.metric == "dose-volume" and endpoint.value is not None for endpoint in found.endpoints)
+    assert any(
+        endpoint.metric == "dose-volume" and endpoint.value is not None
+        for endpoint in found.endpoints
+    )

@@ -49,8 +49,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Weights that may be passed on, with limits of their own, as shipped ones have."""
-    path = priors.weights(tmp_path_factory.mktemp("parent"), toys.CONTRASTS, ["complete-FLAIR"], "parent")
-    card = weights.card(path) | {"patches": 4, "limits": "Heads of toys.", "may_ship": True, "barred_by": []}
+    path = priors.weights(
+        tmp_path_factory.mktemp("parent"), toys.CONTRASTS, ["complete-FLAIR"], "parent"
+    )
+    card = weights.card(path) | {
+        "patches": 4,
+        "limits": "Heads of toys.",
+        "may_ship": True,
+        "barred_by": [],
+    }
     Path(path).with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return path
 
@@ -69,7 +76,10 @@ def card(path: Path | str) -> dict[str, Any]:
 
 
 def log(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def test_it_starts_from_the_weights_and_has_their_net(tuned: Path, parent: str) -> None:
@@ -90,9 +100,15 @@ def test_the_first_line_of_the_log_is_what_the_weights_could_do_before(tuned: Pa
     assert {key: first[key] for key in starts} == {key: last[key] for key in starts}
 
 
-def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Path, parent: str, tree: Path) -> None:
+def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(
+    tuned: Path, parent: str, tree: Path
+) -> None:
     found = card(tuned)
-    assert found["from"] == {"weights": "parent", "sha256": weights.fingerprint(parent), "patches": 4}
+    assert found["from"] == {
+        "weights": "parent",
+        "sha256": weights.fingerprint(parent),
+        "patches": 4,
+    }
     assert found["patches"] == 4
     assert found["patients"] == {"our-ward": 3}
     assert found["validation_patients"] == {"our-ward": 1}
@@ -103,7 +119,9 @@ def test_the_card_says_from_what_on_how_many_and_that_it_may_not_ship(tuned: Pat
     assert str(tree.parent) not in json.dumps(found), "no path of this machine"
 
 
-def test_maps_are_those_of_the_folder_and_the_calibration_of_other_weights_is_not_taken_over(tuned: Path, parent: str) -> None:
+def test_maps_are_those_of_the_folder_and_the_calibration_of_other_weights_is_not_taken_over(
+    tuned: Path, parent: str
+) -> None:
     assert card(tuned)["intensity_maps"] != card(parent)["intensity_maps"]
     assert set(card(tuned)["intensity_maps"]["FLAIR"]) == {"", "T1w"}
     assert "calibration" in card(parent)
@@ -118,14 +136,21 @@ def test_the_weights_complete_a_visit(tuned: Path, tree: Path) -> None:
     assert len(Generator(str(tuned)).weights_hash) == 64
 
 
-def test_what_may_not_ship_has_no_children_that_may(tuned: Path, tree: Path, tmp_path: Path) -> None:
+def test_what_may_not_ship_has_no_children_that_may(
+    tuned: Path, tree: Path, tmp_path: Path
+) -> None:
     (tmp_path / "again.toml").write_text(TRAINING, encoding="utf-8")
     other = folders.bids(tmp_path / "other-ward", 2)
     again = train(tmp_path / "again.toml", tmp_path / "run", data=other, start=str(tuned))
-    assert (card(again)["may_ship"], card(again)["barred_by"]) == (False, ["other-ward", "our-ward"])
+    assert (card(again)["may_ship"], card(again)["barred_by"]) == (
+        False,
+        ["other-ward", "our-ward"],
+    )
 
 
-def test_the_shipped_recipe_takes_a_folder_and_starts_from_the_generator_of_heads(tree: Path) -> None:
+def test_the_shipped_recipe_takes_a_folder_and_starts_from_the_generator_of_heads(
+    tree: Path,
+) -> None:
     with toys.shipped():
         plan = Recipe.read("fine-tune", tree)
         assert (plan.model, plan.start) == ("generator", "brain")
@@ -184,7 +209,9 @@ def test_the_page_of_curves_shows_the_loss_and_each_score_against_its_start(tune
     assert np.isfinite(log(tuned)[-1]["loss"])
 
 
-def test_steps_asked_for_take_the_place_of_those_of_the_recipe(tree: Path, parent: str, tmp_path: Path) -> None:
+def test_steps_asked_for_take_the_place_of_those_of_the_recipe(
+    tree: Path, parent: str, tmp_path: Path
+) -> None:
     (tmp_path / "tune.toml").write_text(TRAINING, encoding="utf-8")
     made = train(tmp_path / "tune.toml", tmp_path / "run", steps=1, data=tree, start=parent)
     assert card(made)["training"]["steps"] == log(made)[-1]["step"] == 1

@@ -41,7 +41,9 @@ def run(root: Path, tmp_path: Path, jitter: None) -> Run:
     """Make the FLAIR of every visit of the folder."""
 
     def go(settings: dict[str, Any] | None = None, **options: Any) -> list[Outcome]:
-        return run_folder(Compose(**{"draws": 2} | (settings or {})), root, tmp_path / "out", **options)
+        return run_folder(
+            Compose(**{"draws": 2} | (settings or {})), root, tmp_path / "out", **options
+        )
 
     return go
 
@@ -59,18 +61,27 @@ def never(*_: object) -> None:
     raise AssertionError("a case that was there already was run again")
 
 
-def test_every_visit_becomes_a_derivative_under_its_own_name(run: Run, root: Path, tmp_path: Path) -> None:
+def test_every_visit_becomes_a_derivative_under_its_own_name(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     for session in ("pre", "post"):
         name = f"sub-04_ses-{session}"
-        folders.write(root / "sub-04" / f"ses-{session}" / "anat" / f"{name}_T1w.nii.gz", folders.head(4))
+        folders.write(
+            root / "sub-04" / f"ses-{session}" / "anat" / f"{name}_T1w.nii.gz", folders.head(4)
+        )
     outcomes = run()
-    assert statuses(outcomes) == dict.fromkeys(["sub-01", "sub-02", "sub-03", "sub-04_ses-post", "sub-04_ses-pre"], "done")
+    assert statuses(outcomes) == dict.fromkeys(
+        ["sub-01", "sub-02", "sub-03", "sub-04_ses-post", "sub-04_ses-pre"], "done"
+    )
     out = tmp_path / "out"
     assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     assert (out / "sub-01" / "anat" / "sub-01_desc-estimate_FLAIR.nii.gz").is_file()
     folder = out / "sub-04" / "ses-pre" / "anat"
     made = {file.name for file in folder.iterdir()}
-    roles = {f"sub-04_ses-pre_desc-{role}_FLAIR.nii.gz" for role in ("estimate", "lower", "upper", "evidence")}
+    roles = {
+        f"sub-04_ses-pre_desc-{role}_FLAIR.nii.gz"
+        for role in ("estimate", "lower", "upper", "evidence")
+    }
     assert made >= roles | {"provenance.json"}
     stored = veridical.read(folder / "sub-04_ses-pre_desc-estimate_FLAIR.nii.gz")
     given = veridical.read(root / "sub-04" / "ses-pre" / "anat" / "sub-04_ses-pre_T1w.nii.gz")
@@ -79,22 +90,32 @@ def test_every_visit_becomes_a_derivative_under_its_own_name(run: Run, root: Pat
     assert outcomes[-1].images == ("T1w",)
 
 
-def test_the_summary_has_a_row_for_every_case_with_verdicts_and_reasons(run: Run, root: Path, tmp_path: Path) -> None:
+def test_the_summary_has_a_row_for_every_case_with_verdicts_and_reasons(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     folders.write(root / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz", folders.head(9))
     outcomes = run()
     rows = table(tmp_path / "out")
     assert [row["participant_id"] for row in rows] == ["sub-01", "sub-02", "sub-03"]
     assert [row["status"] for row in rows] == ["done", "nothing to do", "done"]
     assert rows[0]["verdict"] == outcomes[0].verdict
-    assert (rows[0]["consistency"], rows[0]["scope"], rows[0]["interval"]) == ("pass", "not_run", "present")
+    assert (rows[0]["consistency"], rows[0]["scope"], rows[0]["interval"]) == (
+        "pass",
+        "not_run",
+        "present",
+    )
     assert "FLAIR" in rows[1]["reason"]
     said = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert said["counts"] == {"done": 2, "kept": 0, "nothing to do": 1, "failed": 0}
     assert said["weights"] == Compose.weights
-    assert {"consistency", "scope"} <= {finding["check"] for finding in said["cases"][0]["findings"]}
+    assert {"consistency", "scope"} <= {
+        finding["check"] for finding in said["cases"][0]["findings"]
+    }
 
 
-def test_what_is_whole_is_kept_and_not_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_whole_is_kept_and_not_run_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run()
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("out/sub-*/**/*")}
     monkeypatch.setattr(Compose, "apply", never)
@@ -105,7 +126,9 @@ def test_what_is_whole_is_kept_and_not_run_again(run: Run, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("damage", ["a map gone", "a map cut short", "no record"])
-def test_what_is_half_written_is_done_again_to_the_same_bytes(run: Run, tmp_path: Path, damage: str) -> None:
+def test_what_is_half_written_is_done_again_to_the_same_bytes(
+    run: Run, tmp_path: Path, damage: str
+) -> None:
     run()
     folder = tmp_path / "out" / "sub-02" / "anat"
     estimate, record = folder / "sub-02_desc-estimate_FLAIR.nii.gz", folder / "provenance.json"
@@ -173,7 +196,9 @@ def test_a_case_that_fails_is_told_and_stops_nothing(run: Run, root: Path, tmp_p
     assert not (tmp_path / "out" / "sub-01").exists()
 
 
-def test_an_error_of_ours_in_one_case_does_not_lose_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_in_one_case_does_not_lose_the_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     apply, calls = Compose.apply, iter(range(9))
     monkeypatch.setattr(Compose, "apply", lambda *what: 1 / 0 if next(calls) == 1 else apply(*what))
     outcomes = run()
@@ -181,7 +206,9 @@ def test_an_error_of_ours_in_one_case_does_not_lose_the_others(run: Run, monkeyp
     assert outcomes[1].reason.startswith("Unexpected ZeroDivisionError in test_folder.py")
 
 
-def test_draws_are_written_only_when_asked_for_and_their_absence_says_so(run: Run, tmp_path: Path) -> None:
+def test_draws_are_written_only_when_asked_for_and_their_absence_says_so(
+    run: Run, tmp_path: Path
+) -> None:
     run()
     folder = tmp_path / "out" / "sub-01" / "anat"
     assert not list(folder.glob("*draws*"))
@@ -196,22 +223,33 @@ def test_a_result_is_made_again_from_its_record(run: Run, root: Path, tmp_path: 
     run()
     record = tmp_path / "out" / "sub-02" / "anat" / "provenance.json"
     step = bids.load_provenance(record).steps[0]
-    assert step.source["files"] == ("sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T2w.nii.gz")
+    assert step.source["files"] == (
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-02/anat/sub-02_T2w.nii.gz",
+    )
     assert rerun(record).steps[0].outputs == step.outputs
     (root / "sub-02" / "anat" / "sub-02_T2w.nii.gz").unlink()
     with pytest.raises(ProvenanceError, match="has no T2w any more"):
         rerun(record)
 
 
-def test_the_result_is_that_of_the_same_files_given_one_by_one(run: Run, root: Path, tmp_path: Path) -> None:
+def test_the_result_is_that_of_the_same_files_given_one_by_one(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     run()
-    image = veridical.read_together([root / "sub-03" / "anat" / f"sub-03_{name}.nii.gz" for name in ("T1w", "T2w")])
+    image = veridical.read_together(
+        [root / "sub-03" / "anat" / f"sub-03_{name}.nii.gz" for name in ("T1w", "T2w")]
+    )
     found = Compose(draws=2)(image)
-    stored = veridical.read(tmp_path / "out" / "sub-03" / "anat" / "sub-03_desc-estimate_FLAIR.nii.gz")
+    stored = veridical.read(
+        tmp_path / "out" / "sub-03" / "anat" / "sub-03_desc-estimate_FLAIR.nii.gz"
+    )
     np.testing.assert_array_equal(stored.data, found.image.data)
 
 
-def test_an_evaluation_finds_the_estimates_under_the_names_of_the_truth(run: Run, tmp_path: Path) -> None:
+def test_an_evaluation_finds_the_estimates_under_the_names_of_the_truth(
+    run: Run, tmp_path: Path
+) -> None:
     run()
     truth = folders.bids(tmp_path / "truth", 3, ("T1w", "FLAIR"))
     found = sources.find(tmp_path / "out", {})
@@ -227,13 +265,18 @@ def test_of_two_runs_the_last_is_taken_and_said_and_lesions_are_handed_to_the_ta
     run: Run, root: Path, tmp_path: Path
 ) -> None:
     for run_number in (1, 2):
-        folders.write(root / "sub-05" / "anat" / f"sub-05_run-{run_number}_T1w.nii.gz", folders.head(run_number))
+        folders.write(
+            root / "sub-05" / "anat" / f"sub-05_run-{run_number}_T1w.nii.gz",
+            folders.head(run_number),
+        )
     mask = (folders.head(1) > 50).astype(np.uint8)
     folders.write(root / "sub-05" / "anat" / "sub-05_label-lesion_mask.nii.gz", mask)
     found = {outcome.case: outcome for outcome in run()}["sub-05"]
     assert found.images == ("T1w",)
     step = bids.load_provenance(tmp_path / "out" / "sub-05" / "anat").steps[0]
-    assert step.source["files"] == tuple(f"sub-05/anat/sub-05_{name}.nii.gz" for name in ("run-2_T1w", "label-lesion_mask"))
+    assert step.source["files"] == tuple(
+        f"sub-05/anat/sub-05_{name}.nii.gz" for name in ("run-2_T1w", "label-lesion_mask")
+    )
     assert "lesions" in step.inputs
     assert "run-1_T1w.nii.gz (an earlier run)" in found.notes[0]
     assert "run-1_T1w.nii.gz" in table(tmp_path / "out")[-1]["notes"]
@@ -243,7 +286,11 @@ def test_of_two_runs_the_last_is_taken_and_said_and_lesions_are_handed_to_the_ta
 def test_contrasts_of_other_spacing_are_brought_onto_one_grid_and_the_record_says_so(
     run: Run, root: Path, tmp_path: Path
 ) -> None:
-    folders.write(root / "sub-01" / "anat" / "sub-01_T2w.nii.gz", folders.head(3, (80, 48, 12)), (1.0, 2.0, 4.0))
+    folders.write(
+        root / "sub-01" / "anat" / "sub-01_T2w.nii.gz",
+        folders.head(3, (80, 48, 12)),
+        (1.0, 2.0, 4.0),
+    )
     assert run()[0].status == "done"
     step = bids.load_provenance(tmp_path / "out" / "sub-01" / "anat").steps[0]
     assert "resampled from 80 x 48 x 12" in step.inputs["T2w, resampled"]
@@ -269,20 +316,30 @@ def test_ids_that_become_one_name_stay_two_cases(tmp_path: Path) -> None:
     for name in ("a-1", "a_1"):
         for contrast in ("T1w", "T2w"):
             folders.write(tmp_path / name / f"{contrast}.nii.gz", folders.head())
-    assert [(study.id, case_name(study, 0.0)) for study in studies(tmp_path)] == [("a-1", "sub-a1"), ("a_1", "sub-a1")]
+    assert [(study.id, case_name(study, 0.0)) for study in studies(tmp_path)] == [
+        ("a-1", "sub-a1"),
+        ("a_1", "sub-a1"),
+    ]
     found = run_folder(Compose(draws=1), tmp_path, tmp_path.with_name("out"))
     assert [outcome.case for outcome in found] == ["sub-a1", "sub-a1x2"]
 
 
-def test_a_task_on_single_images_makes_a_data_set_for_each_contrast(root: Path, tmp_path: Path) -> None:
+def test_a_task_on_single_images_makes_a_data_set_for_each_contrast(
+    root: Path, tmp_path: Path
+) -> None:
     outcomes = run_folder(Jitter(draws=2), root, tmp_path / "out")
     assert len(outcomes) == 6
     for contrast in ("T1w", "T2w"):
         folder = tmp_path / "out" / contrast
         assert (folder / "dataset_description.json").is_file()
         assert (folder / "sub-01" / "anat" / f"sub-01_desc-estimate_{contrast}.nii.gz").is_file()
-    assert {row["folder"] for row in table(tmp_path / "out")} >= {"T1w/sub-01/anat", "T2w/sub-03/anat"}
-    assert {outcome.status for outcome in run_folder(Jitter(draws=2), root, tmp_path / "out")} == {"kept"}
+    assert {row["folder"] for row in table(tmp_path / "out")} >= {
+        "T1w/sub-01/anat",
+        "T2w/sub-03/anat",
+    }
+    assert {outcome.status for outcome in run_folder(Jitter(draws=2), root, tmp_path / "out")} == {
+        "kept"
+    }
 
 
 def test_raw_data_of_a_folder_are_reconstructed_scan_by_scan(tmp_path: Path) -> None:
@@ -290,18 +347,27 @@ def test_raw_data_of_a_folder_are_reconstructed_scan_by_scan(tmp_path: Path) -> 
     root.mkdir(parents=True)
     for number in (1, 2):
         with h5py.File(root / f"file_brain_AXT2_200_600{number:04d}.h5", "w") as file:
-            file["kspace"] = (np.random.default_rng(number).normal(size=(2, 3, 10, 8)) + 1j).astype(np.complex64)
+            file["kspace"] = (np.random.default_rng(number).normal(size=(2, 3, 10, 8)) + 1j).astype(
+                np.complex64
+            )
             file.attrs["acquisition"] = "AXT2"
     outcomes = run_folder(Reconstruct(model="zero-filled"), tmp_path / "in", tmp_path / "out")
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
-    assert (tmp_path / "out" / outcomes[0].folder / f"{outcomes[0].case}_desc-estimate_T2w.nii.gz").is_file()
+    assert (
+        tmp_path / "out" / outcomes[0].folder / f"{outcomes[0].case}_desc-estimate_T2w.nii.gz"
+    ).is_file()
 
 
 def test_progress_goes_over_the_cases_and_within_each(run: Run) -> None:
     told: list[tuple[str, int, int]] = []
     run(progress=lambda what, done, total: told.append((what, done, total)))
     over = [(what, done) for what, done, total in told if what.startswith("cases: ")]
-    assert over == [("cases: sub-01", 0), ("cases: sub-02", 1), ("cases: sub-03", 2), ("cases: all", 3)]
+    assert over == [
+        ("cases: sub-01", 0),
+        ("cases: sub-02", 1),
+        ("cases: sub-03", 2),
+        ("cases: all", 3),
+    ]
     assert sum(what == "drawing" and done == total for what, done, total in told) == 3
 
 
@@ -338,11 +404,15 @@ def test_a_field_strength_that_the_tables_know_reaches_the_network(tmp_path: Pat
         image = nibabel.Nifti1Image(folders.head(number), np.diag([2.0, 2, 4, 1]))
         (root / "T1").mkdir(parents=True, exist_ok=True)
         nibabel.save(image, root / "T1" / f"IXI0{number}-{site}-0800-T1.nii.gz")
-    fields = {study.id: read(study, [(0.0, "T1w")]).image().header["field"] for study in studies(root)}
+    fields = {
+        study.id: read(study, [(0.0, "T1w")]).image().header["field"] for study in studies(root)
+    }
     assert fields == {"IXI010": 1.5, "IXI012": 3.0}
 
 
-def test_the_settings_that_a_summary_holds_are_those_that_were_given(run: Run, tmp_path: Path) -> None:
+def test_the_settings_that_a_summary_holds_are_those_that_were_given(
+    run: Run, tmp_path: Path
+) -> None:
     run()
     said = json.loads((tmp_path / "out" / "summary.json").read_text())
     task = Compose(draws=2)
@@ -358,8 +428,13 @@ def recolour(shrink: float) -> type[Jitter]:
     class Recolour(Jitter):
         def apply(self, study: Any, seed: int, progress: Any) -> Any:
             dark = float((np.asarray(study.image().data) > 0).mean())
-            shares = [[dark, 0.5, 0.5 - dark], [0.1 + shrink * (dark - 0.1), 0.5, 0.4 - shrink * (dark - 0.1)]]
-            finding = Finding("biology", "pass", "made up", {"before": shares[0], "after": shares[1]})
+            shares = [
+                [dark, 0.5, 0.5 - dark],
+                [0.1 + shrink * (dark - 0.1), 0.5, 0.4 - shrink * (dark - 0.1)],
+            ]
+            finding = Finding(
+                "biology", "pass", "made up", {"before": shares[0], "after": shares[1]}
+            )
             return dataclasses.replace(super().apply(study, seed, progress), findings=(finding,))
 
     return Recolour
@@ -381,18 +456,26 @@ def aged(tmp_path: Path) -> Path:
         for place, session in enumerate(sessions):
             name = f"sub-{number:02}" + (f"_{session}" if session else "")
             folder = root / f"sub-{number:02}" / session / "anat"
-            folders.write(folder / f"{name}_T1w.nii.gz", grown if place == 0 else np.ones_like(grown))
+            folders.write(
+                folder / f"{name}_T1w.nii.gz", grown if place == 0 else np.ones_like(grown)
+            )
         rows.append(f"sub-{number:02}\t{age if number < 8 else 'n/a'}")
     (root / "participants.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
 
 
 @pytest.mark.parametrize(("shrink", "verdict"), [(1.0, "pass"), (0.3, "fail")])
-def test_the_summary_says_whether_a_group_keeps_its_age_effect(aged: Path, tmp_path: Path, shrink: float, verdict: str) -> None:
+def test_the_summary_says_whether_a_group_keeps_its_age_effect(
+    aged: Path, tmp_path: Path, shrink: float, verdict: str
+) -> None:
     for _ in ("done", "kept"):
         run_folder(recolour(shrink)(draws=1), aged, tmp_path / "out")
         said = json.loads((tmp_path / "out" / "summary.json").read_text())["group"]["T1w"]
-        assert (said["check"], said["verdict"], said["evidence"]["patients"]) == ("age_effect", verdict, 7)
+        assert (said["check"], said["verdict"], said["evidence"]["patients"]) == (
+            "age_effect",
+            verdict,
+            7,
+        )
         assert said["evidence"]["dark"]["before"] == pytest.approx(0.01, rel=0.05)
         assert said["evidence"]["dark"]["after"] == pytest.approx(0.01 * shrink, rel=0.05)
     assert table(tmp_path / "out")[0]["biology"] == "pass"
@@ -403,12 +486,17 @@ def test_nothing_is_said_of_a_group_whose_tissue_is_not_compared(run: Run, tmp_p
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["group"] == {}
 
 
-def test_a_task_over_time_is_handed_both_visits_and_its_result_is_made_again(tmp_path: Path, jitter: None) -> None:
+def test_a_task_over_time_is_handed_both_visits_and_its_result_is_made_again(
+    tmp_path: Path, jitter: None
+) -> None:
     root = folders.bids(tmp_path / "in", 1, ("T1w",))
     for session in ("d000", "d090"):
         for run_number in (1, 2):
             name = f"sub-07_ses-{session}_run-{run_number}_T1w.nii.gz"
-            folders.write(root / "sub-07" / f"ses-{session}" / "anat" / name, folders.head(run_number + len(session)))
+            folders.write(
+                root / "sub-07" / f"ses-{session}" / "anat" / name,
+                folders.head(run_number + len(session)),
+            )
     outcomes = run_folder(Change(draws=1), root, tmp_path / "out")
     assert [(outcome.case, outcome.status, outcome.made) for outcome in outcomes] == [
         ("sub-01", "done", ("T1w",)), ("sub-07", "done", ("T1w",)),
@@ -419,10 +507,14 @@ def test_a_task_over_time_is_handed_both_visits_and_its_result_is_made_again(tmp
     assert all("run-2" in file for file in step.source["files"])
     assert len(outcomes[1].notes) == 2
     assert rerun(record).steps[0].outputs == step.outputs
-    assert {outcome.status for outcome in run_folder(Change(draws=1), root, tmp_path / "out")} == {"kept"}
+    assert {outcome.status for outcome in run_folder(Change(draws=1), root, tmp_path / "out")} == {
+        "kept"
+    }
 
 
-def test_an_earlier_result_and_sourcedata_inside_the_data_set_are_no_inputs(run: Run, root: Path, tmp_path: Path) -> None:
+def test_an_earlier_result_and_sourcedata_inside_the_data_set_are_no_inputs(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     folders.write(root / "sourcedata" / "sub-01" / "anat" / "sub-01_T1w.nii.gz", folders.head(99))
     run_folder(Compose(draws=1), root, root / "anything")
     run_folder(Jitter(draws=1), root, root / "more")
@@ -432,10 +524,15 @@ def test_an_earlier_result_and_sourcedata_inside_the_data_set_are_no_inputs(run:
     assert files == ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
     left_out = json.loads((tmp_path / "out" / "summary.json").read_text())["left_out"]
     assert left_out["sourcedata"] == "sourcedata of a BIDS data set"
-    assert left_out["anything/sub-01/anat/sub-01_desc-estimate_FLAIR.nii.gz"] == "a result of Veridical"
+    assert (
+        left_out["anything/sub-01/anat/sub-01_desc-estimate_FLAIR.nii.gz"]
+        == "a result of Veridical"
+    )
 
 
-def test_a_file_that_was_not_fetched_is_named_and_the_visit_goes_on_without_it(run: Run, root: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_not_fetched_is_named_and_the_visit_goes_on_without_it(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     gone, bare = (root / f"sub-0{n}" / "anat" / f"sub-0{n}_T2w.nii.gz" for n in (1, 2))
     gone.unlink()
     gone.symlink_to("../../.git/annex/objects/xx/MD5E-s1.nii.gz")
@@ -451,9 +548,17 @@ def test_a_file_that_was_not_fetched_is_named_and_the_visit_goes_on_without_it(r
     assert all(row["notes"].startswith("Left out: ") for row in table(tmp_path / "out"))
 
 
-def test_the_image_that_was_not_chosen_can_be_asked_for(root: Path, tmp_path: Path, run: Run) -> None:
-    folders.write(root / "sub-01" / "anat" / "sub-01_acq-localizer_T1w.nii.gz", folders.head(5, (10, 12, 4)), (8.0, 8.0, 12.0))
-    assert run_folder(Jitter(draws=1), root, tmp_path / "one", contrasts=("T1w",))[0].images == ("T1w",)
+def test_the_image_that_was_not_chosen_can_be_asked_for(
+    root: Path, tmp_path: Path, run: Run
+) -> None:
+    folders.write(
+        root / "sub-01" / "anat" / "sub-01_acq-localizer_T1w.nii.gz",
+        folders.head(5, (10, 12, 4)),
+        (8.0, 8.0, 12.0),
+    )
+    assert run_folder(Jitter(draws=1), root, tmp_path / "one", contrasts=("T1w",))[0].images == (
+        "T1w",
+    )
     chosen = run_folder(Jitter(draws=1), root, tmp_path / "two", contrasts=("T1w.2",))[0]
     assert chosen.images == ("T1w.2",)
     record = bids.load_provenance(tmp_path / "two" / chosen.folder)

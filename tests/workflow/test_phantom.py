@@ -13,8 +13,13 @@ from veridical.types import Measurement
 from veridical.workflow.phantom import phantom
 
 
-def test_a_digital_patient_is_read_back_as_an_undersampled_scan_and_is_always_the_same(tmp_path: Path) -> None:
-    first, again = phantom(tmp_path / "a.npy", patient=2, coils=4), phantom(tmp_path / "b.npy", patient=2, coils=4)
+def test_a_digital_patient_is_read_back_as_an_undersampled_scan_and_is_always_the_same(
+    tmp_path: Path,
+) -> None:
+    first, again = (
+        phantom(tmp_path / "a.npy", patient=2, coils=4),
+        phantom(tmp_path / "b.npy", patient=2, coils=4),
+    )
     assert first.read_bytes() == again.read_bytes()
     scan = read(first, axes="coil,y,x")
     assert isinstance(scan, Measurement)

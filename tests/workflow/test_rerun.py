@@ -25,7 +25,9 @@ Stored = Callable[..., Path]
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     data = np.random.default_rng(0).normal(size=(1, 6, 5, 4)).astype(np.float32)
-    return veridical.write(Image(data, Geometry((6, 5, 4), np.eye(4)), "a.u.", ("T1w",)), tmp_path / "sub-1_T1w.nii.gz")
+    return veridical.write(
+        Image(data, Geometry((6, 5, 4), np.eye(4)), "a.u.", ("T1w",)), tmp_path / "sub-1_T1w.nii.gz"
+    )
 
 
 @pytest.fixture
@@ -33,7 +35,9 @@ def stored(scan: Path, tmp_path: Path, jitter: None) -> Stored:
     """Save a result and return its provenance.json, with entries of its step changed as asked."""
 
     def save(**changed: Any) -> Path:
-        written = bids.save(Jitter(keep=("T1w",))(veridical.read(scan), seed=5), tmp_path / "out", "sub-1")
+        written = bids.save(
+            Jitter(keep=("T1w",))(veridical.read(scan), seed=5), tmp_path / "out", "sub-1"
+        )
         path = written["provenance"]
         record = json.loads(path.read_text())
         for key, value in changed.items():
@@ -73,7 +77,9 @@ def test_an_input_that_is_gone_is_named(stored: Stored, scan: Path) -> None:
         rerun(path)
 
 
-def test_changed_weights_are_named_before_any_work(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_weights_are_named_before_any_work(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = stored()
     monkeypatch.setattr(Jitter, "weights", "f" * 64)
     monkeypatch.setattr(Jitter, "apply", lambda *_: pytest.fail("the task was run"))
@@ -82,16 +88,23 @@ def test_changed_weights_are_named_before_any_work(stored: Stored, monkeypatch: 
 
 
 def test_a_changed_version_is_named_when_bytes_differ(stored: Stored) -> None:
-    with pytest.raises(ProvenanceError, match=r"Version changed: numpy was 0\.1.*estimate of jitter differ"):
+    with pytest.raises(
+        ProvenanceError, match=r"Version changed: numpy was 0\.1.*estimate of jitter differ"
+    ):
         rerun(stored(versions={"numpy": "0.1"}, outputs={"estimate": "0"}))
 
 
 def test_the_outputs_that_differ_are_named_and_so_are_the_others(stored: Stored) -> None:
-    with pytest.raises(ProvenanceError, match=r"^upper of jitter differ; the same are: .*estimate.*versions are the same"):
+    with pytest.raises(
+        ProvenanceError,
+        match=r"^upper of jitter differ; the same are: .*estimate.*versions are the same",
+    ):
         rerun(stored(outputs={"upper": "0"}))
 
 
-def test_a_result_of_an_input_made_in_memory_cannot_be_repeated(scan: Path, tmp_path: Path, jitter: None) -> None:
+def test_a_result_of_an_input_made_in_memory_cannot_be_repeated(
+    scan: Path, tmp_path: Path, jitter: None
+) -> None:
     image = veridical.read(scan)
     bare = dataclasses.replace(image, header={})
     written = bids.save(Jitter()(bare), tmp_path / "out", "sub-1")
@@ -99,7 +112,9 @@ def test_a_result_of_an_input_made_in_memory_cannot_be_repeated(scan: Path, tmp_
         rerun(written["provenance"])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"steps": []}', '{"steps": [{"task": 1}]}', '{"steps": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"steps": []}', '{"steps": [{"task": 1}]}', '{"steps": {"a": 1}}']
+)
 def test_what_is_no_record_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(text)

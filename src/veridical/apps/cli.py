@@ -1,7 +1,7 @@
 """The command line: one command a task, made from its settings, and the commands around them.
 
-Exit codes: 0 done; 1 an error of ours (how to report it is said); 2 refused, with one clear message and nothing written;
-130 interrupted.
+Exit codes: 0 done; 1 an error of ours (how to report it is said); 2 refused, with one clear message
+and nothing written; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "Judging": {"apps.judge": ("evaluate", "protocol", "compare", "verify")},
     "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},
 }
-"""Group -> module -> its commands; all its public functions where none are named. The tasks make the first group."""
+"""Group -> module -> its commands; all its public functions where none are named. The tasks make
+the first group.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,25 @@ class Command:
 
 
 def commands() -> Iterator[Command]:
-    """Yield all commands in the order of the help; read from the syntax tree, so that nothing is imported."""
+    """Yield all commands in the order of the help; read from the syntax tree, so that nothing is
+    imported.
+    """
     for entry in registry.entries("task").values():
         yield Command(entry.name, "Tasks", entry.summary, f"veridical.apps.run:{entry.name}")
     for group, modules in PLACES.items():
         for module, names in modules.items():
             functions, about = read(f"veridical.{module}")
-            for name in names or [name for name, (attribute, _) in functions.items() if not attribute.startswith("_")]:
+            for name in names or [
+                name for name, (attribute, _) in functions.items() if not attribute.startswith("_")
+            ]:
                 attribute, summary = functions.get(name, ("app", about))
                 yield Command(name, group, summary, f"veridical.{module}:{attribute.lstrip('_')}")
 
 
 def read(module: str) -> tuple[dict[str, tuple[str, str]], str]:
-    """Return what a module documents: its functions by command name, each with its summary, and its own summary."""
+    """Return what a module documents: its functions by command name, each with its summary, and its
+    own summary.
+    """
     found = importlib.util.find_spec(module)
     tree = ast.parse(Path(str(found and found.origin)).read_text(encoding="utf-8"))
     functions = {
@@ -86,13 +94,17 @@ def overview() -> str:
         for command in every:
             if command.group == group:
                 start = f"  {command.name}".ljust(width)
-                lines += textwrap.wrap(command.summary, columns, initial_indent=start, subsequent_indent=" " * width)
+                lines += textwrap.wrap(
+                    command.summary, columns, initial_indent=start, subsequent_indent=" " * width
+                )
     more = "veridical COMMAND --help explains a command; veridical --version prints the version."
     return "\n".join([*lines, "", *textwrap.wrap(f"{more} {DEBUG}", columns)])
 
 
 def build() -> App:
-    """Return the application. A command's module is loaded only when it is called or its help is asked for."""
+    """Return the application. A command's module is loaded only when it is called or its help is
+    asked for.
+    """
     from cyclopts import App, Group
 
     app = App(
@@ -140,7 +152,10 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             traceback.print_exc()
-        return refuse(f"{error.strerror or error}: {error.filename or 'no file named'}. Check path, permission and free space.")
+        return refuse(
+            f"{error.strerror or error}: {error.filename or 'no file named'}. Check path, "
+            "permission and free space."
+        )
     except Exception as error:
         return unexpected(error, debug)
     return 0
@@ -161,7 +176,9 @@ def run(words: Sequence[str]) -> None:
 
 
 def as_flags(message: str, words: Sequence[str]) -> str:
-    """Return a message about the settings of a task, `job = 'denoise'`, in the words of the command line: `--job denoise`."""
+    """Return a message about the settings of a task, `job = 'denoise'`, in the words of the command
+    line: `--job denoise`.
+    """
     if not words or words[0] not in registry.entries("task"):
         return message
     names = {field.name for field in dataclasses.fields(registry.get("task", words[0]))}
@@ -180,14 +197,18 @@ def refuse(message: str) -> int:
 
 
 def unexpected(error: Exception, debug: bool) -> int:
-    """Say where an error of ours happened and how to report it; its text may hold patient data and is shown with --debug."""
+    """Say where an error of ours happened and how to report it; its text may hold patient data and
+    is shown with --debug.
+    """
     if debug:
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     print(
-        f"veridical: unexpected {where}. This is an error of Veridical {veridical.__version__}, not yours. Please report it "
-        "with the command you ran; --debug shows the whole trace (remove names of patients from it first).",
+        f"veridical: unexpected {where}. This is an error of Veridical {veridical.__version__}, "
+        "not yours. Please report it "
+        "with the command you ran; --debug shows the whole trace (remove names of patients from it "
+        "first).",
         file=sys.stderr,
     )
     return 1

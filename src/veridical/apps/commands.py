@@ -16,16 +16,19 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 def list_(kind: str | None = None, /, *, json: Switch = False) -> None:
-    """List what is installed: tasks, models, metrics, audits, operators, layouts of data sets and more.
+    """List what is installed: tasks, models, metrics, audits, operators, layouts of data sets and
+    more.
 
-    Args:
-        kind: one kind only, for instance task, model, metric, extractor, audit, operator, degradation, reader or layout.
-        json: print one JSON object: kind -> name -> what it is.
+    Args: kind: one kind only, for instance task, model, metric, extractor, audit, operator,
+        degradation, reader or layout. json: print one JSON object: kind -> name -> what it is.
     """
     if kind is not None and kind not in registry.FOLDERS:
         raise SettingError(f"There is no kind {kind!r}. {nearest(kind, registry.FOLDERS)}")
     kinds = list(registry.FOLDERS) if kind is None else [kind]
-    show.listing({name: {e.name: e.summary for e in registry.entries(name).values()} for name in kinds}, as_json=json)
+    show.listing(
+        {name: {e.name: e.summary for e in registry.entries(name).values()} for name in kinds},
+        as_json=json,
+    )
 
 
 def form(task: str, /) -> None:
@@ -66,25 +69,35 @@ def train(
     resume: Switch = False,
     quiet: Switch = False,
 ) -> None:
-    """Train a model by a recipe and write its weights and card; `torchrun -m veridical.apps.cli train ...` uses many GPUs.
+    """Train a model by a recipe and write its weights and card; `torchrun -m veridical.apps.cli
+    train ...` uses many GPUs.
 
-    Args:
-        recipe: TOML file with the tables [model], [data] and [training], or the name of a shipped one: fine-tune.
-        data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the recipe calls `data`.
-        out: folder for checkpoints, log, curves and weights; runs/NAME_OF_THE_RECIPE when not given.
-        from_: weights to start from, by name or path; their card then says model and net.
-        steps: optimizer steps; those of the recipe when not given.
-        resume: go on from the last checkpoint in that folder.
-        quiet: draw no progress bar.
+    Args: recipe: TOML file with the tables [model], [data] and [training], or the name of a shipped
+        one: fine-tune. data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the
+        recipe calls `data`. out: folder for checkpoints, log, curves and weights;
+        runs/NAME_OF_THE_RECIPE when not given. from_: weights to start from, by name or path; their
+        card then says model and net. steps: optimizer steps; those of the recipe when not given.
+        resume: go on from the last checkpoint in that folder. quiet: draw no progress bar.
     """
     from veridical.training.train import train as fit
 
     with show.progress(quiet) as progress:
-        print(fit(recipe, out or Path("runs") / Path(recipe).stem, resume, progress, data=data, start=from_, steps=steps))
+        print(
+            fit(
+                recipe,
+                out or Path("runs") / Path(recipe).stem,
+                resume,
+                progress,
+                data=data,
+                start=from_,
+                steps=steps,
+            )
+        )
 
 
 def train_on(*, runs: Path = Path("runs")) -> None:
-    """Continue the first unfinished training in the background, at the lowest priority; says what it does.
+    """Continue the first unfinished training in the background, at the lowest priority; says what
+    it does.
 
     Args:
         runs: folder of runs.
@@ -104,16 +117,15 @@ def calibrate(
     patients: int = 32,
     quiet: Switch = False,
 ) -> None:
-    """Calibrate the intervals of trained weights on patients they never saw, and add that to their card.
+    """Calibrate the intervals of trained weights on patients they never saw, and add that to their
+    card.
 
-    Args:
-        weights: shipped name, or path of a .safetensors file with its card beside it.
-        data: folder of your patients; those that the weights were trained on are left out. Without it: digital patients of a
-            second simulator and held-out real ones.
-        jobs: separated by commas, for instance complete-FLAIR; all that can be calibrated when not given.
-        level: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
-        patients: at most so many a job where they are digital.
-        quiet: draw no progress bar.
+    Args: weights: shipped name, or path of a .safetensors file with its card beside it. data:
+        folder of your patients; those that the weights were trained on are left out. Without it:
+        digital patients of a second simulator and held-out real ones. jobs: separated by commas,
+        for instance complete-FLAIR; all that can be calibrated when not given. level: share of
+        voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four. patients: at most so many a
+        job where they are digital. quiet: draw no progress bar.
     """
     from veridical.training.calibrate import calibrate_weights
 
@@ -122,7 +134,8 @@ def calibrate(
         found = calibrate_weights(weights, data, asked, level, patients, progress)
     for job, one in found.items():
         print(
-            f"{job}: {one.level:.0%} interval from {one.patients} patients, {one.multiplier:.3g} spreads; "
+            f"{job}: {one.level:.0%} interval from {one.patients} patients, {one.multiplier:.3g} "
+            "spreads; "
             f"it holds {one.reached[0]:.0%} to {one.reached[2]:.0%} of a patient's voxels"
         )
 
@@ -138,7 +151,11 @@ def style(images: tuple[Path, ...], /, *, contrast: str | None = None) -> None:
     from veridical.tasks.harmonize import style as of_images
     from veridical.types import Image
 
-    found = [image for image in (read(path, contrast=contrast) for path in images) if isinstance(image, Image)]
+    found = [
+        image
+        for image in (read(path, contrast=contrast) for path in images)
+        if isinstance(image, Image)
+    ]
     print(" ".join(f"--style {value:g}" for value in of_images(found)))
 
 
@@ -170,15 +187,13 @@ def bench(
 ) -> None:
     """Compare reconstructions of a real scan, peers included, and print the scores as a table.
 
-    A complete scan is undersampled after the fact and compared with itself; of another, samples are withheld and predicted.
+    A complete scan is undersampled after the fact and compared with itself; of another, samples are
+    withheld and predicted.
 
-    Args:
-        scan: raw data.
-        axes: axes of a bare array in their order, for instance coil,y,x.
-        index: which slice, counted from 0.
-        methods: models or peers ("bart wavelet", "bart total variation"); all when none is given. Repeat the flag for several.
-        seeds: sampling patterns drawn of each kind.
-        quiet: draw no progress bar.
+    Args: scan: raw data. axes: axes of a bare array in their order, for instance coil,y,x. index:
+        which slice, counted from 0. methods: models or peers ("bart wavelet", "bart total
+        variation"); all when none is given. Repeat the flag for several. seeds: sampling patterns
+        drawn of each kind. quiet: draw no progress bar.
     """
     from veridical.evaluation import bench as compare
     from veridical.io.files import read
@@ -187,7 +202,8 @@ def bench(
     subject = read(scan, axes=axes)
     if not isinstance(subject, Measurement) or not 0 <= index < len(subject.data):
         raise InputError(
-            f"{scan} has no slice {index} of raw data; expected MR k-space and an index below the number of slices."
+            f"{scan} has no slice {index} of raw data; expected MR k-space and an index below the "
+            "number of slices."
         )
     with show.progress(quiet) as progress:
         rows = compare.bench(subject.data[index], seeds, methods, progress)
@@ -195,7 +211,8 @@ def bench(
 
 
 def demo(*, out: Path = Path("demo"), quiet: Switch = False) -> None:
-    """Scan a digital patient at 4x, reconstruct it three ways, compare with the truth, and write one HTML report.
+    """Scan a digital patient at 4x, reconstruct it three ways, compare with the truth, and write
+    one HTML report.
 
     Args:
         out: folder for the scan, the results and the report.

@@ -38,18 +38,22 @@ def list_(
 ) -> None:
     """List the public data sets of the catalog. An absent word is unknown, not "none".
 
-    Args:
-        modality: MR, CT, PET, k-space, ...
-        anatomy: brain, knee, heart, ...
-        task: what it can serve: a task of the field (translation, segmentation, ...) or a job of Veridical (complete, ...).
-        access: open, registration, agreement, challenge or commercial.
-        licence: SPDX name, own-terms, own-terms-noncommercial or mixed.
-        layout: how it lies on disk, as `check` calls it.
-        json: print one JSON list.
+    Args: modality: MR, CT, PET, k-space, ... anatomy: brain, knee, heart, ... task: what it can
+        serve: a task of the field (translation, segmentation, ...) or a job of Veridical (complete,
+        ...). access: open, registration, agreement, challenge or commercial. licence: SPDX name,
+        own-terms, own-terms-noncommercial or mixed. layout: how it lies on disk, as `check` calls
+        it. json: print one JSON list.
     """
     from veridical.layouts import catalog
 
-    wanted = {"modality": modality, "anatomy": anatomy, "task": task, "access": access, "licence": licence, "layout": layout}
+    wanted = {
+        "modality": modality,
+        "anatomy": anatomy,
+        "task": task,
+        "access": access,
+        "licence": licence,
+        "layout": layout,
+    }
     _print_list(catalog.select(**wanted), json)
 
 
@@ -70,7 +74,8 @@ def search(*words: str, json: Switch = False) -> None:
 
 @app.command
 def show(name: str, /, *, json: Switch = False) -> None:
-    """Print all that the catalog knows of one data set: terms, split, published numbers, how to check and read it.
+    """Print all that the catalog knows of one data set: terms, split, published numbers, how to
+    check and read it.
 
     Args:
         name: of the set, or another name of it.
@@ -90,8 +95,17 @@ def show(name: str, /, *, json: Switch = False) -> None:
 
 
 @app.command
-def check(path: Path, /, *, layout: str = "", all: Switch = False, json: Switch = False, quiet: Switch = False) -> None:
-    """Recognize the layout of a set on disk, count it, and say what is missing, damaged, there twice or mislabelled.
+def check(
+    path: Path,
+    /,
+    *,
+    layout: str = "",
+    all: Switch = False,
+    json: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Recognize the layout of a set on disk, count it, and say what is missing, damaged, there
+    twice or mislabelled.
 
     Exit code 2 when there is an error among the findings.
 
@@ -124,7 +138,13 @@ def _print_list(entries: list[Dataset], json: bool) -> None:
         return
     width = min(max((len(entry.name) for entry in entries), default=0), WIDEST)
     for entry in entries:
-        words = (", ".join(entry.modality), ", ".join(entry.anatomy), entry.access or "", entry.licence or "", entry.size or "")
+        words = (
+            ", ".join(entry.modality),
+            ", ".join(entry.anatomy),
+            entry.access or "",
+            entry.licence or "",
+            entry.size or "",
+        )
         known = "; ".join(word for word in words if word)
         print(f"{entry.name:<{width}}  {known}")
     print(f"{len(entries)} data set{'s'[: len(entries) != 1]}")
@@ -133,10 +153,17 @@ def _print_list(entries: list[Dataset], json: bool) -> None:
 def _rows(entry: Dataset) -> list[tuple[str, str]]:
     """The lines of `show`: label and text, the unknown named at the end."""
     plain = {one: getattr(entry, one) for one in FIELDS}
-    rows = [(one, ", ".join(value) if isinstance(value, tuple) else value) for one, value in plain.items() if value]
+    rows = [
+        (one, ", ".join(value) if isinstance(value, tuple) else value)
+        for one, value in plain.items()
+        if value
+    ]
     rows += [("published", f"{a.metric} {a.value:g}: {a.what} ({a.source})") for a in entry.anchors]
     commands = registry.entries("task")
-    jobs = (job if job in commands else f"{job} (no task of that name is installed)" for job in entry.jobs)
+    jobs = (
+        job if job in commands else f"{job} (no task of that name is installed)"
+        for job in entry.jobs
+    )
     rows.append(("serves", ", ".join(jobs) or "no job by itself"))
     if entry.layout:
         rows.append(("check it", "veridical datasets check PATH"))
@@ -151,5 +178,18 @@ def _rows(entry: Dataset) -> list[tuple[str, str]]:
     return [*rows, ("unknown", ", ".join(unknown))] if unknown else rows
 
 
-FIELDS = ("aliases", "modality", "anatomy", "tasks", "size", "url", "licence", "access", "split", "layout", "note", "citation")
+FIELDS = (
+    "aliases",
+    "modality",
+    "anatomy",
+    "tasks",
+    "size",
+    "url",
+    "licence",
+    "access",
+    "split",
+    "layout",
+    "note",
+    "citation",
+)
 """What `show` prints of an entry, in this order."""

@@ -32,7 +32,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     from veridical.workflow.evaluate import Evaluate
 
     command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": Evaluate()}
-    command.__annotations__["settings"] = Annotated[Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)]
+    command.__annotations__["settings"] = Annotated[
+        Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)
+    ]
     return command
 
 
@@ -49,9 +51,9 @@ def _evaluate(
 ) -> None:
     """Judge generated images against real ones, and write one HTML report and its JSON.
 
-    Two folders are enough: veridical evaluate FAKE --reference REAL. Images of the same name are a pair. Layouts: NIfTI or
-    DICOM, flat or one folder a case, BIDS trees, arrays, results of Veridical. An evaluation that was interrupted goes on
-    where it was when it is called again.
+    Two folders are enough: veridical evaluate FAKE --reference REAL. Images of the same name are a
+    pair. Layouts: NIfTI or DICOM, flat or one folder a case, BIDS trees, arrays, results of
+    Veridical. An evaluation that was interrupted goes on where it was when it is called again.
 
     Args:
         candidate: folder or file of the generated images.
@@ -66,12 +68,16 @@ def _evaluate(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out needs a folder. Give another name.")
     if scored(out / "report.json") and not overwrite:
-        raise InputError(f"{out} already holds a report. Give another folder with --out, or --overwrite.")
+        raise InputError(
+            f"{out} already holds a report. Give another folder with --out, or --overwrite."
+        )
     with show.only_result(json), show.progress(quiet) as progress:
         judged = settings(candidate, reference, out, progress)
     show.judgement(judged, out, head(out / "report.json"), as_json=json)
     if not judged.cases:
-        raise InputError(f"No score was given: the images cannot be compared. {out / 'report.html'} says why.")
+        raise InputError(
+            f"No score was given: the images cannot be compared. {out / 'report.html'} says why."
+        )
 
 
 def _compare(
@@ -81,7 +87,8 @@ def _compare(
     settings: Any,
     quiet: Switch = False,
 ) -> None:
-    """Rank several generators on the same real images: paired differences with intervals, ranks with their uncertainty.
+    """Rank several generators on the same real images: paired differences with intervals, ranks
+    with their uncertainty.
 
     Args:
         candidates: two or more folders of generated images.
@@ -97,7 +104,8 @@ def _compare(
 
 
 def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:
-    """Write a protocol file to edit: primary endpoints, limits, rules, decided before results are seen.
+    """Write a protocol file to edit: primary endpoints, limits, rules, decided before results are
+    seen.
 
     Args:
         path: of the file.
@@ -112,7 +120,9 @@ def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False)
         print(f"# SHA-256 {found.sha256()}")
         return
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already. Give another name, --overwrite, or --check to read it.")
+        raise InputError(
+            f"{path} is there already. Give another name, --overwrite, or --check to read it."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(protocols.dump(protocols.Protocol()), encoding="utf-8")
     print(path)
@@ -121,11 +131,9 @@ def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False)
 def verify(report: Path, /, *, head: str | None = None, inputs: bool = True) -> None:
     """Check that a report, its page and its inputs are as they were signed.
 
-    Args:
-        report: a report.json, or the folder with it.
-        head: the last hash of the chain as it was printed when the report was made; keep it elsewhere, since whoever changes
-            everything can also sign everything again.
-        inputs: also hash the input files that can be found.
+    Args: report: a report.json, or the folder with it. head: the last hash of the chain as it was
+        printed when the report was made; keep it elsewhere, since whoever changes everything can
+        also sign everything again. inputs: also hash the input files that can be found.
     """
     from veridical.evaluation.signature import verify as checked
 

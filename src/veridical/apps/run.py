@@ -1,6 +1,7 @@
 """The command of a task, made from its dataclass: `veridical TASK INPUT OUTPUT [--settings]`.
 
-Attributes of this module are made on demand: `run.reconstruct` loads the task and returns its command.
+Attributes of this module are made on demand: `run.reconstruct` loads the task and returns its
+command.
 """
 
 from __future__ import annotations
@@ -34,24 +35,34 @@ class Reading:
     axes: str | None = None
     """Axes of a bare array in their order, for instance coil,y,x for k-space."""
     mask: Path | None = None
-    """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not sampled."""
+    """File with the sampling mask of k-space, 1 where sampled. Without it, exact zeros count as not
+    sampled.
+    """
     geometry: Path | None = None
-    """TOML file with the operator that measured a bare array: fan-beam, parallel-beam, pet, photoacoustic, ultrasound."""
+    """TOML file with the operator that measured a bare array: fan-beam, parallel-beam, pet,
+    photoacoustic, ultrasound.
+    """
     trajectory: Path | None = None
-    """File with the positions (ky, kx) of the samples of a bare array, cycles per field of view; --axes coil,readout,sample."""
+    """File with the positions (ky, kx) of the samples of a bare array, cycles per field of view;
+    --axes coil,readout,sample.
+    """
     maps: Path | None = None
-    """Coil maps to reconstruct raw MR data with, .npy or .cfl: (coil, y, x) or (set, coil, y, x), slices first where there are
-    several. Without them they are found from the data."""
+    """Coil maps to reconstruct raw MR data with, .npy or .cfl: (coil, y, x) or (set, coil, y, x),
+    slices first where there are several. Without them they are found from the data.
+    """
     noise_scan: Path | None = None
     """Noise-only scan of the coils of raw MR data: ISMRMRD, .npy or .cfl, (coil, sample)."""
     select: str | None = None
-    """Of an ISMRMRD file with several scans, which to read, counted from 0: encoding=1,repetition=2; also contrast, phase, set,
-    slice."""
+    """Of an ISMRMRD file with several scans, which to read, counted from 0:
+    encoding=1,repetition=2; also contrast, phase, set, slice.
+    """
     contrast: str | None = None
-    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT, PET; other:NAME for another.
-    Of a folder of patients: which images to use; all that fit when not given. Where a visit has several of one contrast, one
-    is taken and the choice is reported: no localizer, the whole field of view, the smallest voxels, the last run. T1w.2 names
-    the one that is next by that rule."""
+    """Contrast, one for each channel or file, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT,
+    PET; other:NAME for another. Of a folder of patients: which images to use; all that fit when not
+    given. Where a visit has several of one contrast, one is taken and the choice is reported: no
+    localizer, the whole field of view, the smallest voxels, the last run. T1w.2 names the one that
+    is next by that rule.
+    """
     units: str | None = None
     """Units of an image: HU, SUV, ms, a.u., 1; label for a label map."""
     spacing: str | None = None
@@ -61,14 +72,21 @@ class Reading:
     series: str | None = None
     """Instance UID of the DICOM series to read, of a folder that holds several."""
     stack: int | None = None
-    """Which volume of a DICOM series of several (echoes, orientations, times), counted from 1 as the message lists them."""
+    """Which volume of a DICOM series of several (echoes, orientations, times), counted from 1 as
+    the message lists them.
+    """
     beside: tuple[Path, ...] = ()
-    """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the flag for several."""
+    """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the
+    flag for several.
+    """
     register: Annotated[bool, Parameter(negative=())] = False
-    """Move every image beside INPUT rigidly so that it fits INPUT, by mutual information; how far is reported. Needs the extra
-    registration."""
+    """Move every image beside INPUT rigidly so that it fits INPUT, by mutual information; how far
+    is reported. Needs the extra registration.
+    """
     same_space: Annotated[bool, Parameter(negative=())] = False
-    """Assume that the positions of all images are coordinates of one space, though their headers name different ones."""
+    """Assume that the positions of all images are coordinates of one space, though their headers
+    name different ones.
+    """
     lesions: Path | None = None
     """File with a mask of lesions, for the checks that say whether they are kept."""
     budget: int = 4 * 2**30
@@ -85,11 +103,16 @@ class Running:
     seed: int = 0
     """Seed of everything random: same seed, same bytes."""
     json: bool = False
-    """Print one JSON object with every output file by role, and nothing else, on standard output."""
+    """Print one JSON object with every output file by role, and nothing else, on standard output.
+    """
     overwrite: bool = False
-    """Replace an earlier result in OUTPUT; of a folder of patients only what came of other input, settings or weights."""
+    """Replace an earlier result in OUTPUT; of a folder of patients only what came of other input,
+    settings or weights.
+    """
     keep_draws: bool = False
-    """Of a folder of patients: write the draws too, which take most of the space. Those of a single case are always written."""
+    """Of a folder of patients: write the draws too, which take most of the space. Those of a single
+    case are always written.
+    """
     quiet: bool = False
     """Draw no progress bar."""
 
@@ -103,24 +126,43 @@ def __getattr__(name: str) -> Callable[..., None]:
 def command(task: type[Task]) -> Callable[..., None]:
     """Return the function from which the command line makes a task's flags and help."""
 
-    def run(source: Path, output: Path, /, *, settings: Any, reading: Any = Reading(), running: Any = Running()) -> None:
+    def run(
+        source: Path,
+        output: Path,
+        /,
+        *,
+        settings: Any,
+        reading: Any = Reading(),
+        running: Any = Running(),
+    ) -> None:
         execute(settings, source, output, reading, running)
 
     if all(
-        f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(task)
+        f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        for f in dataclasses.fields(task)
     ):
         run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
-    hints = get_type_hints(task)  # an inherited setting's type is a word of another module, which `__init__` does not know
-    task.__init__.__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)} | {"return": None}
+    hints = get_type_hints(
+        task
+    )  # an inherited setting's type is a word of another module, which `__init__` does not know
+    task.__init__.__annotations__ = {f.name: hints[f.name] for f in dataclasses.fields(task)} | {
+        "return": None
+    }
     run.__doc__ = " ".join((task.__doc__ or "").partition("\n\nArgs:")[0].split())
     run.__annotations__ = {
         "source": Annotated[
             Path,
             Parameter(
-                name="INPUT", help="File to read, or a folder: a DICOM series, or a data set of patients (BIDS, BraTS, ...)."
+                name="INPUT",
+                help=(
+                    "File to read, or a folder: a DICOM series, or a data set of patients (BIDS, "
+                    "BraTS, ...)."
+                ),
             ),
         ],
-        "output": Annotated[Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")],
+        "output": Annotated[
+            Path, Parameter(name="OUTPUT", help="Folder for the result; made when missing.")
+        ],
         "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
         "reading": Annotated[Reading, Parameter(name="*", negative_iterable=(), group=READING)],
         "running": Annotated[Running, Parameter(name="*", negative=(), group=RUNNING)],
@@ -158,22 +200,30 @@ def read(source: Path, reading: Reading) -> Image | Measurement:
     if not beside and together["lesions"] is None:
         for name in ("register", "same_space"):
             if together[name]:
-                raise SettingError(f"--{name.replace('_', '-')} is for several images of one patient: name them with --beside.")
+                raise SettingError(
+                    f"--{name.replace('_', '-')} is for several images of one patient: name them "
+                    "with --beside."
+                )
         return files.read(source, **said)
     shared = {name: said.pop(name) for name in ("contrast", "units", "budget")}
     for name, value in said.items():
         if value is not None:
             raise SettingError(
-                f"--{name.replace('_', '-')} is for a single file; several images of one patient are read without it."
+                f"--{name.replace('_', '-')} is for a single file; several images of one patient "
+                "are read without it."
             )
     return assemble.read_together((source, *beside), **together, **shared)
 
 
 def holds_patients(source: Path) -> bool:
-    """Say whether this is a folder of patients: a BIDS data set, or a folder that is no single series of DICOM files."""
+    """Say whether this is a folder of patients: a BIDS data set, or a folder that is no single
+    series of DICOM files.
+    """
     from veridical.io import dicom
 
-    return source.is_dir() and ((source / "dataset_description.json").exists() or not dicom.recognises(source))
+    return source.is_dir() and (
+        (source / "dataset_description.json").exists() or not dicom.recognises(source)
+    )
 
 
 def over_folder(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
@@ -186,24 +236,41 @@ def over_folder(task: Task, source: Path, output: Path, reading: Reading, runnin
     from veridical.workflow.folder import run_folder
 
     plain = dataclasses.replace(reading, contrast=None)
-    given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + ["name"] * bool(running.name)
+    given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + [
+        "name"
+    ] * bool(running.name)
     if given:
         raise SettingError(
-            f"{source} is a folder of patients; --{given[0].replace('_', '-')} is for one file. Leave it out, or give one file."
+            f"{source} is a folder of patients; --{given[0].replace('_', '-')} is for one file. "
+            "Leave it out, or give one file."
         )
     contrasts = tuple((reading.contrast or "").split(",")) if reading.contrast else ()
     with show.only_result(running.json), show.progress(running.quiet) as progress:
-        outcomes = run_folder(task, source, output, running.seed, progress, contrasts, running.keep_draws, running.overwrite)
+        outcomes = run_folder(
+            task,
+            source,
+            output,
+            running.seed,
+            progress,
+            contrasts,
+            running.keep_draws,
+            running.overwrite,
+        )
     show.outcomes(outcomes, output, as_json=running.json)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         reasons = "; ".join(f"{one.case}: {one.reason}" for one in failed[:3])
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
-        raise InputError(f"{len(failed)} of {len(outcomes)} cases failed: {reasons}{more} All of them: {output / 'cases.tsv'}.")
+        raise InputError(
+            f"{len(failed)} of {len(outcomes)} cases failed: {reasons}{more} All of them: "
+            f"{output / 'cases.tsv'}."
+        )
 
 
 def case(source: Path) -> str:
-    """Return how the output files start: the BIDS entities of the input's name, else its letters and digits."""
+    """Return how the output files start: the BIDS entities of the input's name, else its letters
+    and digits.
+    """
     stem = source.name.split(".")[0]
     entities = re.match(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*", stem)
     return entities[0] if entities else re.sub(r"[^A-Za-z0-9]", "", stem) or "case"

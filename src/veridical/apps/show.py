@@ -1,4 +1,6 @@
-"""What the command line shows: a progress bar on standard error, a short summary, or one JSON object."""
+"""What the command line shows: a progress bar on standard error, a short summary, or one JSON
+object.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,27 @@ if TYPE_CHECKING:
     from veridical.workflow.folder import Outcome
 
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
-LEVELS = {"pixel": "pixel fidelity", "feature": "feature realism", "task": "task relevance", "trust": "trust"}
-COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "not_run": "dim", "absent": "dim", "inconclusive": "yellow"}
+LEVELS = {
+    "pixel": "pixel fidelity",
+    "feature": "feature realism",
+    "task": "task relevance",
+    "trust": "trust",
+}
+COLOURS = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "not_run": "dim",
+    "absent": "dim",
+    "inconclusive": "yellow",
+}
 
 
 @contextmanager
 def only_result(wanted: bool) -> Iterator[None]:
-    """While work goes on, send what libraries print to standard error, so that standard output holds the result alone."""
+    """While work goes on, send what libraries print to standard error, so that standard output
+    holds the result alone.
+    """
     if not wanted:
         yield
         return
@@ -34,17 +50,31 @@ def only_result(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
-    """Yield a progress callback that draws a bar on standard error, or draws nothing when that is no terminal."""
+    """Yield a progress callback that draws a bar on standard error, or draws nothing when that is
+    no terminal.
+    """
     if quiet or not sys.stderr.isatty():
         from veridical.task import silent
 
         yield silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         known: dict[str, Any] = {}
 
@@ -52,7 +82,9 @@ def progress(quiet: bool) -> Iterator[Progress]:
             name = what.partition(":")[0]  # what follows the colon changes as work goes on
             if name not in known:
                 known[name] = bars.add_task(what, total=total)
-            elif done < bars.tasks[known[name]].completed:  # the same is done again, for the next case
+            elif (
+                done < bars.tasks[known[name]].completed
+            ):  # the same is done again, for the next case
                 bars.reset(known[name])
             bars.update(known[name], description=what, completed=done, total=total)
 
@@ -60,7 +92,9 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
-    """Print what came of a task: units, the interval and what it rests on, the verdicts, what is missing, the files by role."""
+    """Print what came of a task: units, the interval and what it rests on, the verdicts, what is
+    missing, the files by role.
+    """
     image, step, band = derived.image, derived.steps[-1], derived.interval
     if as_json:
         promise = ("level", "patients", "method", "promises")
@@ -86,11 +120,16 @@ def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
     console = Console(soft_wrap=True)
     named = ", ".join(f"{channel} in {image.units_of(channel)}" for channel in image.channels)
     console.print(Text(f"{derived.kind} of {named} by {step.model}, {image.geometry}"))
-    verdicts: list[tuple[str, str, str]] = [("", "interval", interval_line(derived))] if band is not None else []
+    verdicts: list[tuple[str, str, str]] = (
+        [("", "interval", interval_line(derived))] if band is not None else []
+    )
     verdicts += [(f.verdict, f.check, f.reason) for f in derived.findings]
     verdicts += [("absent", companion, reason) for companion, reason in derived.absent.items()]
     for verdict, what, reason in verdicts:
-        console.print(Text(f"{verdict.replace('_', ' '):<8}", COLOURS.get(verdict, "")), Text(f"{what}: {reason}"))
+        console.print(
+            Text(f"{verdict.replace('_', ' '):<8}", COLOURS.get(verdict, "")),
+            Text(f"{what}: {reason}"),
+        )
     for role, path in written.items():
         console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
 
@@ -99,7 +138,14 @@ def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
     """Print what came of every case of a folder, and where the summary is."""
     files = {"table": str(output / "cases.tsv"), "summary": str(output / "summary.json")}
     if as_json:
-        print(json.dumps(plain({"cases": [{**asdict(one), "verdict": one.verdict} for one in found], **files}), indent=2))
+        print(
+            json.dumps(
+                plain(
+                    {"cases": [{**asdict(one), "verdict": one.verdict} for one in found], **files}
+                ),
+                indent=2,
+            )
+        )
         return
     from rich.console import Console
     from rich.text import Text
@@ -109,7 +155,10 @@ def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
         word = one.verdict.replace("_", " ") if one.status in ("done", "kept") else one.status
         said = one.reason or f"{', '.join(one.made)} from {', '.join(one.images)}"
         here = " (was there already)" if one.status == "kept" else ""
-        console.print(Text(f"{word:<14}", COLOURS.get(one.verdict or "fail", "dim")), Text(f"{one.case}: {said}{here}"))
+        console.print(
+            Text(f"{word:<14}", COLOURS.get(one.verdict or "fail", "dim")),
+            Text(f"{one.case}: {said}{here}"),
+        )
         for note in one.notes if not one.reason else ():
             console.print(Text(f"{'':<14}{note}", "dim"))
     console.print(Text("\n".join(files.values())))
@@ -118,11 +167,22 @@ def outcomes(found: Sequence[Outcome], output: Path, as_json: bool) -> None:
 def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> None:
     """Print the verdicts of an evaluation, what failed, and where the report is."""
     if as_json:
-        levels = {one.level: {"verdict": one.verdict, "reason": one.reason} for one in judged.levels}
-        gate = [asdict(finding) for finding in judged.integrity if finding.verdict in ("fail", "warn")]
+        levels = {
+            one.level: {"verdict": one.verdict, "reason": one.reason} for one in judged.levels
+        }
+        gate = [
+            asdict(finding) for finding in judged.integrity if finding.verdict in ("fail", "warn")
+        ]
         failed = {row.case: row.failed for row in judged.cases if row.failed}
         paths = {"page": str(written / "report.html"), "report": str(written / "report.json")}
-        found = {"title": judged.title, "levels": levels, "integrity": gate, "failed": failed, "head": head, **paths}
+        found = {
+            "title": judged.title,
+            "levels": levels,
+            "integrity": gate,
+            "failed": failed,
+            "head": head,
+            **paths,
+        }
         print(json.dumps(plain(found), indent=2, allow_nan=False))
         return
     from rich.console import Console
@@ -130,16 +190,23 @@ def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> No
 
     console = Console(soft_wrap=True)
     analysed = sum(not row.failed for row in judged.cases)
-    console.print(Text(f"{judged.title}: {analysed} of {judged.about.get('cases', 0)} cases analysed"))
+    console.print(
+        Text(f"{judged.title}: {analysed} of {judged.about.get('cases', 0)} cases analysed")
+    )
     for finding in judged.integrity:
         if finding.verdict in ("fail", "warn"):
-            console.print(Text(f"{finding.verdict:<13}", COLOURS[finding.verdict]), Text(f"{finding.check}: {finding.reason}"))
+            console.print(
+                Text(f"{finding.verdict:<13}", COLOURS[finding.verdict]),
+                Text(f"{finding.check}: {finding.reason}"),
+            )
     if judged.cases:
         for one in judged.levels:
             words = Text(f"{one.verdict.replace('_', ' '):<13}", COLOURS[one.verdict])
             console.print(words, Text(f"{LEVELS[one.level]}: {one.reason}"))
     for conflict in judged.conflicts:
-        console.print(Text(f"{'conflict':<13}", "yellow"), Text(f"{conflict.name}: {conflict.reason}"))
+        console.print(
+            Text(f"{'conflict':<13}", "yellow"), Text(f"{conflict.name}: {conflict.reason}")
+        )
     console.print(Text(f"{written / 'report.html'}\n{written / 'report.json'}\nhead {head}"))
 
 
@@ -156,7 +223,9 @@ def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: numpy numbers and arrays as plain ones, what is not finite as null."""
+    """Return a value as JSON knows it: numpy numbers and arrays as plain ones, what is not finite
+    as null.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

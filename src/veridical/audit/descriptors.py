@@ -1,7 +1,9 @@
-"""Descriptors of one channel of an image: shape of the object, intensity by depth below its surface, texture, size.
+"""Descriptors of one channel of an image: shape of the object, intensity by depth below its
+surface, texture, size.
 
-They do not depend on units, position or, but for `size`, on the voxel grid. Heads, limbs and trunks differ in them: skin, bone
-and what lies inside have an order of brightness from the surface to the centre that few other parts of the body share.
+They do not depend on units, position or, but for `size`, on the voxel grid. Heads, limbs and trunks
+differ in them: skin, bone and what lies inside have an order of brightness from the surface to the
+centre that few other parts of the body share.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from veridical.types import Array, Geometry
 PLANES = 9
 """Planes of a volume that are described, evenly spread over the middle 40 % of the object."""
 ACROSS = 64
-"""Pixels across the object in the planes that are described, whatever the resolution of the image."""
+"""Pixels across the object in the planes that are described, whatever the resolution of the image.
+"""
 MARGIN = 4
 DEPTHS = (0.0, 0.12, 0.3, 0.6, 1.01)
 """Shells below the surface, as shares of the largest depth."""
@@ -30,28 +33,37 @@ AIR = 0.1
 LEAST = 64
 """Pixels of a plane that must show an object."""
 LARGE_ENOUGH = 24
-"""Voxels of an axial plane along either axis from which planes are axial; single sagittal slices stay what they are."""
+"""Voxels of an axial plane along either axis from which planes are axial; single sagittal slices
+stay what they are.
+"""
 
 
 def describe(data: Array, geometry: Geometry) -> dict[str, float]:
     """Describe one channel.
 
-    Args:
-        data: `(x, y, z)`, any units.
-        geometry: its grid; without a known frame the planes lie across the shortest axis, and there is no `size`.
+    Args: data: `(x, y, z)`, any units. geometry: its grid; without a known frame the planes lie
+        across the shortest axis, and there is no `size`.
 
-    Returns:
-        Medians over the planes: `parts` (logarithm of the effective number of parts of the object), `solidity` and
-        `roundness` of the largest, `hollow` (share of air inside), `depth_1` to `depth_4` (mean intensity from the surface to
-        the centre over the median), `texture_1` to `texture_3` (log10 of the texture, fine to coarse, over the median),
-        `quantile_10` to `quantile_90` over the 99th percentile, and `size`, log10 of the largest side in millimetres.
+    Returns: Medians over the planes: `parts` (logarithm of the effective number of parts of the
+        object), `solidity` and `roundness` of the largest, `hollow` (share of air inside),
+        `depth_1` to `depth_4` (mean intensity from the surface to the centre over the median),
+        `texture_1` to `texture_3` (log10 of the texture, fine to coarse, over the median),
+        `quantile_10` to `quantile_90` over the 99th percentile, and `size`, log10 of the largest
+        side in millimetres.
 
     Raises:
         InputError: values that are not finite, or no object that stands out from the air.
     """
     if not np.isfinite(data).all():
-        raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
-    found = [one for plane, spacing in _planes(np.asarray(data, np.float32), geometry) if (one := _described(plane, spacing))]
+        raise InputError(
+            "The image holds NaN or infinite values; write a number there, 0 for what is outside "
+            "the body."
+        )
+    found = [
+        one
+        for plane, spacing in _planes(np.asarray(data, np.float32), geometry)
+        if (one := _described(plane, spacing))
+    ]
     if not found:
         raise InputError("No plane of the image shows an object that stands out from the air.")
     median = {name: float(np.median([one[name] for one in found])) for name in found[0]}
@@ -61,7 +73,9 @@ def describe(data: Array, geometry: Geometry) -> dict[str, float]:
 
 
 def _planes(data: Array, geometry: Geometry) -> Iterator[tuple[Array, tuple[float, float]]]:
-    """Yield planes `(row, column)` over the 99th percentile of the volume, with their pixel size in mm."""
+    """Yield planes `(row, column)` over the 99th percentile of the volume, with their pixel size in
+    mm.
+    """
     along = _across(geometry)
     volume = np.moveaxis(data, along, 0)
     spacing = [step for axis, step in enumerate(geometry.spacing) if axis != along]
@@ -75,7 +89,9 @@ def _planes(data: Array, geometry: Geometry) -> Iterator[tuple[Array, tuple[floa
 
 
 def _across(geometry: Geometry) -> int:
-    """Return the axis across the planes: from feet to head where known and the planes are large, else the shortest."""
+    """Return the axis across the planes: from feet to head where known and the planes are large,
+    else the shortest.
+    """
     from nibabel.orientations import io_orientation
 
     shape = geometry.shape
@@ -87,7 +103,9 @@ def _across(geometry: Geometry) -> int:
 
 
 def _air(data: Array) -> float:
-    """Return the value of air: the one that is stored most often where that is a constant background, else the lowest."""
+    """Return the value of air: the one that is stored most often where that is a constant
+    background, else the lowest.
+    """
     some = data.ravel()[:: max(1, data.size // 200_000)]
     values, counts = np.unique(some, return_counts=True)
     usual = values[counts.argmax()]
@@ -139,19 +157,30 @@ def _shape(mask: Array) -> dict[str, float]:
 
 
 def _brightness(plane: Array, mask: Array, tissue: Array) -> dict[str, float]:
-    """Describe the intensities of an object: by depth below its surface, their texture inside, their quantiles."""
+    """Describe the intensities of an object: by depth below its surface, their texture inside,
+    their quantiles.
+    """
     depth = ndimage.distance_transform_edt(mask)
     depth = depth / depth.max()
     middle = float(np.median(plane[tissue])) if tissue.any() else 1.0
     middle = middle or 1.0
     shells = [mask & (depth > low) & (depth <= high) for low, high in pairwise(DEPTHS)]
-    bands = [ndimage.gaussian_filter(plane, fine) - ndimage.gaussian_filter(plane, coarse) for fine, coarse in TEXTURES]
+    bands = [
+        ndimage.gaussian_filter(plane, fine) - ndimage.gaussian_filter(plane, coarse)
+        for fine, coarse in TEXTURES
+    ]
     rough = [float(np.sqrt(np.square(band[mask & (depth > DEPTHS[2])]).mean())) for band in bands]
     return {
         **{
             f"depth_{n}": float(np.clip(plane[shell].mean() / middle, 0, 4)) if shell.any() else 0.0
             for n, shell in enumerate(shells, 1)
         },
-        **{f"texture_{n}": float(np.log10(max(one / middle, 1e-6))) for n, one in enumerate(rough, 1)},
-        **{f"quantile_{q}": float(np.percentile(plane[tissue], q)) if tissue.any() else 0.0 for q in QUANTILES},
+        **{
+            f"texture_{n}": float(np.log10(max(one / middle, 1e-6)))
+            for n, one in enumerate(rough, 1)
+        },
+        **{
+            f"quantile_{q}": float(np.percentile(plane[tissue], q)) if tissue.any() else 0.0
+            for q in QUANTILES
+        },
     }

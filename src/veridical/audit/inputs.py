@@ -1,4 +1,6 @@
-"""What audits ask of a study: the images that a result was made from, marked lesions, and grids brought together."""
+"""What audits ask of a study: the images that a result was made from, marked lesions, and grids
+brought together.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ LESIONS = "lesions"
 
 
 def images(study: Study, result: Result) -> dict[str, Image]:
-    """Return the images of the last visit that a result was made from: those noted as `measured`, `changed` or `harmonized` in
-    its facts, else all of them. Label maps and masks of lesions are no measurements.
+    """Return the images of the last visit that a result was made from: those noted as `measured`,
+    `changed` or `harmonized` in its facts, else all of them. Label maps and masks of lesions are no
+    measurements.
     """
     visit = study.visit() if study.visits else {}
     found = {
@@ -38,7 +41,9 @@ def scan(study: Study) -> Measurement | None:
 
 
 def lesions(study: Study, geometry: Geometry) -> Array | None:
-    """Return the marked lesions of the last visit as bool `(x, y, z)` on a grid; None where nobody marked any."""
+    """Return the marked lesions of the last visit as bool `(x, y, z)` on a grid; None where nobody
+    marked any.
+    """
     visit = study.visit() if study.visits else {}
     marked = visit.get(LESIONS)
     if not isinstance(marked, Image):
@@ -48,13 +53,20 @@ def lesions(study: Study, geometry: Geometry) -> Array | None:
 
 
 def onto(image: Image, geometry: Geometry, order: int = 1) -> Array:
-    """Return the first channel of an image `(x, y, z)` on another grid, by splines of an order (0: the nearest voxel)."""
+    """Return the first channel of an image `(x, y, z)` on another grid, by splines of an order (0:
+    the nearest voxel).
+    """
     data = np.asarray(image.data[0])
     if image.geometry.matches(geometry):
         return data
     step = np.linalg.inv(image.geometry.affine) @ geometry.affine
     moved = ndimage.affine_transform(
-        data.astype(np.float32), step[:3, :3], step[:3, 3], geometry.shape, order=order, mode="nearest"
+        data.astype(np.float32),
+        step[:3, :3],
+        step[:3, 3],
+        geometry.shape,
+        order=order,
+        mode="nearest",
     )
     return np.asarray(moved)
 

@@ -1,8 +1,10 @@
-"""Interval: a band per voxel, calibrated on patients so that it holds the truth as often as it says.
+"""Interval: a band per voxel, calibrated on patients so that it holds the truth as often as it
+says.
 
-Conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster, ICLR 2024, arXiv 2208.02814) with the share of a
-patient's foreground voxels outside the band as the loss. The patient is the unit, since voxels of one patient are not
-exchangeable with those of another; the background does not count, since air is easy and would pay for errors in tissue.
+Conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster, ICLR 2024, arXiv 2208.02814)
+with the share of a patient's foreground voxels outside the band as the loss. The patient is the
+unit, since voxels of one patient are not exchangeable with those of another; the background does
+not count, since air is easy and would pay for errors in tissue.
 """
 
 from __future__ import annotations
@@ -62,10 +64,14 @@ class Calibration:
     def promises(self) -> str:
         """What the band promises, and what it does not."""
         return (
-            f"On average over patients exchangeable with the {self.patients} calibration patients ({self.calibrated_on}), at "
-            f"least {self.level:.0%} of foreground voxels lie inside the band. It does not promise this for each single "
-            "patient, region or lesion, for the background, nor for other scanners, protocols or populations; among the "
-            f"calibration patients the share inside went from {self.reached[0]:.0%} to {self.reached[2]:.0%}."
+            f"On average over patients exchangeable with the {self.patients} calibration patients "
+            f"({self.calibrated_on}), at "
+            f"least {self.level:.0%} of foreground voxels lie inside the band. It does not promise "
+            "this for each single "
+            "patient, region or lesion, for the background, nor for other scanners, protocols or "
+            "populations; among the "
+            f"calibration patients the share inside went from {self.reached[0]:.0%} to "
+            f"{self.reached[2]:.0%}."
         )
 
     @property
@@ -90,42 +96,50 @@ class Calibration:
                 raise SettingError(f"A calibration has no entry {key!r}. {nearest(key, known)}")
         missing = [name for name in known if name not in values]
         if missing:
-            raise SettingError(f"The calibration lacks {', '.join(missing)}; write it anew with Calibration.to_dict.")
+            raise SettingError(
+                f"The calibration lacks {', '.join(missing)}; write it anew with "
+                "Calibration.to_dict."
+            )
         smallest, median, largest = values["reached"]
         return cls(**{**values, "reached": (smallest, median, largest)})
 
 
-def calibrate(cases: Iterable[CalibrationCase], level: float, floor: float, calibrated_on: str) -> Calibration:
+def calibrate(
+    cases: Iterable[CalibrationCase], level: float, floor: float, calibrated_on: str
+) -> Calibration:
     """Find the smallest band that keeps the promise of `level` on new patients.
 
-    The multiplier is the smallest one with `n / (n + 1) . mean miss + 1 / (n + 1) <= 1 - level`, the mean taken over the
-    patients' shares of foreground voxels with `error > multiplier . max(spread, floor)`.
+    The multiplier is the smallest one with `n / (n + 1) . mean miss + 1 / (n + 1) <= 1 - level`,
+    the mean taken over the patients' shares of foreground voxels with `error > multiplier .
+    max(spread, floor)`.
 
-    Args:
-        cases: one a patient, none of them used in training.
-        level: between 0 and 1, e.g. 0.9.
-        floor: least spread, > 0, in the units of the errors; without it a voxel on which all draws agree could never be
-            covered. A tenth of the noise is a good choice.
-        calibrated_on: what the patients are, in words, for the promise.
+    Args: cases: one a patient, none of them used in training. level: between 0 and 1, e.g. 0.9.
+        floor: least spread, > 0, in the units of the errors; without it a voxel on which all draws
+        agree could never be covered. A tenth of the noise is a good choice. calibrated_on: what the
+        patients are, in words, for the promise.
 
-    Raises:
-        CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient twice, or no foreground.
-        SettingError: level or floor out of range.
+    Raises: CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient
+        twice, or no foreground. SettingError: level or floor out of range.
     """
     if not 0 < level < 1 or not floor > 0:
         raise SettingError(
-            f"Level {level} and floor {floor} were asked for; expected a level inside (0, 1) and a floor above 0."
+            f"Level {level} and floor {floor} were asked for; expected a level inside (0, 1) and a "
+            "floor above 0."
         )
     listed = list(cases)
     needed = patients_needed(level)
     if len(listed) < needed:
         raise CalibrationError(
-            f"{len(listed)} calibration patients were given; a band of {level:.0%} needs at least {needed}, since a miss rate "
+            f"{len(listed)} calibration patients were given; a band of {level:.0%} needs at least "
+            f"{needed}, since a miss rate "
             "below 1 / (n + 1) cannot be promised. Add patients or ask for a lower level."
         )
     names = [case.patient for case in listed]
     if len(set(names)) < len(names):
-        raise CalibrationError("One patient comes twice among the calibration cases; stack the slices of a patient into one.")
+        raise CalibrationError(
+            "One patient comes twice among the calibration cases; stack the slices of a patient "
+            "into one."
+        )
     ratios = [np.sort(_ratios(case, floor)) for case in listed]
     multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
     inside = [float((r <= multiplier).mean()) for r in ratios]
@@ -134,39 +148,51 @@ def calibrate(cases: Iterable[CalibrationCase], level: float, floor: float, cali
 
 
 def patients_needed(level: float) -> int:
-    """Return the fewest calibration patients from which a band of this level can be promised: 9 for 90 %, 19 for 95 %.
+    """Return the fewest calibration patients from which a band of this level can be promised: 9 for
+    90 %, 19 for 95 %.
 
     Raises:
         SettingError: the level is not inside (0, 1).
     """
     if not 0 < level < 1:
-        raise SettingError(f"A level of {level} was asked for; expected a level inside (0, 1), such as 0.9.")
+        raise SettingError(
+            f"A level of {level} was asked for; expected a level inside (0, 1), such as 0.9."
+        )
     return int(np.ceil(1 / (1 - level) - 1 - ROUNDING))
 
 
-def interval(estimate: Array, spread: Array, calibration: Calibration, scale: float = 1.0) -> Interval:
+def interval(
+    estimate: Array, spread: Array, calibration: Calibration, scale: float = 1.0
+) -> Interval:
     """Return `estimate -+ multiplier . max(spread, floor)` with its promise.
 
-    Args:
-        estimate: `(channel, x, y, z)`, real.
-        spread: standard deviation of the draws, of that shape, in the units of the estimate.
-        calibration: from `calibrate`.
-        scale: what 1 unit of the calibration is in units of the estimate, where the two are scaled differently.
+    Args: estimate: `(channel, x, y, z)`, real. spread: standard deviation of the draws, of that
+        shape, in the units of the estimate. calibration: from `calibrate`. scale: what 1 unit of
+        the calibration is in units of the estimate, where the two are scaled differently.
 
     Raises:
         InputError: complex values (take magnitudes first), or shapes that differ.
     """
     if np.iscomplexobj(estimate) or np.iscomplexobj(spread):
-        raise InputError("A band around complex values has no upper end; take magnitude images for estimate and spread.")
+        raise InputError(
+            "A band around complex values has no upper end; take magnitude images for estimate and "
+            "spread."
+        )
     if estimate.shape != spread.shape:
-        raise InputError(f"The estimate is {estimate.shape}, the spread is {spread.shape}; both must have the same shape.")
+        raise InputError(
+            f"The estimate is {estimate.shape}, the spread is {spread.shape}; both must have the "
+            "same shape."
+        )
     half = calibration.multiplier * np.maximum(spread, scale * calibration.floor)
     return Interval(
         lower=estimate - half,
         upper=estimate + half,
         level=calibration.level,
         patients=calibration.patients,
-        method=f"conformal risk control over patients, {calibration.multiplier:.3g} spreads; {calibration.calibrated_on}",
+        method=(
+            f"conformal risk control over patients, {calibration.multiplier:.3g} spreads; "
+            f"{calibration.calibrated_on}"
+        ),
         promises=calibration.promises,
     )
 
@@ -174,20 +200,29 @@ def interval(estimate: Array, spread: Array, calibration: Calibration, scale: fl
 def _ratios(case: CalibrationCase, floor: float) -> Array:
     if not case.error.shape == case.spread.shape == case.foreground.shape:
         raise InputError(
-            f"{case.patient}: error {case.error.shape}, spread {case.spread.shape} and foreground {case.foreground.shape} "
+            f"{case.patient}: error {case.error.shape}, spread {case.spread.shape} and foreground "
+            f"{case.foreground.shape} "
             "must have one shape."
         )
     inside = np.asarray(case.foreground, dtype=bool)
     if not inside.any():
-        raise CalibrationError(f"{case.patient}: no voxel is foreground, so nothing can be calibrated on this patient.")
-    ratio = np.asarray(case.error, dtype=np.float64)[inside] / np.maximum(case.spread[inside], floor)
+        raise CalibrationError(
+            f"{case.patient}: no voxel is foreground, so nothing can be calibrated on this patient."
+        )
+    ratio = np.asarray(case.error, dtype=np.float64)[inside] / np.maximum(
+        case.spread[inside], floor
+    )
     if not np.isfinite(ratio).all():
-        raise CalibrationError(f"{case.patient}: error or spread holds NaN or infinity in the foreground.")
+        raise CalibrationError(
+            f"{case.patient}: error or spread holds NaN or infinity in the foreground."
+        )
     return np.asarray(ratio)
 
 
 def _smallest(ratios: list[Array], allowed: float) -> float:
-    """Return the smallest multiplier whose miss rates sum to at most `allowed`, each ratio weighing 1 / voxels."""
+    """Return the smallest multiplier whose miss rates sum to at most `allowed`, each ratio weighing
+    1 / voxels.
+    """
     values = np.concatenate(ratios)
     weights = np.concatenate([np.full(len(r), 1 / len(r)) for r in ratios])
     order = np.argsort(values)[::-1]

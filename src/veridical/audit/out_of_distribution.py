@@ -1,10 +1,11 @@
 """Out-of-distribution check: is this image one of the kind that the model was trained on?
 
-Two questions are asked of every image that went in. Are units, voxel size and, where units are absolute, values within what
-was in the training data? And do its descriptors lie among those of the training patients? For that the distance to the most
-similar patient is compared with the same distance of every training patient, each held out in turn: a conformal p-value, valid
-whatever the distribution as far as the image is exchangeable with the training images. It cannot see a change that moves none
-of the descriptors, such as most lesions.
+Two questions are asked of every image that went in. Are units, voxel size and, where units are
+absolute, values within what was in the training data? And do its descriptors lie among those of the
+training patients? For that the distance to the most similar patient is compared with the same
+distance of every training patient, each held out in turn: a conformal p-value, valid whatever the
+distribution as far as the image is exchangeable with the training images. It cannot see a change
+that moves none of the descriptors, such as most lesions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ NAME = "out-of-distribution"
 WARN = 0.05
 """p-value from which it warns; of fewer than 19 patients the smallest that they allow."""
 FAR = 1.5
-"""Distance over that of the most isolated training patient from which it fails; T1w heads held out reach 1.0, limbs 2.8."""
+"""Distance over that of the most isolated training patient from which it fails; T1w heads held out
+reach 1.0, limbs 2.8.
+"""
 LEAST = 8
 """Training patients without whom nothing is said."""
 FLOOR = 0.05
@@ -40,7 +43,9 @@ PERCENTILES = (1, 50, 99)
 
 
 def out_of_distribution(study: Study, result: Result) -> Finding | None:
-    """Judge every image that went in, or what came out of raw data; None for classical methods, which were not trained."""
+    """Judge every image that went in, or what came out of raw data; None for classical methods,
+    which were not trained.
+    """
     card = result.facts.get("card", {})
     if not card:
         return None
@@ -52,7 +57,11 @@ def out_of_distribution(study: Study, result: Result) -> Finding | None:
     if not given and study.visits and any(study.visit()):
         given = {name: result.image.channel(name) for name in result.image.channels}
     if not given:
-        return Finding(NAME, "not_run", "Nothing of a patient was measured, so nothing can be unlike the training data.")
+        return Finding(
+            NAME,
+            "not_run",
+            "Nothing of a patient was measured, so nothing can be unlike the training data.",
+        )
     found = [_judged(name, image, stored) for name, image in given.items()]
     return max(found, key=lambda finding: SEVERITY.index(finding.verdict))
 
@@ -60,13 +69,11 @@ def out_of_distribution(study: Study, result: Result) -> Finding | None:
 def training_data(known: Iterable[tuple[str, Image]], name: str) -> dict[str, Any]:
     """Describe training images, for a model's card (`training_data`).
 
-    Args:
-        known: patient and image, in original units, grid and orientation; channels are described apart.
-        name: what the images are, in words.
+    Args: known: patient and image, in original units, grid and orientation; channels are described
+        apart. name: what the images are, in words.
 
-    Returns:
-        JSON-ready values: `name`, `channels` (name -> patient -> descriptors) and `ranges` (modality -> units, spacing,
-        values). Images that show no object are left out.
+    Returns: JSON-ready values: `name`, `channels` (name -> patient -> descriptors) and `ranges`
+        (modality -> units, spacing, values). Images that show no object are left out.
     """
     channels: dict[str, dict[str, dict[str, float]]] = {}
     ranges: dict[str, dict[str, Any]] = {}
@@ -123,16 +130,23 @@ def _judged(channel: str, image: Image, stored: Mapping[str, Any]) -> Finding:
     found = _unlike(channel, image, stored)
     verdict: Verdict = "warn" if outside and found.verdict != "fail" else found.verdict
     reason = " ".join([f"{channel}: {found.reason}", *outside])
-    return Finding(NAME, verdict, reason, {"channel": channel, **found.evidence, "outside": outside})
+    return Finding(
+        NAME, verdict, reason, {"channel": channel, **found.evidence, "outside": outside}
+    )
 
 
 def _unlike(channel: str, image: Image, stored: Mapping[str, Any]) -> Finding:
-    """Judge the descriptors of one image by those of the training patients with that contrast, else of that modality."""
+    """Judge the descriptors of one image by those of the training patients with that contrast, else
+    of that modality.
+    """
     patients = stored["channels"].get(channel.split(".")[0], {})
     if len(patients) < LEAST:
         patients = _pooled(stored["channels"], modality(channel))
     if len(patients) < LEAST:
-        said = f"{len(patients)} training patients are described; {LEAST} are needed to say what is unusual."
+        said = (
+            f"{len(patients)} training patients are described; {LEAST} are needed to say what is "
+            "unusual."
+        )
         return Finding(NAME, "not_run", said)
     try:
         own = describe(image.data[0], image.geometry)
@@ -143,20 +157,30 @@ def _unlike(channel: str, image: Image, stored: Mapping[str, Any]) -> Finding:
     p, ratio = (1 + further) / (1 + len(others)), float(distance / max(float(others.max()), 1e-9))
     unusual = p <= max(WARN, 1 / (1 + len(others)))
     reason = (
-        f"{further} of {len(others)} training patients ({stored['name']}), each held out in turn, are as far from the most "
+        f"{further} of {len(others)} training patients ({stored['name']}), each held out in turn, "
+        "are as far from the most "
         f"similar other one, p = {p:.2g}"
     )
     reason += f"; it is {ratio:.1f} times as far as the most isolated of them." if unusual else "."
-    out = [f"{name} ({z[name]:+.1f})" for name in sorted(z, key=lambda key: -abs(z[key])) if abs(z[name]) > STANDS_OUT]
+    out = [
+        f"{name} ({z[name]:+.1f})"
+        for name in sorted(z, key=lambda key: -abs(z[key]))
+        if abs(z[name]) > STANDS_OUT
+    ]
     if unusual and out:
         reason += f" What stands out, in robust standard deviations: {', '.join(out[:4])}."
     verdict: Verdict = "fail" if unusual and ratio > FAR else "warn" if unusual else "pass"
     return Finding(
-        NAME, verdict, reason, {"p": p, "distance": distance, "over_largest": ratio, "patients": len(others), "z": z}
+        NAME,
+        verdict,
+        reason,
+        {"p": p, "distance": distance, "over_largest": ratio, "patients": len(others), "z": z},
     )
 
 
-def _pooled(channels: Mapping[str, Mapping[str, Mapping[str, float]]], kind: str) -> dict[str, Mapping[str, float]]:
+def _pooled(
+    channels: Mapping[str, Mapping[str, Mapping[str, float]]], kind: str
+) -> dict[str, Mapping[str, float]]:
     """Return patient -> descriptors over all contrasts of a modality, the first of each patient."""
     found: dict[str, Mapping[str, float]] = {}
     for channel, patients in channels.items():
@@ -166,7 +190,9 @@ def _pooled(channels: Mapping[str, Mapping[str, Mapping[str, float]]], kind: str
 
 
 def _outside(image: Image, ranges: Mapping[str, Any]) -> list[str]:
-    """Return in sentences what lies outside of the training data: units, voxel size, values where units are absolute."""
+    """Return in sentences what lies outside of the training data: units, voxel size, values where
+    units are absolute.
+    """
     found = []
     (channel,) = image.channels
     units = image.units_of(channel)
@@ -175,25 +201,40 @@ def _outside(image: Image, ranges: Mapping[str, Any]) -> list[str]:
     if "spacing" in ranges and image.geometry.frame != "index":
         (finest, thinnest), (coarsest, thickest) = ranges["spacing"]
         small, large = _sizes(image.geometry)
-        if small < finest / ROOM or small > coarsest * ROOM or large > thickest * ROOM or large < thinnest / ROOM:
+        if (
+            small < finest / ROOM
+            or small > coarsest * ROOM
+            or large > thickest * ROOM
+            or large < thinnest / ROOM
+        ):
             found.append(
-                f"Its voxels have sides of {small:g} to {large:g} mm; in the training data the shortest side is {finest:g} to "
+                f"Its voxels have sides of {small:g} to {large:g} mm; in the training data the "
+                f"shortest side is {finest:g} to "
                 f"{coarsest:g} mm, the longest {thinnest:g} to {thickest:g} mm."
             )
     if "values" in ranges and units in ABSOLUTE:
         low, high = (np.array(ends) for ends in ranges["values"])
         values, room = np.array(_values(image.data)), SPILL * (high[-1] - low[0])
         if ((values < low - room) | (values > high + room)).any():
-            said, theirs = (", ".join(f"{v:g}" for v in each) for each in (values, (low + high) / 2))
-            found.append(f"Its 1st, 50th and 99th percentiles are {said} {units}; in the training data about {theirs}.")
+            said, theirs = (
+                ", ".join(f"{v:g}" for v in each) for each in (values, (low + high) / 2)
+            )
+            found.append(
+                f"Its 1st, 50th and 99th percentiles are {said} {units}; in the training data "
+                f"about {theirs}."
+            )
     return found
 
 
-def distances(own: Mapping[str, float], patients: Mapping[str, Mapping[str, float]]) -> tuple[float, Array, dict[str, float]]:
-    """Return how far an image is from the most similar training patient, how far each of them is from the most similar other
-    one (the image among them), `(patient,)`, and each descriptor of the image in robust standard deviations.
+def distances(
+    own: Mapping[str, float], patients: Mapping[str, Mapping[str, float]]
+) -> tuple[float, Array, dict[str, float]]:
+    """Return how far an image is from the most similar training patient, how far each of them is
+    from the most similar other one (the image among them), `(patient,)`, and each descriptor of the
+    image in robust standard deviations.
 
-    Only descriptors that all of them have are used; scales are those of all together, so that no row is treated apart.
+    Only descriptors that all of them have are used; scales are those of all together, so that no
+    row is treated apart.
     """
     rows: Sequence[Mapping[str, float]] = [*patients.values(), own]
     names = [name for name in own if all(name in row for row in rows)]
@@ -206,4 +247,8 @@ def distances(own: Mapping[str, float], patients: Mapping[str, Mapping[str, floa
     far = np.sqrt(np.square(apart).mean(-1))
     np.fill_diagonal(far, np.inf)
     nearest = far.min(1)
-    return float(nearest[-1]), np.asarray(nearest[:-1]), dict(zip(names, z[-1].tolist(), strict=True))
+    return (
+        float(nearest[-1]),
+        np.asarray(nearest[:-1]),
+        dict(zip(names, z[-1].tolist(), strict=True)),
+    )

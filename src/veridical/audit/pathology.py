@@ -1,7 +1,9 @@
-"""Pathology: was a lesion kept as bright or dark against its surroundings as it was, and where may one be imagined?
+"""Pathology: was a lesion kept as bright or dark against its surroundings as it was, and where may
+one be imagined?
 
-With a lesion mask, contrast in the result is compared with contrast in the measured image of that channel. Of a channel that
-was not measured it can only be said where posterior samples disagree: there a lesion may be missed or invented.
+With a lesion mask, contrast in the result is compared with contrast in the measured image of that
+channel. Of a channel that was not measured it can only be said where posterior samples disagree:
+there a lesion may be missed or invented.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ NAME = "pathology"
 RING = 3
 """Voxels around a lesion that are its surroundings."""
 CHANGED = (0.2, 0.5)
-"""Share of a lesion's contrast that may be lost or added: at most the first passes, above the second fails."""
+"""Share of a lesion's contrast that may be lost or added: at most the first passes, above the
+second fails.
+"""
 WEAK = 0.5
 """Evidence below which a voxel counts as imagined."""
 LARGE = 1000.0
@@ -29,11 +33,15 @@ LARGE = 1000.0
 def pathology(study: Study, result: Result) -> Finding | None:
     """Judge every channel of a result and return the worst of them.
 
-    None where it does not apply: images from raw data, and channels that were measured of studies without marked lesions.
+    None where it does not apply: images from raw data, and channels that were measured of studies
+    without marked lesions.
     """
     measured = images(study, result)
     if not measured:
-        reason = "Nothing of a patient was measured, so there is no lesion that could be kept, missed or invented."
+        reason = (
+            "Nothing of a patient was measured, so there is no lesion that could be kept, missed "
+            "or invented."
+        )
         return None if scan(study) is not None else Finding(NAME, "not_run", reason)
     geometry, marked = result.image.geometry, lesions(study, result.image.geometry)
     voxel = abs(float(np.linalg.det(geometry.affine[:3, :3])))
@@ -43,10 +51,24 @@ def pathology(study: Study, result: Result) -> Finding | None:
         if before is not None and marked is None:
             continue
         after = np.asarray(result.image.data[index])
-        known = None if result.evidence is None or result.evidence.map is None else result.evidence.map[index]
-        one = judged(_styled(name, after, before, result), before, known, marked, _body(after, result), voxel)
-        style = ", under the intensity style it had" if name == result.facts.get("harmonized") else ""
-        found.append(replace(one, reason=f"{name}{style}: {one.reason}", evidence={"channel": name, **one.evidence}))
+        known = (
+            None
+            if result.evidence is None or result.evidence.map is None
+            else result.evidence.map[index]
+        )
+        one = judged(
+            _styled(name, after, before, result), before, known, marked, _body(after, result), voxel
+        )
+        style = (
+            ", under the intensity style it had" if name == result.facts.get("harmonized") else ""
+        )
+        found.append(
+            replace(
+                one,
+                reason=f"{name}{style}: {one.reason}",
+                evidence={"channel": name, **one.evidence},
+            )
+        )
     return max(found, key=lambda finding: SEVERITY.index(finding.verdict), default=None)
 
 
@@ -56,7 +78,9 @@ def _body(image: Array, result: Result) -> Array:
 
 
 def _styled(name: str, after: Array, before: Array | None, result: Result) -> Array:
-    """Return a channel; one that was harmonized under the intensity style it had, since contrasts of two styles differ."""
+    """Return a channel; one that was harmonized under the intensity style it had, since contrasts
+    of two styles differ.
+    """
     body = _body(after, result)
     if before is None or name != result.facts.get("harmonized") or body.sum() < LEAST:
         return after
@@ -64,44 +88,72 @@ def _styled(name: str, after: Array, before: Array | None, result: Result) -> Ar
 
 
 def judged(
-    estimate: Array, measured: Array | None, evidence: Array | None, lesions: Array | None, body: Array, voxel: float
+    estimate: Array,
+    measured: Array | None,
+    evidence: Array | None,
+    lesions: Array | None,
+    body: Array,
+    voxel: float,
 ) -> Finding:
     """Judge one channel.
 
-    Args:
-        estimate: `(x, y, z)`.
-        measured: the degraded image of the same channel on the same grid; None where the channel was not measured.
-        evidence: `(x, y, z)` in [0, 1], or None.
-        lesions: mask `(x, y, z)`, or None where nobody marked any.
-        body: `(x, y, z)` bool, where there is an object.
-        voxel: volume of one voxel in cubic millimetres.
+    Args: estimate: `(x, y, z)`. measured: the degraded image of the same channel on the same grid;
+        None where the channel was not measured. evidence: `(x, y, z)` in [0, 1], or None. lesions:
+        mask `(x, y, z)`, or None where nobody marked any. body: `(x, y, z)` bool, where there is an
+        object. voxel: volume of one voxel in cubic millimetres.
     """
     if lesions is not None and lesions.any() and measured is not None:
         return _compared(estimate, measured, np.asarray(lesions, bool))
     if evidence is None:
-        return Finding(NAME, "not_run", "Without posterior samples nothing can be said of lesions missed or invented.")
+        return Finding(
+            NAME,
+            "not_run",
+            "Without posterior samples nothing can be said of lesions missed or invented.",
+        )
     if not body.any():
-        return Finding(NAME, "not_run", "The image shows no object in which lesions could be missed or invented.")
+        return Finding(
+            NAME,
+            "not_run",
+            "The image shows no object in which lesions could be missed or invented.",
+        )
     imagined = (evidence < WEAK) & body
     if lesions is not None and lesions.any():
         inside, rest = float(evidence[lesions > 0].mean()), body & ~(lesions > 0)
         outside = float(evidence[rest if rest.any() else body].mean())
         numbers = {"evidence_in_lesions": inside, "evidence_outside": outside}
         verdict: Verdict = "pass" if inside >= WEAK else "warn"
-        reason = f"Evidence is {inside:.2f} inside the marked lesions and {outside:.2f} in the rest of the body."
+        reason = (
+            f"Evidence is {inside:.2f} inside the marked lesions and {outside:.2f} in the rest of "
+            "the body."
+        )
         return Finding(NAME, verdict, reason + (_BEWARE if verdict == "warn" else ""), numbers)
     labels, count = ndimage.label(imagined)
     sizes = np.bincount(labels.ravel())[1:] * voxel if count else np.zeros(0)
     large = int((sizes > LARGE).sum())
     share = float(imagined.sum() / max(1, int(body.sum())))
-    numbers = {"imagined_share": share, "large_regions": large, "largest_mm3": float(sizes.max()) if count else 0.0}
+    numbers = {
+        "imagined_share": share,
+        "large_regions": large,
+        "largest_mm3": float(sizes.max()) if count else 0.0,
+    }
     if large == 0:
-        return Finding(NAME, "pass", f"No region of more than {LARGE:.0f} mm3 is imagined (evidence below {WEAK}).", numbers)
-    reason = f"{large} regions of more than {LARGE:.0f} mm3, {share:.0%} of the body, are imagined (evidence below {WEAK})."
+        return Finding(
+            NAME,
+            "pass",
+            f"No region of more than {LARGE:.0f} mm3 is imagined (evidence below {WEAK}).",
+            numbers,
+        )
+    reason = (
+        f"{large} regions of more than {LARGE:.0f} mm3, {share:.0%} of the body, are imagined "
+        f"(evidence below {WEAK})."
+    )
     return Finding(NAME, "warn", reason + _BEWARE, numbers)
 
 
-_BEWARE = " A lesion there may be missed or invented; look at the posterior samples, not at the estimate alone."
+_BEWARE = (
+    " A lesion there may be missed or invented; look at the posterior samples, not at the estimate "
+    "alone."
+)
 
 
 def _compared(estimate: Array, measured: Array, lesions: Array) -> Finding:
@@ -112,16 +164,29 @@ def _compared(estimate: Array, measured: Array, lesions: Array) -> Finding:
         if lesion.sum() < 3:
             continue
         ring = ndimage.binary_dilation(lesion, iterations=RING) & ~ndimage.binary_dilation(lesions)
-        before, after = (float(i[lesion].mean() - i[ring].mean()) if ring.any() else 0.0 for i in (measured, estimate))
+        before, after = (
+            float(i[lesion].mean() - i[ring].mean()) if ring.any() else 0.0
+            for i in (measured, estimate)
+        )
         spread = float(measured[ring].std()) if ring.any() else 0.0
         if abs(before) > 0.5 * spread:
             changes.append(after / before - 1)
     if not changes:
-        return Finding(NAME, "not_run", "No marked lesion stands out from its surroundings in the measured image.")
+        return Finding(
+            NAME,
+            "not_run",
+            "No marked lesion stands out from its surroundings in the measured image.",
+        )
     most = max(changes, key=abs)
     size = abs(most)
     verdict: Verdict = "pass" if size <= CHANGED[0] else "warn" if size <= CHANGED[1] else "fail"
-    reason = f"Contrast of {len(changes)} marked lesions against their surroundings changed by {most:+.0%} at most."
+    reason = (
+        f"Contrast of {len(changes)} marked lesions against their surroundings changed by "
+        f"{most:+.0%} at most."
+    )
     return Finding(
-        NAME, verdict, reason, {"lesions": len(changes), "worst_change": most, "mean_change": float(np.mean(changes))}
+        NAME,
+        verdict,
+        reason,
+        {"lesions": len(changes), "worst_change": most, "mean_change": float(np.mean(changes))},
     )

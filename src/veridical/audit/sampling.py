@@ -1,6 +1,8 @@
-"""Sampling: can what was not sampled be believed? A scan's own withheld samples say what error to expect there.
+"""Sampling: can what was not sampled be believed? A scan's own withheld samples say what error to
+expect there.
 
-The mathematics is in `self_calibration`. It is for Cartesian MR scans; of others it says what is not known.
+The mathematics is in `self_calibration`. It is for Cartesian MR scans; of others it says what is
+not known.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ ARTEFACTS = {
 
 
 def sampling(study: Study, result: Result) -> Finding | None:
-    """Judge the errors expected outside of the samples, one a slice; None for images and for scans that miss nothing."""
+    """Judge the errors expected outside of the samples, one a slice; None for images and for scans
+    that miss nothing.
+    """
     expected = result.facts.get("sampling", ())
     if expected:
         return of_slices([one.finding(NAME) for one in expected])
@@ -31,7 +35,14 @@ def sampling(study: Study, result: Result) -> Finding | None:
     if measured is None or (mask is not None and bool((mask != 0).all())):
         return None
     what = ARTEFACTS.get(measured.operator.name, "artefacts of missing samples")
-    reason = f"No samples were withheld, so nothing says how wrong the image is where none were taken ({what})."
+    reason = (
+        "No samples were withheld, so nothing says how wrong the image is where none were taken "
+        f"({what})."
+    )
     if measured.operator.name == "cartesian-mri":
-        return Finding(NAME, "not_run", f"{reason} A sampler with 2 or more draws does that: --model denoiser --draws 8.")
+        return Finding(
+            NAME,
+            "not_run",
+            f"{reason} A sampler with 2 or more draws does that: --model denoiser --draws 8.",
+        )
     return Finding(NAME, "not_run", f"{reason} Samples are withheld for Cartesian MRI only.")

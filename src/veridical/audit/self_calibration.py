@@ -1,10 +1,13 @@
-"""Self-calibration of a Cartesian MR scan: how wrong is what was not sampled, by the scan's own withheld samples.
+"""Self-calibration of a Cartesian MR scan: how wrong is what was not sampled, by the scan's own
+withheld samples.
 
-The error of an unsampled k-space location grows with its distance from the nearest sample, up to all the power that is there.
-`r(d) = LIMIT (1 - exp(-(d / reach)^3))` is that share of the power; the reach (how far coils and prior carry) is found by
-withholding a quarter of the outer samples, predicting them from the rest and comparing. Where the opposite location was sampled
-the share is smaller, since the phase of an image is smooth. Power is known per ring of |k| from the samples. The expected error
-of the whole scan follows, wherever it was not sampled, and the posterior samples are rescaled, band by band, to have it.
+The error of an unsampled k-space location grows with its distance from the nearest sample, up to
+all the power that is there. `r(d) = LIMIT (1 - exp(-(d / reach)^3))` is that share of the power;
+the reach (how far coils and prior carry) is found by withholding a quarter of the outer samples,
+predicting them from the rest and comparing. Where the opposite location was sampled the share is
+smaller, since the phase of an image is smooth. Power is known per ring of |k| from the samples. The
+expected error of the whole scan follows, wherever it was not sampled, and the posterior samples are
+rescaled, band by band, to have it.
 """
 
 from __future__ import annotations
@@ -25,11 +28,17 @@ from veridical.physics.masks import fully_sampled_centre
 from veridical.types import Array, Finding, Verdict
 
 LIMIT = 1.3
-"""Share of a ring's mean power that is lost far from any sample; above 1, since whole directions of a ring may be missing."""
+"""Share of a ring's mean power that is lost far from any sample; above 1, since whole directions of
+a ring may be missing.
+"""
 REACH, REACHES = 3.5, (1.0, 10.0)
-"""Distance in samples over which prediction carries, before anything is withheld, and the range it is looked for in."""
+"""Distance in samples over which prediction carries, before anything is withheld, and the range it
+is looked for in.
+"""
 MIRRORED = 0.15
-"""Share of the power that is lost where only the opposite location was sampled (measured on one-sided masks)."""
+"""Share of the power that is lost where only the opposite location was sampled (measured on
+one-sided masks).
+"""
 SATURATED = 0.6
 """Withheld samples that lost more than this share of the limit say nothing about a longer reach."""
 USUAL_LINES = 6
@@ -42,7 +51,9 @@ DISTANCES = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 9.5, 14.0, 24.0, 1e9)
 GAINS = (0.3, 8.0)
 """Range of the factors by which samples are rescaled."""
 WARN, FAIL = 0.022, 0.045
-"""Expected error of what was not sampled, as a share of the image's 99th percentile, from which aliasing is visible."""
+"""Expected error of what was not sampled, as a share of the image's 99th percentile, from which
+aliasing is visible.
+"""
 
 Estimate = Callable[[Problem], Tensor]
 """From a problem to its estimate `(*domain)`."""
@@ -52,12 +63,11 @@ Estimate = Callable[[Problem], Tensor]
 class ExpectedError:
     """What is expected of the error outside of the samples.
 
-    Args:
-        power: `(ky, kx)`, expected squared error of every unsampled location in units of the problem; 0 where sampled.
-        reach: distance in samples over which prediction carries.
-        withheld: samples that were withheld to find it; 0 where too few could be.
-        ratio: squared error of the withheld samples over what the usual reach predicts; None where nothing was withheld.
-        bright: 99th percentile of the image, in units of the problem.
+    Args: power: `(ky, kx)`, expected squared error of every unsampled location in units of the
+        problem; 0 where sampled. reach: distance in samples over which prediction carries.
+        withheld: samples that were withheld to find it; 0 where too few could be. ratio: squared
+        error of the withheld samples over what the usual reach predicts; None where nothing was
+        withheld. bright: 99th percentile of the image, in units of the problem.
     """
 
     power: Array
@@ -73,7 +83,9 @@ class ExpectedError:
 
     @property
     def verdict(self) -> Verdict:
-        """A warning where aliasing is likely, a failure where it is certain: the spread may then not become an interval."""
+        """A warning where aliasing is likely, a failure where it is certain: the spread may then
+        not become an interval.
+        """
         return "fail" if self.size > FAIL else "warn" if self.size > WARN else "pass"
 
     def finding(self, check: str) -> Finding:
@@ -84,10 +96,17 @@ class ExpectedError:
             else "taken from other scans, since too few samples can be withheld"
         )
         reason = (
-            f"Outside of the samples an error of {self.size:.1%} of the image's 99th percentile is expected, seen as aliasing "
-            f"(warning from {WARN:.1%}, failure from {FAIL:.1%}); prediction carries over {self.reach:.1f} samples, {how}."
+            f"Outside of the samples an error of {self.size:.1%} of the image's 99th percentile is "
+            "expected, seen as aliasing "
+            f"(warning from {WARN:.1%}, failure from {FAIL:.1%}); prediction carries over "
+            f"{self.reach:.1f} samples, {how}."
         )
-        evidence = {"expected_error": self.size, "reach": self.reach, "withheld": self.withheld, "ratio": self.ratio}
+        evidence = {
+            "expected_error": self.size,
+            "reach": self.reach,
+            "withheld": self.withheld,
+            "ratio": self.ratio,
+        }
         return Finding(check, self.verdict, reason, evidence)
 
 
@@ -115,11 +134,15 @@ def expected_error(problem: Problem, estimate: Estimate, seed: int) -> ExpectedE
     else:
         count = 0
     bright = percentile(root_sum_of_squares(problem.start))
-    return ExpectedError(np.where(mask, 0.0, power[ring] * lost_of(mask, reach)), reach, count, ratio, bright)
+    return ExpectedError(
+        np.where(mask, 0.0, power[ring] * lost_of(mask, reach)), reach, count, ratio, bright
+    )
 
 
 def blended(reach: float, count: float, saturated: bool) -> float:
-    """Return the reach of this scan drawn towards that of other scans, the more the fewer lines were withheld."""
+    """Return the reach of this scan drawn towards that of other scans, the more the fewer lines
+    were withheld.
+    """
     if saturated:
         return min(reach, REACH)
     share = count / (count + USUAL_LINES)
@@ -137,16 +160,20 @@ def distances(mask: Array) -> Array:
 
 
 def lost_of(mask: Array, reach: float) -> Array:
-    """Return the share of the power that is not predicted at every location, the opposite location considered."""
+    """Return the share of the power that is not predicted at every location, the opposite location
+    considered.
+    """
     opposite = np.roll(mask[::-1, ::-1], [1 - n % 2 for n in mask.shape], (0, 1))
     direct, mirrored = lost(distances(mask), reach), lost(distances(opposite), reach)
     return np.minimum(direct, np.maximum(mirrored, MIRRORED))
 
 
 def recoloured(samples: Tensor, expected: ExpectedError, mask: Tensor) -> Tensor:
-    """Rescale the deviations of samples `(draw, set, y, x)` from their mean so that they have the expected error, band by band.
+    """Rescale the deviations of samples `(draw, set, y, x)` from their mean so that they have the
+    expected error, band by band.
 
-    Only what was not sampled is rescaled; sampled locations keep the spread that the noise gives them.
+    Only what was not sampled is rescaled; sampled locations keep the spread that the noise gives
+    them.
     """
     mean = samples.mean(0)
     deviation = fft(samples - mean)
@@ -164,9 +191,14 @@ def recoloured(samples: Tensor, expected: ExpectedError, mask: Tensor) -> Tensor
 
 
 def rings(mask: Array) -> Array:
-    """Return the ring number `(ky, kx)` by |k|, from the centre to the middle of the edges; corners belong to the last."""
+    """Return the ring number `(ky, kx)` by |k|, from the centre to the middle of the edges; corners
+    belong to the last.
+    """
     y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    radius = np.hypot((y - mask.shape[0] // 2) / (mask.shape[0] / 2), (x - mask.shape[1] // 2) / (mask.shape[1] / 2))
+    radius = np.hypot(
+        (y - mask.shape[0] // 2) / (mask.shape[0] / 2),
+        (x - mask.shape[1] // 2) / (mask.shape[1] / 2),
+    )
     return np.asarray(np.minimum((radius * RINGS).astype(int), RINGS - 1))
 
 
@@ -194,7 +226,9 @@ def ring_power(problem: Problem, mask: Array, ring: Array) -> Array:
 
 
 def withhold(mask: Array, seed: int) -> tuple[Array, Array]:
-    """Return what is kept and what is withheld of a mask: outer columns or rows where whole ones were sampled, else samples."""
+    """Return what is kept and what is withheld of a mask: outer columns or rows where whole ones
+    were sampled, else samples.
+    """
     rng = np.random.default_rng([seed, 11])
     outer = mask.copy()
     outer[fully_sampled_centre(mask)] = False
@@ -216,7 +250,9 @@ def _whole(mask: Array, axis: int) -> bool:
 
 
 def prediction_error(problem: Problem, estimate: Estimate, kept: Array, hidden: Array) -> float:
-    """Return the squared error of predicted withheld samples beyond their noise, all coils together."""
+    """Return the squared error of predicted withheld samples beyond their noise, all coils
+    together.
+    """
     if not isinstance(problem.operator, CartesianMRI):
         raise AssertionError("only Cartesian samples are withheld")
     sampled = torch.from_numpy(kept.astype(np.float32)).to(problem.data.device)
@@ -233,9 +269,15 @@ def lost(distance: Array, reach: float) -> Array:
 
 
 def matching_reach(power: Array, distance: Array, error: float) -> float:
-    """Return the reach under which withheld samples of that power and distance have that squared error together."""
+    """Return the reach under which withheld samples of that power and distance have that squared
+    error together.
+    """
     low, high = REACHES
     for _ in range(40):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if float((power * lost(distance, middle)).sum()) > error else (low, middle)
+        low, high = (
+            (middle, high)
+            if float((power * lost(distance, middle)).sum()) > error
+            else (low, middle)
+        )
     return math.sqrt(low * high)

@@ -1,4 +1,6 @@
-"""Numbers that are known of a slice, a scan or a patient: field strength, height in the volume, age."""
+"""Numbers that are known of a slice, a scan or a patient: field strength, height in the volume,
+age.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,17 @@ class Attributes(Condition):
 
     def value(self, request: Request) -> Array | None:
         given = [request.attributes.get(name) for name in self.attributes]
-        known = [isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in given]
+        known = [
+            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+            for v in given
+        ]
         if not any(known):
             return None
         pairs = zip(given, known, self.attributes.values(), strict=True)
-        return np.array([part for value, there, unit in pairs for part in ((value or 0) / unit if there else 0.0, there)])
+        return np.array(
+            [
+                part
+                for value, there, unit in pairs
+                for part in ((value or 0) / unit if there else 0.0, there)
+            ]
+        )

@@ -1,8 +1,8 @@
 """The base of all conditions, and batches of their values.
 
-A condition is a map beside the image or a vector for the whole slice. Its encoder adds to what the others say, so that a new
-condition changes no input width: weights that were trained without it stay as they are, and a slice of which it is not known
-counts a learned value instead.
+A condition is a map beside the image or a vector for the whole slice. Its encoder adds to what the
+others say, so that a new condition changes no input width: weights that were trained without it
+stay as they are, and a slice of which it is not known counts a learned value instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from veridical.types import Array
 
 @dataclass(frozen=True)
 class Condition(ABC):
-    """One thing that an image may depend on. A subclass is a frozen dataclass; its fields are its settings."""
+    """One thing that an image may depend on. A subclass is a frozen dataclass; its fields are its
+    settings.
+    """
 
     name: ClassVar[str]
     kind: ClassVar[Literal["map", "vector"]]
@@ -63,7 +65,9 @@ class Conditioning:
         shape = requests[0].initial.shape
         for condition in conditions:
             found = [condition.value(request) for request in requests]
-            empty = np.zeros((condition.size, *(shape if condition.kind == "map" else ())), np.float32)
+            empty = np.zeros(
+                (condition.size, *(shape if condition.kind == "map" else ())), np.float32
+            )
             values[condition.name] = torch.from_numpy(
                 np.stack([empty if one is None else np.asarray(one, np.float32) for one in found])
             )
@@ -72,12 +76,17 @@ class Conditioning:
 
     def to(self, device: torch.device) -> Conditioning:
         """Return the same on a device."""
-        values, known = ({k: v.to(device) for k, v in part.items()} for part in (self.values, self.known))
+        values, known = (
+            {k: v.to(device) for k, v in part.items()} for part in (self.values, self.known)
+        )
         return Conditioning(values, known)
 
     def repeat(self, count: int) -> Conditioning:
         """Return every slice `count` times, one after the other."""
-        values, known = ({k: v.repeat_interleave(count, 0) for k, v in part.items()} for part in (self.values, self.known))
+        values, known = (
+            {k: v.repeat_interleave(count, 0) for k, v in part.items()}
+            for part in (self.values, self.known)
+        )
         return Conditioning(values, known)
 
 

@@ -15,7 +15,9 @@ from veridical.types import Array
 
 @dataclass(frozen=True)
 class DegradationKind(Condition):
-    """The kind of degradation, none of them for a contrast that was not measured, and the log of the expected error."""
+    """The kind of degradation, none of them for a contrast that was not measured, and the log of
+    the expected error.
+    """
 
     name: ClassVar[str] = "degradation-kind"
     kind: ClassVar[Literal["map", "vector"]] = "vector"

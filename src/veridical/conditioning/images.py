@@ -17,7 +17,9 @@ AROUND = 3
 
 @dataclass(frozen=True)
 class Images(Condition):
-    """Measured images by contrast; each is zero where it was not measured, which `available` says."""
+    """Measured images by contrast; each is zero where it was not measured, which `available`
+    says.
+    """
 
     name: ClassVar[str] = "images"
     kind: ClassVar[Literal["map", "vector"]] = "map"

@@ -1,4 +1,6 @@
-"""The best simple estimate of what is to be made: what a classical method says, or the degraded image."""
+"""The best simple estimate of what is to be made: what a classical method says, or the degraded
+image.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ MOST = 5.0
 
 @dataclass(frozen=True)
 class InitialEstimate(Condition):
-    """The estimate, its detail in units of the expected error, where the object is, and where in it each pixel lies."""
+    """The estimate, its detail in units of the expected error, where the object is, and where in it
+    each pixel lies.
+    """
 
     name: ClassVar[str] = "initial-estimate"
     kind: ClassVar[Literal["map", "vector"]] = "map"
@@ -36,7 +40,9 @@ class InitialEstimate(Condition):
 
 
 def positions(support: Array) -> Array:
-    """Return where each pixel lies in an object `(y, x)`: `(2, y, x)`, in units of twice its standard deviation."""
+    """Return where each pixel lies in an object `(y, x)`: `(2, y, x)`, in units of twice its
+    standard deviation.
+    """
     weight = np.asarray(support, np.float64) + 1e-6
     found = []
     for axis in np.indices(support.shape).astype(np.float64):

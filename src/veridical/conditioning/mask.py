@@ -29,4 +29,6 @@ class Mask(Condition):
         if not set(request.masks) & set(self.masks):
             return None
         empty = np.zeros(request.initial.shape, np.float32)
-        return np.stack([np.asarray(request.masks.get(name, empty), np.float32) for name in self.masks])
+        return np.stack(
+            [np.asarray(request.masks.get(name, empty), np.float32) for name in self.masks]
+        )

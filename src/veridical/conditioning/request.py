@@ -1,4 +1,6 @@
-"""What is asked of a generator for one slice, and all that is known of it. Conditions read it; training and tasks write it."""
+"""What is asked of a generator for one slice, and all that is known of it. Conditions read it;
+training and tasks write it.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,13 @@ LEAST_LEVEL = 0.01
 class Request:
     """One slice to be made, in network units (see `preprocessing`).
 
-    Args:
-        contrast: to be made.
-        initial: `(y, x)`, the best simple estimate: what a classical method says, or the degraded image itself.
-        level: expected root mean square error of it: what a network has to add.
-        support: `(y, x)` in [0, 1], where the object is.
-        images: contrast -> `(3, y, x)`: the slice that was measured, the one below, the one above.
-        degradation: what is wrong with `initial` if it is a measured image; empty if this contrast was not measured.
-        masks: name -> `(y, x)`, label maps and masks.
-        attributes: name -> number or word: field strength in tesla, `height` of the slice in [-1, 1], age, sex, ...
+    Args: contrast: to be made. initial: `(y, x)`, the best simple estimate: what a classical method
+        says, or the degraded image itself. level: expected root mean square error of it: what a
+        network has to add. support: `(y, x)` in [0, 1], where the object is. images: contrast ->
+        `(3, y, x)`: the slice that was measured, the one below, the one above. degradation: what is
+        wrong with `initial` if it is a measured image; empty if this contrast was not measured.
+        masks: name -> `(y, x)`, label maps and masks. attributes: name -> number or word: field
+        strength in tesla, `height` of the slice in [-1, 1], age, sex, ...
     """
 
     contrast: str

@@ -1,1 +1,3 @@
-"""Former name of `apps`, kept so that scripts calling `python -m veridical.doors.cli` go on working."""
+"""Former name of `apps`, kept so that scripts calling `python -m veridical.doors.cli` go on
+working.
+"""

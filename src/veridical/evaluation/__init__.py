@@ -1,1 +1,3 @@
-"""Judging any generator at three levels and on trust: cases, integrity, protocol, statistics, verdicts."""
+"""Judging any generator at three levels and on trust: cases, integrity, protocol, statistics,
+verdicts.
+"""

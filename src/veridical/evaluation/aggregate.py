@@ -1,4 +1,6 @@
-"""From cases to endpoints: means over cases with intervals over patients, failures counted as the worst value."""
+"""From cases to endpoints: means over cases with intervals over patients, failures counted as the
+worst value.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,16 @@ def endpoints(rows: Sequence[CaseRow], setting: Setting) -> list[Outcome]:
         rows: all cases, failed ones included.
         setting: rules of the aggregation.
     """
-    keys = sorted({key for row in rows for key in row.values} | {key for row in rows for key in row.notes})
+    keys = sorted(
+        {key for row in rows for key in row.values} | {key for row in rows for key in row.notes}
+    )
     return [endpoint(key, rows, setting) for key in keys]
 
 
 def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
-    """Return one endpoint. Cases that failed count as the worst value; those that a metric does not apply to do not count."""
+    """Return one endpoint. Cases that failed count as the worst value; those that a metric does not
+    apply to do not count.
+    """
     level, metric, region = key.split("/", 2)
     about = facts(metric, setting.protocol)
     concerned = [row for row in rows if row.failed or key in row.values or key in row.notes]
@@ -75,7 +81,9 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
     )
     if not own:
         reasons = [row.notes[key] for row in concerned if key in row.notes]
-        return replace(empty, verdict="not_run", note=reasons[0] if reasons else "Every case failed."), None
+        return replace(
+            empty, verdict="not_run", note=reasons[0] if reasons else "Every case failed."
+        ), None
     base = [row.baseline[key] for row in rows if key in row.baseline]
     worst = worst_value(about, own + base)
     values = np.array([worst if row.failed else row.values[key] for row in counted])
@@ -96,15 +104,19 @@ def endpoint(key: str, rows: Sequence[CaseRow], setting: Setting) -> Outcome:
 
 
 def _scale(key: str, values: Array, rows: Sequence[CaseRow], about: Facts) -> Statistic | None:
-    """Return the score as a function of the cases, where baseline and floor are known of the same cases.
+    """Return the score as a function of the cases, where baseline and floor are known of the same
+    cases.
 
-    What the cases share (a hard patient is hard for the real image too) then cancels, and the interval of the score is much
-    narrower than that of the value.
+    What the cases share (a hard patient is hard for the real image too) then cancels, and the
+    interval of the score is much narrower than that of the value.
     """
     own = [row for row in rows if not row.failed]
     if not own or not all(key in row.baseline and key in row.retest for row in own):
         return None
-    bad, floor = (np.array([getattr(row, name).get(key, np.nan) for row in rows]) for name in ("baseline", "retest"))
+    bad, floor = (
+        np.array([getattr(row, name).get(key, np.nan) for row in rows])
+        for name in ("baseline", "retest")
+    )
     bad, floor = (np.where(np.isnan(x), np.nanmean(x), x) for x in (bad, floor))
 
     def score(index: Array) -> Array:
@@ -117,7 +129,11 @@ def _scale(key: str, values: Array, rows: Sequence[CaseRow], about: Facts) -> St
 
 
 def with_interval(
-    known: Endpoint, statistic: Statistic, rows: Sequence[CaseRow], setting: Setting, scale: Statistic | None = None
+    known: Endpoint,
+    statistic: Statistic,
+    rows: Sequence[CaseRow],
+    setting: Setting,
+    scale: Statistic | None = None,
 ) -> Outcome:
     """Return the endpoint with value, interval, score and limit.
 
@@ -133,9 +149,19 @@ def with_interval(
     patients = len({row.patient for row in rows})
     interval = bca(resamples) if patients >= FEWEST else None
     few = NO_INTERVAL.format(_patients(patients)) if patients < FEWEST else resamples.absent
-    found = replace(known, value=resamples.observed, interval=interval, n=patients, note=f"{known.note} {few}".strip())
+    found = replace(
+        known,
+        value=resamples.observed,
+        interval=interval,
+        n=patients,
+        note=f"{known.note} {few}".strip(),
+    )
     found = normalised(found)
-    scored = None if scale is None or found.score is None or not interval else _resampled(scale, rows, setting)
+    scored = (
+        None
+        if scale is None or found.score is None or not interval
+        else _resampled(scale, rows, setting)
+    )
     if scored is not None:
         found = replace(found, score_interval=bca(scored) or found.score_interval)
     declared = protocol.limit(found.key)
@@ -143,7 +169,10 @@ def with_interval(
         return found, None
     found = replace(found, primary=True, limit=declared.limit, limit_of=declared.of)
     if scored is not None and declared.of == "score":
-        return found, (p_value(scored, declared.limit, "higher"), p_value(scored, declared.limit, "lower"))
+        return found, (
+            p_value(scored, declared.limit, "higher"),
+            p_value(scored, declared.limit, "lower"),
+        )
     return found, _against(found, resamples) if patients >= FEWEST else None
 
 
@@ -159,7 +188,9 @@ def _resampled(statistic: Statistic, rows: Sequence[CaseRow], setting: Setting) 
 
 
 def _against(e: Endpoint, resamples: Resamples) -> Against | None:
-    """Return the p-values of an endpoint against its limit, which is brought to the scale of the value."""
+    """Return the p-values of an endpoint against its limit, which is brought to the scale of the
+    value.
+    """
     limit = e.limit
     if limit is None or (e.limit_of == "score" and e.score is None):
         return None
@@ -168,8 +199,14 @@ def _against(e: Endpoint, resamples: Resamples) -> Against | None:
     if e.ideal is None:
         better, worse = p_value(resamples, limit, "higher"), p_value(resamples, limit, "lower")
         return (better, worse) if e.better == "higher" else (worse, better)
-    above = p_value(resamples, e.ideal + limit, "lower"), p_value(resamples, e.ideal + limit, "higher")
-    below = p_value(resamples, e.ideal - limit, "higher"), p_value(resamples, e.ideal - limit, "lower")
+    above = (
+        p_value(resamples, e.ideal + limit, "lower"),
+        p_value(resamples, e.ideal + limit, "higher"),
+    )
+    below = (
+        p_value(resamples, e.ideal - limit, "higher"),
+        p_value(resamples, e.ideal - limit, "lower"),
+    )
     return max(above[0], below[0]), min(above[1], below[1])
 
 
@@ -213,13 +250,19 @@ def _floor_is(region: str, setting: Setting) -> str:
 
 
 def facts(metric: str, protocol: Protocol) -> Facts:
-    """Return what a metric says of itself; coverage is ideal at the level that the intervals were made for."""
+    """Return what a metric says of itself; coverage is ideal at the level that the intervals were
+    made for.
+    """
     about = catalogue.about(metric)
     return replace(about, ideal=protocol.level) if metric == "coverage" else about
 
 
-def subgroups(rows: Sequence[CaseRow], keys: Sequence[str], setting: Setting) -> tuple[Endpoint, ...]:
-    """Return the chosen endpoints within every subgroup that has at least two patients; `region` is `region, column=value`."""
+def subgroups(
+    rows: Sequence[CaseRow], keys: Sequence[str], setting: Setting
+) -> tuple[Endpoint, ...]:
+    """Return the chosen endpoints within every subgroup that has at least two patients; `region` is
+    `region, column=value`.
+    """
     found = []
     columns = sorted({column for row in rows for column in row.groups})
     for column in columns:
@@ -234,5 +277,13 @@ def subgroups(rows: Sequence[CaseRow], keys: Sequence[str], setting: Setting) ->
                 one, _ = endpoint(key, chosen, setting)
                 if one.value is not None:
                     region = f"{one.region}, {column}={value}"
-                    found.append(replace(one, key=f"{key}, {column}={value}", region=region, limit=None, primary=False))
+                    found.append(
+                        replace(
+                            one,
+                            key=f"{key}, {column}={value}",
+                            region=region,
+                            limit=None,
+                            primary=False,
+                        )
+                    )
     return tuple(found)

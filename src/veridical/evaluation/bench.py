@@ -1,8 +1,9 @@
-"""Compare reconstructions of a real scan: retrospective undersampling against the full scan, or withheld samples.
+"""Compare reconstructions of a real scan: retrospective undersampling against the full scan, or
+withheld samples.
 
-The reference of a fully sampled scan is its root-sum-of-squares image; scores are taken inside the head. A scan that was
-undersampled when it was made has no reference: a fifth of its samples outside the fully sampled centre is withheld and
-predicted.
+The reference of a fully sampled scan is its root-sum-of-squares image; scores are taken inside the
+head. A scan that was undersampled when it was made has no reference: a fifth of its samples outside
+the fully sampled centre is withheld and predicted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ Solve = Callable[[Array, Array], list[Array]]
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One method under one pattern and seed. `best_of`: the settings that the best was chosen from, by the reference itself."""
+    """One method under one pattern and seed. `best_of`: the settings that the best was chosen from,
+    by the reference itself.
+    """
 
     pattern: str
     seed: int
@@ -60,12 +63,10 @@ def retrospective(
 ) -> list[BenchRow]:
     """Undersample a full scan, reconstruct by each method, score against the full scan.
 
-    Args:
-        kspace: `(coil, ky, kx)`, complete over the columns that were acquired at all.
-        methods: model names, or peers (`bart wavelet`, `bart total variation`: two sets of maps, best of 5 weights).
-        seeds: patterns drawn per kind; for uniform ones the seed is the offset.
-        patterns: kind (`uniform`, `variable`) and acceleration.
-        progress: called as work goes on.
+    Args: kspace: `(coil, ky, kx)`, complete over the columns that were acquired at all. methods:
+        model names, or peers (`bart wavelet`, `bart total variation`: two sets of maps, best of 5
+        weights). seeds: patterns drawn per kind; for uniform ones the seed is the offset. patterns:
+        kind (`uniform`, `variable`) and acceleration. progress: called as work goes on.
 
     Returns:
         Rows with `psnr` (dB, peak: the reference's largest value in the head), `ssim` and `nmse`.
@@ -91,12 +92,16 @@ def retrospective(
 
 
 def withheld(
-    kspace: Array, methods: Sequence[str] = (*OURS, *PEERS), seeds: int = 5, progress: Progress = silent
+    kspace: Array,
+    methods: Sequence[str] = (*OURS, *PEERS),
+    seeds: int = 5,
+    progress: Progress = silent,
 ) -> list[BenchRow]:
-    """Withhold a fifth of the samples outside the centre, reconstruct from the rest, predict the withheld ones.
+    """Withhold a fifth of the samples outside the centre, reconstruct from the rest, predict the
+    withheld ones.
 
-    Returns:
-        Rows with `error`: the norm of predicted minus measured over the norm of the measured withheld samples, all coils.
+    Returns: Rows with `error`: the norm of predicted minus measured over the norm of the measured
+        withheld samples, all coils.
 
     Raises:
         InputError: nothing was sampled outside the fully sampled centre.
@@ -107,29 +112,47 @@ def withheld(
     outside[centre] = False
     candidates = np.flatnonzero(outside)
     if len(candidates) == 0:
-        raise InputError("Nothing was sampled outside the fully sampled centre of k-space, so nothing can be withheld.")
+        raise InputError(
+            "Nothing was sampled outside the fully sampled centre of k-space, so nothing can be "
+            "withheld."
+        )
     rows = []
     for seed in range(seeds):
-        chosen = np.random.default_rng(seed).choice(candidates, round(WITHHELD * len(candidates)), replace=False)
+        chosen = np.random.default_rng(seed).choice(
+            candidates, round(WITHHELD * len(candidates)), replace=False
+        )
         hidden = np.zeros(sampled.size, dtype=bool)
         hidden[chosen] = True
         hidden = hidden.reshape(sampled.shape)
         kept = sampled & ~hidden
         for method in methods:
             start = time.perf_counter()
-            predictions = [fft(torch.from_numpy(c)).numpy() for c in solve(method)(kspace * kept, kept)]
+            predictions = [
+                fft(torch.from_numpy(c)).numpy() for c in solve(method)(kspace * kept, kept)
+            ]
             seconds = (time.perf_counter() - start) / len(predictions)
             truth = kspace[:, hidden]
-            errors = [float(np.linalg.norm(p[:, hidden] - truth) / np.linalg.norm(truth)) for p in predictions]
-            rows.append(BenchRow("withheld samples", seed, method, {"error": min(errors)}, seconds, len(errors)))
+            errors = [
+                float(np.linalg.norm(p[:, hidden] - truth) / np.linalg.norm(truth))
+                for p in predictions
+            ]
+            rows.append(
+                BenchRow(
+                    "withheld samples", seed, method, {"error": min(errors)}, seconds, len(errors)
+                )
+            )
         progress("bench", seed + 1, seeds)
     return rows
 
 
 def solve(method: str) -> Solve:
-    """Return the solver of a model or a peer, giving coil images `(coil, y, x)` in the units of the data."""
+    """Return the solver of a model or a peer, giving coil images `(coil, y, x)` in the units of the
+    data.
+    """
     if method in PEERS:
-        return lambda kspace, mask: [images for _, images, _ in peers.bart(kspace, 2, PEERS[method])]
+        return lambda kspace, mask: [
+            images for _, images, _ in peers.bart(kspace, 2, PEERS[method])
+        ]
     model = Reconstruct(model=method).build()
 
     def ours(kspace: Array, mask: Array) -> list[Array]:
@@ -144,7 +167,13 @@ def measurement(kspace: Array, mask: Array, contrast: str = "other") -> Measurem
     """Wrap one slice of k-space `(coil, ky, kx)` of unknown spacing as a measurement."""
     rows, columns = mask.shape
     scan = CartesianScan(mask[None])
-    return Measurement(kspace[None], scan, Noise("gaussian"), Geometry.index((columns, rows, 1)), {"contrast": contrast})
+    return Measurement(
+        kspace[None],
+        scan,
+        Noise("gaussian"),
+        Geometry.index((columns, rows, 1)),
+        {"contrast": contrast},
+    )
 
 
 def rss(kspace: Array) -> Array:
@@ -165,20 +194,33 @@ def head_mask(image: Array) -> Array:
 def table(rows: Sequence[BenchRow]) -> str:
     """Return the rows as a Markdown table: mean and standard deviation over seeds."""
     keys = list(rows[0].values)
-    lines = ["| pattern | method | " + " | ".join(keys) + " | seconds |", "|---|---|" + "---|" * (len(keys) + 1)]
+    lines = [
+        "| pattern | method | " + " | ".join(keys) + " | seconds |",
+        "|---|---|" + "---|" * (len(keys) + 1),
+    ]
     for pattern in dict.fromkeys(r.pattern for r in rows):
         for method in dict.fromkeys(r.method for r in rows):
             group = [r for r in rows if r.pattern == pattern and r.method == method]
             if not group:
                 continue
-            cells = [f"{np.mean(v):.3f} ± {np.std(v):.3f}" for v in ([r.values[k] for r in group] for k in keys)]
+            cells = [
+                f"{np.mean(v):.3f} ± {np.std(v):.3f}"
+                for v in ([r.values[k] for r in group] for k in keys)
+            ]
             name = method if group[0].best_of == 1 else f"{method} (best of {group[0].best_of})"
-            lines.append(f"| {pattern} | {name} | {' | '.join(cells)} | {np.median([r.seconds for r in group]):.2f} |")
+            lines.append(
+                f"| {pattern} | {name} | {' | '.join(cells)} | "
+                f"{np.median([r.seconds for r in group]):.2f} |"
+            )
     return "\n".join(lines)
 
 
-def bench(kspace: Array, seeds: int = 5, methods: Sequence[str] = (), progress: Progress = silent) -> list[BenchRow]:
-    """Choose the protocol by the scan: retrospective when it is complete over its columns, else withheld samples."""
+def bench(
+    kspace: Array, seeds: int = 5, methods: Sequence[str] = (), progress: Progress = silent
+) -> list[BenchRow]:
+    """Choose the protocol by the scan: retrospective when it is complete over its columns, else
+    withheld samples.
+    """
     chosen = tuple(methods) or (*OURS, *PEERS)
     sampled = np.abs(kspace).sum(0) > 0
     complete = bool((sampled == sampled.any(0)[None]).all()) and bool(_contiguous(sampled.any(0)))

@@ -1,4 +1,6 @@
-"""Putting the images of an evaluation together: which candidate belongs to which reference, and what is known of a case."""
+"""Putting the images of an evaluation together: which candidate belongs to which reference, and
+what is known of a case.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,11 @@ Role = Source | tuple[Source, ...]
 class Case:
     """One case of an evaluation.
 
-    Args:
-        name: unique; of a pair, the reference's.
-        patient: the table's column `patient`, else the BIDS entity `sub-`, else the name.
-        candidate, reference: None where that side is missing.
-        roles: `mask`, `labels`, `candidate_labels`, `lower`, `upper`, `draws` (a tuple, one source a draw), `retest`,
-            `baseline`, `dose`, `candidate_dose`; those that there are.
-        groups: columns of the table: site, scanner, sex, age, class, split ...
+    Args: name: unique; of a pair, the reference's. patient: the table's column `patient`, else the
+        BIDS entity `sub-`, else the name. candidate, reference: None where that side is missing.
+        roles: `mask`, `labels`, `candidate_labels`, `lower`, `upper`, `draws` (a tuple, one source
+        a draw), `retest`, `baseline`, `dose`, `candidate_dose`; those that there are. groups:
+        columns of the table: site, scanner, sex, age, class, split ...
     """
 
     name: str
@@ -49,15 +49,12 @@ class Case:
 class Cases:
     """All cases of an evaluation.
 
-    Args:
-        paired: each candidate belongs to one reference.
-        cases: paired: all of both sides by name, what is missing is None; unpaired: first the candidates, then the references.
-        training: images that a model was trained on, by name.
-        second: a second real set, by name.
-        dropped: case -> why it was left out.
-        notes: how names were made to fit, and what is missing, in sentences.
-        patients: of each case in `training` and `second`, by name.
-        insisted: the user said that they are pairs, so that images that are no more alike than others are no error.
+    Args: paired: each candidate belongs to one reference. cases: paired: all of both sides by name,
+        what is missing is None; unpaired: first the candidates, then the references. training:
+        images that a model was trained on, by name. second: a second real set, by name. dropped:
+        case -> why it was left out. notes: how names were made to fit, and what is missing, in
+        sentences. patients: of each case in `training` and `second`, by name. insisted: the user
+        said that they are pairs, so that images that are no more alike than others are no error.
     """
 
     paired: bool
@@ -83,18 +80,16 @@ def collect(
 ) -> Cases:
     """Find all images and put them together.
 
-    Args:
-        candidate, reference: as `veridical.evaluation.sources.find` takes them.
-        paired: None: when the names of at least half of the smaller side fit.
-        roles: role -> where its files lie; `draws` as `veridical.evaluation.draws.find_draws` takes them. Intervals and draws
-            in results of Veridical are found without being asked for.
-        training, second: where the training set and a second real set lie.
-        table: a CSV or TSV file with a column `case` or `patient`; the other columns are subgroups.
-        options: of `veridical.read`. Masks and labels are read as labels, doses in Gy.
+    Args: candidate, reference: as `veridical.evaluation.sources.find` takes them. paired: None:
+        when the names of at least half of the smaller side fit. roles: role -> where its files lie;
+        `draws` as `veridical.evaluation.draws.find_draws` takes them. Intervals and draws in
+        results of Veridical are found without being asked for. training, second: where the training
+        set and a second real set lie. table: a CSV or TSV file with a column `case` or `patient`;
+        the other columns are subgroups. options: of `veridical.read`. Masks and labels are read as
+        labels, doses in Gy.
 
-    Raises:
-        InputError: nothing is there, no names fit and `paired` is True, a role fits no case, or the table is wrong.
-        SettingError: an unknown role.
+    Raises: InputError: nothing is there, no names fit and `paired` is True, a role fits no case, or
+        the table is wrong. SettingError: an unknown role.
     """
     for role in roles:
         if role not in ROLES:
@@ -106,7 +101,10 @@ def collect(
     notes += said
     known = read_table(table) if table is not None else CaseTable()
     cases = _pairs(ours, theirs, pairs) if paired else _sides(ours, theirs, notes)
-    sets = {name: find(where, options) if where is not None else {} for name, where in (("t", training), ("s", second))}
+    sets = {
+        name: find(where, options) if where is not None else {}
+        for name, where in (("t", training), ("s", second))
+    }
     aliases = {case.name: _aliases(case) for case in cases}
     everyone = [*(name for names in aliases.values() for name in names), *sets["t"], *sets["s"]]
     rows = known.fit(everyone, notes)
@@ -114,7 +112,9 @@ def collect(
     given = _found_roles(candidate, cases, roles, options)
     cases = _with_roles(cases, given, paired, notes)
     others = {name: known.patient(name, rows) for found in sets.values() for name in found}
-    return Cases(paired, tuple(cases), sets["t"], sets["s"], dropped, tuple(notes), others, insisted)
+    return Cases(
+        paired, tuple(cases), sets["t"], sets["s"], dropped, tuple(notes), others, insisted
+    )
 
 
 def _common_contrasts(
@@ -131,25 +131,45 @@ def _common_contrasts(
             if suffix_of(name) not in shared:
                 dropped[name] = f"no {other} has the contrast {suffix_of(name)}"
     alone = sorted({str(suffix_of(name)) for name in dropped})
-    notes = [f"{len(dropped)} images of contrasts that only one side has were left out: {', '.join(alone)}."] if dropped else []
-    kept = [{name: source for name, source in side.items() if name not in dropped} for side in (ours, theirs)]
+    notes = (
+        [
+            f"{len(dropped)} images of contrasts that only one side has were left out: "
+            f"{', '.join(alone)}."
+        ]
+        if dropped
+        else []
+    )
+    kept = [
+        {name: source for name, source in side.items() if name not in dropped}
+        for side in (ours, theirs)
+    ]
     return kept[0], kept[1], dropped, notes
 
 
 def _paired(
     ours: Mapping[str, Source], theirs: Mapping[str, Source], paired: bool | None
 ) -> tuple[dict[str, str], bool, list[str]]:
-    """Return candidate name -> reference name, whether these are pairs, and notes on how that was decided."""
+    """Return candidate name -> reference name, whether these are pairs, and notes on how that was
+    decided.
+    """
     if paired is False:
         return {}, False, []
     sides = [*ours.values(), *theirs.values()]
     if all(source.index is not None for source in sides) and len(ours) != len(theirs):
         if paired:
             raise InputError(
-                f"{len(ours)} candidates and {len(theirs)} references are numbered, not named, so pairs need equal numbers. "
+                f"{len(ours)} candidates and {len(theirs)} references are numbered, not named, so "
+                "pairs need equal numbers. "
                 "Give case -> image, or compare them unpaired."
             )
-        return {}, False, [f"{len(ours)} candidates and {len(theirs)} references without names: compared unpaired."]
+        return (
+            {},
+            False,
+            [
+                f"{len(ours)} candidates and {len(theirs)} references without names: compared "
+                "unpaired."
+            ],
+        )
     pairs, stripped = match(ours, theirs)
     if not pairs and len(ours) == len(theirs) == 1 and _is_file(ours) and _is_file(theirs):
         (one,), (other,) = ours, theirs
@@ -157,12 +177,17 @@ def _paired(
     enough = 2 * len(pairs) >= min(len(ours), len(theirs)) and pairs
     if paired and not pairs:
         raise InputError(
-            f"No candidate has the name of a reference. Candidates: {_three(ours)}. References: {_three(theirs)}. "
+            f"No candidate has the name of a reference. Candidates: {_three(ours)}. References: "
+            f"{_three(theirs)}. "
             "Rename one side, or compare the two sets unpaired."
         )
     if paired is None and not enough:
         few = f"{len(pairs)} of {min(len(ours), len(theirs))} names fit"
-        return {}, False, [f"Compared unpaired: {few} (candidates {_three(ours)}; references {_three(theirs)})."]
+        return (
+            {},
+            False,
+            [f"Compared unpaired: {few} (candidates {_three(ours)}; references {_three(theirs)})."],
+        )
     return pairs, True, [f"Names were paired after leaving out {stripped}."] if stripped else []
 
 
@@ -174,9 +199,14 @@ def _three(names: Mapping[str, Any] | list[str]) -> str:
     return ", ".join(islice(names, 3)) + (", ..." if len(names) > 3 else "")
 
 
-def _pairs(ours: Mapping[str, Source], theirs: Mapping[str, Source], pairs: Mapping[str, str]) -> list[Case]:
+def _pairs(
+    ours: Mapping[str, Source], theirs: Mapping[str, Source], pairs: Mapping[str, str]
+) -> list[Case]:
     back = {reference: candidate for candidate, reference in pairs.items()}
-    cases = [Case(name, patient_of(name), ours.get(back.get(name, "")), source) for name, source in theirs.items()]
+    cases = [
+        Case(name, patient_of(name), ours.get(back.get(name, "")), source)
+        for name, source in theirs.items()
+    ]
     for name, source in ours.items():
         if name not in pairs:
             unique = name if name not in theirs else f"{name} (candidate)"
@@ -184,16 +214,20 @@ def _pairs(ours: Mapping[str, Source], theirs: Mapping[str, Source], pairs: Mapp
     return sorted(cases, key=lambda case: case.name)
 
 
-def _sides(ours: Mapping[str, Source], theirs: Mapping[str, Source], notes: list[str]) -> list[Case]:
+def _sides(
+    ours: Mapping[str, Source], theirs: Mapping[str, Source], notes: list[str]
+) -> list[Case]:
     """Return one case an image; where both sides use a name, the side is put after it."""
     both = set(ours) & set(theirs)
     if both:
         notes.append(f"{len(both)} names are on both sides; the side is written after them.")
     cases = [
-        Case(f"{name} (candidate)" if name in both else name, patient_of(name), source, None) for name, source in ours.items()
+        Case(f"{name} (candidate)" if name in both else name, patient_of(name), source, None)
+        for name, source in ours.items()
     ]
     cases += [
-        Case(f"{name} (reference)" if name in both else name, patient_of(name), None, source) for name, source in theirs.items()
+        Case(f"{name} (reference)" if name in both else name, patient_of(name), None, source)
+        for name, source in theirs.items()
     ]
     return cases
 
@@ -232,7 +266,9 @@ def _found_roles(
 
 
 def _channels(cases: list[Case], options: Mapping[str, Any]) -> int:
-    """Return how many channels a candidate has, from the header of the first; what cannot be read says so when loaded."""
+    """Return how many channels a candidate has, from the header of the first; what cannot be read
+    says so when loaded.
+    """
     import nibabel
 
     first = next((case.candidate for case in cases if case.candidate is not None), None)
@@ -250,7 +286,9 @@ def _channels(cases: list[Case], options: Mapping[str, Any]) -> int:
     return int(shape[3]) if len(shape) > 3 else 1
 
 
-def _with_roles(cases: list[Case], given: Mapping[str, Mapping[str, Role]], paired: bool, notes: list[str]) -> list[Case]:
+def _with_roles(
+    cases: list[Case], given: Mapping[str, Mapping[str, Role]], paired: bool, notes: list[str]
+) -> list[Case]:
     roles: dict[str, dict[str, Role]] = {case.name: {} for case in cases}
     for role, found in given.items():
         takers = [case for case in cases if paired or _takes(case, role)]
@@ -259,17 +297,27 @@ def _with_roles(cases: list[Case], given: Mapping[str, Mapping[str, Role]], pair
             roles[name][role] = source
         lacking = [case.name for case in takers if case.name not in placed]
         if lacking:
-            notes.append(f"{len(lacking)} of {len(takers)} cases have no {role}: {_three(lacking)}.")
+            notes.append(
+                f"{len(lacking)} of {len(takers)} cases have no {role}: {_three(lacking)}."
+            )
     return [replace(case, roles=roles[case.name]) for case in cases]
 
 
 def _takes(case: Case, role: str) -> bool:
-    return role in BOTH or (case.candidate is not None if role in OF_CANDIDATE else case.reference is not None)
+    return role in BOTH or (
+        case.candidate is not None if role in OF_CANDIDATE else case.reference is not None
+    )
 
 
-def _placed(role: str, found: Mapping[str, Role], cases: list[Case], notes: list[str]) -> dict[str, Role]:
-    """Return case -> source: by the same name, else by the BIDS name without its suffix, else after stripping as for pairs."""
-    placed = {case.name: found[name] for case in cases for name in _aliases(case)[::-1] if name in found}
+def _placed(
+    role: str, found: Mapping[str, Role], cases: list[Case], notes: list[str]
+) -> dict[str, Role]:
+    """Return case -> source: by the same name, else by the BIDS name without its suffix, else after
+    stripping as for pairs.
+    """
+    placed = {
+        case.name: found[name] for case in cases for name in _aliases(case)[::-1] if name in found
+    }
     used = {name for case in cases for name in _aliases(case) if name in found}
     rest = {base_of(name): name for name in found if name not in used}
     for case in cases:
@@ -282,10 +330,15 @@ def _placed(role: str, found: Mapping[str, Role], cases: list[Case], notes: list
         pairs, stripped = match(found, names)
         if len(pairs) > len(placed):
             placed, used = {names[name]: found[own] for own, name in pairs.items()}, set(pairs)
-            notes.append(f"{role}: names were paired after leaving out {stripped}.".replace("candidates", role))
+            notes.append(
+                f"{role}: names were paired after leaving out {stripped}.".replace(
+                    "candidates", role
+                )
+            )
     if not placed:
         raise InputError(
-            f"No {role} has the name of a case. {role}: {_three(list(found))}. Cases: {_three([c.name for c in cases])}. "
+            f"No {role} has the name of a case. {role}: {_three(list(found))}. Cases: "
+            f"{_three([c.name for c in cases])}. "
             "Rename the files, or give the folder that belongs to these cases."
         )
     extra = sorted(set(found) - used)

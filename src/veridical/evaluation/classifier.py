@@ -1,7 +1,9 @@
-"""Train on generated, test on real: is a class learned from generated images the class that real images show?
+"""Train on generated, test on real: is a class learned from generated images the class that real
+images show?
 
-TSTR of Esteban, Hyland and Ratsch 2017 (arXiv 1706.02633), always beside its control: the same classifier trained on as many
-real patients. Features of an extractor go through a ridge-regularized logistic regression.
+TSTR of Esteban, Hyland and Ratsch 2017 (arXiv 1706.02633), always beside its control: the same
+classifier trained on as many real patients. Features of an extractor go through a ridge-regularized
+logistic regression.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from veridical.errors import InputError
 from veridical.types import Array
 
 COMPONENTS = 20
-"""Most principal components of the features that the classifier sees; never more than a quarter of its cases."""
+"""Most principal components of the features that the classifier sees; never more than a quarter of
+its cases.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +38,11 @@ class Labelled:
 
 
 def transfer(generated: Labelled, real: Labelled, folds: int, seed: int) -> tuple[Array, Array]:
-    """Return the scores of every real case by a classifier trained on generated ones, and by one trained on as many real ones.
+    """Return the scores of every real case by a classifier trained on generated ones, and by one
+    trained on as many real ones.
 
-    Patients are split into folds. A real case of a fold is never scored by a classifier that saw its patient: neither the
-    real images of that patient nor the images generated from them.
+    Patients are split into folds. A real case of a fold is never scored by a classifier that saw
+    its patient: neither the real images of that patient nor the images generated from them.
 
     Args:
         generated, real: the two sets.
@@ -69,7 +74,10 @@ def _folds(real: Labelled, folds: int, rng: np.random.Generator) -> dict[str, in
     """Spread the patients of each class evenly over the folds."""
     found: dict[str, int] = {}
     for wanted in (False, True):
-        names = sorted({p for p, truth in zip(real.patients, real.truth, strict=True) if bool(truth) == wanted} - set(found))
+        names = sorted(
+            {p for p, truth in zip(real.patients, real.truth, strict=True) if bool(truth) == wanted}
+            - set(found)
+        )
         for place, index in enumerate(rng.permutation(len(names))):
             found[names[index]] = place % folds
     return found
@@ -82,8 +90,13 @@ def _fit(features: Array, truth: Array) -> Callable[[Array], Array]:
     from sklearn.preprocessing import StandardScaler
 
     if truth.all() or not truth.any():
-        raise InputError(f"All {len(truth)} training cases are of one class; a classifier needs both. Give more cases.")
+        raise InputError(
+            f"All {len(truth)} training cases are of one class; a classifier needs both. Give more "
+            "cases."
+        )
     size = max(1, min(COMPONENTS, len(features) // 4, features.shape[1]))
-    model = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"), LogisticRegression(C=0.1, max_iter=1000))
+    model = make_pipeline(
+        StandardScaler(), PCA(size, svd_solver="full"), LogisticRegression(C=0.1, max_iter=1000)
+    )
     found: Callable[[Array], Array] = model.fit(features, truth).decision_function
     return found

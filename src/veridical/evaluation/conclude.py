@@ -19,9 +19,12 @@ from veridical.evaluation.usefulness import usefulness
 from veridical.types import Array, Finding, Level
 
 LABELS_ONLY = (
-    "Labels of the real images are there, of the candidates not: give candidate_labels, or training and training_labels."
+    "Labels of the real images are there, of the candidates not: give candidate_labels, or "
+    "training and training_labels."
 )
-DRAWS_ONLY = "Coverage, which decides, needs lower and upper, or draws enough for its level: 10 for 90 %."
+DRAWS_ONLY = (
+    "Coverage, which decides, needs lower and upper, or draws enough for its level: 10 for 90 %."
+)
 GROUPED = ("pixel/ssim/foreground", "pixel/mae/foreground", "trust/coverage/foreground")
 """Endpoints that are given for every subgroup, beside the primary ones."""
 Features = Mapping[str, Mapping[str, Array]]
@@ -50,19 +53,35 @@ class Known:
     def evaluation(self, protocol: Protocol, **found: Any) -> Evaluation:
         """Return the evaluation with what was found."""
         return Evaluation(
-            self.title, self.settings, protocol.to_dict(), self.inputs, self.integrity, versions=self.versions, **found
+            self.title,
+            self.settings,
+            protocol.to_dict(),
+            self.inputs,
+            self.integrity,
+            versions=self.versions,
+            **found,
         )
 
 
 def refuse(known: Known, cases: Cases, protocol: Protocol) -> Evaluation:
     """Return the evaluation of cases that did not pass the integrity gate: no number, and why."""
-    reasons = " ".join(f"{finding.check}: {finding.reason}" for finding in known.integrity if finding.verdict == "fail")
-    levels = tuple(LevelVerdict(level, "not_run", f"The integrity gate failed. {reasons}") for level in LEVELS)
+    reasons = " ".join(
+        f"{finding.check}: {finding.reason}"
+        for finding in known.integrity
+        if finding.verdict == "fail"
+    )
+    levels = tuple(
+        LevelVerdict(level, "not_run", f"The integrity gate failed. {reasons}") for level in LEVELS
+    )
     return known.evaluation(protocol, levels=levels, about=_about(cases, protocol, known))
 
 
 def conclude(
-    known: Known, cases: Cases, rules: Rules, measured: Sequence[Measured], further: Mapping[str, Features]
+    known: Known,
+    cases: Cases,
+    rules: Rules,
+    measured: Sequence[Measured],
+    further: Mapping[str, Features],
 ) -> Evaluation:
     """Return the evaluation.
 
@@ -75,7 +94,9 @@ def conclude(
     """
     rows = [one.row for one in measured]
     strata = known.strata if any(known.strata in row.groups for row in rows) else ""
-    setting = Setting(rules.protocol, strata, _words(cases, rules.protocol.blur), _floor(cases), rules.units)
+    setting = Setting(
+        rules.protocol, strata, _words(cases, rules.protocol.blur), _floor(cases), rules.units
+    )
     found = [outcome for outcome in endpoints(rows, setting) if outcome[0].level in known.levels]
     found += realism(measured, rules, further, setting) if "feature" in known.levels else []
     found += usefulness(measured, rules, setting, known.classes) if "task" in known.levels else []
@@ -104,8 +125,14 @@ def _ordered(found: Sequence[Endpoint]) -> list[Endpoint]:
 def _words(cases: Cases, blur: float) -> dict[str, str]:
     """Return what the simple baseline of each level was."""
     given = any("baseline" in case.roles for case in cases.cases)
-    pixel = "the baseline images given" if given else "one number everywhere, the mean of the reference in the foreground"
-    feature = "the baseline images given" if given else f"the real images blurred by {blur:g} voxels"
+    pixel = (
+        "the baseline images given"
+        if given
+        else "one number everywhere, the mean of the reference in the foreground"
+    )
+    feature = (
+        "the baseline images given" if given else f"the real images blurred by {blur:g} voxels"
+    )
     return {"pixel": pixel, "feature": feature, "task": "nothing found"}
 
 
@@ -128,7 +155,10 @@ def _absent(known: Known, cases: Cases) -> dict[Level, str]:
     for level in why:
         if level not in known.levels:
             why[level] = "It was not asked for."
-    return {level: reason or "No primary endpoint of the protocol could be computed." for level, reason in why.items()}
+    return {
+        level: reason or "No primary endpoint of the protocol could be computed."
+        for level, reason in why.items()
+    }
 
 
 def _task_absent(roles: set[str]) -> str:

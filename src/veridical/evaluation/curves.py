@@ -1,4 +1,6 @@
-"""The plots of an evaluation: power spectra, correlation by detail size, volumes by Bland and Altman, ranks among draws."""
+"""The plots of an evaluation: power spectra, correlation by detail size, volumes by Bland and
+Altman, ranks among draws.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,15 @@ POINTS = 64
 
 
 def curves(measured: Sequence[Measured]) -> tuple[Curve, ...]:
-    """Return the plots: noise power, band-wise correlation, volumes by Bland and Altman, ranks among draws."""
-    found = [_noise_power(measured), _correlation(measured), *_volumes([m.row for m in measured]), _ranks(measured)]
+    """Return the plots: noise power, band-wise correlation, volumes by Bland and Altman, ranks
+    among draws.
+    """
+    found = [
+        _noise_power(measured),
+        _correlation(measured),
+        *_volumes([m.row for m in measured]),
+        _ranks(measured),
+    ]
     return tuple(curve for curve in found if curve is not None)
 
 
@@ -38,22 +47,44 @@ def _noise_power(measured: Sequence[Measured]) -> Curve | None:
     means = {side: _mean_line(lines) for side, lines in sides.items()}
     x = means["reference"][0]
     return Curve(
-        "pixel/noise-power", "pixel", "line", "Power spectrum", "spatial frequency, cycles/mm", "power, log scale",
-        _plain(x), {side: _plain(np.interp(x, *line)) for side, line in means.items()},
-        said="Above the reference at the right end: noise or invented texture. Below it: smoothing.",
-    )  # fmt: skip
+        "pixel/noise-power",
+        "pixel",
+        "line",
+        "Power spectrum",
+        "spatial frequency, cycles/mm",
+        "power, log scale",
+        _plain(x),
+        {side: _plain(np.interp(x, *line)) for side, line in means.items()},
+        said=(
+            "Above the reference at the right end: noise or invented texture. Below it: smoothing."
+        ),
+    )
 
 
 def _correlation(measured: Sequence[Measured]) -> Curve | None:
-    lines = [one.curves["fourier-correlation"]["candidate"] for one in measured if "fourier-correlation" in one.curves]
+    lines = [
+        one.curves["fourier-correlation"]["candidate"]
+        for one in measured
+        if "fourier-correlation" in one.curves
+    ]
     if not lines:
         return None
     x, mean = _mean_line(lines)
     return Curve(
-        "pixel/fourier-correlation", "pixel", "line", "Correlation by detail size", "spatial frequency, cycles/mm",
-        "Fourier correlation", _plain(x), {"candidate": _plain(mean)}, {"one half": 0.5},
-        said="Where the curve falls below one half, the detail of the candidate is no longer that of the reference.",
-    )  # fmt: skip
+        "pixel/fourier-correlation",
+        "pixel",
+        "line",
+        "Correlation by detail size",
+        "spatial frequency, cycles/mm",
+        "Fourier correlation",
+        _plain(x),
+        {"candidate": _plain(mean)},
+        {"one half": 0.5},
+        said=(
+            "Where the curve falls below one half, the detail of the candidate is no longer that "
+            "of the reference."
+        ),
+    )
 
 
 def _volumes(rows: Sequence[CaseRow]) -> list[Curve]:
@@ -67,11 +98,14 @@ def _volumes(rows: Sequence[CaseRow]) -> list[Curve]:
         marks = {"bias": table.bias, "lower limit": table.lower, "upper limit": table.upper}
         title, said = (
             f"Volume of {name}",
-            "Each point is a case. Between the limits lie 95 % of the differences (Bland and Altman).",
+            "Each point is a case. Between the limits lie 95 % of the differences (Bland and "
+            "Altman).",
         )
         x, y = _plain(pairs.mean(axis=1)), {"cases": _plain(pairs[:, 0] - pairs[:, 1])}
         labels = ("mean of both, ml", "candidate - reference, ml")
-        found.append(Curve(f"task/volume/{name}", "task", "points", title, *labels, x, y, marks, said))
+        found.append(
+            Curve(f"task/volume/{name}", "task", "points", title, *labels, x, y, marks, said)
+        )
     return found
 
 
@@ -81,10 +115,18 @@ def _ranks(measured: Sequence[Measured]) -> Curve | None:
         return None
     shares = np.sum([h / h.sum() for h in histograms], axis=0) / len(histograms)
     return Curve(
-        "trust/ranks", "trust", "bars", "Rank of the truth among the draws", "rank", "share of voxels",
-        _plain(np.arange(len(shares))), {"truth": _plain(shares)}, {"calibrated": 1 / len(shares)},
-        "Flat: calibrated. High at both ends: the draws vary too little. High in the middle: too much.",
-    )  # fmt: skip
+        "trust/ranks",
+        "trust",
+        "bars",
+        "Rank of the truth among the draws",
+        "rank",
+        "share of voxels",
+        _plain(np.arange(len(shares))),
+        {"truth": _plain(shares)},
+        {"calibrated": 1 / len(shares)},
+        "Flat: calibrated. High at both ends: the draws vary too little. High in the middle: too "
+        "much.",
+    )
 
 
 def _plain(values: Array) -> tuple[float, ...]:

@@ -41,21 +41,30 @@ class CaseTable:
         """
         if self.path is None:
             return {}
-        wanted = {case: case if self.by == "case" else patient_of(case) for case in dict.fromkeys(cases)}
+        wanted = {
+            case: case if self.by == "case" else patient_of(case) for case in dict.fromkeys(cases)
+        }
         names = set(wanted.values())
         fits, stripped = match(self.columns, names)
         if stripped:
-            notes.append(f"{self.path.name}: rows were matched after leaving out {stripped}.".replace("candidates", "rows"))
+            notes.append(
+                f"{self.path.name}: rows were matched after leaving out {stripped}.".replace(
+                    "candidates", "rows"
+                )
+            )
         row_of = {name: row for row, name in fits.items()}
         unknown = [row for row in self.columns if row not in fits]
         bare = sorted(names - set(row_of))
         if unknown and bare:
             raise InputError(
-                f"{self.path} has {len(unknown)} rows of no known {self.by}, e.g. {unknown[0]!r}, and {len(bare)} have no row. "
+                f"{self.path} has {len(unknown)} rows of no known {self.by}, e.g. {unknown[0]!r}, "
+                f"and {len(bare)} have no row. "
                 f"{nearest(unknown[0], bare)} Mend the column {self.by!r}."
             )
         if unknown:
-            notes.append(f"{self.path.name}: {len(unknown)} rows are of no case here, e.g. {unknown[0]}.")
+            notes.append(
+                f"{self.path.name}: {len(unknown)} rows are of no case here, e.g. {unknown[0]}."
+            )
         if bare:
             notes.append(f"{self.path.name}: {len(bare)} cases have no row, e.g. {bare[0]}.")
         return {case: row_of[name] for case, name in wanted.items() if name in row_of}
@@ -71,7 +80,8 @@ class CaseTable:
 
 
 def read_table(path: str | Path) -> CaseTable:
-    """Read a table with commas, semicolons or tabs, and a column `case` or `patient` (`participant_id` as in BIDS).
+    """Read a table with commas, semicolons or tabs, and a column `case` or `patient`
+    (`participant_id` as in BIDS).
 
     The rows may be called by file names, `001.nii.gz` for the case 001.
 
@@ -85,22 +95,39 @@ def read_table(path: str | Path) -> CaseTable:
             stream.seek(0)
             rows = list(csv.DictReader(stream, delimiter=max(",;\t", key=head.count)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read as a table ({error}). Give a CSV file in UTF-8.") from error
+        raise InputError(
+            f"{file} cannot be read as a table ({error}). Give a CSV file in UTF-8."
+        ) from error
     if not rows:
         raise InputError(f"{file} has no rows; expected one a case below a line of column names.")
-    plain = [{str(key).strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str)} for row in rows]
+    plain = [
+        {
+            str(key).strip(): (value or "").strip()
+            for key, value in row.items()
+            if isinstance(value, str)
+        }
+        for row in rows
+    ]
     case = next((name for name in plain[0] if name.lower() in CASE), None)
     patient = next((name for name in plain[0] if name.lower() in PATIENT), None)
     column = case or patient
     if column is None:
-        raise InputError(f"{file} has the columns {', '.join(plain[0])}; expected one called 'case' or 'patient'. Rename one.")
+        raise InputError(
+            f"{file} has the columns {', '.join(plain[0])}; expected one called 'case' or "
+            "'patient'. Rename one."
+        )
     found: dict[str, dict[str, str]] = {}
     patients: dict[str, str] = {}
     for row in plain:
         name = stem(Path(row[column])) if row[column].endswith(FILES) else row[column]
         if name in found:
-            raise InputError(f"{file} has two rows of {name!r} in the column {column!r}; expected one each. Remove one.")
-        found[name] = {k: v for k, v in row.items() if k not in (case, patient) and v.lower() not in ABSENT}
+            raise InputError(
+                f"{file} has two rows of {name!r} in the column {column!r}; expected one each. "
+                "Remove one."
+            )
+        found[name] = {
+            k: v for k, v in row.items() if k not in (case, patient) and v.lower() not in ABSENT
+        }
         if patient is not None and row[patient].lower() not in ABSENT:
             patients[name] = row[patient]
     return CaseTable(file, "case" if case else "patient", patients, found)

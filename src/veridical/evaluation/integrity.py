@@ -1,8 +1,10 @@
-"""Level 0, the gate: can these images be compared at all? Where they cannot, no score is given, and the reason is.
+"""Level 0, the gate: can these images be compared at all? Where they cannot, no score is given, and
+the reason is.
 
-A defect of single candidates is a warning: they count as the worst value. A defect of most, or one that voids the comparison
-whatever its share (the same image twice, a patient in training and test), fails the gate. Defects of the reference itself are
-looked for first, in `reference`: they are told, and no candidate is charged with them.
+A defect of single candidates is a warning: they count as the worst value. A defect of most, or one
+that voids the comparison whatever its share (the same image twice, a patient in training and test),
+fails the gate. Defects of the reference itself are looked for first, in `reference`: they are told,
+and no candidate is charged with them.
 """
 
 from __future__ import annotations
@@ -35,11 +37,10 @@ ON_GRID = ("candidate_labels", "lower", "upper")
 class Limits:
     """What is too much.
 
-    Args:
-        most: share of cases with a defect beyond which it is systematic.
-        ratio: of the candidate's to the reference's intensity range.
-        offset: of the candidate's percentiles from the reference's, in ranges of the reference.
-        turned: gain of correlation (Fisher's z) by turning the candidate from which it counts as turned.
+    Args: most: share of cases with a defect beyond which it is systematic. ratio: of the
+        candidate's to the reference's intensity range. offset: of the candidate's percentiles from
+        the reference's, in ranges of the reference. turned: gain of correlation (Fisher's z) by
+        turning the candidate from which it counts as turned.
     """
 
     most: float = 0.5
@@ -52,13 +53,11 @@ class Limits:
 class Look:
     """What one pass over the images saw.
 
-    Args:
-        failed: case -> why it cannot be scored.
-        defects: check -> case -> what is wrong.
-        sets: candidates, references and further sets as wholes; images without content are left out.
-        pairs: name, candidate and reference of some pairs at a few voxels.
-        reference: defects of the reference side.
-        unlike: case -> check -> how its candidate differs from its reference, whosever defect it is.
+    Args: failed: case -> why it cannot be scored. defects: check -> case -> what is wrong. sets:
+        candidates, references and further sets as wholes; images without content are left out.
+        pairs: name, candidate and reference of some pairs at a few voxels. reference: defects of
+        the reference side. unlike: case -> check -> how its candidate differs from its reference,
+        whosever defect it is.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
@@ -111,8 +110,15 @@ def check(cases: Cases, limits: Limits = Limits(), progress: Progress = silent) 
     findings = [_pairing(cases, look), references.finding(look.reference, total, limits.most)]
     findings += [_defect(name, said, look, total, limits) for name, said in CHECKS.items()]
     findings += [_correspondence(look, cases.insisted)] if cases.paired else []
-    unread = [*look.sets.read(cases.second, "second", progress), *look.sets.read(cases.training, "training", progress)]
-    findings += [look.sets.alike(cases.paired, limits.ratio, limits.offset), look.sets.duplicates(), look.sets.copies()]
+    unread = [
+        *look.sets.read(cases.second, "second", progress),
+        *look.sets.read(cases.training, "training", progress),
+    ]
+    findings += [
+        look.sets.alike(cases.paired, limits.ratio, limits.offset),
+        look.sets.duplicates(),
+        look.sets.copies(),
+    ]
     findings.append(look.sets.leakage(cases, unread))
     return Gate(tuple(findings), failed, kept)
 
@@ -139,13 +145,17 @@ def _look(case: Case, paired: bool, limits: Limits, look: Look) -> None:
         try:
             image = source.load()
         except VeridicalError as error:
-            _unusable("finite" if "NaN" in str(error) else "readable", case.name, side, str(error), look)
+            _unusable(
+                "finite" if "NaN" in str(error) else "readable", case.name, side, str(error), look
+            )
             continue
         if not np.isfinite(image.data).all():
             said = f"it holds {int((~np.isfinite(image.data)).sum())} NaN or infinite voxels."
             _unusable("finite", case.name, side, said, look)
         elif float(np.ptp(image.data)) == 0:
-            _unusable("constant", case.name, side, f"every voxel is {float(image.data.flat[0]):g}.", look)
+            _unusable(
+                "constant", case.name, side, f"every voxel is {float(image.data.flat[0]):g}.", look
+            )
         else:
             images[side] = image
             look.sets.add(side, case.name, image)
@@ -161,7 +171,9 @@ def _look(case: Case, paired: bool, limits: Limits, look: Look) -> None:
 
 
 def _unusable(check: str, case: str, side: str, said: str, look: Look) -> None:
-    """Note an image that cannot be used: a case whose reference it is, is left out, and its candidate not charged."""
+    """Note an image that cannot be used: a case whose reference it is, is left out, and its
+    candidate not charged.
+    """
     if side == "reference":
         look.reference.left_out.setdefault(case, said)
     else:
@@ -173,12 +185,19 @@ def _compare(name: str, candidate: Image, reference: Image, limits: Limits, look
     found = look.unlike.setdefault(name, {})
     grids = other_grid(candidate.geometry, reference.geometry)
     if grids:
-        found["geometry"] = f"Candidate and reference lie on different grids: {grids}. Resample one."
+        found["geometry"] = (
+            f"Candidate and reference lie on different grids: {grids}. Resample one."
+        )
     if candidate.units != reference.units or not _same_channels(candidate, reference):
-        said = f"candidate {candidate.units} {candidate.channels}, reference {reference.units} {reference.channels}"
+        said = (
+            f"candidate {candidate.units} {candidate.channels}, reference {reference.units} "
+            f"{reference.channels}"
+        )
         found["units"] = f"They differ: {said}. Convert one, or say --units and --contrast."
         return
-    if candidate.geometry.shape != reference.geometry.shape or len(candidate.data) != len(reference.data):
+    if candidate.geometry.shape != reference.geometry.shape or len(candidate.data) != len(
+        reference.data
+    ):
         return
     x, y = (sampled(image.data) for image in (candidate, reference))
     turn = turned(x, y, candidate.geometry.shape, limits.turned)
@@ -192,20 +211,29 @@ def _compare(name: str, candidate: Image, reference: Image, limits: Limits, look
 
 
 def _charge(case: Case, limits: Limits, look: Look) -> None:
-    """Charge what differs to the candidate, unless it is the reference that is unlike all others."""
+    """Charge what differs to the candidate, unless it is the reference that is unlike all
+    others.
+    """
     found, defects = dict(look.unlike.get(case.name, {})), look.reference
     if "geometry" in found and references.off_grid(case.name, defects):
         ours, theirs = (replace(grid, frame="local") for grid in _both(case.name, defects))
-        said = f"The reference does not lie where other images of the case, or all other references, do: {found['geometry']}"
+        said = (
+            "The reference does not lie where other images of the case, or all other references, "
+            f"do: {found['geometry']}"
+        )
         if not other_grid(ours, theirs) and not {"units", "orientation"} & set(found):
-            defects.noted[case.name] = f"{said} Voxel by voxel it fits, so it was compared voxel by voxel."
+            defects.noted[case.name] = (
+                f"{said} Voxel by voxel it fits, so it was compared voxel by voxel."
+            )
         else:
             defects.left_out[case.name] = said
         del found["geometry"]
     if "orientation" in found and (turn := references.turned_itself(case, defects, limits.turned)):
         defects.left_out[case.name] = f"The reference fits the others far better {turn}."
     if "range" in found and references.rescaled_itself(case.name, defects, limits.ratio):
-        defects.left_out[case.name] = f"The range of the reference is unlike that of all others. {found['range']}"
+        defects.left_out[case.name] = (
+            f"The range of the reference is unlike that of all others. {found['range']}"
+        )
     if case.name in defects.left_out:
         return
     if "geometry" in found:  # on two grids, voxels say nothing
@@ -222,7 +250,10 @@ def _same_channels(one: Image, other: Image) -> bool:
     """Say whether the channels may be the same: a name that no file states fits every other."""
     if len(one.channels) != len(other.channels):
         return False
-    stated = [not str(image.header.get("contrast_source", "given")).endswith("not stated") for image in (one, other)]
+    stated = [
+        not str(image.header.get("contrast_source", "given")).endswith("not stated")
+        for image in (one, other)
+    ]
     return one.channels == other.channels or not all(stated)
 
 
@@ -240,8 +271,16 @@ def _companions(case: Case, image: Image, look: Look) -> None:
             look.note("companions", case.name, f"{role}: {error}", True)
             continue
         grids = other_grid(companion.geometry, image.geometry, rounded=True)
-        if grids and (case.candidate is None or other_grid(companion.geometry, case.candidate.load().geometry, rounded=True)):
-            look.note("companions", case.name, f"The {role} lies on another grid: {grids}. Resample it.", True)
+        if grids and (
+            case.candidate is None
+            or other_grid(companion.geometry, case.candidate.load().geometry, rounded=True)
+        ):
+            look.note(
+                "companions",
+                case.name,
+                f"The {role} lies on another grid: {grids}. Resample it.",
+                True,
+            )
 
 
 def _defect(check: str, said: str, look: Look, total: int, limits: Limits) -> Finding:
@@ -249,24 +288,38 @@ def _defect(check: str, said: str, look: Look, total: int, limits: Limits) -> Fi
     if not found:
         return Finding(check, "pass", f"All images {said}.")
     first = next(iter(found))
-    reason = f"In {len(found)} of {total} cases it does not hold that images {said}. {first}: {found[first]}"
+    reason = (
+        f"In {len(found)} of {total} cases it does not hold that images {said}. {first}: "
+        f"{found[first]}"
+    )
     systematic = len(found) > limits.most * total
     consequence = "" if systematic or check == "range" else " They count as the worst value."
-    return Finding(check, "fail" if systematic else "warn", reason + consequence, {"cases": sorted(found)})
+    return Finding(
+        check, "fail" if systematic else "warn", reason + consequence, {"cases": sorted(found)}
+    )
 
 
 def _pairing(cases: Cases, look: Look) -> Finding:
     notes = " ".join(cases.notes)
     if not cases.paired:
-        return Finding("pairing", "pass", f"Candidate and reference are two sets without pairs. {notes}".strip())
+        return Finding(
+            "pairing",
+            "pass",
+            f"Candidate and reference are two sets without pairs. {notes}".strip(),
+        )
     missing = look.defects.get("pairing", {})
     without = [case.name for case in cases.cases if case.candidate is None]
     extra = [case.name for case in cases.cases if case.reference is None]
     if not missing:
-        return Finding("pairing", "pass", f"All {len(cases.cases)} cases have both sides. {notes}".strip())
+        return Finding(
+            "pairing", "pass", f"All {len(cases.cases)} cases have both sides. {notes}".strip()
+        )
     parts = [
         f"{len(names)} have no {side} ({', '.join(names[:SHOWN])}) and {what}"
-        for side, names, what in (("candidate", without, "count as the worst value"), ("reference", extra, "are left out"))
+        for side, names, what in (
+            ("candidate", without, "count as the worst value"),
+            ("reference", extra, "are left out"),
+        )
         if names
     ]
     verdict: Verdict = "fail" if len(missing) > len(cases.cases) / 2 else "warn"
@@ -283,13 +336,28 @@ def _correspondence(look: Look, insisted: bool) -> Finding:
         if len(pairs) > 2 and x.shape == pairs[(i + 1) % len(pairs)][2].shape
     ]  # fmt: skip
     if len(others) < FEWEST:
-        return Finding("correspondence", "not_run", f"{len(others)} pairs of one shape: too few to see whether they are pairs.")
+        return Finding(
+            "correspondence",
+            "not_run",
+            f"{len(others)} pairs of one shape: too few to see whether they are pairs.",
+        )
     alike, apart = float(np.median(own)), float(np.median(others))
-    said = f"Median correlation of pairs {alike:.2f}, of a candidate and another case's reference {apart:.2f}"
+    said = (
+        f"Median correlation of pairs {alike:.2f}, of a candidate and another case's reference "
+        f"{apart:.2f}"
+    )
     if alike > apart + 0.1 * (1 - apart):
-        return Finding("correspondence", "pass", f"{said}: the pairs show the same cases.", {"pairs": alike, "others": apart})
+        return Finding(
+            "correspondence",
+            "pass",
+            f"{said}: the pairs show the same cases.",
+            {"pairs": alike, "others": apart},
+        )
     reason = (
-        f"{said}: nothing shows that the pairs are of the same cases. Check the names; say --paired no for two sets "
+        f"{said}: nothing shows that the pairs are of the same cases. Check the names; say "
+        "--paired no for two sets "
         "without pairs, or --paired yes where they are pairs and the candidates are that poor."
     )
-    return Finding("correspondence", "warn" if insisted else "fail", reason, {"pairs": alike, "others": apart})
+    return Finding(
+        "correspondence", "warn" if insisted else "fail", reason, {"pairs": alike, "others": apart}
+    )

@@ -1,4 +1,6 @@
-"""Lesions over all cases: how many are found at how many false alarms, and how well faint ones stand out."""
+"""Lesions over all cases: how many are found at how many false alarms, and how well faint ones
+stand out.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ SIDES = ("candidate", "reference")
 
 
 def detected(probability: Array, structure: Array, image: Image) -> dict[str, Array]:
-    """Return the scores of the lesions found and of the false alarms in one case, as plain arrays."""
+    """Return the scores of the lesions found and of the false alarms in one case, as plain
+    arrays.
+    """
     found = detections(probability, structure, image.geometry.spacing, threshold=THRESHOLD)
     return {"found": found.found, "imagined": found.imagined}
 
@@ -31,8 +35,11 @@ def as_detections(arrays: Mapping[str, Array], side: str) -> Detections:
     return Detections(arrays[f"{side}-found"], arrays[f"{side}-imagined"])
 
 
-def patches(images: Mapping[str, Image], structure: Array, counted: Array, seed: int) -> dict[str, Array]:
-    """Return patches around lesions, and as many from where none is near, of each image at the same places.
+def patches(
+    images: Mapping[str, Image], structure: Array, counted: Array, seed: int
+) -> dict[str, Array]:
+    """Return patches around lesions, and as many from where none is near, of each image at the same
+    places.
 
     Args:
         images: side -> image of one grid; the first channel is taken.
@@ -40,8 +47,8 @@ def patches(images: Mapping[str, Image], structure: Array, counted: Array, seed:
         counted: bool `(x, y, z)`, the foreground; patches without a lesion are centred in it.
         seed: of these places.
 
-    Returns:
-        `SIDE-present` and `SIDE-absent` -> `(n, 32, 32)`; none where the image is smaller or holds no lesion.
+    Returns: `SIDE-present` and `SIDE-absent` -> `(n, 32, 32)`; none where the image is smaller or
+        holds no lesion.
     """
     half = SIDE // 2
     places = _lesions(structure)
@@ -53,18 +60,24 @@ def patches(images: Mapping[str, Image], structure: Array, counted: Array, seed:
     if not places or not len(free):
         return {}
     rng = np.random.default_rng(seed)
-    others = [tuple(free[i]) for i in rng.choice(len(free), size=min(len(places), len(free)), replace=False)]
+    others = [
+        tuple(free[i])
+        for i in rng.choice(len(free), size=min(len(places), len(free)), replace=False)
+    ]
     found = {}
     for side, image in images.items():
         for what, chosen in (("present", places), ("absent", others)):
-            cuts = [image.data[0, x - half : x + half, y - half : y + half, z] for x, y, z in chosen]
+            cuts = [
+                image.data[0, x - half : x + half, y - half : y + half, z] for x, y, z in chosen
+            ]
             found[f"{side}-{what}"] = np.stack(cuts).astype(np.float32)
     return found
 
 
 def channels() -> Array:
-    """Return the observer's channels: four differences of Gaussians from the patch's size to two voxels, as few as few lesions
-    allow."""
+    """Return the observer's channels: four differences of Gaussians from the patch's size to two
+    voxels, as few as few lesions allow.
+    """
     return dense_gaussians((SIDE, SIDE), count=4, first=0.02, growth=1.8)
 
 

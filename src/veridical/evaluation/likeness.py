@@ -1,4 +1,6 @@
-"""What two images of one grid say of how they were stored: turned against each other, or on different scales."""
+"""What two images of one grid say of how they were stored: turned against each other, or on
+different scales.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,12 @@ def correlation(one: Array, other: Array) -> float:
 
 
 def turned(candidate: Array, reference: Array, shape: tuple[int, int, int], gain: float) -> str:
-    """Return how the candidate would have to be turned to fit much better, in words; empty when it lies right.
+    """Return how the candidate would have to be turned to fit much better, in words; empty when it
+    lies right.
 
-    Args:
-        candidate, reference: `(channel, x, y, z)` at the voxels of `sampled`.
-        shape: of the whole grid: only axes of one length are exchanged.
-        gain: in Fisher's z of the correlation, so that 0.90 against 0.99 counts (1.2), and 0.30 against 0.35 does not (0.06).
+    Args: candidate, reference: `(channel, x, y, z)` at the voxels of `sampled`. shape: of the whole
+        grid: only axes of one length are exchanged. gain: in Fisher's z of the correlation, so that
+        0.90 against 0.99 counts (1.2), and 0.30 against 0.35 does not (0.06).
     """
     as_is = correlation(candidate, reference)
     best, said = as_is, ""
@@ -60,20 +62,29 @@ def _turns(data: Array, shape: tuple[int, int, int]) -> Iterator[tuple[Array, st
             if any(shape[axis] == 1 for axis in axes) or not (axes or exchanged):
                 continue
             along = " and ".join("xyz"[axis] for axis in axes)
-            parts = [f"with {exchanged} exchanged" if exchanged else "", f"flipped along {along}" if axes else ""]
-            yield np.flip(moved, tuple(axis + 1 for axis in axes)), " and ".join(part for part in parts if part)
+            parts = [
+                f"with {exchanged} exchanged" if exchanged else "",
+                f"flipped along {along}" if axes else "",
+            ]
+            yield (
+                np.flip(moved, tuple(axis + 1 for axis in axes)),
+                " and ".join(part for part in parts if part),
+            )
 
 
 def _z(value: float) -> float:
     return float(np.arctanh(min(value, 1 - 1e-9)))
 
 
-def rescaled(candidate: Array, reference: Array, ratio: float, offset: float, paired: bool = True) -> str:
-    """Return how the scale of the candidate differs from that of the reference, in words; empty when it does not.
+def rescaled(
+    candidate: Array, reference: Array, ratio: float, offset: float, paired: bool = True
+) -> str:
+    """Return how the scale of the candidate differs from that of the reference, in words; empty
+    when it does not.
 
-    It does when the ranges from the 1st to the 99th percentile differ by more than `ratio`, when all percentiles are shifted
-    to one side by more than `offset` ranges of the reference, or when the voxels are off by as much and one factor and offset
-    mend it.
+    It does when the ranges from the 1st to the 99th percentile differ by more than `ratio`, when
+    all percentiles are shifted to one side by more than `offset` ranges of the reference, or when
+    the voxels are off by as much and one factor and offset mend it.
 
     Args:
         candidate, reference: of one unit; `paired`: of one shape, voxel by voxel.
@@ -83,24 +94,32 @@ def rescaled(candidate: Array, reference: Array, ratio: float, offset: float, pa
     own = float(ours[-1] - ours[0]) or float(np.ptp(candidate))
     shift = ours - theirs
     wrong = not 1 / ratio <= own / width <= ratio
-    wrong |= bool((np.abs(shift) > offset * width).all() and abs(np.sign(shift).sum()) == len(shift))
+    wrong |= bool(
+        (np.abs(shift) > offset * width).all() and abs(np.sign(shift).sum()) == len(shift)
+    )
     if paired and not wrong:
         off = float(np.sqrt(np.mean((candidate - reference) ** 2)))
-        rest = float(reference.std()) * float(np.sqrt(max(0.0, 1 - correlation(candidate, reference) ** 2)))
+        rest = float(reference.std()) * float(
+            np.sqrt(max(0.0, 1 - correlation(candidate, reference) ** 2))
+        )
         wrong = off > offset * width and rest < off / MENDED
     if not wrong:
         return ""
-    return f"the candidate goes from {ours[0]:.4g} to {ours[-1]:.4g}, the reference from {theirs[0]:.4g} to {theirs[-1]:.4g}"
+    return (
+        f"the candidate goes from {ours[0]:.4g} to {ours[-1]:.4g}, the reference from "
+        f"{theirs[0]:.4g} to {theirs[-1]:.4g}"
+    )
 
 
-def other_grid(one: Geometry, other: Geometry, tolerance: float = 0.01, rounded: bool = False) -> str:
+def other_grid(
+    one: Geometry, other: Geometry, tolerance: float = 0.01, rounded: bool = False
+) -> str:
     """Return how two grids differ, in words; empty when they do not as far as the files say.
 
     Arrays have no millimetres and some NIfTI files no position: what is not stated is not compared.
 
-    Args:
-        tolerance: in mm.
-        rounded: take grids for one that differ by less than a tenth of a voxel, as when an affine was stored in few digits.
+    Args: tolerance: in mm. rounded: take grids for one that differ by less than a tenth of a voxel,
+        as when an affine was stored in few digits.
     """
     if rounded:
         tolerance = max(tolerance, ROUNDED * min(*one.spacing, *other.spacing))

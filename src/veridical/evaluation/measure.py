@@ -1,4 +1,6 @@
-"""One case: everything that can be said of it alone, from its files to numbers; no other case is in memory."""
+"""One case: everything that can be said of it alone, from its files to numbers; no other case is in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -57,13 +59,11 @@ class Rules:
 class Measured:
     """What one case gave.
 
-    Args:
-        row: its numbers.
-        features: extractor -> side (`candidate`, `reference`, `baseline`) -> `(rows, d)`.
-        curves: name -> line -> `(2, n)`, positions and values.
-        ranks: histogram of the truth's rank among the draws over the foreground, or None.
-        detections: structure -> `SIDE-found`, `SIDE-imagined` -> scores of lesions found and of false alarms.
-        patches: structure -> `SIDE-present`, `SIDE-absent` -> `(n, x, y)` around lesions and away from them.
+    Args: row: its numbers. features: extractor -> side (`candidate`, `reference`, `baseline`) ->
+        `(rows, d)`. curves: name -> line -> `(2, n)`, positions and values. ranks: histogram of the
+        truth's rank among the draws over the foreground, or None. detections: structure ->
+        `SIDE-found`, `SIDE-imagined` -> scores of lesions found and of false alarms. patches:
+        structure -> `SIDE-present`, `SIDE-absent` -> `(n, x, y)` around lesions and away from them.
     """
 
     row: CaseRow
@@ -93,10 +93,8 @@ class Scores:
 def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
     """Measure one paired case.
 
-    Args:
-        case: with candidate and reference.
-        rules: of the evaluation.
-        itself: also compare the reference with itself, where there is no second scan: what perfect is.
+    Args: case: with candidate and reference. rules: of the evaluation. itself: also compare the
+        reference with itself, where there is no second scan: what perfect is.
 
     Raises:
         InputError: an image cannot be read, or label map and image lie on different grids.
@@ -129,28 +127,48 @@ def measure(case: Case, rules: Rules, itself: bool = False) -> Measured:
     sides = {"candidate": candidate, "reference": reference, "baseline": smooth}
     features = {name: embedded(sides, rules, name, counted) for name in rules.extractors}
     both = {"candidate": candidate, "reference": reference}
-    cut = {name: lesions.patches(both, mask, counted, rules.protocol.seed) for name, mask in labels.items()}
+    cut = {
+        name: lesions.patches(both, mask, counted, rules.protocol.seed)
+        for name, mask in labels.items()
+    }
     return Measured(row, features, _curves(candidate, reference, counted), ranks, detections, cut)
 
 
 def embed(image: Image, rules: Rules, extractor: str, mask: Array | None = None) -> Array:
-    """Return the rows of features of one image, channels side by side; `mask` None takes the image's own foreground."""
+    """Return the rows of features of one image, channels side by side; `mask` None takes the
+    image's own foreground.
+    """
     counted = foreground(image).mask if mask is None else mask
     function = registry.get("extractor", extractor)
     window, spacing = rules.protocol.window, image.geometry.spacing
-    return np.concatenate([function(channel, mask=counted, spacing=spacing, window=window) for channel in image.data], axis=1)
+    return np.concatenate(
+        [function(channel, mask=counted, spacing=spacing, window=window) for channel in image.data],
+        axis=1,
+    )
 
 
-def embedded(sides: Mapping[str, Image], rules: Rules, extractor: str, counted: Array | None) -> dict[str, Array]:
-    """Return the features of all sides, or none where the extractor refuses one: the case is then not in that set."""
+def embedded(
+    sides: Mapping[str, Image], rules: Rules, extractor: str, counted: Array | None
+) -> dict[str, Array]:
+    """Return the features of all sides, or none where the extractor refuses one: the case is then
+    not in that set.
+    """
     try:
         return {side: embed(image, rules, extractor, counted) for side, image in sides.items()}
     except VeridicalError:
         return {}
 
 
-def pixels(candidate: Image, reference: Image, counted: Array, labels: Mapping[str, Array], protocol: Protocol) -> Scores:
-    """Compute the metrics of two images: in the foreground all, in the whole image and in structures those that fit there."""
+def pixels(
+    candidate: Image,
+    reference: Image,
+    counted: Array,
+    labels: Mapping[str, Array],
+    protocol: Protocol,
+) -> Scores:
+    """Compute the metrics of two images: in the foreground all, in the whole image and in
+    structures those that fit there.
+    """
     scores = Scores()
     deep = min(candidate.data.shape[1:]) >= WINDOWED
     supplies = {
@@ -197,26 +215,39 @@ def _labels(case: Case, role: str, image: Image, rules: Rules) -> dict[str, Arra
     if given is None:
         return {}
     if given.geometry.shape != image.geometry.shape:
-        raise InputError(f"The {role} of {case.name} are {given.geometry}, the image is {image.geometry}. Resample the labels.")
+        raise InputError(
+            f"The {role} of {case.name} are {given.geometry}, the image is {image.geometry}. "
+            "Resample the labels."
+        )
     return structures(given, rules.names)
 
 
 def constant(reference: Image, counted: Array) -> Image:
-    """Return pixel level's simple baseline: one number everywhere, the mean of the reference where it counts."""
+    """Return pixel level's simple baseline: one number everywhere, the mean of the reference where
+    it counts.
+    """
     means = reference.data[:, counted].mean(axis=1)
-    return replace(reference, data=np.broadcast_to(means[:, None, None, None], reference.data.shape).astype(np.float32))
+    return replace(
+        reference,
+        data=np.broadcast_to(means[:, None, None, None], reference.data.shape).astype(np.float32),
+    )
 
 
 def _task(
     case: Case, rules: Rules, candidate: Image, reference: Image, labels: Mapping[str, Array]
-) -> tuple[tuple[Scores, Scores, Scores], dict[str, tuple[float, float]], dict[str, dict[str, Array]]]:
-    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real image; volumes in ml; what
-    was detected in both."""
+) -> tuple[
+    tuple[Scores, Scores, Scores], dict[str, tuple[float, float]], dict[str, dict[str, Array]]
+]:
+    """Return the scores of the structures in the candidate, in nothing (all missed) and in the real
+    image; volumes in ml; what was detected in both.
+    """
     scores = (Scores(), Scores(), Scores())
     volumes: dict[str, tuple[float, float]] = {}
     detections: dict[str, dict[str, Array]] = {}
     given = _labels(case, "candidate_labels", candidate, rules)
-    if {"candidate_labels", "labels"} <= set(case.roles):  # without a truth nothing that was found is right or wrong
+    if {"candidate_labels", "labels"} <= set(
+        case.roles
+    ):  # without a truth nothing that was found is right or wrong
         volumes |= agreement(given, labels, "", reference, scores[:2])
         agreement(labels, labels, "", reference, (scores[2],))
     for name, probe in rules.probes.items():
@@ -224,12 +255,21 @@ def _task(
         if isinstance(probe, Segmenter):
             for structure, mask in labels.items():
                 sides = zip(lesions.SIDES, (candidate, reference), strict=True)
-                both = {side: _detected(probe, image, structure, mask, rules) for side, image in sides}
-                detections[f"{name}:{structure}"] = {f"{side}-{k}": v for side, each in both.items() for k, v in each.items()}
+                both = {
+                    side: _detected(probe, image, structure, mask, rules) for side, image in sides
+                }
+                detections[f"{name}:{structure}"] = {
+                    f"{side}-{k}": v for side, each in both.items() for k, v in each.items()
+                }
         if all(isinstance(answer, float | int) for answer in answers):
             scores[0].values[f"task/{name}/number"] = float(answers[0]) - float(answers[1])
             continue
-        maps = [structures(replace(reference, data=np.asarray(a)[None], channels=("label",)), rules.names) for a in answers]
+        maps = [
+            structures(
+                replace(reference, data=np.asarray(a)[None], channels=("label",)), rules.names
+            )
+            for a in answers
+        ]
         truth = labels or maps[1]
         volumes |= agreement(maps[0], truth, f"{name}:", reference, scores[:2])
         agreement(maps[1], truth, f"{name}:", reference, (scores[2],))
@@ -239,17 +279,27 @@ def _task(
     return scores, volumes, detections
 
 
-def _detected(probe: Segmenter, image: Image, structure: str, truth: Array, rules: Rules) -> dict[str, Array]:
+def _detected(
+    probe: Segmenter, image: Image, structure: str, truth: Array, rules: Rules
+) -> dict[str, Array]:
     """Return what a segmenter finds of one structure, by its probability."""
-    place = next((k for k, v in enumerate(probe.labels) if rules.names.get(v, f"label-{v}") == structure), None)
+    place = next(
+        (k for k, v in enumerate(probe.labels) if rules.names.get(v, f"label-{v}") == structure),
+        None,
+    )
     probability = np.zeros(truth.shape) if place is None else probe.probabilities(image)[place]
     return lesions.detected(probability, truth, image)
 
 
 def agreement(
-    found: Mapping[str, Array], truth: Mapping[str, Array], prefix: str, image: Image, into: tuple[Scores, ...]
+    found: Mapping[str, Array],
+    truth: Mapping[str, Array],
+    prefix: str,
+    image: Image,
+    into: tuple[Scores, ...],
 ) -> dict[str, tuple[float, float]]:
-    """Compare structures, those that only one side has included, and return their volumes in ml, found and true.
+    """Compare structures, those that only one side has included, and return their volumes in ml,
+    found and true.
 
     Args:
         found, truth: name -> bool `(x, y, z)`.
@@ -264,14 +314,23 @@ def agreement(
         one, other = found.get(name, nothing), truth.get(name, nothing)
         volumes[prefix + name] = (float(one.sum()) * voxel, float(other.sum()) * voxel)
         for scores, answer in zip(into, (one, nothing), strict=False):
-            supplies = {"candidate_structure": answer, "reference_structure": other, "spacing": image.geometry.spacing}
+            supplies = {
+                "candidate_structure": answer,
+                "reference_structure": other,
+                "spacing": image.geometry.spacing,
+            }
             for handle in catalogue.taking("candidate_structure", "reference_structure"):
                 scores.add(handle, prefix + name, supplies)
     return volumes
 
 
 def _trust(
-    case: Case, protocol: Protocol, candidate: Image, reference: Image, counted: Array, labels: Mapping[str, Array]
+    case: Case,
+    protocol: Protocol,
+    candidate: Image,
+    reference: Image,
+    counted: Array,
+    labels: Mapping[str, Array],
 ) -> tuple[Scores, Array | None]:
     """Return the scores of intervals and draws, where there are some, and the rank histogram."""
     from veridical.metrics.rank_uniformity import rank_histogram
@@ -279,7 +338,11 @@ def _trust(
     scores = Scores()
     draws = _draws(case)
     interval = _interval(case, protocol.level, draws)
-    supplies: dict[str, Any] = {"candidate": candidate.data, "reference": reference.data, "seed": protocol.seed}
+    supplies: dict[str, Any] = {
+        "candidate": candidate.data,
+        "reference": reference.data,
+        "seed": protocol.seed,
+    }
     supplies |= {} if interval is None else {"interval": interval}
     supplies |= {} if draws is None else {"draws": draws}
     for handle in catalogue.taking("reference"):
@@ -287,7 +350,11 @@ def _trust(
         if companions and companions <= set(supplies):
             for name, mask in {"foreground": counted, **labels}.items():
                 scores.add(handle, name, supplies | {"mask": mask})
-    ranks = None if draws is None else rank_histogram(draws, reference.data, mask=counted, seed=protocol.seed)
+    ranks = (
+        None
+        if draws is None
+        else rank_histogram(draws, reference.data, mask=counted, seed=protocol.seed)
+    )
     return scores, ranks
 
 
@@ -301,11 +368,15 @@ def _draws(case: Case) -> Array | None:
 def _interval(case: Case, level: float, draws: Array | None) -> Interval | None:
     lower, upper = _optional(case, "lower"), _optional(case, "upper")
     if lower is not None and upper is not None:
-        return Interval(lower.data, upper.data, level, 0, "given with the candidate", "what its maker promised")
+        return Interval(
+            lower.data, upper.data, level, 0, "given with the candidate", "what its maker promised"
+        )
     if draws is None or len(draws) * (1 - level) < 1:
         return None
     low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    return Interval(low, high, level, 0, f"quantiles of {len(draws)} draws", "nothing: it is not calibrated")
+    return Interval(
+        low, high, level, 0, f"quantiles of {len(draws)} draws", "nothing: it is not calibrated"
+    )
 
 
 def _dose(case: Case, counted: Array) -> Scores:
@@ -314,7 +385,10 @@ def _dose(case: Case, counted: Array) -> Scores:
     if candidate is None or reference is None:
         return scores
     if candidate.geometry.shape != reference.geometry.shape:
-        raise InputError(f"The doses of {case.name} are {candidate.geometry} and {reference.geometry}. Resample one of them.")
+        raise InputError(
+            f"The doses of {case.name} are {candidate.geometry} and {reference.geometry}. Resample "
+            "one of them."
+        )
     supplies = {"candidate_dose": candidate.data[0], "reference_dose": reference.data[0]}
     supplies |= {"spacing": reference.geometry.spacing}
     masks = {"dose grid": np.ones(reference.geometry.shape, dtype=bool)}
@@ -327,7 +401,9 @@ def _dose(case: Case, counted: Array) -> Scores:
 
 
 def _curves(candidate: Image, reference: Image, counted: Array) -> dict[str, dict[str, Array]]:
-    """Return the noise power spectra of both images and their band-wise correlation, of the first channel."""
+    """Return the noise power spectra of both images and their band-wise correlation, of the first
+    channel.
+    """
     spacing = reference.geometry.spacing
     one, other = candidate.data[0], reference.data[0]
     found: dict[str, dict[str, Array]] = {}
@@ -338,7 +414,9 @@ def _curves(candidate: Image, reference: Image, counted: Array) -> dict[str, dic
         }
         found["noise-power"] = power
         found["fourier-correlation"] = {
-            "candidate": np.stack(fourier_correlation_curve(one, other, spacing=spacing, mask=counted))
+            "candidate": np.stack(
+                fourier_correlation_curve(one, other, spacing=spacing, mask=counted)
+            )
         }
     except VeridicalError:
         return found

@@ -1,4 +1,6 @@
-"""Other people's software as a peer in a benchmark: BART's parallel-imaging compressed sensing, called as its users call it."""
+"""Other people's software as a peer in a benchmark: BART's parallel-imaging compressed sensing,
+called as its users call it.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,11 @@ from veridical.types import Array
 WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01)
 
 
-def bart(kspace: Array, maps: int, regularizer: str, weights: tuple[float, ...] = WEIGHTS) -> list[tuple[float, Array, float]]:
-    """Run `bart ecalib` and `bart pics` for several weights (`-S`: the image in the units of the data).
+def bart(
+    kspace: Array, maps: int, regularizer: str, weights: tuple[float, ...] = WEIGHTS
+) -> list[tuple[float, Array, float]]:
+    """Run `bart ecalib` and `bart pics` for several weights (`-S`: the image in the units of the
+    data).
 
     Args:
         kspace: `(coil, ky, kx)`, centred, zero where not sampled.
@@ -43,14 +48,24 @@ def bart(kspace: Array, maps: int, regularizer: str, weights: tuple[float, ...] 
         sensitivity = _read(at / "maps").reshape(rows, columns, coils, maps)
         found = []
         for weight in weights:
-            seconds = calibration + _run(at, "pics", "-S", "-R", f"{regularizer}:{weight}", "-i60", "kspace", "maps", "image")
+            seconds = calibration + _run(
+                at, "pics", "-S", "-R", f"{regularizer}:{weight}", "-i60", "kspace", "maps", "image"
+            )
             image = _read(at / "image").reshape(rows, columns, 1, maps)
-            found.append((weight, _turned(np.moveaxis((sensitivity * image).sum(-1), -1, 0), kspace), seconds))
+            found.append(
+                (
+                    weight,
+                    _turned(np.moveaxis((sensitivity * image).sum(-1), -1, 0), kspace),
+                    seconds,
+                )
+            )
         return found
 
 
 def _turned(images: Array, kspace: Array) -> Array:
-    """Undo the constant phase by which BART's centred transform differs (a sign where half the matrix is odd)."""
+    """Undo the constant phase by which BART's centred transform differs (a sign where half the
+    matrix is odd).
+    """
     predicted = fft(torch.from_numpy(np.ascontiguousarray(images))).numpy()
     product = np.vdot(predicted[kspace != 0], kspace[kspace != 0])
     return np.asarray(images * (product / max(abs(product), 1e-30))).astype(np.complex64)
@@ -60,15 +75,21 @@ def _run(folder: Path, *words: str) -> float:
     start = time.perf_counter()
     done = subprocess.run(["bart", *words], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise VeridicalError(f"bart {' '.join(words)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise VeridicalError(
+            f"bart {' '.join(words)} failed: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return time.perf_counter() - start
 
 
 def _write(base: Path, array: Array) -> None:
-    base.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, array.shape)) + "\n", encoding="ascii")
+    base.with_suffix(".hdr").write_text(
+        "# Dimensions\n" + " ".join(map(str, array.shape)) + "\n", encoding="ascii"
+    )
     np.asfortranarray(array.astype(np.complex64)).ravel("F").tofile(base.with_suffix(".cfl"))
 
 
 def _read(base: Path) -> Array:
-    shape = [int(n) for n in base.with_suffix(".hdr").read_text(encoding="ascii").splitlines()[1].split()]
+    shape = [
+        int(n) for n in base.with_suffix(".hdr").read_text(encoding="ascii").splitlines()[1].split()
+    ]
     return np.fromfile(base.with_suffix(".cfl"), np.complex64).reshape(shape, order="F")

@@ -1,7 +1,8 @@
-"""Anatomical plausibility of label maps: sizes, symmetry and topology of structures, and which lie outside of the real ones'.
+"""Anatomical plausibility of label maps: sizes, symmetry and topology of structures, and which lie
+outside of the real ones'.
 
-Tolerance intervals: of normal values Howe, JASA 1969 (10.1080/01621459.1969.10500999); of counts Hahn and Chandra, Journal of
-Quality Technology 1981;13:100.
+Tolerance intervals: of normal values Howe, JASA 1969 (10.1080/01621459.1969.10500999); of counts
+Hahn and Chandra, Journal of Quality Technology 1981;13:100.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ FEWEST = 3
 """Real cases without which a value cannot be judged."""
 COUNTS = ("components", "tunnels", "cavities")
 TOUCHING = ndimage.generate_binary_structure(3, 3)
-"""Voxels of a structure are connected by corners (26 neighbours); then those of its background are by faces (6)."""
+"""Voxels of a structure are connected by corners (26 neighbours); then those of its background are
+by faces (6).
+"""
 
 
 @dataclass(frozen=True)
@@ -41,28 +44,35 @@ class Outside:
     high: float
 
 
-def plausibility(labels: Array, spacing: tuple[float, float, float], structures: Mapping[int, str]) -> dict[str, float]:
+def plausibility(
+    labels: Array, spacing: tuple[float, float, float], structures: Mapping[int, str]
+) -> dict[str, float]:
     """Return size, symmetry and topology of each structure.
 
-    Args:
-        labels: whole numbers, `(x, y, z)`, x from left to right as in RAS+; 0 is background.
-        spacing: voxel size in mm.
-        structures: label -> name, all that a case should have, so that all cases give the same values.
+    Args: labels: whole numbers, `(x, y, z)`, x from left to right as in RAS+; 0 is background.
+        spacing: voxel size in mm. structures: label -> name, all that a case should have, so that
+        all cases give the same values.
 
-    Returns:
-        By `NAME/MEASURE`: `volume` (ml); `components`, `tunnels` and `cavities`, the Betti numbers, whose alternating sum is
-        the Euler number; and unless the volume is 0 `asymmetry`, `(left - right) / mean(left, right)` of the volumes on both
-        sides of the mid-plane, in [-2, 2]. The mid-plane is the plane of x about which the profile of all labelled voxels
-        along x agrees best with its mirror image.
+    Returns: By `NAME/MEASURE`: `volume` (ml); `components`, `tunnels` and `cavities`, the Betti
+        numbers, whose alternating sum is the Euler number; and unless the volume is 0 `asymmetry`,
+        `(left - right) / mean(left, right)` of the volumes on both sides of the mid-plane, in [-2,
+        2]. The mid-plane is the plane of x about which the profile of all labelled voxels along x
+        agrees best with its mirror image.
 
     Raises:
         GeometryError: not three axes.
         InputError: labels that are not of an integer type.
     """
     if labels.ndim != 3:
-        raise GeometryError(f"Labels of shape {labels.shape} were given; expected (x, y, z). Take one channel: labels[0].")
+        raise GeometryError(
+            f"Labels of shape {labels.shape} were given; expected (x, y, z). Take one channel: "
+            "labels[0]."
+        )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"Labels of type {labels.dtype} were given; expected whole numbers. Round them: labels.astype(int).")
+        raise InputError(
+            f"Labels of type {labels.dtype} were given; expected whole numbers. Round them: "
+            "labels.astype(int)."
+        )
     whole = (labels > 0).sum(axis=(1, 2), dtype=np.float64)
     side = np.sign(np.argmax(np.convolve(whole, whole)) / 2 - np.arange(len(whole)))
     boxes = dict(enumerate(ndimage.find_objects(labels), start=1))
@@ -87,10 +97,11 @@ def outside(
 ) -> list[Outside]:
     """Return the values of candidates that real cases do not have, case by case.
 
-    A value is outside when it is beyond those of all real cases and beyond their tolerance interval, inside which lies a share
-    `content` of real cases with a probability of `confidence`, however few were seen. That is the mean with a multiple of the
-    standard deviation on both sides for normal values (13 times for 3 cases, 3.9 for 15, 2.9 for 100); for counts, where all
-    real ones are often equal, not less than what Poisson counts above the smallest one allow.
+    A value is outside when it is beyond those of all real cases and beyond their tolerance
+    interval, inside which lies a share `content` of real cases with a probability of `confidence`,
+    however few were seen. That is the mean with a multiple of the standard deviation on both sides
+    for normal values (13 times for 3 cases, 3.9 for 15, 2.9 for 100); for counts, where all real
+    ones are often equal, not less than what Poisson counts above the smallest one allow.
 
     Args:
         candidates: case -> values by `plausibility`.
@@ -102,9 +113,15 @@ def outside(
         SettingError: content or confidence is not in (0, 1).
     """
     if len(references) < FEWEST:
-        raise InputError(f"{len(references)} real cases were given; expected at least {FEWEST} to say what is usual. Add some.")
+        raise InputError(
+            f"{len(references)} real cases were given; expected at least {FEWEST} to say what is "
+            "usual. Add some."
+        )
     if not (0 < content < 1 and 0 < confidence < 1):
-        raise SettingError(f"Content {content} and confidence {confidence} were given; expected shares between 0 and 1.")
+        raise SettingError(
+            f"Content {content} and confidence {confidence} were given; expected shares between 0 "
+            "and 1."
+        )
     ranges = {}
     for measure in {measure for values in references for measure in values}:
         real = np.array([values[measure] for values in references if measure in values])
@@ -120,7 +137,9 @@ def outside(
 
 def _range(real: Array, counts: bool, content: float, confidence: float) -> tuple[float, float]:
     n, least = len(real), real.min()
-    spread = np.sqrt((n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - confidence, n - 1)) * real.std(ddof=1)
+    spread = np.sqrt((n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - confidence, n - 1)) * real.std(
+        ddof=1
+    )
     away = stats.norm.ppf((1 + content) / 2) * spread
     low, high = min(least, real.mean() - away), max(real.max(), real.mean() + away)
     if counts:
@@ -134,4 +153,8 @@ def _betti(mask: Array) -> dict[str, int]:
     box = np.pad(mask, 1)
     components = int(ndimage.label(box, TOUCHING)[1])
     cavities = int(ndimage.label(~box)[1]) - 1
-    return {"components": components, "tunnels": components + cavities - int(euler_number(box, 3)), "cavities": cavities}
+    return {
+        "components": components,
+        "tunnels": components + cavities - int(euler_number(box, 3)),
+        "cavities": cavities,
+    }

@@ -1,7 +1,9 @@
-"""The protocol: what is decided before anything is computed, in a file that can be registered, shared and signed.
+"""The protocol: what is decided before anything is computed, in a file that can be registered,
+shared and signed.
 
-Which endpoints are primary and what they must clear, which numbers count as the range of the signal, how intervals and
-p-values are made. Whoever changes it after seeing the results has another protocol, with another hash.
+Which endpoints are primary and what they must clear, which numbers count as the range of the
+signal, how intervals and p-values are made. Whoever changes it after seeing the results has another
+protocol, with another hash.
 """
 
 from __future__ import annotations
@@ -26,11 +28,10 @@ LEVELS: tuple[Level, ...] = ("pixel", "feature", "task", "trust")
 class Primary:
     """One endpoint that decides.
 
-    Args:
-        endpoint: `level/metric/region`; `*` stands for any region, structure or extractor.
-        limit: what the 95 % interval must clear.
-        of: `score`: the limit is on the normalized scale, 0 a simple baseline, 1 real against real. `value`: it is in the
-            metric's units; for a metric with an ideal value it is the largest distance from it.
+    Args: endpoint: `level/metric/region`; `*` stands for any region, structure or extractor. limit:
+        what the 95 % interval must clear. of: `score`: the limit is on the normalized scale, 0 a
+        simple baseline, 1 real against real. `value`: it is in the metric's units; for a metric
+        with an ideal value it is the largest distance from it.
     """
 
     endpoint: str
@@ -39,11 +40,14 @@ class Primary:
 
     def __post_init__(self) -> None:
         if self.of not in ("score", "value"):
-            raise SettingError(f"The limit of {self.endpoint} is of {self.of!r}; expected 'score' or 'value'.")
+            raise SettingError(
+                f"The limit of {self.endpoint} is of {self.of!r}; expected 'score' or 'value'."
+            )
         level = self.endpoint.split("/")[0]
         if level not in LEVELS or self.endpoint.count("/") != 2:
             raise SettingError(
-                f"{self.endpoint!r} is no endpoint; expected level/metric/region, e.g. pixel/ssim/foreground, with a level of "
+                f"{self.endpoint!r} is no endpoint; expected level/metric/region, e.g. "
+                "pixel/ssim/foreground, with a level of "
                 f"{', '.join(LEVELS)}."
             )
 
@@ -55,10 +59,11 @@ CONVENTION = (
     Primary("task/dice/*", 0.8),
     Primary("trust/coverage/foreground", 0.03, "value"),
 )
-"""A convention, no clinical threshold: four fifths of the way from a simple baseline to real against real.
+"""A convention, no clinical threshold: four fifths of the way from a simple baseline to real
+against real.
 
-MMD with its bounded kernel and not KID: KID's cubic kernel grows with the sixth power of the distance, so that on its scale
-half the blur of the baseline is nearly real."""
+MMD with its bounded kernel and not KID: KID's cubic kernel grows with the sixth power of the
+distance, so that on its scale half the blur of the baseline is nearly real."""
 
 
 @dataclass(frozen=True)
@@ -68,34 +73,54 @@ class Protocol:
     name: str = "default"
     """Name of the protocol, as printed in the report."""
     data_range: float = 0.0
-    """Peak to peak of the signal in the images' units. 0: the mean over reference images of their 0.5th to
-    99.5th percentile."""
+    """Peak to peak of the signal in the images' units. 0: the mean over reference images of their
+    0.5th to 99.5th percentile.
+    """
     window: tuple[float, float] = (0.0, 0.0)
-    """Lowest and highest intensity that feature extractors see. 0, 0: the same percentiles of the reference images."""
+    """Lowest and highest intensity that feature extractors see. 0, 0: the same percentiles of the
+    reference images.
+    """
     level: float = 0.9
-    """Nominal share of voxels inside the candidate's intervals, where they come as lower and upper images."""
+    """Nominal share of voxels inside the candidate's intervals, where they come as lower and upper
+    images.
+    """
     resamples: int = 2000
     """Bootstrap resamples of patients behind every interval."""
     permutations: int = 1000
     """Permutations of patients behind every p-value of a two-sample test."""
     blur: float = 2.0
-    """Feature level's simple baseline: the reference smoothed by a Gaussian of this many voxels standard deviation."""
+    """Feature level's simple baseline: the reference smoothed by a Gaussian of this many voxels
+    standard deviation.
+    """
     seed: int = 0
     """Seed of everything random."""
     primary: tuple[Primary, ...] = field(default=CONVENTION)
-    """The endpoints that decide, with their limits; Holm's correction runs over those that the data allow."""
+    """The endpoints that decide, with their limits; Holm's correction runs over those that the data
+    allow.
+    """
 
     def __post_init__(self) -> None:
         if self.resamples < 200 or self.permutations < 100:
             raise SettingError(
-                f"{self.resamples} resamples and {self.permutations} permutations; expected at least 200 and 100 (2000 to "
+                f"{self.resamples} resamples and {self.permutations} permutations; expected at "
+                "least 200 and 100 (2000 to "
                 "publish)."
             )
-        if not 0 < self.level < 1 or self.data_range < 0 or self.blur <= 0 or self.window[0] > self.window[1]:
-            raise SettingError("The level must lie inside (0, 1), data_range be 0 or more, blur above 0, window low to high.")
+        if (
+            not 0 < self.level < 1
+            or self.data_range < 0
+            or self.blur <= 0
+            or self.window[0] > self.window[1]
+        ):
+            raise SettingError(
+                "The level must lie inside (0, 1), data_range be 0 or more, blur above 0, window "
+                "low to high."
+            )
         names = [p.endpoint for p in self.primary]
         if len(set(names)) < len(names):
-            raise SettingError(f"A primary endpoint comes twice: {', '.join(names)}. Name each once.")
+            raise SettingError(
+                f"A primary endpoint comes twice: {', '.join(names)}. Name each once."
+            )
 
     def limit(self, key: str) -> Primary | None:
         """Return what was declared for the endpoint `key`, or None when it is exploratory."""
@@ -122,9 +147,13 @@ def load(path: str | Path) -> Protocol:
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}). Write one with: veridical protocol {file}") from error
+        raise InputError(
+            f"{file} cannot be read ({error.strerror}). Write one with: veridical protocol {file}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{file} is not a protocol: {error}. Write a fresh one with: veridical protocol FILE") from error
+        raise FormatError(
+            f"{file} is not a protocol: {error}. Write a fresh one with: veridical protocol FILE"
+        ) from error
     known = {f.name for f in dataclasses.fields(Protocol)}
     for key in said:
         if key not in known:
@@ -153,14 +182,22 @@ def dump(protocol: Protocol) -> str:
         if key != "primary":
             lines += [f"{key} = {_toml(value)}", ""]
     for entry in protocol.primary:
-        lines += ["[[primary]]", f"endpoint = {_toml(entry.endpoint)}", f"limit = {entry.limit}", f"of = {_toml(entry.of)}", ""]
+        lines += [
+            "[[primary]]",
+            f"endpoint = {_toml(entry.endpoint)}",
+            f"limit = {entry.limit}",
+            f"of = {_toml(entry.of)}",
+            "",
+        ]
     return "\n".join(lines)
 
 
 def _primary(entry: Any, file: Path) -> Primary:
     known = {f.name for f in dataclasses.fields(Primary)}
     if not isinstance(entry, Mapping) or not {"endpoint", "limit"} <= set(entry) <= known:
-        raise SettingError(f"A [[primary]] of {file} is {entry}; expected endpoint and limit, and perhaps of.")
+        raise SettingError(
+            f"A [[primary]] of {file} is {entry}; expected endpoint and limit, and perhaps of."
+        )
     return Primary(**cast("dict[str, Any]", entry))
 
 

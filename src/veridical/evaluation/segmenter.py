@@ -1,7 +1,9 @@
-"""A small segmenter, trained on real images by the evaluation itself: does it find in made images what it finds in real ones?
+"""A small segmenter, trained on real images by the evaluation itself: does it find in made images
+what it finds in real ones?
 
-A 2.5D U-Net, the same for every candidate, trained on real patients other than those it is tried on. It stands for any
-downstream reader of the images; its own skill is measured on the real images and is the floor.
+A 2.5D U-Net, the same for every candidate, trained on real patients other than those it is tried
+on. It stands for any downstream reader of the images; its own skill is measured on the real images
+and is the floor.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Segmenter:
 
     def __call__(self, image: Image) -> Array:
         """Return the label map of an image with the channels that it was trained on."""
-        return np.asarray(np.array(self.labels, dtype=np.int16)[self.probabilities(image).argmax(axis=0)])
+        return np.asarray(
+            np.array(self.labels, dtype=np.int16)[self.probabilities(image).argmax(axis=0)]
+        )
 
     def probabilities(self, image: Image) -> Array:
         """Return the probability of every label, `(label, x, y, z)`, the background first."""
@@ -68,7 +72,13 @@ class Segmenter:
         return found.hexdigest()
 
 
-def train(images: Mapping[str, Source], labels: Mapping[str, Source], steps: int, seed: int, progress: Progress) -> Segmenter:
+def train(
+    images: Mapping[str, Source],
+    labels: Mapping[str, Source],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> Segmenter:
     """Train on all cases that have a label map.
 
     Args:
@@ -83,20 +93,30 @@ def train(images: Mapping[str, Source], labels: Mapping[str, Source], steps: int
     shared = sorted(set(images) & set(labels))
     if len(shared) < 2:
         raise InputError(
-            f"A segmenter needs two training cases with labels; {len(images)} images and {len(labels)} label maps share "
+            f"A segmenter needs two training cases with labels; {len(images)} images and "
+            f"{len(labels)} label maps share "
             f"{len(shared)} names. Name them alike."
         )
     rng = np.random.default_rng(seed)
     slabs, targets, heights, values = _slices(images, labels, shared, rng, progress)
     if len(values) < 2:
-        raise InputError(f"The label maps of {', '.join(shared[:3])} and the other training cases hold no structure, only 0.")
+        raise InputError(
+            f"The label maps of {', '.join(shared[:3])} and the other training cases hold no "
+            "structure, only 0."
+        )
     torch.manual_seed(seed)
-    net = UNet(slabs[0].shape[0], len(values), 1, WIDTHS, blocks=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = UNet(slabs[0].shape[0], len(values), 1, WIDTHS, blocks=1).to(
+        memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 2e-3, total_steps=steps, pct_start=0.1
+    )
     filled = [i for i, target in enumerate(targets) if target.any()]
     for step in range(steps):
-        picked = [int(rng.choice(filled) if k % 2 else rng.integers(len(slabs))) for k in range(BATCH)]
+        picked = [
+            int(rng.choice(filled) if k % 2 else rng.integers(len(slabs))) for k in range(BATCH)
+        ]
         x, y = zip(*(_crop(slabs[i], targets[i], rng) for i in picked), strict=True)
         where = torch.tensor([[heights[i]] for i in picked], dtype=torch.float32)
         loss = _loss(net(torch.from_numpy(np.stack(x)), where), torch.from_numpy(np.stack(y)))
@@ -109,9 +129,14 @@ def train(images: Mapping[str, Source], labels: Mapping[str, Source], steps: int
     return Segmenter(net.eval(), values)
 
 
-def identity(images: Mapping[str, Source], labels: Mapping[str, Source], steps: int, seed: int) -> str:
+def identity(
+    images: Mapping[str, Source], labels: Mapping[str, Source], steps: int, seed: int
+) -> str:
     """Return a hash of what a segmenter would be trained on and how."""
-    files = [(name, images[name].sha256(), labels[name].sha256()) for name in sorted(set(images) & set(labels))]
+    files = [
+        (name, images[name].sha256(), labels[name].sha256())
+        for name in sorted(set(images) & set(labels))
+    ]
     return hashlib.sha256(f"{files}{steps}{seed}{WIDTHS}{CROP}{BATCH}".encode()).hexdigest()
 
 
@@ -122,7 +147,10 @@ def save(segmenter: Segmenter, path: Path) -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in segmenter.net.state_dict().items()},
         temporary,
-        {"labels": ",".join(map(str, segmenter.labels)), "inputs": str(segmenter.net.enter.in_channels // 4)},
+        {
+            "labels": ",".join(map(str, segmenter.labels)),
+            "inputs": str(segmenter.net.enter.in_channels // 4),
+        },
     )
     temporary.replace(path)
 
@@ -140,7 +168,9 @@ def load(path: Path) -> Segmenter:
 
 
 def scaled(image: Image) -> Array:
-    """Return the image by its own 1st and 99.5th percentile in each channel, `(channel, x, y, z)` float32."""
+    """Return the image by its own 1st and 99.5th percentile in each channel, `(channel, x, y, z)`
+    float32.
+    """
     data = image.data.astype(np.float32)
     ends = np.percentile(data.reshape(len(data), -1), (1, 99.5), axis=1)
     low, high = (end[:, None, None, None].astype(np.float32) for end in ends)
@@ -148,11 +178,15 @@ def scaled(image: Image) -> Array:
 
 
 def _slabs(data: Array) -> list[Array]:
-    """Return every slice with its neighbours as channels, `(channels, x, y)`; the ends are repeated."""
+    """Return every slice with its neighbours as channels, `(channels, x, y)`; the ends are
+    repeated.
+    """
     padded = np.pad(data, ((0, 0), (0, 0), (0, 0), (NEIGHBOURS, NEIGHBOURS)), mode="edge")
     width = 2 * NEIGHBOURS + 1
     return [
-        np.ascontiguousarray(padded[..., z : z + width].transpose(0, 3, 1, 2).reshape(-1, *data.shape[1:3]))
+        np.ascontiguousarray(
+            padded[..., z : z + width].transpose(0, 3, 1, 2).reshape(-1, *data.shape[1:3])
+        )
         for z in range(data.shape[3])
     ]
 
@@ -162,7 +196,11 @@ def _height(z: int, slices: int) -> float:
 
 
 def _slices(
-    images: Mapping[str, Source], labels: Mapping[str, Source], names: list[str], rng: np.random.Generator, progress: Progress
+    images: Mapping[str, Source],
+    labels: Mapping[str, Source],
+    names: list[str],
+    rng: np.random.Generator,
+    progress: Progress,
 ) -> tuple[list[Array], list[Array], list[float], tuple[int, ...]]:
     """Return slabs, targets as class numbers, heights, and the label of every class."""
     slabs: list[Array] = []
@@ -171,10 +209,17 @@ def _slices(
     for done, name in enumerate(names, 1):
         image, truth = images[name].load(), labels[name].load()
         if image.geometry.shape != truth.geometry.shape:
-            raise InputError(f"{name}: the image is {image.geometry}, its labels are {truth.geometry}. Resample the labels.")
+            raise InputError(
+                f"{name}: the image is {image.geometry}, its labels are {truth.geometry}. Resample "
+                "the labels."
+            )
         parts, classes = _slabs(scaled(image)), whole_numbers(truth.data[0]).astype(np.int64)
         order = rng.permutation(len(parts))
-        keep = sorted(sorted(order, key=lambda z: not classes[:, :, z].any())[: max(1, MOST_SLICES // len(names))])
+        keep = sorted(
+            sorted(order, key=lambda z: not classes[:, :, z].any())[
+                : max(1, MOST_SLICES // len(names))
+            ]
+        )
         slabs += [parts[z] for z in keep]
         targets += [classes[:, :, z] for z in keep]
         heights += [_height(z, len(parts)) for z in keep]
@@ -184,7 +229,9 @@ def _slices(
 
 
 def _crop(slab: Array, target: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return a crop around a structure or anywhere, mirrored, with another gain, contrast and noise."""
+    """Return a crop around a structure or anywhere, mirrored, with another gain, contrast and
+    noise.
+    """
     size = [min(CROP, n - n % 8) for n in target.shape]
     inside = np.argwhere(target)
     middle = inside[rng.integers(len(inside))] if len(inside) else rng.integers(0, target.shape)
@@ -204,7 +251,9 @@ def _crop(slab: Array, target: Array, rng: np.random.Generator) -> tuple[Array, 
 
 
 def _loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy plus soft Dice over the structures (Milletari et al. 2016, arXiv 1606.04797)."""
+    """Cross entropy plus soft Dice over the structures (Milletari et al. 2016, arXiv
+    1606.04797).
+    """
     probability = logits.softmax(1)[:, 1:]
     truth = functional.one_hot(target, logits.shape[1]).movedim(-1, 1)[:, 1:].to(probability.dtype)
     overlap = (probability * truth).sum((0, 2, 3))

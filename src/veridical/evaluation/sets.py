@@ -1,4 +1,6 @@
-"""Candidates, references and further sets as wholes: of one kind, no image twice, nothing that a model was trained on."""
+"""Candidates, references and further sets as wholes: of one kind, no image twice, nothing that a
+model was trained on.
+"""
 
 from __future__ import annotations
 
@@ -63,27 +65,43 @@ class Sets:
 
     def duplicates(self) -> Finding:
         """Say whether an image comes twice."""
-        groups = [(side, names) for side, found in self.digests.items() for names in found.values() if len(names) > 1]
+        groups = [
+            (side, names)
+            for side, found in self.digests.items()
+            for names in found.values()
+            if len(names) > 1
+        ]
         if not groups:
             return Finding("duplicates", "pass", "No image comes twice.")
         side, names = groups[0]
-        of = " It is a defect of the reference, not of the candidate." if all(side == "reference" for side, _ in groups) else ""
+        of = (
+            " It is a defect of the reference, not of the candidate."
+            if all(side == "reference" for side, _ in groups)
+            else ""
+        )
         reason = (
-            f"{len(groups)} images come more than once, for example the {side} of {', '.join(names[:SHOWN])}: the same voxels. "
+            f"{len(groups)} images come more than once, for example the {side} of "
+            f"{', '.join(names[:SHOWN])}: the same voxels. "
             f"Copies count one case several times. Remove them.{of}"
         )
-        return Finding("duplicates", "fail", reason, {"groups": [names for _, names in groups[:20]]})
+        return Finding(
+            "duplicates", "fail", reason, {"groups": [names for _, names in groups[:20]]}
+        )
 
     def copies(self) -> Finding:
         """Say whether candidates, or images of the second set, are the references themselves."""
         real = self.digests.get("reference", {})
         for side, what in (("candidate", "candidates"), ("second", "images of the second set")):
             copies = [
-                (name, real[key][0]) for key, names in self.digests.get(side, {}).items() if key in real for name in names
+                (name, real[key][0])
+                for key, names in self.digests.get(side, {}).items()
+                if key in real
+                for name in names
             ]
             if copies:
                 reason = (
-                    f"{len(copies)} {what} are reference images, voxel for voxel, for example {copies[0][0]}. "
+                    f"{len(copies)} {what} are reference images, voxel for voxel, for example "
+                    f"{copies[0][0]}. "
                     "Check that the right folder was given."
                 )
                 return Finding("copies", "fail", reason, {"cases": [name for name, _ in copies]})
@@ -101,20 +119,41 @@ class Sets:
             progress(f"checking the {what} set", done, len(sources))
 
     def alike(self, paired: bool, ratio: float, offset: float) -> Finding:
-        """Say whether the sets that are compared as sets are of one kind: dimensions, units and, without pairs, range."""
+        """Say whether the sets that are compared as sets are of one kind: dimensions, units and,
+        without pairs, range.
+        """
         real = self.kinds.get("reference")
         for name, kind in self.kinds.items():
             if real is None or name == "reference" or (paired and name == "candidate"):
                 continue
-            for what, ours, theirs in (("dimensions", kind.dimensions, real.dimensions), ("units", kind.units, real.units)):
+            for what, ours, theirs in (
+                ("dimensions", kind.dimensions, real.dimensions),
+                ("units", kind.units, real.units),
+            ):
                 if ours != theirs:
-                    said = f"{', '.join(sorted(ours))} in the {name} set, {', '.join(sorted(theirs))} in the reference set"
-                    return Finding(
-                        "dimensions", "fail", f"The sets differ in {what}: {said}. Convert one.", {name: sorted(ours)}
+                    said = (
+                        f"{', '.join(sorted(ours))} in the {name} set, {', '.join(sorted(theirs))} "
+                        "in the reference set"
                     )
-            scale = rescaled(np.concatenate(kind.voxels), np.concatenate(real.voxels), ratio, offset, paired=False)
+                    return Finding(
+                        "dimensions",
+                        "fail",
+                        f"The sets differ in {what}: {said}. Convert one.",
+                        {name: sorted(ours)},
+                    )
+            scale = rescaled(
+                np.concatenate(kind.voxels),
+                np.concatenate(real.voxels),
+                ratio,
+                offset,
+                paired=False,
+            )
             if scale and name == "candidate":
-                return Finding("dimensions", "fail", f"The sets differ in range: {scale}. Bring both to one scale first.")
+                return Finding(
+                    "dimensions",
+                    "fail",
+                    f"The sets differ in range: {scale}. Bring both to one scale first.",
+                )
         mixed = [
             f"the {name} set holds {' and '.join(sorted(k.dimensions))}"
             for name, k in self.kinds.items()
@@ -122,38 +161,72 @@ class Sets:
         ]
         if mixed:
             return Finding(
-                "dimensions", "fail", f"Scores of different kinds cannot be averaged: {'; '.join(mixed)}. Part them."
+                "dimensions",
+                "fail",
+                f"Scores of different kinds cannot be averaged: {'; '.join(mixed)}. Part them.",
             )
         return Finding("dimensions", "pass", "All sets are of one kind.")
 
     def leakage(self, cases: Cases, unread: list[str]) -> Finding:
-        """Say whether images or patients that a model was trained on are among the candidates or the references."""
+        """Say whether images or patients that a model was trained on are among the candidates or
+        the references.
+        """
         split = _split(cases)
         if split:
-            reason = f"{len(split)} patients are in more than one split of the table, for example {split[0]}. Split by patient."
+            reason = (
+                f"{len(split)} patients are in more than one split of the table, for example "
+                f"{split[0]}. Split by patient."
+            )
             return Finding("leakage", "fail", reason, {"patients": split})
         if not cases.training:
-            return Finding("leakage", "not_run", "No training set was given, so that leakage cannot be seen. Give --training.")
-        ours = {key: names[0] for side in ("reference", "candidate") for key, names in self.digests.get(side, {}).items()}
-        trained = self.digests.get("training", {})
-        same = [(name, ours[key]) for key, names in trained.items() if key in ours for name in names]
-        if same:
-            reason = f"{len(same)} training images are among the images judged, voxel for voxel: {same[0][0]} is {same[0][1]}."
             return Finding(
-                "leakage", "fail", f"{reason} Remove them from one side.", {"cases": sorted(case for _, case in same)}
+                "leakage",
+                "not_run",
+                "No training set was given, so that leakage cannot be seen. Give --training.",
+            )
+        ours = {
+            key: names[0]
+            for side in ("reference", "candidate")
+            for key, names in self.digests.get(side, {}).items()
+        }
+        trained = self.digests.get("training", {})
+        same = [
+            (name, ours[key]) for key, names in trained.items() if key in ours for name in names
+        ]
+        if same:
+            reason = (
+                f"{len(same)} training images are among the images judged, voxel for voxel: "
+                f"{same[0][0]} is {same[0][1]}."
+            )
+            return Finding(
+                "leakage",
+                "fail",
+                f"{reason} Remove them from one side.",
+                {"cases": sorted(case for _, case in same)},
             )
         numbered = [name for name, source in cases.training.items() if source.index is not None]
         patients = {cases.patients.get(name, name) for name in cases.training} - set(numbered)
-        whose = [case.name for case in cases.cases if case.reference is not None and case.patient in patients]
+        whose = [
+            case.name
+            for case in cases.cases
+            if case.reference is not None and case.patient in patients
+        ]
         if whose:
             reason = (
-                f"{len(whose)} test cases are of patients in the training set, for example {whose[0]}. Split by patient; where "
+                f"{len(whose)} test cases are of patients in the training set, for example "
+                f"{whose[0]}. Split by patient; where "
                 "the names only look the same, give a table with the column patient."
             )
             return Finding("leakage", "fail", reason, {"cases": whose})
-        said = f"None of {len(cases.training)} training images or their patients is among the cases."
+        said = (
+            f"None of {len(cases.training)} training images or their patients is among the cases."
+        )
         if unread:
-            return Finding("leakage", "warn", f"{said} {len(unread)} images could not be read, the first is {unread[0]}")
+            return Finding(
+                "leakage",
+                "warn",
+                f"{said} {len(unread)} images could not be read, the first is {unread[0]}",
+            )
         return Finding("leakage", "pass", said)
 
 

@@ -1,8 +1,10 @@
-"""The signature of a report: a chain of hashes over what went in, what was declared, what was found and the page.
+"""The signature of a report: a chain of hashes over what went in, what was declared, what was found
+and the page.
 
-Link 0 is SHA-256 of the format's name, link k is SHA-256 of link k-1 and the SHA-256 of part k, both in hexadecimal. Each link
-holds the hash of all before it, so that nothing can be changed, left out or put in afterwards without breaking it.
-The chain cannot stop one who changes the report and signs it again: keep its head, the last hash, somewhere else.
+Link 0 is SHA-256 of the format's name, link k is SHA-256 of link k-1 and the SHA-256 of part k,
+both in hexadecimal. Each link holds the hash of all before it, so that nothing can be changed, left
+out or put in afterwards without breaking it. The chain cannot stop one who changes the report and
+signs it again: keep its head, the last hash, somewhere else.
 """
 
 from __future__ import annotations
@@ -23,14 +25,28 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "inputs": ("title", "settings", "inputs", "versions"),
     "protocol": ("protocol",),
     "cases": ("integrity", "cases", "about"),
-    "results": ("levels", "endpoints", "curves", "conflicts", "findings", "subgroups", "checklists"),
+    "results": (
+        "levels",
+        "endpoints",
+        "curves",
+        "conflicts",
+        "findings",
+        "subgroups",
+        "checklists",
+    ),
 }
-"""Link of the chain -> entries of the report that it covers, in order; the page is the last link."""
+"""Link of the chain -> entries of the report that it covers, in order; the page is the last link.
+"""
 
 
 def canonical(value: Any) -> bytes:
-    """Return a value as JSON in its one canonical form: keys sorted, finite numbers only, a newline at the end."""
-    return (json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+    """Return a value as JSON in its one canonical form: keys sorted, finite numbers only, a newline
+    at the end.
+    """
+    return (
+        json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False)
+        + "\n"
+    ).encode()
 
 
 def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[str, str]]:
@@ -42,8 +58,13 @@ def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[s
     covered = {entry for entries in PARTS.values() for entry in entries}
     loose = set(document) - covered - {"format", "signature"}
     if loose:
-        raise ProvenanceError(f"The report holds {', '.join(sorted(loose))}, which no link of the chain covers.")
-    contents = {part: canonical({e: document[e] for e in entries if e in document}) for part, entries in PARTS.items()}
+        raise ProvenanceError(
+            f"The report holds {', '.join(sorted(loose))}, which no link of the chain covers."
+        )
+    contents = {
+        part: canonical({e: document[e] for e in entries if e in document})
+        for part, entries in PARTS.items()
+    }
     contents |= {} if page is None else {"page": page}
     last = hashlib.sha256(FORMAT.encode()).hexdigest()
     chain = []
@@ -65,7 +86,9 @@ def head(path: Path) -> str:
 
 
 def scored(path: Path) -> bool:
-    """Say whether there is a report with scores; one that the integrity gate refused may be written over."""
+    """Say whether there is a report with scores; one that the integrity gate refused may be written
+    over.
+    """
     try:
         return bool(json.loads(path.read_bytes()).get("cases", True))
     except OSError:
@@ -77,10 +100,9 @@ def scored(path: Path) -> bool:
 def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[str, ...]:
     """Return what does not match; empty when a report is as it was signed.
 
-    Args:
-        path: of the report.json, its page beside it.
-        head: the last hash of the chain, kept elsewhere; None: the chain is checked against itself only.
-        inputs: also hash the input files; one that is gone is said to be.
+    Args: path: of the report.json, its page beside it. head: the last hash of the chain, kept
+        elsewhere; None: the chain is checked against itself only. inputs: also hash the input
+        files; one that is gone is said to be.
 
     Raises:
         InputError: there is no such file.
@@ -88,7 +110,9 @@ def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[st
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}). Give the report.json of an evaluation.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}). Give the report.json of an evaluation."
+        ) from error
     page = path.with_name(PAGE)
     wrong = changes(raw, page.read_bytes() if page.is_file() else None, head)
     if not inputs or any(REPORT in each for each in wrong):
@@ -97,10 +121,16 @@ def verify(path: Path, head: str | None = None, inputs: bool = True) -> tuple[st
 
 
 def changes(report: bytes, page: bytes | None, head: str | None = None) -> tuple[str, ...]:
-    """Return what does not match in the bytes of a report.json and of its page, None where that is not there."""
+    """Return what does not match in the bytes of a report.json and of its page, None where that is
+    not there.
+    """
     try:
         document = json.loads(report)
-        same_form = document["format"] == FORMAT and isinstance(document["inputs"], dict) and canonical(document) == report
+        same_form = (
+            document["format"] == FORMAT
+            and isinstance(document["inputs"], dict)
+            and canonical(document) == report
+        )
         if not same_form:
             return (f"{REPORT} was changed: it is not in the form in which it was written",)
         signed = document.pop("signature")
@@ -117,13 +147,22 @@ def _broken(found: list[dict[str, str]], signed: Any, paged: bool) -> list[str]:
     """Return which links are not those that were signed."""
     if found == signed:
         return []
-    if not isinstance(signed, list) or [isinstance(link, dict) and link.get("part") for link in signed] != [*PARTS, "page"]:
+    if not isinstance(signed, list) or [
+        isinstance(link, dict) and link.get("part") for link in signed
+    ] != [*PARTS, "page"]:
         return ["the signature was changed"]
-    wrong = [now["part"] for now, then in zip(found, signed, strict=True) if now["sha256"] != then.get("sha256")]
+    wrong = [
+        now["part"]
+        for now, then in zip(found, signed, strict=True)
+        if now["sha256"] != then.get("sha256")
+    ]
     if not wrong:
         return ["the signature was changed"]
     return [
-        f"{part} was changed" if part != "page" else f"{PAGE} {'was changed' if paged else 'is not there'}" for part in wrong
+        f"{part} was changed"
+        if part != "page"
+        else f"{PAGE} {'was changed' if paged else 'is not there'}"
+        for part in wrong
     ]
 
 

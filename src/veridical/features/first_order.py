@@ -1,4 +1,5 @@
-"""Intensity statistics and intensity histogram, as the Image Biomarker Standardisation Initiative (IBSI) defines them.
+"""Intensity statistics and intensity histogram, as the Image Biomarker Standardisation Initiative
+(IBSI) defines them.
 
 Sections 3.3 and 3.4 of the IBSI reference manual, arXiv 1612.07003.
 """
@@ -16,9 +17,9 @@ def intensity_statistics(values: Array) -> dict[str, float]:
     Args:
         values: `(n,)` intensities, n at least 1, finite.
 
-    Returns:
-        IBSI name -> value. Kurtosis is excess kurtosis (0 for a Gaussian). A constant region has skewness, kurtosis and
-        coefficient of variation 0; the two coefficients are 0, too, where their denominator is.
+    Returns: IBSI name -> value. Kurtosis is excess kurtosis (0 for a Gaussian). A constant region
+        has skewness, kurtosis and coefficient of variation 0; the two coefficients are 0, too,
+        where their denominator is.
     """
     values = values.astype(np.float64)
     p10, p25, median, p75, p90 = (float(p) for p in np.percentile(values, (10, 25, 50, 75, 90)))
@@ -33,7 +34,9 @@ def intensity_statistics(values: Array) -> dict[str, float]:
         "stat_mean": mean,
         "stat_variance": variance,
         "stat_skewness": 0.0 if flat else float(squared @ deviation) / values.size / variance**1.5,
-        "stat_excess_kurtosis": 0.0 if flat else float(squared @ squared) / values.size / variance**2 - 3,
+        "stat_excess_kurtosis": 0.0
+        if flat
+        else float(squared @ squared) / values.size / variance**2 - 3,
         "stat_median": median,
         "stat_minimum": float(values.min()),
         "stat_10th_percentile": p10,
@@ -58,9 +61,8 @@ def intensity_histogram(grey: Array, levels: int) -> dict[str, float]:
         grey: `(n,)` grey levels, integers from 1 to `levels`, n at least 1.
         levels: number of grey levels.
 
-    Returns:
-        IBSI name -> value. The mode is, of equally frequent levels, the one nearest to the mean. With a single level the
-        histogram has no gradient, and its gradients are 0.
+    Returns: IBSI name -> value. The mode is, of equally frequent levels, the one nearest to the
+        mean. With a single level the histogram has no gradient, and its gradients are 0.
     """
     counts = np.bincount(grey, minlength=levels + 1)[1:].astype(np.float64)
     shared = {

@@ -1,4 +1,5 @@
-"""Radiomics of the Image Biomarker Standardisation Initiative (IBSI): one row of first-order and texture features an image.
+"""Radiomics of the Image Biomarker Standardisation Initiative (IBSI): one row of first-order and
+texture features an image.
 
 Zwanenburg et al., Radiology 2020 (10.1148/radiol.2020191145); reference manual arXiv 1612.07003.
 """
@@ -32,7 +33,9 @@ PLAIN = (
     "glszm_zone_size_entropy",
     "ngldm_dependence_count_entropy",
 )
-"""What a row holds as it is: locations within the window, shape of the histogram, correlations, entropies."""
+"""What a row holds as it is: locations within the window, shape of the histogram, correlations,
+entropies.
+"""
 
 LOGGED = (
     "stat_variance",
@@ -92,8 +95,9 @@ LOGGED = (
 )
 """What a row holds as a decimal logarithm: sizes from millionths to millions, whose ratios matter.
 
-Left out: what only counts voxels (energy, non-uniformities), what the window cuts off (minimum, maximum), what is divided by a
-mean intensity that may be 0, and what another feature follows closely."""
+Left out: what only counts voxels (energy, non-uniformities), what the window cuts off (minimum,
+maximum), what is divided by a mean intensity that may be 0, and what another feature follows
+closely."""
 
 NAMES = (*PLAIN, *(f"log10_{name}" for name in LOGGED))
 LEAST = 1e-9
@@ -102,24 +106,30 @@ LEAST = 1e-9
 ABOUT = Extractor(
     "IBSI radiomics",
     len(NAMES),
-    "Zwanenburg A, Vallières M, Abdalah MA, et al. The Image Biomarker Standardization Initiative: standardized quantitative "
+    "Zwanenburg A, Vallières M, Abdalah MA, et al. The Image Biomarker Standardization Initiative: "
+    "standardized quantitative "
     "radiomics for high-throughput image-based phenotyping. Radiology 2020;295:328-338",
 )
 
 
-def radiomics(image: Array, *, mask: Array | None, spacing: tuple[float, float, float], window: tuple[float, float]) -> Array:
-    """Return one row of radiomics: intensities as shares of the window, cut to it, 32 grey levels, matrices 3D and merged.
+def radiomics(
+    image: Array,
+    *,
+    mask: Array | None,
+    spacing: tuple[float, float, float],
+    window: tuple[float, float],
+) -> Array:
+    """Return one row of radiomics: intensities as shares of the window, cut to it, 32 grey levels,
+    matrices 3D and merged.
 
-    Args:
-        image: real, `(x, y, z)`; z may be 1.
-        mask: bool, `(x, y, z)`, the voxels that count; None for all.
-        spacing: voxel size in mm; texture is counted in voxels, so images of one comparison need one spacing.
-        window: lowest and highest intensity, one for all images of a comparison.
+    Args: image: real, `(x, y, z)`; z may be 1. mask: bool, `(x, y, z)`, the voxels that count; None
+        for all. spacing: voxel size in mm; texture is counted in voxels, so images of one
+        comparison need one spacing. window: lowest and highest intensity, one for all images of a
+        comparison.
 
-    Returns:
-        `(1, 70)` float64, in the order of `NAMES`. Between images of one kind most columns vary by some hundredths to some
-        tenths, so that the distance of two rows is not that of a few columns. All are finite; what a constant region has,
-        `features` says.
+    Returns: `(1, 70)` float64, in the order of `NAMES`. Between images of one kind most columns
+        vary by some hundredths to some tenths, so that the distance of two rows is not that of a
+        few columns. All are finite; what a constant region has, `features` says.
 
     Raises:
         As `features`.
@@ -143,28 +153,30 @@ def features(
 ) -> dict[str, float]:
     """Return all 136 IBSI features of intensity, histogram and texture by their names.
 
-    Args:
-        image, mask, window: as in `radiomics`. Intensities outside of the window count as its ends.
-        levels: grey levels of equal width over the window (fixed bin number).
-        width: width of a grey level in the image's unit, from the window's lower end (fixed bin size); replaces `levels`.
-        dimensions: 2D averages features of slices (x-y planes), 2.5D sums their matrices, 3D takes the volume as one. An
-            image of one slice has no third dimension and is 2D.
-        merged: sum GLCM and GLRLM over directions; else their features are averaged over directions.
+    Args: image, mask, window: as in `radiomics`. Intensities outside of the window count as its
+        ends. levels: grey levels of equal width over the window (fixed bin number). width: width of
+        a grey level in the image's unit, from the window's lower end (fixed bin size); replaces
+        `levels`. dimensions: 2D averages features of slices (x-y planes), 2.5D sums their matrices,
+        3D takes the volume as one. An image of one slice has no third dimension and is 2D. merged:
+        sum GLCM and GLRLM over directions; else their features are averaged over directions.
 
-    Returns:
-        Name -> value: `stat_` (18), `ih_` (23), `glcm_` (25), `glrlm_`, `glszm_`, `gldzm_` (16 each), `ngtdm_` (5), `ngldm_`
-        (17). In a constant region skewness, kurtosis and NGTDM contrast, busyness and strength are 0 and coarseness is 1e6
-        (IBSI); GLCM correlation is 1, the measures of information correlation 0.
+    Returns: Name -> value: `stat_` (18), `ih_` (23), `glcm_` (25), `glrlm_`, `glszm_`, `gldzm_` (16
+        each), `ngtdm_` (5), `ngldm_` (17). In a constant region skewness, kurtosis and NGTDM
+        contrast, busyness and strength are 0 and coarseness is 1e6 (IBSI); GLCM correlation is 1,
+        the measures of information correlation 0.
 
-    Raises:
-        GeometryError: not three axes, or a mask of another shape.
-        InputError: complex values, NaN or infinity where it counts, an empty mask, or one of which no two voxels touch.
-        UnitsError: the window is not low < high.
-        SettingError: fewer than 1 or more than 255 grey levels.
+    Raises: GeometryError: not three axes, or a mask of another shape. InputError: complex values,
+        NaN or infinity where it counts, an empty mask, or one of which no two voxels touch.
+        UnitsError: the window is not low < high. SettingError: fewer than 1 or more than 255 grey
+        levels.
     """
     counted = checked(image, mask, window)
     values = np.clip(image[counted], *window)
     region = discretise(image, counted, window, levels, width)
     grey = region.block[region.block > 0]
     within = "2D" if image.shape[2] == 1 else dimensions
-    return intensity_statistics(values) | intensity_histogram(grey, region.number) | texture(region, within, merged)
+    return (
+        intensity_statistics(values)
+        | intensity_histogram(grey, region.number)
+        | texture(region, within, merged)
+    )

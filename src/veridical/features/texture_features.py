@@ -1,8 +1,10 @@
-"""Texture features from texture matrices, as the Image Biomarker Standardisation Initiative (IBSI) defines them.
+"""Texture features from texture matrices, as the Image Biomarker Standardisation Initiative (IBSI)
+defines them.
 
-Sections 3.6 to 3.11 of the IBSI reference manual, arXiv 1612.07003, with its aggregations: features of every slice averaged
-(2D), matrices of slices summed first (2.5D), or the volume as one (3D); and for co-occurrences and runs, features of every
-direction averaged, or matrices of directions merged first.
+Sections 3.6 to 3.11 of the IBSI reference manual, arXiv 1612.07003, with its aggregations: features
+of every slice averaged (2D), matrices of slices summed first (2.5D), or the volume as one (3D); and
+for co-occurrences and runs, features of every direction averaged, or matrices of directions merged
+first.
 """
 
 from __future__ import annotations
@@ -12,7 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from veridical.features.texture_matrices import Levels, cooccurrences, neighbourhoods, run_lengths, zones
+from veridical.features.texture_matrices import (
+    Levels,
+    cooccurrences,
+    neighbourhoods,
+    run_lengths,
+    zones,
+)
 from veridical.types import Array
 
 Dimensions = Literal["2D", "2.5D", "3D"]
@@ -23,14 +31,13 @@ COARSEST = 1e6
 def texture(levels: Levels, dimensions: Dimensions = "3D", merged: bool = True) -> dict[str, float]:
     """Return all texture features of a discretised region.
 
-    Args:
-        levels: the region.
-        dimensions: 2D averages the features of slices, 2.5D sums the matrices of slices, 3D takes the volume as one, in
-            which a region of one slice has directions and a border across it.
-        merged: sum the matrices of all directions (GLCM, GLRLM); else their features are averaged.
+    Args: levels: the region. dimensions: 2D averages the features of slices, 2.5D sums the matrices
+        of slices, 3D takes the volume as one, in which a region of one slice has directions and a
+        border across it. merged: sum the matrices of all directions (GLCM, GLRLM); else their
+        features are averaged.
 
-    Returns:
-        IBSI name -> value: `glcm_` (25), `glrlm_`, `glszm_`, `gldzm_` (16 each), `ngtdm_` (5), `ngldm_` (17). All are finite.
+    Returns: IBSI name -> value: `glcm_` (25), `glrlm_`, `glszm_`, `gldzm_` (16 each), `ngtdm_` (5),
+        `ngldm_` (17). All are finite.
 
     Raises:
         InputError: no two voxels of the region touch each other.
@@ -40,24 +47,43 @@ def texture(levels: Levels, dimensions: Dimensions = "3D", merged: bool = True) 
     volumes = volume if slicewise else volume.sum(keepdims=True)
     pairs = _merged(cooccurrences(levels, slicewise), together, merged)
     runs = _merged(run_lengths(levels, slicewise), together, merged)
-    counted = _merged(np.repeat(volumes[:, None], 13 if not slicewise else 4, axis=1), together, merged)
+    counted = _merged(
+        np.repeat(volumes[:, None], 13 if not slicewise else 4, axis=1), together, merged
+    )
     found = zones(levels, slicewise)
     tones, dependences = neighbourhoods(levels, slicewise)
     if together:
         found, volumes = [np.concatenate(found)], volumes.sum(keepdims=True)
-        tones, dependences = tones.sum(axis=0, keepdims=True), dependences.sum(axis=0, keepdims=True)
+        tones, dependences = (
+            tones.sum(axis=0, keepdims=True),
+            dependences.sum(axis=0, keepdims=True),
+        )
     return (
         _mean(_glcm(matrix / matrix.sum()) for matrix in pairs if matrix.any())
-        | _mean(_emphases(*_listed(m), n, GLRLM) for m, n in zip(runs, counted, strict=True) if m.any())
-        | _mean(_emphases(*_tallied(m[:, 0], m[:, 1]), n, GLSZM) for m, n in zip(found, volumes, strict=True) if len(m))
-        | _mean(_emphases(*_tallied(m[:, 0], m[:, 2]), n, GLDZM) for m, n in zip(found, volumes, strict=True) if len(m))
+        | _mean(
+            _emphases(*_listed(m), n, GLRLM) for m, n in zip(runs, counted, strict=True) if m.any()
+        )
+        | _mean(
+            _emphases(*_tallied(m[:, 0], m[:, 1]), n, GLSZM)
+            for m, n in zip(found, volumes, strict=True)
+            if len(m)
+        )
+        | _mean(
+            _emphases(*_tallied(m[:, 0], m[:, 2]), n, GLDZM)
+            for m, n in zip(found, volumes, strict=True)
+            if len(m)
+        )
         | _mean(_ngtdm(counts, differences) for counts, differences in tones if counts.any())
-        | _mean(_ngldm(*_listed(m), n) for m, n in zip(dependences, volumes, strict=True) if m.any())
+        | _mean(
+            _ngldm(*_listed(m), n) for m, n in zip(dependences, volumes, strict=True) if m.any()
+        )
     )
 
 
 def _merged(counts: Array, together: bool, merged: bool) -> Array:
-    """Sum `(slice, direction, ...)` over slices and over directions where asked to; the rest in one row."""
+    """Sum `(slice, direction, ...)` over slices and over directions where asked to; the rest in one
+    row.
+    """
     summed = counts.sum(axis=0, keepdims=True) if together else counts
     summed = summed.sum(axis=1, keepdims=True) if merged else summed
     return np.asarray(summed.reshape(-1, *counts.shape[2:]))
@@ -161,7 +187,9 @@ NGLDM = (
 )
 
 
-def _emphases(i: Array, j: Array, counts: Array, voxels: int, names: Sequence[str]) -> dict[str, float]:
+def _emphases(
+    i: Array, j: Array, counts: Array, voxels: int, names: Sequence[str]
+) -> dict[str, float]:
     """Return the 16 features that runs, zones and dependences share (IBSI 3.7 to 3.9 and 3.11).
 
     Args:
@@ -172,7 +200,9 @@ def _emphases(i: Array, j: Array, counts: Array, voxels: int, names: Sequence[st
     """
     total = counts.sum()
     share = counts / total
-    by_level, by_size = (np.bincount(np.unique(k, return_inverse=True)[1], weights=share) for k in (i, j))
+    by_level, by_size = (
+        np.bincount(np.unique(k, return_inverse=True)[1], weights=share) for k in (i, j)
+    )
     values = (
         share @ j**-2.0,
         share @ j**2,
@@ -202,7 +232,8 @@ def _ngldm(i: Array, j: Array, counts: Array, voxels: int) -> dict[str, float]:
 def _glcm(p: Array) -> dict[str, float]:
     """Return the 25 features of a symmetric co-occurrence matrix of sum 1 (IBSI 3.6).
 
-    What the manual leaves undefined for a single grey level: correlation is then 1, the measures of information correlation 0.
+    What the manual leaves undefined for a single grey level: correlation is then 1, the measures of
+    information correlation 0.
     """
     number = len(p)
     i = np.arange(1.0, number + 1)
@@ -237,20 +268,27 @@ def _glcm(p: Array) -> dict[str, float]:
         "glcm_inverse_difference": float(difference @ (1 / (1 + k))),
         "glcm_normalised_inverse_difference": float(difference @ (1 / (1 + k / number))),
         "glcm_inverse_difference_moment": float(difference @ (1 / (1 + k**2))),
-        "glcm_normalised_inverse_difference_moment": float(difference @ (1 / (1 + (k / number) ** 2))),
+        "glcm_normalised_inverse_difference_moment": float(
+            difference @ (1 / (1 + (k / number) ** 2))
+        ),
         "glcm_inverse_variance": float(difference[1:] @ k[1:] ** -2.0),
-        "glcm_correlation": (float((p * row * column).sum()) - mean**2) / variance if alone else 1.0,
+        "glcm_correlation": (float((p * row * column).sum()) - mean**2) / variance
+        if alone
+        else 1.0,
         "glcm_autocorrelation": float((p * row * column).sum()),
         "glcm_cluster_tendency": float((p * (both - 2 * mean) ** 2).sum()),
         "glcm_cluster_shade": float((p * (both - 2 * mean) ** 3).sum()),
         "glcm_cluster_prominence": float((p * (both - 2 * mean) ** 4).sum()),
-        "glcm_first_measure_of_information_correlation": (joint - crossed) / alone if alone else 0.0,
+        "glcm_first_measure_of_information_correlation": (joint - crossed) / alone
+        if alone
+        else 0.0,
         "glcm_second_measure_of_information_correlation": float(np.sqrt(1 - np.exp(-2 * surplus))),
     }
 
 
 def _ngtdm(counts: Array, differences: Array) -> dict[str, float]:
-    """Return the 5 features of grey tone differences (IBSI 3.10), with the values that the manual gives to a constant region.
+    """Return the 5 features of grey tone differences (IBSI 3.10), with the values that the manual
+    gives to a constant region.
 
     Args:
         counts: voxels of each level that have neighbours.

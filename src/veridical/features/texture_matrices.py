@@ -1,7 +1,9 @@
-"""The matrices that texture features are read from: grey levels discretised, and what lies beside what, counted.
+"""The matrices that texture features are read from: grey levels discretised, and what lies beside
+what, counted.
 
-Definitions as in the IBSI reference manual, arXiv 1612.07003: discretisation in 2.7, matrices in 3.6 to 3.11, all at Chebyshev
-distance 1, zones 8- or 26-connected. Compiled loops over a padded block of voxels, in which level 0 is what does not count.
+Definitions as in the IBSI reference manual, arXiv 1612.07003: discretisation in 2.7, matrices in
+3.6 to 3.11, all at Chebyshev distance 1, zones 8- or 26-connected. Compiled loops over a padded
+block of voxels, in which level 0 is what does not count.
 """
 
 from __future__ import annotations
@@ -17,16 +19,17 @@ from veridical.types import Array
 MOST_LEVELS = 255
 AROUND = np.array([(z, x, y) for z in (-1, 0, 1) for x in (-1, 0, 1) for y in (-1, 0, 1)])
 DIRECTIONS = AROUND[14:]
-"""The 13 directions `(z, x, y)` of space, each without its opposite; the first 4 are those of a slice."""
+"""The 13 directions `(z, x, y)` of space, each without its opposite; the first 4 are those of a
+slice.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
     """A discretised region.
 
-    Args:
-        block: `(z + 2, x + 2, y + 2)` uint8, the region's bounding box with a rim of zeros; 0 does not count.
-        number: how many grey levels there are, whether they occur or not.
+    Args: block: `(z + 2, x + 2, y + 2)` uint8, the region's bounding box with a rim of zeros; 0
+        does not count. number: how many grey levels there are, whether they occur or not.
     """
 
     block: Array
@@ -45,15 +48,21 @@ class Levels:
         return [(z * size, (z + 1) * size) for z in range(1, len(self.block) - 1)]
 
 
-def discretise(image: Array, mask: Array, window: tuple[float, float], levels: int = 32, width: float | None = None) -> Levels:
-    """Return the grey levels of a region: a fixed number of bins over the window, or bins of fixed size.
+def discretise(
+    image: Array,
+    mask: Array,
+    window: tuple[float, float],
+    levels: int = 32,
+    width: float | None = None,
+) -> Levels:
+    """Return the grey levels of a region: a fixed number of bins over the window, or bins of fixed
+    size.
 
-    Args:
-        image: real, `(x, y, z)`.
-        mask: bool, `(x, y, z)`, at least one voxel.
-        window: lowest and highest intensity; what lies outside of it belongs to the first and the last level.
-        levels: number of bins, `floor(levels (x - low) / (high - low)) + 1` (IBSI 2.7, fixed bin number).
-        width: size of a bin in the image's unit, `floor((x - low) / width) + 1` (fixed bin size); replaces `levels`.
+    Args: image: real, `(x, y, z)`. mask: bool, `(x, y, z)`, at least one voxel. window: lowest and
+        highest intensity; what lies outside of it belongs to the first and the last level. levels:
+        number of bins, `floor(levels (x - low) / (high - low)) + 1` (IBSI 2.7, fixed bin number).
+        width: size of a bin in the image's unit, `floor((x - low) / width) + 1` (fixed bin size);
+        replaces `levels`.
 
     Raises:
         SettingError: fewer than 1 or more than 255 levels.
@@ -63,7 +72,8 @@ def discretise(image: Array, mask: Array, window: tuple[float, float], levels: i
         levels = int(np.floor((high - low) / width)) + 1 if width > 0 else 0
     if not 1 <= levels <= MOST_LEVELS:
         raise SettingError(
-            f"{levels} grey levels were asked for; expected 1 to {MOST_LEVELS}. Change levels, or the width of a bin, which "
+            f"{levels} grey levels were asked for; expected 1 to {MOST_LEVELS}. Change levels, or "
+            "the width of a bin, which "
             f"divides the window {low:g} to {high:g}."
         )
     step = (high - low) / levels if width is None else width
@@ -83,8 +93,8 @@ def _extent(occupied: Array) -> slice:
 def cooccurrences(levels: Levels, slicewise: bool) -> Array:
     """Return symmetric grey level co-occurrence counts (IBSI 3.6), int64.
 
-    Returns:
-        `(slice, direction, level, level)`: every slice with 4 directions, or the volume as one with 13.
+    Returns: `(slice, direction, level, level)`: every slice with 4 directions, or the volume as one
+        with 13.
 
     Raises:
         InputError: no voxel of the region has a neighbour in it.
@@ -92,27 +102,31 @@ def cooccurrences(levels: Levels, slicewise: bool) -> Array:
     flat, (offsets, ranges) = levels.block.ravel(), _scope(levels, slicewise)
     counts = np.array([_pairs(flat, offsets, first, last, levels.number) for first, last in ranges])
     if not counts.any():
-        raise InputError("No two voxels of the region touch each other, so that it has no texture. Give a larger mask.")
+        raise InputError(
+            "No two voxels of the region touch each other, so that it has no texture. Give a "
+            "larger mask."
+        )
     return np.asarray(counts + np.swapaxes(counts, 2, 3))
 
 
 def run_lengths(levels: Levels, slicewise: bool) -> Array:
     """Return how many runs of equal level there are by length (IBSI 3.7), int64.
 
-    Returns:
-        `(slice, direction, level, length)`, lengths from 1, slices and directions as in `cooccurrences`.
+    Returns: `(slice, direction, level, length)`, lengths from 1, slices and directions as in
+        `cooccurrences`.
     """
     flat, (offsets, ranges) = levels.block.ravel(), _scope(levels, slicewise)
     longest = max(levels.block.shape)
-    return np.array([_runs(flat, offsets, first, last, levels.number, longest) for first, last in ranges])
+    return np.array(
+        [_runs(flat, offsets, first, last, levels.number, longest) for first, last in ranges]
+    )
 
 
 def zones(levels: Levels, slicewise: bool) -> list[Array]:
     """Return the zones of connected voxels of one level (IBSI 3.8 and 3.9).
 
-    Returns:
-        For every slice, or once for the volume, `(zone, 3)`: level, number of voxels, and distance to the region's border
-        (in steps over faces; 1 at the border).
+    Returns: For every slice, or once for the volume, `(zone, 3)`: level, number of voxels, and
+        distance to the region's border (in steps over faces; 1 at the border).
     """
     flat, (offsets, ranges) = levels.block.ravel(), _scope(levels, slicewise)
     _, nx, ny = levels.block.shape
@@ -121,22 +135,29 @@ def zones(levels: Levels, slicewise: bool) -> list[Array]:
 
 
 def neighbourhoods(levels: Levels, slicewise: bool) -> tuple[Array, Array]:
-    """Return what the neighbours of the voxels of each level are like, for every slice or once for the volume.
+    """Return what the neighbours of the voxels of each level are like, for every slice or once for
+    the volume.
 
-    Returns:
-        Grey tone differences (IBSI 3.10) `(slice, 2, level)`: number of voxels that have neighbours, and their summed absolute
-        difference from the neighbours' mean. Grey level dependences (IBSI 3.11, coarseness 0) `(slice, level, k)`: number of
-        voxels of which k, from 0, neighbours have the same level.
+    Returns: Grey tone differences (IBSI 3.10) `(slice, 2, level)`: number of voxels that have
+        neighbours, and their summed absolute difference from the neighbours' mean. Grey level
+        dependences (IBSI 3.11, coarseness 0) `(slice, level, k)`: number of voxels of which k, from
+        0, neighbours have the same level.
     """
     flat, (offsets, ranges) = levels.block.ravel(), _scope(levels, slicewise)
     both = np.concatenate([offsets, -offsets])
     found = [_around(flat, both, first, last, levels.number) for first, last in ranges]
-    return np.array([tones for tones, _ in found]), np.array([dependences for _, dependences in found])
+    return np.array([tones for tones, _ in found]), np.array(
+        [dependences for _, dependences in found]
+    )
 
 
 def _scope(levels: Levels, slicewise: bool) -> tuple[Array, list[tuple[int, int]]]:
     slices = levels.slices
-    return (levels.offsets[:4], slices) if slicewise else (levels.offsets, [(slices[0][0], slices[-1][1])])
+    return (
+        (levels.offsets[:4], slices)
+        if slicewise
+        else (levels.offsets, [(slices[0][0], slices[-1][1])])
+    )
 
 
 @njit(nogil=True)
@@ -199,7 +220,9 @@ def _root(parents: Array, place: int) -> int:
 
 @njit(nogil=True)
 def _depths(flat: Array, faces: Array, first: int, last: int) -> Array:
-    """Return the steps over faces from each place to the nearest one that does not count; two sweeps are exact."""
+    """Return the steps over faces from each place to the nearest one that does not count; two
+    sweeps are exact.
+    """
     depths = np.zeros(last - first, dtype=np.int32)
     for at in range(first, last):
         if flat[at] > 0:
@@ -212,7 +235,9 @@ def _depths(flat: Array, faces: Array, first: int, last: int) -> Array:
         if flat[at] > 0:
             for step in faces:
                 after = at + step - first
-                depths[at - first] = min(depths[at - first], 1 + (depths[after] if after < last - first else 0))
+                depths[at - first] = min(
+                    depths[at - first], 1 + (depths[after] if after < last - first else 0)
+                )
     return depths
 
 
@@ -240,6 +265,10 @@ def _zones(flat: Array, offsets: Array, faces: Array, first: int, last: int) -> 
     count = 0
     for place in range(last - first):
         if sizes[place] > 0:
-            found[count, 0], found[count, 1], found[count, 2] = flat[first + place], sizes[place], depths[place]
+            found[count, 0], found[count, 1], found[count, 2] = (
+                flat[first + place],
+                sizes[place],
+                depths[place],
+            )
             count += 1
     return found

@@ -1,8 +1,10 @@
-"""Brownian bridge from the initial estimate to data: its marginals, its exact transitions, and the family that they make.
+"""Brownian bridge from the initial estimate to data: its marginals, its exact transitions, and the
+family that they make.
 
-Convention: `x_t = (1 - t) start + t x + sigma sqrt(t (1 - t)) noise`, so that t = 0 is the start, which needs no noise, and
-t = 1 is data; the network predicts the clean `x` from `x_t`. Liu et al., I2SB: Image-to-image Schroedinger bridge, ICML 2023
-(arXiv 2302.05872); Li et al., BBDM, CVPR 2023 (arXiv 2205.07680).
+Convention: `x_t = (1 - t) start + t x + sigma sqrt(t (1 - t)) noise`, so that t = 0 is the start,
+which needs no noise, and t = 1 is data; the network predicts the clean `x` from `x_t`. Liu et al.,
+I2SB: Image-to-image Schroedinger bridge, ICML 2023 (arXiv 2302.05872); Li et al., BBDM, CVPR 2023
+(arXiv 2205.07680).
 """
 
 from __future__ import annotations
@@ -34,8 +36,12 @@ class Bridge(Family):
     shift: float = 0.5
     """Puts more of a few sampler steps near the data."""
 
-    def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
-        """Squared error of the residual at a random place of the bridge, relative to its size and to what is left of it."""
+    def loss(
+        self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Squared error of the residual at a random place of the bridge, relative to its size and
+        to what is left of it.
+        """
         time = flow.training_times(len(truth), generator, self.at_start).to(truth)
         wanted = given.residual(truth)
         noise = torch.randn(truth.shape, generator=generator).to(truth)
@@ -74,8 +80,8 @@ def ended(net: nn.Module, given: Given, state: Tensor, time: Tensor) -> Tensor:
 
 
 def moved(white: Tensor, step: int) -> Tensor:
-    """Return white noise `(batch, ...)` as good as new for a step, its pixels and signs exchanged alike in the whole batch, so
-    that slices that share their noise share it at every step.
+    """Return white noise `(batch, ...)` as good as new for a step, its pixels and signs exchanged
+    alike in the whole batch, so that slices that share their noise share it at every step.
     """
     generator, count = torch.Generator().manual_seed(step), white[0].numel()
     order = torch.randperm(count, generator=generator).to(white.device)
@@ -84,23 +90,30 @@ def moved(white: Tensor, step: int) -> Tensor:
 
 
 def interpolate(start: Tensor, x: Tensor, t: Tensor, noise: Tensor, sigma: float = 1.0) -> Tensor:
-    """Return `x_t` at times `(batch,)`; start, x and noise `(batch, ...)`, the noise of unit variance."""
+    """Return `x_t` at times `(batch,)`; start, x and noise `(batch, ...)`, the noise of unit
+    variance.
+    """
     at = t.reshape(-1, *[1] * (x.ndim - 1))
     found: Tensor = (1 - at) * start + at * x + sigma * (at * (1 - at)).sqrt() * noise
     return found
 
 
-def advance(x_t: Tensor, estimate: Tensor, t: float, after: float, noise: Tensor, sigma: float = 1.0) -> Tensor:
+def advance(
+    x_t: Tensor, estimate: Tensor, t: float, after: float, noise: Tensor, sigma: float = 1.0
+) -> Tensor:
     """Draw the bridge at a later time, given where it is and where it ends.
 
-    Its mean lies on the line from `x_t` to `estimate`, its variance is `sigma^2 (after - t) (1 - after) / (1 - t)`; both are
-    those of the Brownian bridge, so that any number of steps has the marginals of `interpolate` when the estimate is exact.
+    Its mean lies on the line from `x_t` to `estimate`, its variance is `sigma^2 (after - t) (1 -
+    after) / (1 - t)`; both are those of the Brownian bridge, so that any number of steps has the
+    marginals of `interpolate` when the estimate is exact.
 
     Raises:
         SettingError: times that do not grow, or beyond 1.
     """
     if not 0 <= t < after <= 1:
-        raise SettingError(f"A bridge was to go from t = {t} to {after}; expected growing times in [0, 1].")
+        raise SettingError(
+            f"A bridge was to go from t = {t} to {after}; expected growing times in [0, 1]."
+        )
     share = (after - t) / (1 - t)
     deviation = sigma * math.sqrt((after - t) * (1 - after) / (1 - t))
     return x_t + share * (estimate - x_t) + deviation * noise
@@ -113,7 +126,8 @@ def walk(
     noise: Sequence[Tensor] | Tensor,
     sigma: float = 1.0,
 ) -> Tensor:
-    """Walk from the start images `(draw, ...)` to data; one call of `denoise` a step, the last step is its estimate.
+    """Walk from the start images `(draw, ...)` to data; one call of `denoise` a step, the last step
+    is its estimate.
 
     Args:
         denoise: `(x_t, t)` -> estimate of the clean `x`.
@@ -124,5 +138,12 @@ def walk(
     """
     x = start
     for step, (t, after) in enumerate(pairwise(times)):
-        x = advance(x, denoise(x, t), t, after, noise[step] if step < len(noise) else torch.zeros_like(x), sigma)
+        x = advance(
+            x,
+            denoise(x, t),
+            t,
+            after,
+            noise[step] if step < len(noise) else torch.zeros_like(x),
+            sigma,
+        )
     return x

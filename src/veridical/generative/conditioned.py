@@ -1,4 +1,6 @@
-"""A network that depends on named conditions: a backbone, the encoders of the conditions, and the time of a sampler."""
+"""A network that depends on named conditions: a backbone, the encoders of the conditions, and the
+time of a sampler.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ class Conditioned(nn.Module):
         outputs: channels of state and output.
     """
 
-    def __init__(self, conditions: Sequence[Condition], name: str, settings: Mapping[str, Any], outputs: int = 1) -> None:
+    def __init__(
+        self,
+        conditions: Sequence[Condition],
+        name: str,
+        settings: Mapping[str, Any],
+        outputs: int = 1,
+    ) -> None:
         super().__init__()
         dims = int(settings.get("dims", 2))
         self.kinds = {condition.name: condition.kind for condition in conditions}

@@ -1,7 +1,9 @@
-"""The base of all families of generators: an objective to learn from and a way to draw, around any conditioned network.
+"""The base of all families of generators: an objective to learn from and a way to draw, around any
+conditioned network.
 
-Every family works on the residual `u = (truth - initial) / level`: what the best simple estimate lacks, in units of its
-expected error. So the classical answer is where each of them starts, and zero output of the network leaves it as it is.
+Every family works on the residual `u = (truth - initial) / level`: what the best simple estimate
+lacks, in units of its expected error. So the classical answer is where each of them starts, and
+zero output of the network leaves it as it is.
 """
 
 from __future__ import annotations
@@ -23,11 +25,9 @@ from veridical.conditioning.request import LEAST_LEVEL, Request
 class Given:
     """A batch of requests as networks take them.
 
-    Args:
-        initial: `(batch, 1, y, x)`.
-        level: `(batch, 1, 1, 1)`.
-        measured: `(batch,)` bool: the contrast was measured, and is degraded; otherwise it is missing.
-        conditioning: values of the conditions.
+    Args: initial: `(batch, 1, y, x)`. level: `(batch, 1, 1, 1)`. measured: `(batch,)` bool: the
+        contrast was measured, and is degraded; otherwise it is missing. conditioning: values of the
+        conditions.
     """
 
     initial: Tensor
@@ -38,23 +38,39 @@ class Given:
     @classmethod
     def of(cls, conditions: Sequence[Condition], requests: Sequence[Request]) -> Given:
         """Return a batch of slices of one size."""
-        initial = torch.from_numpy(np.stack([np.asarray(r.initial, np.float32) for r in requests]))[:, None]
-        level = torch.tensor([max(r.level, LEAST_LEVEL) for r in requests]).reshape(-1, *[1] * (initial.ndim - 1))
+        initial = torch.from_numpy(np.stack([np.asarray(r.initial, np.float32) for r in requests]))[
+            :, None
+        ]
+        level = torch.tensor([max(r.level, LEAST_LEVEL) for r in requests]).reshape(
+            -1, *[1] * (initial.ndim - 1)
+        )
         measured = torch.tensor([bool(r.degradation) for r in requests])
         return cls(initial, level, measured, Conditioning.of(conditions, requests))
 
     def to(self, device: torch.device) -> Given:
         """Return the same on a device."""
         conditioning = self.conditioning.to(device)
-        return Given(self.initial.to(device), self.level.to(device), self.measured.to(device), conditioning)
+        return Given(
+            self.initial.to(device), self.level.to(device), self.measured.to(device), conditioning
+        )
 
     def repeat(self, count: int) -> Given:
         """Return every slice `count` times, one after the other."""
-        initial, level = self.initial.repeat_interleave(count, 0), self.level.repeat_interleave(count, 0)
-        return Given(initial, level, self.measured.repeat_interleave(count, 0), self.conditioning.repeat(count))
+        initial, level = (
+            self.initial.repeat_interleave(count, 0),
+            self.level.repeat_interleave(count, 0),
+        )
+        return Given(
+            initial,
+            level,
+            self.measured.repeat_interleave(count, 0),
+            self.conditioning.repeat(count),
+        )
 
     def residual(self, truth: Tensor) -> Tensor:
-        """Return what the initial estimate lacks of the truth `(batch, 1, y, x)`, in units of the level."""
+        """Return what the initial estimate lacks of the truth `(batch, 1, y, x)`, in units of the
+        level.
+        """
         return (truth - self.initial) / self.level
 
     def image(self, residual: Tensor) -> Tensor:
@@ -75,7 +91,9 @@ class Family(ABC):
         return net
 
     @abstractmethod
-    def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(
+        self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """Return the training loss of a batch; `truth` is `(batch, 1, y, x)`."""
 
     @abstractmethod

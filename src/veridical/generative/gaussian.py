@@ -9,11 +9,11 @@ from veridical.physics.linear import LinearOperator
 
 
 class Gaussian:
-    """`x ~ N(mean, covariance)`; complex `x` is circular, with the covariance given per real component.
+    """`x ~ N(mean, covariance)`; complex `x` is circular, with the covariance given per real
+    component.
 
-    Args:
-        mean: `(*domain)`, real or complex.
-        covariance: `(n, n)` Hermitian, positive definite, over the flattened domain, of the type of `mean`.
+    Args: mean: `(*domain)`, real or complex. covariance: `(n, n)` Hermitian, positive definite,
+        over the flattened domain, of the type of `mean`.
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
@@ -26,7 +26,9 @@ class Gaussian:
         return self.mean + self._apply(gain, x_t - t * self.mean)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Turn noise of unit variance per real component, `(draw, *domain)`, into draws of the prior."""
+        """Turn noise of unit variance per real component, `(draw, *domain)`, into draws of the
+        prior.
+        """
         return self.mean + self._apply(self._values.sqrt(), noise)
 
     def posterior(self, operator: LinearOperator, y: Tensor, sigma: float) -> tuple[Tensor, Tensor]:

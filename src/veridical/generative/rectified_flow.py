@@ -1,9 +1,10 @@
 """Rectified flow on the residual: straight paths from noise to data, followed by a few Euler steps.
 
-x-prediction (Liu et al. 2023, arXiv 2209.03003) started at an estimate, as in posterior-mean rectified flow (Ohayon et al.
-2024, arXiv 2410.00418). The network adds to the best linear estimate of white data, `t x_t / (t^2 + (1 - t)^2)`, an output
-of unit variance at every time (Karras et al. 2022, arXiv 2206.00364, section 5, for this path); at t = 0 it is a regressor,
-so that its mean costs one pass.
+x-prediction (Liu et al. 2023, arXiv 2209.03003) started at an estimate, as in posterior-mean
+rectified flow (Ohayon et al. 2024, arXiv 2410.00418). The network adds to the best linear estimate
+of white data, `t x_t / (t^2 + (1 - t)^2)`, an output of unit variance at every time (Karras et al.
+2022, arXiv 2206.00364, section 5, for this path); at t = 0 it is a regressor, so that its mean
+costs one pass.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from veridical.generative.family import Family, Given
 from veridical.generative.samplers import euler
 
 COARSE_SHARE = {True: 0.3, False: 1.0}
-"""Share of the noise's power that has the spectrum of images: what is unknown of a degraded image is mostly fine, of a missing
-one it has all scales."""
+"""Share of the noise's power that has the spectrum of images: what is unknown of a degraded image
+is mostly fine, of a missing one it has all scales.
+"""
 SOFT = 0.05
-"""Where the noise that draws start from bends, sooner than in training: fine noise that the network leaves shows as grain."""
+"""Where the noise that draws start from bends, sooner than in training: fine noise that the network
+leaves shows as grain.
+"""
 CEILING = 0.05
-"""Limits the weight of late times: errors count relative to those of the best linear denoiser, plus this."""
+"""Limits the weight of late times: errors count relative to those of the best linear denoiser, plus
+this.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,19 @@ class RectifiedFlow(Family):
     shift: float = 0.5
     """Puts more of a few sampler steps near the data, where the spread of the draws is made."""
 
-    def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
-        """Squared error of the residual, relative to its size and to that of the best linear denoiser."""
+    def loss(
+        self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Squared error of the residual, relative to its size and to that of the best linear
+        denoiser.
+        """
         time = flow.training_times(len(truth), generator, self.at_start).to(truth)
         residual = given.residual(truth)
         noise = start(given, torch.randn(truth.shape, generator=generator).to(truth), BEND)
         error = denoised(net, given, flow.interpolate(noise, residual, time), time) - residual
-        each = error.square().flatten(1).mean(1) / residual.square().flatten(1).mean(1).clamp_min(0.1)
+        each = error.square().flatten(1).mean(1) / residual.square().flatten(1).mean(1).clamp_min(
+            0.1
+        )
         linear = (1 - time).square() / (time.square() + (1 - time).square())
         return (each / (linear + CEILING)).mean()
 
@@ -77,7 +89,9 @@ def denoised(net: nn.Module, given: Given, state: Tensor, time: Tensor) -> Tenso
 
 def at_start(net: nn.Module, given: Given) -> Tensor:
     """Return the residual of the posterior mean: the network at t = 0."""
-    return denoised(net, given, torch.zeros_like(given.initial), given.initial.new_zeros(len(given.initial)))
+    return denoised(
+        net, given, torch.zeros_like(given.initial), given.initial.new_zeros(len(given.initial))
+    )
 
 
 def start(given: Given, white: Tensor, bend: float = SOFT) -> Tensor:

@@ -1,4 +1,5 @@
-"""Regression: the network gives the median of each pixel in one pass. The baseline that every sampler has to beat.
+"""Regression: the network gives the median of each pixel in one pass. The baseline that every
+sampler has to beat.
 
 It is smooth where the measurement leaves a choice, and it has no draws, interval or evidence.
 """
@@ -23,7 +24,9 @@ class Regression(Family):
     gradient: float = 0.5
     """Weight of the error of the image's gradient, which keeps edges."""
 
-    def loss(self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(
+        self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
+    ) -> Tensor:
         error = one_pass(net, given) - given.residual(truth)
         loss = error.abs().mean()
         for axis in range(2, error.ndim):

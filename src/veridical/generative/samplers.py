@@ -1,7 +1,7 @@
 """Samplers: they carry noise to data along the velocity field of a denoiser.
 
-`denoise(x_t, t)` estimates the clean `x`. Both solvers end with one step onto the last estimate, since the velocity has no
-value at t = 1.
+`denoise(x_t, t)` estimates the clean `x`. Both solvers end with one step onto the last estimate,
+since the velocity has no value at t = 1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ Denoise = Callable[[Tensor, float], Tensor]
 """`(x_t, t)` -> estimate of the clean `x`, of the shape of `x_t`."""
 
 
-def euler(denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent) -> Tensor:
+def euler(
+    denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent
+) -> Tensor:
     """Follow the flow by Euler steps; one call of `denoise` a step, error falling as 1/steps.
 
-    For this path it equals the deterministic sampler of Song, Meng and Ermon (DDIM, ICLR 2021, arXiv 2010.02502).
+    For this path it equals the deterministic sampler of Song, Meng and Ermon (DDIM, ICLR 2021,
+    arXiv 2010.02502).
 
     Args:
         denoise: estimate of the clean `x`.
@@ -39,10 +42,13 @@ def euler(denoise: Denoise, start: Tensor, times: Sequence[float], progress: Pro
     return x
 
 
-def heun(denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent) -> Tensor:
+def heun(
+    denoise: Denoise, start: Tensor, times: Sequence[float], progress: Progress = silent
+) -> Tensor:
     """Follow the flow by Heun steps; `2 steps - 1` calls of `denoise`, error falling as 1/steps^2.
 
-    Karras et al., NeurIPS 2022 (arXiv 2206.00364), algorithm 1. Arguments and result as for `euler`.
+    Karras et al., NeurIPS 2022 (arXiv 2206.00364), algorithm 1. Arguments and result as for
+    `euler`.
     """
     x, steps = start, len(times) - 1
     for step, (t, after) in enumerate(pairwise(times)):

@@ -1,7 +1,8 @@
-"""Pairs of `.hdr` and `.img`: Analyze 7.5 and NIfTI-1 in two files, as OASIS-1 and OASIS-2 are given out.
+"""Pairs of `.hdr` and `.img`: Analyze 7.5 and NIfTI-1 in two files, as OASIS-1 and OASIS-2 are
+given out.
 
-Analyze states neither position nor left and right; what it does state, the spacing, is all that is believed. A NIfTI pair is
-read with its affine.
+Analyze states neither position nor left and right; what it does state, the spacing, is all that is
+believed. A NIfTI pair is read with its affine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def recognises(path: Path) -> bool:
         return False
     head, voxels = pair(path)
     start = start_of(head, 4)
-    return voxels.is_file() and SIZE in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+    return voxels.is_file() and SIZE in (
+        int.from_bytes(start, "little"),
+        int.from_bytes(start, "big"),
+    )
 
 
 def pair(path: Path) -> tuple[Path, Path]:
@@ -39,7 +43,11 @@ def pair(path: Path) -> tuple[Path, Path]:
 
 
 def analyze(
-    path: str | Path, *, contrast: str | Sequence[str] | None = None, units: str | None = None, budget: int = BUDGET
+    path: str | Path,
+    *,
+    contrast: str | Sequence[str] | None = None,
+    units: str | None = None,
+    budget: int = BUDGET,
 ) -> Image:
     """Read a pair of `.hdr` and `.img`; a fourth axis becomes channels.
 
@@ -49,9 +57,9 @@ def analyze(
         units: of the numbers; otherwise what the contrast implies, else `a.u.`.
         budget: bytes of memory that the read may take.
 
-    Returns:
-        data `(channel, x, y, z)`: float32 (float64 where 32 bits cannot hold the stored type; integers stay integers when the
-        units are `label`). Analyze: frame `local`, the spacing alone is known. NIfTI: its affine, RAS+.
+    Returns: data `(channel, x, y, z)`: float32 (float64 where 32 bits cannot hold the stored type;
+        integers stay integers when the units are `label`). Analyze: frame `local`, the spacing
+        alone is known. NIfTI: its affine, RAS+.
 
     Raises:
         FormatError: one of the two is missing, too short or too long, a wrong header, NaN.
@@ -76,8 +84,17 @@ def analyze(
     finite(values, voxels)
     data = np.moveaxis(values.reshape(shape, order="F"), -1, 0)
     geometry, source, placed = _geometry(header, shape[:3], head)
-    notes += placed + ([not_stated(voxels, shape[3])] if contrast_source == "not stated" and chosen != "label" else [])
-    said = {"contrast_source": contrast_source, "units_source": units_source, "affine_source": source, "notes": tuple(notes)}
+    notes += placed + (
+        [not_stated(voxels, shape[3])]
+        if contrast_source == "not stated" and chosen != "label"
+        else []
+    )
+    said = {
+        "contrast_source": contrast_source,
+        "units_source": units_source,
+        "affine_source": source,
+        "notes": tuple(notes),
+    }
     return Image(data, geometry, chosen, names, said)
 
 
@@ -98,8 +115,8 @@ def grid_of(path: Path) -> tuple[Geometry, int]:
 def header_of(head: Path) -> Any:
     """Return nibabel's header object of a `.hdr`, checked.
 
-    Raises:
-        FormatError: its length or its entries are wrong, or its numbers are neither integers nor floats.
+    Raises: FormatError: its length or its entries are wrong, or its numbers are neither integers
+        nor floats.
     """
     from nibabel.nifti1 import Nifti1PairHeader
     from nibabel.spatialimages import HeaderDataError
@@ -110,10 +127,14 @@ def header_of(head: Path) -> Any:
     kind = Nifti1PairHeader if block[344:348] == NIFTI_PAIR else Spm99AnalyzeHeader
     try:
         header = kind(block, check=True)
-        header["pixdim"][1:4] = np.abs(kind(block, check=False)["pixdim"][1:4])  # the check replaces sizes of 0 by 1
+        header["pixdim"][1:4] = np.abs(
+            kind(block, check=False)["pixdim"][1:4]
+        )  # the check replaces sizes of 0 by 1
         stored = np.dtype(header.get_data_dtype())
     except (HeaderDataError, WrapStructError, ValueError) as error:
-        raise FormatError(f"{head} has a wrong header: {error}. Copy it again, or write it again from its source.") from error
+        raise FormatError(
+            f"{head} has a wrong header: {error}. Copy it again, or write it again from its source."
+        ) from error
     if stored.kind not in "iuf":
         raise FormatError(f"{head} describes voxels of type {stored}; expected integers or floats.")
     return header
@@ -122,7 +143,9 @@ def header_of(head: Path) -> Any:
 def _sized(voxels: Path, expected: int) -> None:
     size = voxels.stat().st_size
     if size != expected:
-        raise FormatError(f"{voxels} has {size} bytes, its header promises {expected}. Copy both files again.")
+        raise FormatError(
+            f"{voxels} has {size} bytes, its header promises {expected}. Copy both files again."
+        )
 
 
 def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:
@@ -131,11 +154,16 @@ def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:
         dims.pop()
     dims += [1] * (4 - len(dims))
     if len(dims) != 4 or min(dims) < 1:
-        raise FormatError(f"{path} has the shape {tuple(dims)}; expected (x, y, z) or (x, y, z, channel), all positive.")
+        raise FormatError(
+            f"{path} has the shape {tuple(dims)}; expected (x, y, z) or (x, y, z, channel), all "
+            "positive."
+        )
     return dims[0], dims[1], dims[2], dims[3]
 
 
-def _geometry(header: Any, shape: tuple[int, int, int], path: Path) -> tuple[Geometry, str, list[str]]:
+def _geometry(
+    header: Any, shape: tuple[int, int, int], path: Path
+) -> tuple[Geometry, str, list[str]]:
     if "sform_code" in header.keys():  # noqa: SIM118
         return placed_by(header, shape, None, path)
     spacing = np.array(header["pixdim"][1:4], np.float64)

@@ -1,8 +1,9 @@
 """Several images of one patient as the channels of one, on the grid of the first.
 
-Grids that are the same stay as they are. An image of another spacing, orientation or extent in the same frame of reference is
-resampled linearly, which `header["resampled"]` and the provenance of what is made from it say. Images whose positions cannot be
-compared are refused, unless they are registered or the caller says that they lie in one space.
+Grids that are the same stay as they are. An image of another spacing, orientation or extent in the
+same frame of reference is resampled linearly, which `header["resampled"]` and the provenance of
+what is made from it say. Images whose positions cannot be compared are refused, unless they are
+registered or the caller says that they lie in one space.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ SAME = 0.05
 OVERLAP = 0.5
 """Least share of the first image's object that another must cover."""
 STILL = 0.25
-"""Voxels at every corner up to which a registered image is left where it was: resampling would cost more than it gains."""
+"""Voxels at every corner up to which a registered image is left where it was: resampling would cost
+more than it gains.
+"""
 PLACELESS = ("index", "local")
 """Frames in which nothing says where the image lies."""
 AIR = -1000.0
@@ -46,14 +49,13 @@ def read_together(
 ) -> Image:
     """Read several images of one patient as the channels of one.
 
-    Args:
-        paths: files, or folders of one DICOM series; the first gives the grid.
-        lesions: file with a mask of lesions; it becomes the channel `lesions`.
-        contrast: one a file, a sequence or separated by commas. Otherwise what the files say.
-        units: one for all or, separated by commas, one a file. Otherwise what the files say.
-        same_space: take all positions as coordinates of one space, whatever frames of reference the files state.
-        register: move every image rigidly so that it fits the first (extra `registration`).
-        budget: bytes of memory that all of them may take.
+    Args: paths: files, or folders of one DICOM series; the first gives the grid. lesions: file with
+        a mask of lesions; it becomes the channel `lesions`. contrast: one a file, a sequence or
+        separated by commas. Otherwise what the files say. units: one for all or, separated by
+        commas, one a file. Otherwise what the files say. same_space: take all positions as
+        coordinates of one space, whatever frames of reference the files state. register: move every
+        image rigidly so that it fits the first (extra `registration`). budget: bytes of memory that
+        all of them may take.
 
     Returns:
         As `stacked`. `header["notes"]` says what was assumed, chosen or moved, for each file.
@@ -69,39 +71,54 @@ def read_together(
         images.append(_image(path, name, measure, left))
         left -= images[-1].data.nbytes
     mask = None if lesions is None else _image(lesions, None, "label", left)
-    source: dict[str, Any] = {"paths": tuple(str(Path(path).resolve()) for path in paths), "budget": budget}
+    source: dict[str, Any] = {
+        "paths": tuple(str(Path(path).resolve()) for path in paths),
+        "budget": budget,
+    }
     source |= {} if lesions is None else {"lesions": str(Path(lesions).resolve())}
-    options = {"contrast": contrast, "units": units, "same_space": same_space or None, "register": register or None}
+    options = {
+        "contrast": contrast,
+        "units": units,
+        "same_space": same_space or None,
+        "register": register or None,
+    }
     source |= {key: value for key, value in options.items() if value is not None}
     whole = stacked(images, mask, same_space=same_space, register=register)
     return replace(whole, header={**whole.header, "source": source})
 
 
 def stacked(
-    images: Sequence[Image], lesions: Image | None = None, *, same_space: bool = False, register: bool = False
+    images: Sequence[Image],
+    lesions: Image | None = None,
+    *,
+    same_space: bool = False,
+    register: bool = False,
 ) -> Image:
     """Stack images of one patient.
 
-    Args:
-        images: each of one or several channels; the first gives the grid and the header.
-        lesions: mask, above zero inside; becomes the channel `lesions`, by nearest neighbours. Drawn on the grid of one of the
-            images, it moves with that image.
-        same_space, register: as in `read_together`.
+    Args: images: each of one or several channels; the first gives the grid and the header. lesions:
+        mask, above zero inside; becomes the channel `lesions`, by nearest neighbours. Drawn on the
+        grid of one of the images, it moves with that image. same_space, register: as in
+        `read_together`.
 
     Returns:
         `(channel, x, y, z)` float32; units `mixed` where channels differ.
 
-    Raises:
-        InputError: two channels of one name, or complex numbers.
-        GeometryError: grids differ and share no frame of reference, or fields of view do not overlap enough.
+    Raises: InputError: two channels of one name, or complex numbers. GeometryError: grids differ
+        and share no frame of reference, or fields of view do not overlap enough.
     """
     first = images[0]
     if any(np.iscomplexobj(image.data) for image in images):
         held = ", ".join(name for image in images for name in image.channels)
-        raise InputError(f"One of {held} is complex; images that stand beside others are magnitudes. Take it first.")
+        raise InputError(
+            f"One of {held} is complex; images that stand beside others are magnitudes. Take it "
+            "first."
+        )
     moved, said = _moved_all(images, register)
     if lesions is not None:
-        drawn = next((k for k, image in enumerate(images) if image.geometry.matches(lesions.geometry)), 0)
+        drawn = next(
+            (k for k, image in enumerate(images) if image.geometry.matches(lesions.geometry)), 0
+        )
         moved.append(_mask(replace(lesions, geometry=moved[drawn].geometry) if drawn else lesions))
     parts = [first]
     resampled: dict[str, str] = {}
@@ -112,9 +129,15 @@ def stacked(
         said += assumed
     names = tuple(name for part in parts for name in part.channels)
     if len(set(names)) < len(names):
-        raise InputError(f"Two channels have one name: {', '.join(names)}. Name each file: --contrast T1w,T2w.")
+        raise InputError(
+            f"Two channels have one name: {', '.join(names)}. Name each file: --contrast T1w,T2w."
+        )
     each = {name: part.units_of(name) for part in parts for name in part.channels}
-    header = {key: value for key, value in first.header.items() if key not in ("source", "units", "resampled", "notes")}
+    header = {
+        key: value
+        for key, value in first.header.items()
+        if key not in ("source", "units", "resampled", "notes")
+    }
     header |= {"resampled": resampled} if resampled else {}
     header["notes"] = (*(note for image in images for note in image.header.get("notes", ())), *said)
     data = np.empty((len(names), *first.geometry.shape), np.float32)
@@ -125,7 +148,9 @@ def stacked(
 
 
 def _moved_all(images: Sequence[Image], register: bool) -> tuple[list[Image], list[str]]:
-    """Return the images, each after the first moved to fit it where they are to be registered, and what is to be said of it."""
+    """Return the images, each after the first moved to fit it where they are to be registered, and
+    what is to be said of it.
+    """
     if not register:
         return list(images), []
     from veridical.preprocessing.registration import register as rigid
@@ -137,17 +162,22 @@ def _moved_all(images: Sequence[Image], register: bool) -> tuple[list[Image], li
         geometry = Geometry(image.geometry.shape, affine, first.geometry.frame)
         aligned = geometry.matches(image.geometry, STILL * min(image.geometry.spacing))
         affine = image.geometry.affine if aligned else affine
-        moved.append(replace(image, geometry=Geometry(image.geometry.shape, affine, first.geometry.frame)))
+        moved.append(
+            replace(image, geometry=Geometry(image.geometry.shape, affine, first.geometry.frame))
+        )
         name, of = ", ".join(image.channels), first.channels[0]
         said.append(
-            f"{name} fits {of} as it lies: a rigid registration moves it by less than {STILL:g} voxels." if aligned
+            f"{name} fits {of} as it lies: a rigid registration moves it by less than {STILL:g} "
+            "voxels."
+            if aligned
             else f"{name} was registered rigidly to {of}: {found}."
-        )  # fmt: skip
+        )
     return moved, said
 
 
 def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, str, list[str]]:
-    """Return an image on the grid of another, in words how it came there, and what was assumed; nothing where grids are one.
+    """Return an image on the grid of another, in words how it came there, and what was assumed;
+    nothing where grids are one.
 
     Raises:
         GeometryError: as `stacked`.
@@ -160,17 +190,23 @@ def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, s
         frames = f"frames of reference: {own.frame}, {grid.frame}"
         if not same_space:
             raise GeometryError(
-                f"{names} has {own}, {', '.join(first.channels)} has {grid}, and their positions cannot be compared "
-                f"({frames}). Register one to the other: --register; or, where their coordinates are of one space all the "
+                f"{names} has {own}, {', '.join(first.channels)} has {grid}, and their positions "
+                "cannot be compared "
+                f"({frames}). Register one to the other: --register; or, where their coordinates "
+                "are of one space all the "
                 "same: --same-space."
             )
-        assumed.append(f"{names} and {first.channels[0]} were assumed to lie in one space ({frames}).")
+        assumed.append(
+            f"{names} and {first.channels[0]} were assumed to lie in one space ({frames})."
+        )
     step = np.linalg.inv(own.affine) @ grid.affine
     share = covered(first, step, own)
     if share < OVERLAP:
         raise GeometryError(
-            f"{names} covers {share:.0%} of what {first.channels[0]} shows; expected {OVERLAP:.0%} or more: the fields of view "
-            "do not overlap. Is it of another part of the body or another visit? Leave it out, or register it: --register."
+            f"{names} covers {share:.0%} of what {first.channels[0]} shows; expected {OVERLAP:.0%} "
+            "or more: the fields of view "
+            "do not overlap. Is it of another part of the body or another visit? Leave it out, or "
+            "register it: --register."
         )
     moved = np.stack([_moved(image, name, step, grid.shape) for name in image.channels])
     note = f"resampled from {own} to {grid}; covers {share:.0%} of what {first.channels[0]} shows"
@@ -180,12 +216,15 @@ def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, s
 def covered(first: Image, step: Array, own: Geometry) -> float:
     """Return the share of an image's foreground that lies within another grid.
 
-    Args:
-        first: its first channel counts, where it is above its 1st percentile by a tenth of the way to the 99th.
-        step: `(4, 4)`, voxel index of `first` to voxel index of the other.
-        own: the other grid.
+    Args: first: its first channel counts, where it is above its 1st percentile by a tenth of the
+        way to the 99th. step: `(4, 4)`, voxel index of `first` to voxel index of the other. own:
+        the other grid.
     """
-    index = np.stack(np.meshgrid(*[np.arange(0, n, max(1, n // 64)) for n in first.geometry.shape], indexing="ij"))
+    index = np.stack(
+        np.meshgrid(
+            *[np.arange(0, n, max(1, n // 64)) for n in first.geometry.shape], indexing="ij"
+        )
+    )
     shown = np.asarray(first.data[0], np.float32)[tuple(index)]
     low, high = np.percentile(shown, [1, 99])
     places = index[:, shown >= low + 0.1 * (high - low)]
@@ -198,12 +237,18 @@ def _moved(image: Image, name: str, step: Array, shape: tuple[int, int, int]) ->
     """Resample one channel; voxels much finer than the new ones are averaged first."""
     units, data = image.units_of(name), image[name]
     if units == "label":
-        found: Array = ndimage.affine_transform(data, step[:3, :3], step[:3, 3], shape, order=0, mode="constant")
+        found: Array = ndimage.affine_transform(
+            data, step[:3, :3], step[:3, 3], shape, order=0, mode="constant"
+        )
         return found
     width = np.maximum(0.0, np.abs(step[:3, :3]).max(1) - 1.0) * 0.45
-    smooth = ndimage.gaussian_filter(np.asarray(data, np.float32), width) if width.max() > 0.1 else data
+    smooth = (
+        ndimage.gaussian_filter(np.asarray(data, np.float32), width) if width.max() > 0.1 else data
+    )
     outside = AIR if units == "HU" else 0.0
-    found = ndimage.affine_transform(smooth, step[:3, :3], step[:3, 3], shape, np.float32, 1, "constant", outside, False)
+    found = ndimage.affine_transform(
+        smooth, step[:3, :3], step[:3, 3], shape, np.float32, 1, "constant", outside, False
+    )
     return found
 
 
@@ -211,20 +256,31 @@ def _image(path: str | Path, contrast: str | None, units: str | None, budget: in
     found = read(path, contrast=contrast, units=units, budget=budget)
     if isinstance(found, Image):
         return found
-    raise InputError(f"{path} holds raw data; only images can stand beside each other. Reconstruct it first.")
+    raise InputError(
+        f"{path} holds raw data; only images can stand beside each other. Reconstruct it first."
+    )
 
 
-def _one_each(what: str, given: str | Sequence[str] | None, paths: Sequence[str | Path]) -> Sequence[str | None]:
+def _one_each(
+    what: str, given: str | Sequence[str] | None, paths: Sequence[str | Path]
+) -> Sequence[str | None]:
     """Return one option a file."""
     if given is None:
         return [None] * len(paths)
     found = given.split(",") if isinstance(given, str) else list(given)
     if len(found) != len(paths):
-        raise InputError(f"{len(paths)} files, but {what} = {','.join(found)}: give one a file, in their order.")
+        raise InputError(
+            f"{len(paths)} files, but {what} = {','.join(found)}: give one a file, in their order."
+        )
     return found
 
 
 def _mask(lesions: Image) -> Image:
     if len(lesions.channels) != 1:
-        raise InputError(f"A mask of lesions has one channel; this one has {len(lesions.channels)}: {lesions.channels}.")
-    return Image((np.asarray(lesions.data) > 0).astype(np.uint8), lesions.geometry, "label", (LESIONS,))
+        raise InputError(
+            f"A mask of lesions has one channel; this one has {len(lesions.channels)}: "
+            f"{lesions.channels}."
+        )
+    return Image(
+        (np.asarray(lesions.data) > 0).astype(np.uint8), lesions.geometry, "label", (LESIONS,)
+    )

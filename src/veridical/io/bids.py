@@ -1,7 +1,8 @@
-"""A result as files: NIfTI maps under BIDS-derivative names, `provenance.json`, `dataset_description.json`.
+"""A result as files: NIfTI maps under BIDS-derivative names, `provenance.json`,
+`dataset_description.json`.
 
-Everything is made in a temporary folder and moved in at the end, the record last: a folder with a `provenance.json` holds a
-whole result. Read back, the record is enough to run the same steps again.
+Everything is made in a temporary folder and moved in at the end, the record last: a folder with a
+`provenance.json` holds a whole result. Read back, the record is enough to run the same steps again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,15 @@ DESCRIPTION = "dataset_description.json"
 FORMAT = "veridical-provenance-1"
 LABELS = frozenset({"mask", "dseg", "probseg", "seg"})
 """Suffixes of label maps."""
-SUFFIX = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PDw", "T1c": "T1w", "CT": "CT", "PET": "pet"}
+SUFFIX = {
+    "T1w": "T1w",
+    "T2w": "T2w",
+    "FLAIR": "FLAIR",
+    "PD": "PDw",
+    "T1c": "T1w",
+    "CT": "CT",
+    "PET": "pet",
+}
 
 
 @dataclass(frozen=True)
@@ -57,20 +66,24 @@ class Record:
     files: Mapping[str, Mapping[str, str]]
 
 
-def save(derived: Result, folder: str | Path, name: str, *, overwrite: bool = False, described: bool = True) -> dict[str, Path]:
+def save(
+    derived: Result,
+    folder: str | Path,
+    name: str,
+    *,
+    overwrite: bool = False,
+    described: bool = True,
+) -> dict[str, Path]:
     """Write a result with all its companions.
 
-    Args:
-        derived: the result.
-        folder: where; made when missing.
-        name: of the case, e.g. `sub-01` or `scan`; letters, digits and BIDS entities. `sub-` is put before it when missing.
-        overwrite: replace an earlier result in this folder.
-        described: put `dataset_description.json` beside it; not where the folder is part of a data set (see `describe`).
+    Args: derived: the result. folder: where; made when missing. name: of the case, e.g. `sub-01` or
+        `scan`; letters, digits and BIDS entities. `sub-` is put before it when missing. overwrite:
+        replace an earlier result in this folder. described: put `dataset_description.json` beside
+        it; not where the folder is part of a data set (see `describe`).
 
-    Returns:
-        Role -> file: `estimate`, `lower`, `upper`, `evidence`, `measured`, `unmeasured`, `draws` (the fourth axis runs over
-        draws, channels fastest), `provenance`, `description`. Complex arrays are written as magnitude, under the role
-        `<role>_magnitude`.
+    Returns: Role -> file: `estimate`, `lower`, `upper`, `evidence`, `measured`, `unmeasured`,
+        `draws` (the fourth axis runs over draws, channels fastest), `provenance`, `description`.
+        Complex arrays are written as magnitude, under the role `<role>_magnitude`.
 
     Raises:
         SettingError: the name cannot be a file name.
@@ -79,13 +92,16 @@ def save(derived: Result, folder: str | Path, name: str, *, overwrite: bool = Fa
     """
     target = Path(folder)
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; expected a folder to write the result to. Give another one.")
+        raise InputError(
+            f"{target} is a file; expected a folder to write the result to. Give another one."
+        )
     images = dict(_real(role, image) for role, image in _images(derived).items())
     names = {role: _file_name(name, role, derived.image.channels) for role in images}
     taken = [file for file in (*names.values(), PROVENANCE) if (target / file).exists()]
     if taken and not overwrite:
         raise InputError(
-            f"{target} already holds {', '.join(sorted(taken))}. Give another folder, or overwrite=True (--overwrite)."
+            f"{target} already holds {', '.join(sorted(taken))}. Give another folder, or "
+            "overwrite=True (--overwrite)."
         )
     beside = target if target.exists() else target.parent
     beside.mkdir(parents=True, exist_ok=True)
@@ -99,12 +115,18 @@ def save(derived: Result, folder: str | Path, name: str, *, overwrite: bool = Fa
         _move_in(temporary, target, taken)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    roles = {**names, "provenance": PROVENANCE, **({"description": DESCRIPTION} if described else {})}
+    roles = {
+        **names,
+        "provenance": PROVENANCE,
+        **({"description": DESCRIPTION} if described else {}),
+    }
     return {role: target / file for role, file in roles.items()}
 
 
 def describe(root: Path) -> Path:
-    """Make a folder a BIDS data set of derivatives: write its `dataset_description.json` where there is none."""
+    """Make a folder a BIDS data set of derivatives: write its `dataset_description.json` where
+    there is none.
+    """
     file = root / DESCRIPTION
     if not file.exists():
         dump(_description(), file)
@@ -121,9 +143,13 @@ def is_whole(folder: Path, record: Record) -> bool:
 
 
 def result_files(record: Path) -> dict[str, str] | None:
-    """Return role -> file name of the maps that a `provenance.json` names; nothing where it is not ours, None where damaged."""
+    """Return role -> file name of the maps that a `provenance.json` names; nothing where it is not
+    ours, None where damaged.
+    """
     try:
-        return {role: Path(entry["path"]).name for role, entry in load_provenance(record).files.items()}
+        return {
+            role: Path(entry["path"]).name for role, entry in load_provenance(record).files.items()
+        }
     except (ProvenanceError, KeyError, TypeError):
         pass
     try:
@@ -146,19 +172,28 @@ def load_provenance(path: str | Path) -> Record:
             f"{file} cannot be read ({error}). Give the provenance.json of a result, or its folder."
         ) from error
     except ValueError as error:
-        raise ProvenanceError(f"{file} is damaged: it is not JSON ({error}). Take it from the result again.") from error
+        raise ProvenanceError(
+            f"{file} is damaged: it is not JSON ({error}). Take it from the result again."
+        ) from error
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         got = said.get("format") if isinstance(said, dict) else type(said).__name__
         raise ProvenanceError(
-            f"{file} is {got!r}; expected a record of the format {FORMAT!r}. Is it of another version or tool?"
+            f"{file} is {got!r}; expected a record of the format {FORMAT!r}. Is it of another "
+            "version or tool?"
         )
     try:
         steps = tuple(Step(**_tuples(step)) for step in said["steps"])
         findings = tuple(Finding(**_tuples(finding)) for finding in said["findings"])
-        rest = {field.name: said[field.name] for field in dataclasses.fields(Record) if field.name not in ("steps", "findings")}
+        rest = {
+            field.name: said[field.name]
+            for field in dataclasses.fields(Record)
+            if field.name not in ("steps", "findings")
+        }
         return Record(steps=steps, findings=findings, **rest)
     except (KeyError, TypeError) as error:
-        raise ProvenanceError(f"{file} is not a whole record: {error}. Take it from the result again.") from error
+        raise ProvenanceError(
+            f"{file} is not a whole record: {error}. Take it from the result again."
+        ) from error
 
 
 def _images(derived: Result) -> dict[str, Image]:
@@ -170,7 +205,10 @@ def _images(derived: Result) -> dict[str, Image]:
         arrays |= {"lower": (interval.lower, image.units), "upper": (interval.upper, image.units)}
     if evidence is not None:
         arrays |= {"evidence": (evidence.map, "1")}
-        arrays |= {"measured": (evidence.measured, image.units), "unmeasured": (evidence.unmeasured, image.units)}
+        arrays |= {
+            "measured": (evidence.measured, image.units),
+            "unmeasured": (evidence.unmeasured, image.units),
+        }
     found = {
         role: Image(array, image.geometry, units, image.channels, {"units": each})
         for role, (array, units) in arrays.items()
@@ -178,9 +216,19 @@ def _images(derived: Result) -> dict[str, Image]:
     }
     if derived.draws is not None:
         draws = np.asarray(derived.draws)
-        channels = tuple(f"{channel}:draw-{number}" for number in range(1, len(draws) + 1) for channel in image.channels)
+        channels = tuple(
+            f"{channel}:draw-{number}"
+            for number in range(1, len(draws) + 1)
+            for channel in image.channels
+        )
         units = {channel: each[channel.partition(":")[0]] for channel in channels}
-        found["draws"] = Image(draws.reshape(-1, *draws.shape[2:]), image.geometry, image.units, channels, {"units": units})
+        found["draws"] = Image(
+            draws.reshape(-1, *draws.shape[2:]),
+            image.geometry,
+            image.units,
+            channels,
+            {"units": units},
+        )
     return found
 
 
@@ -204,13 +252,18 @@ def _record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str,
         if interval is None
         else {key: getattr(interval, key) for key in ("level", "patients", "method", "promises")},
         "image": {
-            "units": image.units if image.units != "mixed" else {name: image.units_of(name) for name in image.channels},
+            "units": image.units
+            if image.units != "mixed"
+            else {name: image.units_of(name) for name in image.channels},
             "channels": image.channels,
             "shape": geometry.shape,
             "affine": geometry.affine,
             "frame": geometry.frame,
         },
-        "files": {role: {"path": file, "sha256": _hash((where / file).read_bytes())} for role, file in names.items()},
+        "files": {
+            role: {"path": file, "sha256": _hash((where / file).read_bytes())}
+            for role, file in names.items()
+        },
     }
 
 
@@ -224,7 +277,9 @@ def _description() -> dict[str, Any]:
 
 
 def _move_in(temporary: Path, target: Path, taken: list[str]) -> None:
-    """Move finished files to `target`: at once when it is new, else the old files away first and the new record in last."""
+    """Move finished files to `target`: at once when it is new, else the old files away first and
+    the new record in last.
+    """
     if not target.exists():
         permit(temporary, 0o777)
         try:
@@ -240,7 +295,9 @@ def _move_in(temporary: Path, target: Path, taken: list[str]) -> None:
 
 
 def _written_before(record: Path) -> list[str]:
-    """Return the file names of the maps of an earlier result, which may have other roles than the new one."""
+    """Return the file names of the maps of an earlier result, which may have other roles than the
+    new one.
+    """
     try:
         paths = [Path(entry["path"]).name for entry in load_provenance(record).files.values()]
     except (ProvenanceError, KeyError, TypeError):
@@ -251,14 +308,19 @@ def _written_before(record: Path) -> list[str]:
 def label(name: str) -> str:
     """Return the BIDS start of the file names."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or len(name) > 120:
-        raise SettingError(f"{name!r} cannot start a file name; expected letters, digits, '_', '-' and '.', e.g. 'sub-01'.")
+        raise SettingError(
+            f"{name!r} cannot start a file name; expected letters, digits, '_', '-' and '.', e.g. "
+            "'sub-01'."
+        )
     if re.fullmatch(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*", name):
         return name
     return "sub-" + re.sub(r"[^A-Za-z0-9]", "", name)
 
 
 def _file_name(name: str, role: str, channels: tuple[str, ...]) -> str:
-    """Return `sub-01_ce-gadolinium_desc-estimate_T1w.nii.gz`: the case, the agent, the role, the contrast."""
+    """Return `sub-01_ce-gadolinium_desc-estimate_T1w.nii.gz`: the case, the agent, the role, the
+    contrast.
+    """
     first, *rest = role.split("_")
     description = first + "".join(word.capitalize() for word in rest)
     contrast = channels[0] if len(channels) == 1 else "multi"
@@ -275,11 +337,15 @@ def dump(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; a number that is not finite becomes null, for it is not known."""
+    """Return `value` in JSON's own types; a number that is not finite becomes null, for it is not
+    known.
+    """
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray | list | tuple | set | frozenset):
-        return [_plain(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)]
+        return [
+            _plain(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)
+        ]
     if isinstance(value, np.generic):
         return _plain(value.item())
     if isinstance(value, float):

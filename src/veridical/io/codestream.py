@@ -1,4 +1,6 @@
-"""The size that a compressed image claims for itself, read from its first bytes before a decoder trusts it."""
+"""The size that a compressed image claims for itself, read from its first bytes before a decoder
+trusts it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 def coded_size(stream: bytes) -> tuple[int, int, int] | None:
-    """Return (rows, columns, components) of a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream; None when it says none.
+    """Return (rows, columns, components) of a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream; None when
+    it says none.
 
     A few hundred bytes of JPEG 2000 can claim gigapixels, and decoders allocate what is claimed.
     """
@@ -19,7 +22,9 @@ def coded_size(stream: bytes) -> tuple[int, int, int] | None:
     place = 2
     while stream.startswith(JPEG_START) and place + 10 <= len(stream) and stream[place] == 0xFF:
         if stream[place + 1] in FRAME_MARKERS:
-            rows, columns = (int.from_bytes(stream[place + k : place + k + 2], "big") for k in (5, 7))
+            rows, columns = (
+                int.from_bytes(stream[place + k : place + k + 2], "big") for k in (5, 7)
+            )
             return rows, columns, stream[place + 9]
         place += 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
     return None

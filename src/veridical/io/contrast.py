@@ -1,4 +1,6 @@
-"""Contrast and units of an image: what is given, what the file states, and the BIDS suffix of its name; nothing beyond."""
+"""Contrast and units of an image: what is given, what the file states, and the BIDS suffix of its
+name; nothing beyond.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from pathlib import Path
 from veridical.errors import InputError, UnitsError, nearest
 from veridical.io.sequence import WORDS, contrast_in
 
-# BIDS 1.10, MRI and PET data types; `CT` is the suffix in common use for computed tomography, in Hounsfield units.
+# BIDS 1.10, MRI and PET data types; `CT` is the suffix in common use for computed tomography, in
+# Hounsfield units.
 SUFFIXES = {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR", "pdw": "PD", "ct": "CT", "pet": "PET"}
 UNITS = {"T1w": "a.u.", "T2w": "a.u.", "FLAIR": "a.u.", "PD": "a.u.", "T1c": "a.u.", "CT": "HU"}
 KNOWN = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
@@ -26,22 +29,28 @@ def stem(path: Path) -> str:
 
 
 def contrast_of(path: Path) -> str | None:
-    """Return the contrast that the BIDS suffix names, or None: `sub-1_ce-gd_T1w.nii.gz` is `T1c`."""
+    """Return the contrast that the BIDS suffix names, or None: `sub-1_ce-gd_T1w.nii.gz` is
+    `T1c`.
+    """
     *entities, suffix = stem(path).split("_")
     known = SUFFIXES.get(suffix.lower()) if entities else None
-    return "T1c" if known == "T1w" and any(entity.startswith("ce-") for entity in entities) else known
+    return (
+        "T1c" if known == "T1w" and any(entity.startswith("ce-") for entity in entities) else known
+    )
 
 
 def stated(name: str) -> str:
-    """Return a contrast as a caller gives it: one that is known as it is, any other as `other:NAME`."""
+    """Return a contrast as a caller gives it: one that is known as it is, any other as
+    `other:NAME`.
+    """
     return name if name.split(".")[0] in (*KNOWN, OTHER, UNKNOWN) else f"{OTHER}:{name}"
 
 
 def given_names(given: str | Sequence[str]) -> tuple[str, ...]:
     """Return the channel names that a caller gives, commas between several in one string.
 
-    Raises:
-        UnitsError: one is neither known nor called another: `other`, `other:SWI`. Numbers may follow: `T1w.2`.
+    Raises: UnitsError: one is neither known nor called another: `other`, `other:SWI`. Numbers may
+        follow: `T1w.2`.
     """
     names = given.split(",") if isinstance(given, str) else given
     return tuple(_given(name.strip()) for name in names)
@@ -54,8 +63,15 @@ def _given(name: str) -> str:
     if name.split(".")[0] in (*KNOWN, OTHER, UNKNOWN):
         return name
     meant = WORDS.get(name.lower())
-    hint = f"Did you mean {meant}? Known: {', '.join(KNOWN)}." if meant in KNOWN else nearest(name, KNOWN)
-    raise UnitsError(f"The contrast {name!r} is not known. {hint} For another, say so: --contrast {OTHER}:{name or 'NAME'}.")
+    hint = (
+        f"Did you mean {meant}? Known: {', '.join(KNOWN)}."
+        if meant in KNOWN
+        else nearest(name, KNOWN)
+    )
+    raise UnitsError(
+        f"The contrast {name!r} is not known. {hint} For another, say so: --contrast "
+        f"{OTHER}:{name or 'NAME'}."
+    )
 
 
 def channel_names(
@@ -76,7 +92,8 @@ def channel_names(
         names = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
         if len(names) != count:
             raise InputError(
-                f"{path} holds {count} channels; {len(names)} contrasts were given: {', '.join(names)}. "
+                f"{path} holds {count} channels; {len(names)} contrasts were given: "
+                f"{', '.join(names)}. "
                 "Give one a channel: --contrast T1w,T2w."
             )
         return names, "given"
@@ -97,7 +114,9 @@ def not_stated(path: Path, count: int) -> str:
 
 
 def units_for(contrast: str, given: str | None, stored: str | None) -> tuple[str, str]:
-    """Return the units and where they come from: given, stored in the file, owed to the contrast, or not stated."""
+    """Return the units and where they come from: given, stored in the file, owed to the contrast,
+    or not stated.
+    """
     if given:
         return given, "given"
     if stored:

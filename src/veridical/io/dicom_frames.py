@@ -1,7 +1,9 @@
-"""The parts of a DICOM file: its one image, the frames of an enhanced object, or the tiles of a Siemens mosaic.
+"""The parts of a DICOM file: its one image, the frames of an enhanced object, or the tiles of a
+Siemens mosaic.
 
-Enhanced objects: DICOM PS3.3, C.7.6.16, functional groups. Mosaic: `ImageType` holds MOSAIC, the number of tiles stands in the
-CSA header; `ImagePositionPatient` is that of the first voxel of a slice as large as the whole mosaic around the same centre.
+Enhanced objects: DICOM PS3.3, C.7.6.16, functional groups. Mosaic: `ImageType` holds MOSAIC, the
+number of tiles stands in the CSA header; `ImagePositionPatient` is that of the first voxel of a
+slice as large as the whole mosaic around the same centre.
 """
 
 from __future__ import annotations
@@ -17,19 +19,38 @@ from veridical.errors import FormatError, GeometryError
 from veridical.types import Array
 
 GROUPS = (
-    "FrameContentSequence", "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence",
-    "PixelValueTransformationSequence", "MREchoSequence", "MRTimingAndRelatedParametersSequence", "MRModifierSequence",
-    "MRDiffusionSequence", "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence",
-    "CardiacSynchronizationSequence", "CTXRayDetailsSequence",
-)  # fmt: skip
+    "FrameContentSequence",
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+    "MREchoSequence",
+    "MRTimingAndRelatedParametersSequence",
+    "MRModifierSequence",
+    "MRDiffusionSequence",
+    "MRImageFrameTypeSequence",
+    "CTImageFrameTypeSequence",
+    "PETFrameTypeSequence",
+    "CardiacSynchronizationSequence",
+    "CTXRayDetailsSequence",
+)
 """Functional groups whose entries are taken; those of a frame go before those that all share."""
 SAME = {
-    "EffectiveEchoTime": "EchoTime", "InversionTimes": "InversionTime", "FrameType": "ImageType",
-    "TemporalPositionIndex": "TemporalPositionIdentifier", "FrameAcquisitionNumber": "AcquisitionNumber",
+    "EffectiveEchoTime": "EchoTime",
+    "InversionTimes": "InversionTime",
+    "FrameType": "ImageType",
+    "TemporalPositionIndex": "TemporalPositionIdentifier",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
     "NominalCardiacTriggerDelayTime": "TriggerTime",
-}  # fmt: skip
+}
 """Entry of a functional group -> the entry of a single-frame object that means the same."""
-UCUM = {"bq/ml": "BQML", "g/ml": "GML", "g/ml{suvbw}": "GML", "{suvbw}g/ml": "GML", "{counts}": "CNTS"}
+UCUM = {
+    "bq/ml": "BQML",
+    "g/ml": "GML",
+    "g/ml{suvbw}": "GML",
+    "{suvbw}g/ml": "GML",
+    "{counts}": "CNTS",
+}
 """Units of a real-world value mapping, in small letters -> the values of `Units`."""
 NUMBER_OF_TILES, CSA = (0x0019, 0x100A), (0x0029, 0x1010)
 
@@ -63,9 +84,15 @@ class Part:
     tile: tuple[int, int, int, int] | None = None
 
     def of(self, whole: Array) -> Array:
-        """Return the part `(row, column)` of decoded pixel data, `(row, column)` or `(frame, row, column)`."""
+        """Return the part `(row, column)` of decoded pixel data, `(row, column)` or `(frame, row,
+        column)`.
+        """
         one = whole if self.frame is None or whole.ndim == 2 else whole[self.frame]
-        return one if self.tile is None else one[self.tile[0] : self.tile[1], self.tile[2] : self.tile[3]]
+        return (
+            one
+            if self.tile is None
+            else one[self.tile[0] : self.tile[1], self.tile[2] : self.tile[3]]
+        )
 
 
 def parts_of(one: Any, path: Path) -> list[tuple[Entries, Part]]:
@@ -75,20 +102,26 @@ def parts_of(one: Any, path: Path) -> list[tuple[Entries, Part]]:
         one: pydicom's dataset.
         path: for messages.
 
-    Raises:
-        FormatError: several frames without functional groups, or a mosaic whose number of tiles is not stated.
-        GeometryError: a mosaic without orientation or spacing.
+    Raises: FormatError: several frames without functional groups, or a mosaic whose number of tiles
+        is not stated. GeometryError: a mosaic without orientation or spacing.
     """
     frames = int(one.get("NumberOfFrames") or 1)
     each = one.get("PerFrameFunctionalGroupsSequence")
     if each:
         if len(each) != frames:
-            raise FormatError(f"{path} has {frames} frames and functional groups of {len(each)}; expected as many.")
+            raise FormatError(
+                f"{path} has {frames} frames and functional groups of {len(each)}; expected as "
+                "many."
+            )
         shared = _flat((one.get("SharedFunctionalGroupsSequence") or [{}])[0])
-        return [(Entries({**shared, **_flat(group)}, one), Part(index)) for index, group in enumerate(each)]
+        return [
+            (Entries({**shared, **_flat(group)}, one), Part(index))
+            for index, group in enumerate(each)
+        ]
     if frames != 1:
         raise FormatError(
-            f"{path} is a multi-frame object of {frames} frames that does not state where they lie; expected an enhanced "
+            f"{path} is a multi-frame object of {frames} frames that does not state where they "
+            "lie; expected an enhanced "
             "object, whose frames have positions, or single frames. Export it as one of these."
         )
     if "MOSAIC" in (one.get("ImageType") or ()):
@@ -101,9 +134,15 @@ def _flat(groups: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for group in GROUPS:
         for item in (groups.get(group) or ())[:1]:
-            found |= {element.keyword: element.value for element in item if element.keyword and element.VR != "SQ"}
+            found |= {
+                element.keyword: element.value
+                for element in item
+                if element.keyword and element.VR != "SQ"
+            }
             for direction in (item.get("DiffusionGradientDirectionSequence") or ())[:1]:
-                found["DiffusionGradientOrientation"] = direction.get("DiffusionGradientOrientation")
+                found["DiffusionGradientOrientation"] = direction.get(
+                    "DiffusionGradientOrientation"
+                )
     if found.get("InversionTimes") is not None:
         found["InversionTimes"] = np.ravel(found["InversionTimes"])[0]
     found = {SAME.get(name, name): value for name, value in found.items()}
@@ -129,7 +168,8 @@ def _tiles(one: Any, path: Path) -> list[tuple[Entries, Part]]:
     rows, columns = int(one.Rows) // wide, int(one.Columns) // wide
     if wide * rows != int(one.Rows) or wide * columns != int(one.Columns):
         raise FormatError(
-            f"{path} is a mosaic of {one.Rows} x {one.Columns} pixels, which {wide} x {wide} tiles ({count} images) do not "
+            f"{path} is a mosaic of {one.Rows} x {one.Columns} pixels, which {wide} x {wide} tiles "
+            f"({count} images) do not "
             "fill. Export it again."
         )
     turn = np.array(one.get("ImageOrientationPatient") or [], float)
@@ -137,36 +177,56 @@ def _tiles(one: Any, path: Path) -> list[tuple[Entries, Part]]:
     corner = np.array(one.get("ImagePositionPatient") or [], float)
     step = float(one.get("SpacingBetweenSlices") or one.get("SliceThickness") or 0)
     if turn.size != 6 or gaps.size != 2 or corner.size != 3 or step <= 0:
-        raise GeometryError(f"{path} is a mosaic without position, orientation or spacing of its slices. Export it again.")
+        raise GeometryError(
+            f"{path} is a mosaic without position, orientation or spacing of its slices. Export it "
+            "again."
+        )
     across, down = turn.reshape(2, 3)
-    corner = corner + across * gaps[1] * (int(one.Columns) - columns) / 2 + down * gaps[0] * (int(one.Rows) - rows) / 2
+    corner = (
+        corner
+        + across * gaps[1] * (int(one.Columns) - columns) / 2
+        + down * gaps[0] * (int(one.Rows) - rows) / 2
+    )
     upward = np.cross(across, down)
     upward = -upward if normal is not None and normal @ upward < 0 else upward
     found = []
     for index in range(count):
         row, column = divmod(index, wide)
         part = Part(None, (row * rows, (row + 1) * rows, column * columns, (column + 1) * columns))
-        own = {"Rows": rows, "Columns": columns, "ImagePositionPatient": (corner + index * step * upward).tolist()}
+        own = {
+            "Rows": rows,
+            "Columns": columns,
+            "ImagePositionPatient": (corner + index * step * upward).tolist(),
+        }
         found.append((Entries(own, one), part))
     return found
 
 
 def _mosaic(one: Any, path: Path) -> tuple[int, Array | None]:
-    """Return the number of tiles and, where it is stated, the direction in which they follow each other, LPS."""
+    """Return the number of tiles and, where it is stated, the direction in which they follow each
+    other, LPS.
+    """
     from nibabel.nicom import csareader
 
     count, normal = 0, None
     if one.get(CSA) is not None:
         try:
             header = csareader.read(one.get(CSA).value)
-            count, normal = int(csareader.get_n_mosaic(header) or 0), csareader.get_slice_normal(header)
+            count, normal = (
+                int(csareader.get_n_mosaic(header) or 0),
+                csareader.get_slice_normal(header),
+            )
         except (csareader.CSAReadError, ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{path} is a mosaic whose CSA header cannot be read ({error}). Export it again.") from error
+            raise FormatError(
+                f"{path} is a mosaic whose CSA header cannot be read ({error}). Export it again."
+            ) from error
     if not count and one.get(NUMBER_OF_TILES) is not None:
         count = int(one.get(NUMBER_OF_TILES).value)
     if count < 1:
         raise FormatError(
-            f"{path} is a Siemens mosaic, and nothing says of how many images (CSA header, NumberOfImagesInMosaic); it was "
-            "probably lost with the private tags. Export it with them, or convert it at the scanner."
+            f"{path} is a Siemens mosaic, and nothing says of how many images (CSA header, "
+            "NumberOfImagesInMosaic); it was "
+            "probably lost with the private tags. Export it with them, or convert it at the "
+            "scanner."
         )
     return count, normal

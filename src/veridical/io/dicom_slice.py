@@ -1,4 +1,5 @@
-"""DICOM images as slices: single frames, frames of enhanced objects, tiles of a mosaic; what makes a volume checked and typed.
+"""DICOM images as slices: single frames, frames of enhanced objects, tiles of a mosaic; what makes
+a volume checked and typed.
 
 Nothing that names a person, a place or a time is taken over.
 """
@@ -44,24 +45,79 @@ APART = {
 }
 """What may tell apart two images of one place -> its tag."""
 SAID = (
-    "SeriesDescription", "ProtocolName", "ScanningSequence", "EchoPulseSequence", "AcquisitionContrast", "ContrastBolusAgent",
-)  # fmt: skip
+    "SeriesDescription",
+    "ProtocolName",
+    "ScanningSequence",
+    "EchoPulseSequence",
+    "AcquisitionContrast",
+    "ContrastBolusAgent",
+)
 """What tells the contrast of MR; read, and not taken over."""
 SUV = (
-    "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "RadiopharmaceuticalInformationSequence",
-    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
-)  # fmt: skip
+    "Units",
+    "SUVType",
+    "DecayCorrection",
+    "CorrectedImage",
+    "PatientWeight",
+    "RadiopharmaceuticalInformationSequence",
+    "SeriesDate",
+    "SeriesTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+)
 """What SUV are computed from; not taken over."""
-PRIVATE = ((0x0019, 0x0010), (0x0019, 0x100A), (0x0029, 0x0010), (0x0029, 0x1010), (0x7053, 0x1000), (0x7053, 0x1009))
+PRIVATE = (
+    (0x0019, 0x0010),
+    (0x0019, 0x100A),
+    (0x0029, 0x0010),
+    (0x0029, 0x1010),
+    (0x7053, 0x1000),
+    (0x7053, 0x1009),
+)
 """Siemens: number of images in a mosaic, CSA header. Philips: scale factors to SUV and to Bq/mL."""
 TAGS = [
-    *TECHNICAL.values(), *APART.values(), *SAID, *SUV, "SpecificCharacterSet", "SeriesInstanceUID", "SeriesNumber",
-    "FrameOfReferenceUID", "Modality", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing", "SpacingBetweenSlices",
-    "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue",
-    "ConvolutionKernel", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelData",
-]  # fmt: skip
-DAMAGE = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, IndexError, struct.error)
+    *TECHNICAL.values(),
+    *APART.values(),
+    *SAID,
+    *SUV,
+    "SpecificCharacterSet",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "FrameOfReferenceUID",
+    "Modality",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelSpacing",
+    "SpacingBetweenSlices",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "PixelPaddingValue",
+    "ConvolutionKernel",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "PixelData",
+]
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    IndexError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +144,12 @@ class Pixels:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return np.asarray(self.dataset.pixel_array)
-        except Exception as error:  # pydicom and its plug-ins raise many kinds for damaged pixel data
+        except (
+            Exception
+        ) as error:  # pydicom and its plug-ins raise many kinds for damaged pixel data
             raise FormatError(
-                f"{self.path}: the pixel data are damaged or truncated ({error}). Copy or export it again."
+                f"{self.path}: the pixel data are damaged or truncated ({error}). Copy or export "
+                "it again."
             ) from error
 
 
@@ -141,9 +200,15 @@ class Slice:
         """
         stored = self.source.of(self.part)
         if stored.shape != self.size:
-            raise FormatError(f"{self.path}: pixel data are {stored.shape}, the header says {self.size}. Export it again.")
+            raise FormatError(
+                f"{self.path}: pixel data are {stored.shape}, the header says {self.size}. Export "
+                "it again."
+            )
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(stored.astype(np.float32) * np.float32(self.rescale[0]) + np.float32(self.rescale[1]))
+            return np.asarray(
+                stored.astype(np.float32) * np.float32(self.rescale[0])
+                + np.float32(self.rescale[1])
+            )
 
 
 def read_slices(path: Path) -> list[Slice] | str:
@@ -152,9 +217,8 @@ def read_slices(path: Path) -> list[Slice] | str:
     Returns:
         Its slices, or the modality of an object that is not an image.
 
-    Raises:
-        FormatError: damaged, deflated, compressed in a way that cannot be decoded, colour, several frames without places.
-        GeometryError: it has no position, orientation or spacing.
+    Raises: FormatError: damaged, deflated, compressed in a way that cannot be decoded, colour,
+        several frames without places. GeometryError: it has no position, orientation or spacing.
     """
     import pydicom
     from pydicom import config
@@ -166,7 +230,8 @@ def read_slices(path: Path) -> list[Slice] | str:
             meta = pydicom.filereader.read_file_meta_info(path)
             if str(meta.TransferSyntaxUID) in DEFLATED:
                 raise FormatError(
-                    f"{path} is deflated, which hides its size. Write it uncompressed first: dcmconv +te in.dcm out.dcm."
+                    f"{path} is deflated, which hides its size. Write it uncompressed first: "
+                    "dcmconv +te in.dcm out.dcm."
                 )
             found = pydicom.dcmread(path, specific_tags=[*TAGS, *PRIVATE])
             for tag in (*TAGS, *PRIVATE):
@@ -179,7 +244,9 @@ def read_slices(path: Path) -> list[Slice] | str:
             pixels = Pixels(path, found)
             return [_slice(entries, part, pixels) for entries, part in parts]
     except (*DAMAGE, BytesLengthException, InvalidDicomError) as error:
-        raise FormatError(f"{path} is damaged, truncated or not DICOM ({error}). Copy or export it again.") from error
+        raise FormatError(
+            f"{path} is damaged, truncated or not DICOM ({error}). Copy or export it again."
+        ) from error
 
 
 def _check_kind(one: Any, frames: int, path: Path) -> None:
@@ -187,14 +254,19 @@ def _check_kind(one: Any, frames: int, path: Path) -> None:
     from pydicom.pixels import get_decoder
 
     if "PixelData" not in one:
-        raise FormatError(f"{path} is an image without pixel data; it is truncated. Copy or export it again.")
+        raise FormatError(
+            f"{path} is an image without pixel data; it is truncated. Copy or export it again."
+        )
     kind = str(one.get("PhotometricInterpretation"))
     if int(one.get("SamplesPerPixel", 1)) != 1 or kind != "MONOCHROME2":
         raise FormatError(f"{path} is {kind}; expected grey values (MONOCHROME2).")
     syntax = one.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and (not syntax.is_encapsulated or not get_decoder(syntax).is_available):
+    if syntax.is_compressed and (
+        not syntax.is_encapsulated or not get_decoder(syntax).is_available
+    ):
         raise FormatError(
-            f"{path} is compressed ({syntax.name}); it cannot be decoded here. Write it uncompressed first: gdcmconv --raw."
+            f"{path} is compressed ({syntax.name}); it cannot be decoded here. Write it "
+            "uncompressed first: gdcmconv --raw."
         )
     if syntax.is_encapsulated and syntax != RLE_LOSSLESS:
         for index in range(frames):
@@ -202,31 +274,44 @@ def _check_kind(one: Any, frames: int, path: Path) -> None:
 
 
 def _check_codestream(one: Any, index: int, frames: int, path: Path) -> None:
-    """Refuse a compressed frame that claims another size than the header, before anything decodes it."""
+    """Refuse a compressed frame that claims another size than the header, before anything decodes
+    it.
+    """
     from pydicom.encaps import get_frame
 
     claimed = coded_size(get_frame(one.PixelData, index, number_of_frames=frames))
     expected = (int(one.Rows), int(one.Columns), 1)
     if claimed != expected:
         raise FormatError(
-            f"{path}: the compressed image claims {claimed} (rows, columns, components), the header says {expected}. "
+            f"{path}: the compressed image claims {claimed} (rows, columns, components), the "
+            f"header says {expected}. "
             "It is damaged or built to exhaust memory."
         )
 
 
 def _slice(one: Entries, part: Part, pixels: Pixels) -> Slice:
     path = pixels.path
-    slope, intercept = _number(one, "RescaleSlope", 1.0, path), _number(one, "RescaleIntercept", 0.0, path)
+    slope, intercept = (
+        _number(one, "RescaleSlope", 1.0, path),
+        _number(one, "RescaleIntercept", 0.0, path),
+    )
     modality = str(one.get("Modality"))
     header: dict[str, Any] = {
-        name: _number(one, tag, 0.0, path) for name, tag in TECHNICAL.items() if one.get(tag) not in (None, "")
+        name: _number(one, tag, 0.0, path)
+        for name, tag in TECHNICAL.items()
+        if one.get(tag) not in (None, "")
     }
-    header |= {"modality": modality} | ({"kernel": str(one.get("ConvolutionKernel"))} if one.get("ConvolutionKernel") else {})
+    header |= {"modality": modality} | (
+        {"kernel": str(one.get("ConvolutionKernel"))} if one.get("ConvolutionKernel") else {}
+    )
     if one.get("PixelPaddingValue") is not None:
         header["padding_value"] = _number(one, "PixelPaddingValue", 0.0, path) * slope + intercept
     size = int(one.get("Rows")), int(one.get("Columns"))
     if min(size) < 1:
-        raise FormatError(f"{path} has {size[0]} rows and {size[1]} columns; expected at least one of each. Export it again.")
+        raise FormatError(
+            f"{path} has {size[0]} rows and {size[1]} columns; expected at least one of each. "
+            "Export it again."
+        )
     return Slice(
         path=path,
         series=str(one.get("SeriesInstanceUID")),
@@ -237,7 +322,8 @@ def _slice(one: Entries, part: Part, pixels: Pixels) -> Slice:
         position=_vector(one, "ImagePositionPatient", 3, path),
         orientation=_vector(one, "ImageOrientationPatient", 6, path),
         spacing=_vector(one, "PixelSpacing", 2, path),
-        thickness=_number(one, "SpacingBetweenSlices", 0.0, path) or _number(one, "SliceThickness", 0.0, path),
+        thickness=_number(one, "SpacingBetweenSlices", 0.0, path)
+        or _number(one, "SliceThickness", 0.0, path),
         rescale=(slope, intercept),
         apart={name: str(one.get(tag) or "") for name, tag in APART.items()},
         header=header,
@@ -259,5 +345,8 @@ def _vector(one: Entries, tag: str, count: int, path: Path) -> Array:
     values = one.get(tag)
     numbers = np.array([] if values is None else values, float).ravel()
     if numbers.size != count or not np.isfinite(numbers).all():
-        raise GeometryError(f"{path}: {tag} is {values}; expected {count} numbers. Without it the image has no place.")
+        raise GeometryError(
+            f"{path}: {tag} is {values}; expected {count} numbers. Without it the image has no "
+            "place."
+        )
     return numbers

@@ -1,4 +1,6 @@
-"""DICOM slices as one volume: which of them belong together, in which order, and the affine; gaps and copies are named."""
+"""DICOM slices as one volume: which of them belong together, in which order, and the affine; gaps
+and copies are named.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ PLACES: dict[str, tuple[Callable[[Slice], Any], float]] = {
 
 
 def stack_of(images: Sequence[Slice], stack: int | None, path: Path) -> tuple[list[Slice], str]:
-    """Return the slices of one volume along the normal of their plane, and a sentence where there were others.
+    """Return the slices of one volume along the normal of their plane, and a sentence where there
+    were others.
 
     Args:
         images: all of a folder or file.
@@ -41,7 +44,9 @@ def stack_of(images: Sequence[Slice], stack: int | None, path: Path) -> tuple[li
     stacks, differs = _split(list(images), list(PLACES), [])
     if len(stacks) == 1 and stack in (None, 1):
         return _ordered(stacks[0], path), ""
-    listed = "; ".join(f"{number}: {_described(one, differs)}" for number, one in enumerate(stacks[:LISTED], 1))
+    listed = "; ".join(
+        f"{number}: {_described(one, differs)}" for number, one in enumerate(stacks[:LISTED], 1)
+    )
     listed += f"; and {len(stacks) - LISTED} more" if len(stacks) > LISTED else ""
     held = f"{path} holds {len(stacks)} {'series' if differs == ['series'] else 'stacks of slices'}"
     said = f"{held}, which differ in {' and '.join(differs)}: {listed}" if differs else held
@@ -52,8 +57,12 @@ def stack_of(images: Sequence[Slice], stack: int | None, path: Path) -> tuple[li
     return _ordered(stacks[stack - 1], path), f"{said}. Stack {stack} was read."
 
 
-def _split(images: list[Slice], places: list[str], differs: list[str]) -> tuple[list[list[Slice]], list[str]]:
-    """Return the stacks and the names of what tells them apart; by what a volume has in common, then by what is left."""
+def _split(
+    images: list[Slice], places: list[str], differs: list[str]
+) -> tuple[list[list[Slice]], list[str]]:
+    """Return the stacks and the names of what tells them apart; by what a volume has in common,
+    then by what is left.
+    """
     for index, name in enumerate(places):
         groups = _alike(images, *PLACES[name])
         if len(groups) > 1:
@@ -68,7 +77,9 @@ def _split(images: list[Slice], places: list[str], differs: list[str]) -> tuple[
     return [images], differs
 
 
-def _each(groups: list[list[Slice]], places: list[str], differs: list[str]) -> tuple[list[list[Slice]], list[str]]:
+def _each(
+    groups: list[list[Slice]], places: list[str], differs: list[str]
+) -> tuple[list[list[Slice]], list[str]]:
     """Split every group further."""
     found, names = list[list[Slice]](), list(differs)
     for group in groups:
@@ -83,7 +94,11 @@ def _alike(images: list[Slice], key: Callable[[Slice], Any], tolerance: float) -
     groups: list[tuple[Any, list[Slice]]] = []
     for one in images:
         value = key(one)
-        same = (group for first, group in groups if (np.abs(value - first).max() <= tolerance if tolerance else value == first))
+        same = (
+            group
+            for first, group in groups
+            if (np.abs(value - first).max() <= tolerance if tolerance else value == first)
+        )
         group = next(same, None)
         if group is None:
             groups.append((value, group := []))
@@ -111,7 +126,7 @@ def _described(stack: list[Slice], differs: list[str]) -> str:
         "series": first.label,
         "size": f"size {first.size[0]} x {first.size[1]}",
         "frame of reference": f"frame of reference {first.frame[-8:]}",
-        "orientation": f"orientation {' '.join(f'{value + 0.0:.2f}' for value in first.orientation)}",
+        "orientation": f"orientation {' '.join(f'{value + 0.0:.2f}' for value in first.orientation)}",  # noqa: E501
         "pixel spacing": f"pixel spacing {' x '.join(f'{value:.4g}' for value in first.spacing)}",
     } | {name: f"{name} {value or 'none'}" for name, value in first.apart.items()}
     return f"{len(stack)} x {', '.join(values[name] for name in differs) or first.label}"
@@ -121,7 +136,8 @@ def _ordered(images: list[Slice], path: Path) -> list[Slice]:
     axes, gaps = images[0].orientation.reshape(2, 3), images[0].spacing
     if not np.allclose(axes @ axes.T, np.eye(2), atol=2e-3) or gaps.min() <= 0:
         raise GeometryError(
-            f"{path}: orientation {axes.ravel().tolist()} with pixel spacing {gaps.tolist()}; expected two perpendicular unit "
+            f"{path}: orientation {axes.ravel().tolist()} with pixel spacing {gaps.tolist()}; "
+            "expected two perpendicular unit "
             "vectors and positive spacing."
         )
     normal = np.cross(*axes)
@@ -160,7 +176,10 @@ def _step(images: list[Slice], normal: Array, path: Path) -> Array:
     """Return the vector from slice to slice, or say where it changes."""
     if len(images) == 1:
         if images[0].thickness <= 0:
-            raise GeometryError(f"{path} is one slice without a thickness; its voxels have no size. Add SliceThickness.")
+            raise GeometryError(
+                f"{path} is one slice without a thickness; its voxels have no size. Add "
+                "SliceThickness."
+            )
         return np.asarray(normal * images[0].thickness)
     steps = np.diff([one.position for one in images], axis=0)
     along = steps @ normal
@@ -168,26 +187,32 @@ def _step(images: list[Slice], normal: Array, path: Path) -> Array:
         twice = int(np.argmin(along))
         files = sorted({images[twice].path.name, images[twice + 1].path.name})
         raise GeometryError(
-            f"{path}: {int((along < NEAR).sum())} slices lie at the place of another, the first is number {twice + 1} "
-            f"({', '.join(files)}), and nothing in their headers tells them apart. Remove the copies."
+            f"{path}: {int((along < NEAR).sum())} slices lie at the place of another, the first is "
+            f"number {twice + 1} "
+            f"({', '.join(files)}), and nothing in their headers tells them apart. Remove the "
+            "copies."
         )
     usual = float(np.median(along))
     if np.abs(steps - steps.mean(0)).max() > max(0.01 * usual, 0.01):
         raise GeometryError(
-            f"{path}: slices are not evenly spaced: {_slabs(along)}. {_missing(images, along, usual)}"
+            f"{path}: slices are not evenly spaced: {_slabs(along)}. "
+            f"{_missing(images, along, usual)}"
             "Complete it, or read one slab: --slices FIRST LAST."
         )
     return np.asarray((images[-1].position - images[0].position) / (len(images) - 1))
 
 
 def _missing(images: list[Slice], along: Array, usual: float) -> str:
-    """Return which slices are missing, where gaps are multiples of the usual distance; else what it may be."""
+    """Return which slices are missing, where gaps are multiples of the usual distance; else what it
+    may be.
+    """
     times = along / usual
     wide = np.flatnonzero(times > 1.5)
     if not len(wide) or np.abs(times - times.round()).max() > 0.02:
         return "A slice is missing, or the series is made of several slabs. "
     said = [
-        f"{round(times[k]) - 1} between {images[k].path.name} and {images[k + 1].path.name} (numbers {k + 1} and {k + 2})"
+        f"{round(times[k]) - 1} between {images[k].path.name} and {images[k + 1].path.name} "
+        f"(numbers {k + 1} and {k + 2})"
         for k in wide[:4].tolist()
     ]
     more = f", and {len(wide) - 4} more gaps" if len(wide) > 4 else ""

@@ -1,7 +1,9 @@
-"""fastMRI HDF5 files: `kspace`, an ISMRMRD header, and sometimes a mask (Zbontar et al., arXiv:1811.08839).
+"""fastMRI HDF5 files: `kspace`, an ISMRMRD header, and sometimes a mask (Zbontar et al.,
+arXiv:1811.08839).
 
-Their k-space is `(slice, coil, readout, phase)`: the columns, the last axis, are what is undersampled. The order is kept, so
-the image looks as fastMRI shows it: its y axis is the readout, its x axis the phase encoding.
+Their k-space is `(slice, coil, readout, phase)`: the columns, the last axis, are what is
+undersampled. The order is kept, so the image looks as fastMRI shows it: its y axis is the readout,
+its x axis the phase encoding.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from veridical.io.hdf5 import Encoding, attribute, dataset, has, holds, opened, 
 from veridical.io.kspace import local_grid, measurement, nonzero, remove_oversampling, room
 from veridical.types import Array, Geometry, Measurement
 
-CONTRASTS = {"AXT1": "T1w", "AXT1PRE": "T1w", "AXT1POST": "T1c", "AXT2": "T2w", "AXFLAIR": "FLAIR", "CORPD_FBK": "PD"}
+CONTRASTS = {
+    "AXT1": "T1w",
+    "AXT1PRE": "T1w",
+    "AXT1POST": "T1c",
+    "AXT2": "T2w",
+    "AXFLAIR": "FLAIR",
+    "CORPD_FBK": "PD",
+}
 
 
 def recognises(path: Path) -> bool:
@@ -26,20 +35,22 @@ def recognises(path: Path) -> bool:
 
 
 def fastmri(
-    path: str | Path, *, mask: str | Path | Array | None = None, contrast: str | None = None, budget: int = BUDGET
+    path: str | Path,
+    *,
+    mask: str | Path | Array | None = None,
+    contrast: str | None = None,
+    budget: int = BUDGET,
 ) -> Measurement:
     """Read a fastMRI file.
 
-    Args:
-        path: HDF5 with `kspace` `(slice, coil, readout, phase)` or, single-coil, `(slice, readout, phase)`.
-        mask: `.npy` file or array, 1 where sampled, on the matrix without readout oversampling; otherwise the file's own
-            mask, else exact zeros.
-        contrast: otherwise from the `acquisition` attribute (`AXFLAIR`: FLAIR).
-        budget: bytes of memory that the read may take.
+    Args: path: HDF5 with `kspace` `(slice, coil, readout, phase)` or, single-coil, `(slice,
+        readout, phase)`. mask: `.npy` file or array, 1 where sampled, on the matrix without readout
+        oversampling; otherwise the file's own mask, else exact zeros. contrast: otherwise from the
+        `acquisition` attribute (`AXFLAIR`: FLAIR). budget: bytes of memory that the read may take.
 
-    Returns:
-        Measurement with data `(slice, coil, ky, kx)` complex64, readout oversampling removed; spacing from the header's
-        field of view (position unknown: frame `local`), or an index grid when there is no header.
+    Returns: Measurement with data `(slice, coil, ky, kx)` complex64, readout oversampling removed;
+        spacing from the header's field of view (position unknown: frame `local`), or an index grid
+        when there is no header.
 
     Raises:
         FormatError: not HDF5, truncated, no `kspace`, wrong shape or type, NaN.
@@ -51,8 +62,10 @@ def fastmri(
         stored = dataset(handle, "kspace", file)
         if stored.ndim not in (3, 4) or stored.dtype.kind != "c" or 0 in stored.shape:
             raise FormatError(
-                f"{file}: 'kspace' is {stored.shape} of {stored.dtype}; expected complex (slice, coil, readout, phase), or "
-                "(slice, readout, phase) from one coil. Real and imaginary parts on an axis of their own are joined first: "
+                f"{file}: 'kspace' is {stored.shape} of {stored.dtype}; expected complex (slice, "
+                "coil, readout, phase), or "
+                "(slice, readout, phase) from one coil. Real and imaginary parts on an axis of "
+                "their own are joined first: "
                 "a[..., 0] + 1j * a[..., 1]."
             )
         room(stored.shape, stored.dtype.itemsize, budget, file)
@@ -83,7 +96,8 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
     own = values(dataset(handle, "mask", path), path).squeeze()
     if own.shape not in ((shape[-1],), shape[-2:]):
         raise GeometryError(
-            f"{path}: its mask has shape {own.shape}; its k-space has columns {shape[-1]}. Give one instead: --mask mask.npy."
+            f"{path}: its mask has shape {own.shape}; its k-space has columns {shape[-1]}. Give "
+            "one instead: --mask mask.npy."
         )
     return np.broadcast_to(own.astype(bool), (shape[0], *shape[-2:]))
 
@@ -91,11 +105,15 @@ def _own_mask(handle: Any, shape: tuple[int, ...], path: Path) -> Array | None:
 def _described(handle: Any, path: Path) -> tuple[Encoding, dict[str, Any]] | None:
     if not holds(handle, "ismrmrd_header", path):
         return None
-    encodings, technical = parse_header(values(dataset(handle, "ismrmrd_header", path), path).item(), path)
+    encodings, technical = parse_header(
+        values(dataset(handle, "ismrmrd_header", path), path).item(), path
+    )
     return encodings[0], technical
 
 
-def _on_grid(data: Array, taken: Array, encoding: Encoding) -> tuple[Array, Array, Geometry, dict[str, Any]]:
+def _on_grid(
+    data: Array, taken: Array, encoding: Encoding
+) -> tuple[Array, Array, Geometry, dict[str, Any]]:
     """Remove readout oversampling where the lines are whole, and find the spacing."""
     said: dict[str, Any] = {}
     readout_mm = encoding.field_of_view[0]

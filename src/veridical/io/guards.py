@@ -1,4 +1,6 @@
-"""What every reader and writer needs: does the file exist, does it fit the budget, are its numbers finite; atomic writes."""
+"""What every reader and writer needs: does the file exist, does it fit the budget, are its numbers
+finite; atomic writes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def existing(path: str | Path) -> Path:
     if not found.exists():
         raise InputError(f"{found} does not exist; expected a file. Check the path.")
     if not found.is_file():
-        raise InputError(f"{found} is not a file; expected one. Only a DICOM series is read from a folder.")
+        raise InputError(
+            f"{found} is not a file; expected one. Only a DICOM series is read from a folder."
+        )
     if found.stat().st_size == 0:
         raise FormatError(f"{found} is empty (0 bytes). Copy or export it again.")
     return found
@@ -40,7 +44,8 @@ def named_target(path: Path) -> None:
     """Raise an InputError when `path` is a symbolic link to something that is not there."""
     if path.is_symlink() and not path.exists():
         raise InputError(
-            f"{path} is a symbolic link to {path.readlink()}, which is not there; expected a file. Fetch it, for instance "
+            f"{path} is a symbolic link to {path.readlink()}, which is not there; expected a file. "
+            "Fetch it, for instance "
             "with: datalad get. Or mend the link."
         )
 
@@ -61,8 +66,10 @@ def finite(array: Array, path: Path) -> None:
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         raise FormatError(
-            f"{path} holds {bad} values of {array.size} that are NaN or infinite; expected finite numbers only. "
-            "Find out what wrote them; if they mark what is outside the image, say so with a mask and write a number there."
+            f"{path} holds {bad} values of {array.size} that are NaN or infinite; expected finite "
+            "numbers only. "
+            "Find out what wrote them; if they mark what is outside the image, say so with a mask "
+            "and write a number there."
         )
 
 
@@ -76,7 +83,9 @@ def start_of(path: Path, count: int = 512) -> bytes:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it takes the name `path` when the block ends well and vanishes when not."""
+    """Give a temporary path beside `path`; it takes the name `path` when the block ends well and
+    vanishes when not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     os.close(handle)
@@ -91,14 +100,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def move(file: Path, to: Path) -> None:
-    """Give a finished file its name, in place of what has it; where a drive refuses to rename, its bytes are copied.
+    """Give a finished file its name, in place of what has it; where a drive refuses to rename, its
+    bytes are copied.
 
     Raises:
         OSError: neither is possible; `to` may then hold a part.
     """
     try:
         file.replace(to)
-    except OSError:  # network and cloud drives refuse what POSIX allows; a copy is not atomic, but the work is not lost
+    except OSError:  # network and cloud drives refuse what POSIX allows; a copy is not atomic, but the work is not lost  # noqa: E501
         shutil.copyfile(file, to)
         with suppress(OSError):
             file.unlink()
@@ -111,9 +121,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def permit(path: Path, mode: int) -> None:
-    """Give a file or folder that was made private the permissions that the user's umask leaves of `mode`.
+    """Give a file or folder that was made private the permissions that the user's umask leaves of
+    `mode`.
 
-    Drives without permissions (SMB, S3, FUSE) refuse that; the file is whole all the same, and has those of the drive.
+    Drives without permissions (SMB, S3, FUSE) refuse that; the file is whole all the same, and has
+    those of the drive.
     """
     mask = os.umask(0)
     os.umask(mask)

@@ -1,4 +1,6 @@
-"""What the HDF5 raw-data readers share: opening, finding data sets safely, and the ISMRMRD header in XML."""
+"""What the HDF5 raw-data readers share: opening, finding data sets safely, and the ISMRMRD header
+in XML.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,16 @@ def opened(path: str | Path) -> Iterator[Any]:
 
     file = existing(path)
     if start_of(file, 8) != START:
-        raise FormatError(f"{file} is not an HDF5 file (its first bytes are {start_of(file, 8)!r}). Check which file it is.")
+        raise FormatError(
+            f"{file} is not an HDF5 file (its first bytes are {start_of(file, 8)!r}). Check which "
+            "file it is."
+        )
     try:
         handle = h5py.File(file, "r")
     except OSError as error:
-        raise FormatError(f"{file} is damaged or truncated ({error}). Copy or download it again.") from error
+        raise FormatError(
+            f"{file} is damaged or truncated ({error}). Copy or download it again."
+        ) from error
     with handle:
         yield handle
 
@@ -81,13 +88,20 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
     except DAMAGE as error:
         raise damaged(path, error, repr(name)) from error
     if link is None:
-        raise FormatError(f"{path} holds no {name!r}; it holds: {', '.join(others) or 'nothing'}. Check which file it is.")
+        raise FormatError(
+            f"{path} holds no {name!r}; it holds: {', '.join(others) or 'nothing'}. Check which "
+            "file it is."
+        )
     if not isinstance(link, h5py.HardLink):
         raise FormatError(
-            f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data into the file."
+            f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data "
+            "into the file."
         )
     if not inside:
-        raise FormatError(f"{path}: {name!r} is not an array stored in this file; expected one. Check which file it is.")
+        raise FormatError(
+            f"{path}: {name!r} is not an array stored in this file; expected one. Check which file "
+            "it is."
+        )
     return found
 
 
@@ -115,17 +129,14 @@ def values(found: Any, path: Path) -> Array:
 class Encoding:
     """What an ISMRMRD header says of one encoding space.
 
-    Args:
-        matrix: samples of the encoded space along x (readout), y, z.
-        field_of_view: millimetres of the encoded space.
-        recon_matrix: voxels of the reconstructed space.
-        recon_field_of_view: millimetres of the reconstructed space.
-        centres: index of the zero frequency along encode step 1 and 2, None where not stated.
-        partitions: how many values encode step 2 may have, None where not stated.
-        trajectory: `cartesian`, `epi`, `radial`, `spiral`, `other`, ...
-        calibration_mode: `embedded`, `interleaved`, `separate`, `external`, `other`, or empty where not stated.
-        even: the samples of every readout are evenly spaced in k-space: Cartesian, or an EPI scan described as sampled on
-            the flat tops of its gradients only.
+    Args: matrix: samples of the encoded space along x (readout), y, z. field_of_view: millimetres
+        of the encoded space. recon_matrix: voxels of the reconstructed space. recon_field_of_view:
+        millimetres of the reconstructed space. centres: index of the zero frequency along encode
+        step 1 and 2, None where not stated. partitions: how many values encode step 2 may have,
+        None where not stated. trajectory: `cartesian`, `epi`, `radial`, `spiral`, `other`, ...
+        calibration_mode: `embedded`, `interleaved`, `separate`, `external`, `other`, or empty where
+        not stated. even: the samples of every readout are evenly spaced in k-space: Cartesian, or
+        an EPI scan described as sampled on the flat tops of its gradients only.
     """
 
     matrix: tuple[int, int, int]
@@ -141,14 +152,21 @@ class Encoding:
     @property
     def readout_kept(self) -> int:
         """Readout samples without oversampling."""
-        return max(1, min(self.matrix[0], round(self.matrix[0] * self.recon_field_of_view[0] / self.field_of_view[0])))
+        return max(
+            1,
+            min(
+                self.matrix[0],
+                round(self.matrix[0] * self.recon_field_of_view[0] / self.field_of_view[0]),
+            ),
+        )
 
     def __str__(self) -> str:
         return "matrix " + " x ".join(map(str, self.matrix))
 
 
 def parse_header(text: Any, path: Path) -> tuple[tuple[Encoding, ...], dict[str, Any]]:
-    """Return the encoding spaces and the technical entries (field strength, echo times, ...) of an ISMRMRD header.
+    """Return the encoding spaces and the technical entries (field strength, echo times, ...) of an
+    ISMRMRD header.
 
     Nothing that names a person or a place is taken over.
 
@@ -156,7 +174,9 @@ def parse_header(text: Any, path: Path) -> tuple[tuple[Encoding, ...], dict[str,
         FormatError: not XML, with entity declarations, or without an encoding.
     """
     if not isinstance(text, str | bytes) or len(text) > XML_LIMIT:
-        raise FormatError(f"{path}: the ISMRMRD header is {type(text).__name__} or too long; expected XML text.")
+        raise FormatError(
+            f"{path}: the ISMRMRD header is {type(text).__name__} or too long; expected XML text."
+        )
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8")
         if "<!DOCTYPE" in plain or "<!ENTITY" in plain:
@@ -168,8 +188,17 @@ def parse_header(text: Any, path: Path) -> tuple[tuple[Encoding, ...], dict[str,
         if not encodings:
             raise ValueError("it has no encoding")
         return encodings, _technical(root)
-    except (ElementTree.ParseError, ValueError, AttributeError, TypeError, ZeroDivisionError, OverflowError) as error:
-        raise FormatError(f"{path}: the ISMRMRD header cannot be used ({error}). Write the file again.") from error
+    except (
+        ElementTree.ParseError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        ZeroDivisionError,
+        OverflowError,
+    ) as error:
+        raise FormatError(
+            f"{path}: the ISMRMRD header cannot be used ({error}). Write the file again."
+        ) from error
 
 
 def _encoding(element: ElementTree.Element) -> Encoding:
@@ -199,7 +228,9 @@ def _encoding(element: ElementTree.Element) -> Encoding:
 
 
 def _on_flat_tops(element: ElementTree.Element) -> bool:
-    """Say whether an EPI readout is described, in microseconds, as taken between the ramps of its gradient."""
+    """Say whether an EPI readout is described, in microseconds, as taken between the ramps of its
+    gradient.
+    """
     said = {
         entry.findtext("name", ""): float(entry.findtext("value", "nan"))
         for kind in ("userParameterLong", "userParameterDouble")
@@ -208,7 +239,10 @@ def _on_flat_tops(element: ElementTree.Element) -> bool:
     if not {"rampUpTime", "flatTopTime", "acqDelayTime", "numSamples", "dwellTime"} <= set(said):
         return False
     end = said["acqDelayTime"] + said["numSamples"] * said["dwellTime"]
-    return said["rampUpTime"] <= said["acqDelayTime"] and end <= said["rampUpTime"] + said["flatTopTime"]
+    return (
+        said["rampUpTime"] <= said["acqDelayTime"]
+        and end <= said["rampUpTime"] + said["flatTopTime"]
+    )
 
 
 def _technical(root: ElementTree.Element) -> dict[str, Any]:
@@ -225,7 +259,11 @@ def _technical(root: ElementTree.Element) -> dict[str, Any]:
         ("TI", "inversion_time"),
         ("flipAngle_deg", "flip_angle"),
     ):
-        values = [float(element.text) for element in root.iterfind(f"sequenceParameters/{tag}") if element.text]
+        values = [
+            float(element.text)
+            for element in root.iterfind(f"sequenceParameters/{tag}")
+            if element.text
+        ]
         if values:
             entries[name] = values[0] if len(values) == 1 else values
     return entries

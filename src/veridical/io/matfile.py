@@ -1,6 +1,8 @@
-"""Plain numeric arrays in MATLAB 5 files (MAT-File Format, The MathWorks): sizes are checked before anything is unpacked.
+"""Plain numeric arrays in MATLAB 5 files (MAT-File Format, The MathWorks): sizes are checked before
+anything is unpacked.
 
-Cells, structures, objects, sparse and complex arrays are passed over; MATLAB 7.3 files are HDF5 and are not read here.
+Cells, structures, objects, sparse and complex arrays are passed over; MATLAB 7.3 files are HDF5 and
+are not read here.
 """
 
 from __future__ import annotations
@@ -15,9 +17,31 @@ from veridical.io.guards import existing, within
 from veridical.types import Array
 
 MATRIX, COMPRESSED = 14, 15
-NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 """Type of stored data -> numpy's."""
-CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+CLASSES = {
+    6: "f8",
+    7: "f4",
+    8: "i1",
+    9: "u1",
+    10: "i2",
+    11: "u2",
+    12: "i4",
+    13: "u4",
+    14: "i8",
+    15: "u8",
+}
 """Class of an array -> numpy's; the others are no plain numbers."""
 COMPLEX = 0x800
 HEADER = 128
@@ -37,9 +61,15 @@ def arrays_in(path: str | Path, budget: int = LIMIT) -> dict[str, Array]:
     content = file.read_bytes()
     mark = content[126:128]
     if content[:10] == b"MATLAB 7.3":
-        raise FormatError(f"{file} is a MATLAB 7.3 file, which is HDF5; expected MATLAB 5. Save it with -v7 or -v6.")
+        raise FormatError(
+            f"{file} is a MATLAB 7.3 file, which is HDF5; expected MATLAB 5. Save it with -v7 or "
+            "-v6."
+        )
     if len(content) < HEADER or mark not in (b"IM", b"MI"):
-        raise FormatError(f"{file} is no MATLAB 5 file, or is truncated. Save it with -v7 or -v6, or copy it again.")
+        raise FormatError(
+            f"{file} is no MATLAB 5 file, or is truncated. Save it with -v7 or -v6, or copy it "
+            "again."
+        )
     order = "<" if mark == b"IM" else ">"
     found: dict[str, Array] = {}
     place, left = HEADER, budget
@@ -53,7 +83,9 @@ def arrays_in(path: str | Path, budget: int = LIMIT) -> dict[str, Array]:
             if kind == MATRIX and (named := _matrix(body, order)):
                 found[named[0]] = named[1]
     except (ValueError, zlib.error) as error:
-        raise FormatError(f"{file} is damaged or truncated ({error}). Copy or download it again.") from error
+        raise FormatError(
+            f"{file} is damaged or truncated ({error}). Copy or download it again."
+        ) from error
     return found
 
 
@@ -70,7 +102,10 @@ def _element(content: bytes, place: int, order: str, padded: bool = True) -> tup
         kind, start = word, place + 8
         end = start + size + (-size % 8 if padded else 0)
     if start + size > len(content):
-        raise ValueError(f"an element of {size} bytes at byte {place}, of which {max(0, len(content) - start)} are there")
+        raise ValueError(
+            f"an element of {size} bytes at byte {place}, of which {max(0, len(content) - start)} "
+            "are there"
+        )
     return kind, content[start : start + size], end
 
 

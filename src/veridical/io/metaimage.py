@@ -1,7 +1,8 @@
-"""MetaImage files, `.mha` and `.mhd` with its data file (itk.org/Wiki/MetaIO/Documentation): what SynthRAD2025 is given out in.
+"""MetaImage files, `.mha` and `.mhd` with its data file (itk.org/Wiki/MetaIO/Documentation): what
+SynthRAD2025 is given out in.
 
-The header is plain text and is read to a limit; packed voxels are unpacked to the size that the header promises and no further.
-The axes of ITK (LPS) are turned to RAS here.
+The header is plain text and is read to a limit; packed voxels are unpacked to the size that the
+header promises and no further. The axes of ITK (LPS) are turned to RAS here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from veridical.io.guards import BUDGET, existing, finite, start_of, within
 from veridical.types import Array, Geometry, Image
 
 TYPES = {
-    **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{
+        "MET_CHAR": "i1",
+        "MET_UCHAR": "u1",
+        "MET_SHORT": "i2",
+        "MET_USHORT": "u2",
+        "MET_INT": "i4",
+        "MET_UINT": "u4",
+    },
     **{"MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
 HEADER_LIMIT = 2**16
@@ -30,11 +38,18 @@ BLOCK = 2**20
 
 def recognises(path: Path) -> bool:
     """Say whether the name or the first words are those of a MetaImage."""
-    return path.suffix.lower() in (".mha", ".mhd") or start_of(path, 64).split(b"=")[0].strip() in (b"ObjectType", b"NDims")
+    return path.suffix.lower() in (".mha", ".mhd") or start_of(path, 64).split(b"=")[0].strip() in (
+        b"ObjectType",
+        b"NDims",
+    )
 
 
 def metaimage(
-    path: str | Path, *, contrast: str | Sequence[str] | None = None, units: str | None = None, budget: int = BUDGET
+    path: str | Path,
+    *,
+    contrast: str | Sequence[str] | None = None,
+    units: str | None = None,
+    budget: int = BUDGET,
 ) -> Image:
     """Read a MetaImage of two or three dimensions.
 
@@ -44,14 +59,13 @@ def metaimage(
         units: of the numbers; otherwise what the contrast implies (CT is HU), else `a.u.`.
         budget: bytes of memory that the read may take.
 
-    Returns:
-        data `(channel, x, y, z)`: float32 (float64 for integers of 32 bits and more and for doubles; integers stay integers
-        when the units are `label`); affine in mm, RAS+; frame `index` where the voxel size is not stated.
+    Returns: data `(channel, x, y, z)`: float32 (float64 for integers of 32 bits and more and for
+        doubles; integers stay integers when the units are `label`); affine in mm, RAS+; frame
+        `index` where the voxel size is not stated.
 
-    Raises:
-        FormatError: not a MetaImage, truncated, another size than its header says, kinds that are not read, NaN.
-        GeometryError: spacing or direction are wrong.
-        BudgetError: it would take more memory than `budget`.
+    Raises: FormatError: not a MetaImage, truncated, another size than its header says, kinds that
+        are not read, NaN. GeometryError: spacing or direction are wrong. BudgetError: it would take
+        more memory than `budget`.
     """
     file = existing(path)
     with file.open("rb") as stream:
@@ -67,14 +81,22 @@ def metaimage(
     within(count * (stored.itemsize + target.itemsize), budget, file)
     geometry = _geometry(fields, shape, file)
     source, offset = _data_file(fields, file, start)
-    voxels = np.frombuffer(_bytes(source, offset, count * stored.itemsize, fields, file), stored).astype(target)
+    voxels = np.frombuffer(
+        _bytes(source, offset, count * stored.itemsize, fields, file), stored
+    ).astype(target)
     finite(voxels, file)
     data = voxels.reshape((channels, *shape), order="F")
-    notes = (not_stated(file, channels),) if contrast_source == "not stated" and chosen != "label" else ()
+    notes = (
+        (not_stated(file, channels),)
+        if contrast_source == "not stated" and chosen != "label"
+        else ()
+    )
     header = {
-        "contrast_source": contrast_source, "units_source": units_source, "affine_source": "Offset and TransformMatrix",
+        "contrast_source": contrast_source,
+        "units_source": units_source,
+        "affine_source": "Offset and TransformMatrix",
         "notes": notes,
-    }  # fmt: skip
+    }
     return Image(data, geometry, chosen, names, header)
 
 
@@ -91,10 +113,15 @@ def grid_of(path: Path) -> tuple[Geometry, int]:
     shape, channels, stored = _kind(fields, path)
     source, offset = _data_file(fields, path, start)
     packed = fields.get("CompressedData", "False") == "True"
-    said = fields.get("CompressedDataSize", "0") if packed else str(shape[0] * shape[1] * shape[2] * channels * stored.itemsize)
+    said = (
+        fields.get("CompressedDataSize", "0")
+        if packed
+        else str(shape[0] * shape[1] * shape[2] * channels * stored.itemsize)
+    )
     if said.isdigit() and source.stat().st_size < offset + int(said):
         raise FormatError(
-            f"{source} is truncated: it ends before the {said} bytes of voxels that {path.name} promises. Copy it again."
+            f"{source} is truncated: it ends before the {said} bytes of voxels that {path.name} "
+            "promises. Copy it again."
         )
     return _geometry(fields, shape, path), channels
 
@@ -110,45 +137,64 @@ def _fields(stream: IO[bytes], path: Path) -> dict[str, str]:
         fields[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             return fields
-    raise FormatError(f"{path} is no MetaImage, or its header is cut off: ElementDataFile was not found. Copy it again.")
+    raise FormatError(
+        f"{path} is no MetaImage, or its header is cut off: ElementDataFile was not found. Copy it "
+        "again."
+    )
 
 
-def _numbers(fields: Mapping[str, str], key: str, count: int, path: Path, *others: str) -> list[float]:
+def _numbers(
+    fields: Mapping[str, str], key: str, count: int, path: Path, *others: str
+) -> list[float]:
     text = next((fields[name] for name in (key, *others) if name in fields), None)
     try:
         numbers = [float(word) for word in (text or "").split()]
     except ValueError:
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise GeometryError(f"{path}: {key} is {text!r}; expected {count} numbers. Write it again from its source.")
+        raise GeometryError(
+            f"{path}: {key} is {text!r}; expected {count} numbers. Write it again from its source."
+        )
     return numbers
 
 
 def _kind(fields: Mapping[str, str], path: Path) -> tuple[tuple[int, int, int], int, np.dtype[Any]]:
     """Return shape, channels and stored type, or say what about them is not read."""
-    sizes = [int(n) for n in _numbers(fields, "DimSize", len(fields.get("DimSize", "").split()), path)]
+    sizes = [
+        int(n) for n in _numbers(fields, "DimSize", len(fields.get("DimSize", "").split()), path)
+    ]
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     if not 2 <= len(sizes) <= 3 or min(sizes) < 1:
         raise FormatError(
-            f"{path} has DimSize {fields.get('DimSize')!r}; expected two or three positive numbers. Split it first."
+            f"{path} has DimSize {fields.get('DimSize')!r}; expected two or three positive "
+            "numbers. Split it first."
         )
     kind = TYPES.get(fields.get("ElementType", ""))
     if kind is None or fields.get("BinaryData", "True") == "False":
         raise FormatError(
-            f"{path} holds {fields.get('ElementType')!r}, BinaryData {fields.get('BinaryData', 'True')}; expected binary data "
+            f"{path} holds {fields.get('ElementType')!r}, BinaryData "
+            f"{fields.get('BinaryData', 'True')}; expected binary data "
             f"of one of {', '.join(TYPES)}. Write it again with SimpleITK or ITK."
         )
-    large = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")) == "True"
-    channels = int(_numbers({"ElementNumberOfChannels": "1", **fields}, "ElementNumberOfChannels", 1, path)[0])
+    large = (
+        fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")) == "True"
+    )
+    channels = int(
+        _numbers({"ElementNumberOfChannels": "1", **fields}, "ElementNumberOfChannels", 1, path)[0]
+    )
     if not 1 <= channels <= 1024:
-        raise FormatError(f"{path} has {channels} channels; expected 1 to 1024. Write it again from its source.")
+        raise FormatError(
+            f"{path} has {channels} channels; expected 1 to 1024. Write it again from its source."
+        )
     x, y, z = [*sizes, 1][:3]
     return (x, y, z), channels, np.dtype((">" if large else "<") + kind)
 
 
 def _geometry(fields: Mapping[str, str], shape: tuple[int, int, int], path: Path) -> Geometry:
-    """Return the grid: the rows of TransformMatrix are the directions of the axes, in LPS; an index grid without a spacing."""
+    """Return the grid: the rows of TransformMatrix are the directions of the axes, in LPS; an index
+    grid without a spacing.
+    """
     if not {"ElementSpacing", "ElementSize"} & set(fields):
         return Geometry.index(shape)
     axes = len(fields["DimSize"].split())
@@ -173,7 +219,10 @@ def _data_file(fields: Mapping[str, str], path: Path, start: int) -> tuple[Path,
     if name == "LOCAL":
         return path, start
     if not name or name != Path(name).name or name.split()[0] == "LIST" or "%" in name:
-        raise FormatError(f"{path} names {name!r} as its data; expected LOCAL or one file beside it. Write it as .mha.")
+        raise FormatError(
+            f"{path} names {name!r} as its data; expected LOCAL or one file beside it. Write it as "
+            ".mha."
+        )
     skip = int(fields.get("HeaderSize", "0")) if fields.get("HeaderSize", "0").isdigit() else 0
     return existing(path.with_name(name)), skip
 
@@ -190,13 +239,16 @@ def _bytes(source: Path, offset: int, size: int, fields: Mapping[str, str], path
     if done != size or more:
         got = f"{done} bytes" if done < size else "more"
         raise FormatError(
-            f"{path} promises {size} bytes of voxels and holds {got}; it is truncated or not its own. Copy it again."
+            f"{path} promises {size} bytes of voxels and holds {got}; it is truncated or not its "
+            "own. Copy it again."
         )
     return out
 
 
 def _unpack(stream: IO[bytes], out: Array, path: Path) -> tuple[int, int]:
-    """Unpack a zlib stream into `out`; return the bytes that came, and how many more there were at the least."""
+    """Unpack a zlib stream into `out`; return the bytes that came, and how many more there were at
+    the least.
+    """
     unpacker, done = zlib.decompressobj(), 0
     try:
         while not unpacker.eof and done <= out.size:
@@ -210,5 +262,7 @@ def _unpack(stream: IO[bytes], out: Array, path: Path) -> tuple[int, int]:
             if not packed:
                 break
     except zlib.error as error:
-        raise FormatError(f"{path} is damaged: its voxels cannot be unpacked ({error}). Copy it again.") from error
+        raise FormatError(
+            f"{path} is damaged: its voxels cannot be unpacked ({error}). Copy it again."
+        ) from error
     return done if unpacker.eof else min(done, out.size - 1), 0

@@ -1,4 +1,6 @@
-"""Noise-only acquisitions of an MR scan, and the noise level and covariance that they give the data."""
+"""Noise-only acquisitions of an MR scan, and the noise level and covariance that they give the
+data.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
 class NoiseScan:
     """Samples taken without excitation.
 
-    Args:
-        samples: `(coil, sample)` complex.
-        dwell: time of one sample in microseconds; None when not known.
-        bandwidth: share of the nominal receiver bandwidth that noise passes (`relativeReceiverNoiseBandwidth`).
+    Args: samples: `(coil, sample)` complex. dwell: time of one sample in microseconds; None when
+        not known. bandwidth: share of the nominal receiver bandwidth that noise passes
+        (`relativeReceiverNoiseBandwidth`).
     """
 
     samples: Array
@@ -32,28 +33,49 @@ class NoiseScan:
 
     @classmethod
     def of_rows(cls, rows: Array, coils: int, bandwidth: float, path: Path) -> NoiseScan | None:
-        """Return the ISMRMRD acquisitions that have these coils as one scan; None when there are too few samples.
+        """Return the ISMRMRD acquisitions that have these coils as one scan; None when there are
+        too few samples.
 
         Raises:
             FormatError: NaN or infinite samples.
         """
-        fitting = [row for row in rows if int(row["head"]["active_channels"]) == coils and len(row["data"]) >= 2 * coils]
+        fitting = [
+            row
+            for row in rows
+            if int(row["head"]["active_channels"]) == coils and len(row["data"]) >= 2 * coils
+        ]
         fitting = [row for row in fitting if len(row["data"]) % (2 * coils) == 0]
         if not fitting:
             return None
-        samples = np.concatenate([row["data"].astype(np.float32).view(np.complex64).reshape(coils, -1) for row in fitting], 1)
+        samples = np.concatenate(
+            [
+                row["data"].astype(np.float32).view(np.complex64).reshape(coils, -1)
+                for row in fitting
+            ],
+            1,
+        )
         if not np.isfinite(samples).all():
-            raise FormatError(f"{path}: its noise acquisitions hold NaN or infinite samples; expected finite numbers.")
+            raise FormatError(
+                f"{path}: its noise acquisitions hold NaN or infinite samples; expected finite "
+                "numbers."
+            )
         dwell = float(fitting[0]["head"]["sample_time_us"])
         enough = samples.shape[1] >= 2 * coils and samples.any()
-        return cls(samples, dwell if dwell > 0 else None, bandwidth if bandwidth > 0 else 1.0) if enough else None
+        return (
+            cls(samples, dwell if dwell > 0 else None, bandwidth if bandwidth > 0 else 1.0)
+            if enough
+            else None
+        )
 
 
-def noise_of(scan: NoiseScan | None, header: Mapping[str, Any], coils: Coils) -> tuple[Noise, Coils, list[str]]:
+def noise_of(
+    scan: NoiseScan | None, header: Mapping[str, Any], coils: Coils
+) -> tuple[Noise, Coils, list[str]]:
     """Return the noise of data, the coils with its covariance, and what is to be said of it.
 
-    Noise power is inverse to the dwell time and to the number of averages. A receiver that passes less than its nominal
-    bandwidth lets through less noise than the middle of its band has, where the image is.
+    Noise power is inverse to the dwell time and to the number of averages. A receiver that passes
+    less than its nominal bandwidth lets through less noise than the middle of its band has, where
+    the image is.
 
     Args:
         scan: noise only; None when there is none, and the level is estimated later.
@@ -72,5 +94,8 @@ def noise_of(scan: NoiseScan | None, header: Mapping[str, Any], coils: Coils) ->
     scaled = "scaled to the dwell time and averages of the data" if known else (
         "which was assumed to have the dwell time of the data, since the files do not say both"
     )  # fmt: skip
-    said = f"Noise level and covariance of the coils come from {scan.samples.shape[1]} noise samples a coil, {scaled}."
+    said = (
+        f"Noise level and covariance of the coils come from {scan.samples.shape[1]} noise samples "
+        f"a coil, {scaled}."
+    )
     return Noise("gaussian", level), replace(coils, covariance=covariance), [said]

@@ -1,7 +1,7 @@
 """Bare numpy arrays of raw data, `.npy` or `.npz`, with stated axes or a stated geometry.
 
-An array carries no names, so the caller says what each axis is, or which operator measured it; pickled objects are never
-loaded, and the header is read before the numbers.
+An array carries no names, so the caller says what each axis is, or which operator measured it;
+pickled objects are never loaded, and the header is read before the numbers.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ def npy(
     trajectory: str | Path | None = None,
     budget: int = BUDGET,
 ) -> Measurement:
-    """Read bare Cartesian k-space; or, as another file says, what any operator measured or k-space along a trajectory.
+    """Read bare Cartesian k-space; or, as another file says, what any operator measured or k-space
+    along a trajectory.
 
-    Args:
-        path: `.npy`, or `.npz` with one array or one called `kspace`. Complex, centred, exact zeros where not sampled.
-        axes: what each axis is, in the order of the array: `coil,y,x`, `slice,coil,y,x`, `y,x,coil`; `z` in place of `slice`
-            for a 3D scan whose third axis is still k-space.
-        mask: `.npy` file or array, `(ky, kx)` or `(slice, ky, kx)`, 1 where sampled; otherwise from exact zeros.
-        contrast: e.g. `T1w`, kept in the header.
-        geometry: TOML file with the operator that measured the array, `(slice, *range)` or `(*range)`; see
-            `io.stated_geometry.measured_by`. Then neither axes nor mask.
-        trajectory: `.npy` file, real `(..., 2)`: `(ky, kx)` of every sample in cycles per field of view. Then the axes are
-            `sample` and if need be `readout`, `coil` and `slice`; see `io.stated_geometry.along_trajectory`. No mask.
-        budget: bytes of memory that the read may take.
+    Args: path: `.npy`, or `.npz` with one array or one called `kspace`. Complex, centred, exact
+        zeros where not sampled. axes: what each axis is, in the order of the array: `coil,y,x`,
+        `slice,coil,y,x`, `y,x,coil`; `z` in place of `slice` for a 3D scan whose third axis is
+        still k-space. mask: `.npy` file or array, `(ky, kx)` or `(slice, ky, kx)`, 1 where sampled;
+        otherwise from exact zeros. contrast: e.g. `T1w`, kept in the header. geometry: TOML file
+        with the operator that measured the array, `(slice, *range)` or `(*range)`; see
+        `io.stated_geometry.measured_by`. Then neither axes nor mask. trajectory: `.npy` file, real
+        `(..., 2)`: `(ky, kx)` of every sample in cycles per field of view. Then the axes are
+        `sample` and if need be `readout`, `coil` and `slice`; see
+        `io.stated_geometry.along_trajectory`. No mask. budget: bytes of memory that the read may
+        take.
 
-    Returns:
-        Measurement with data `(slice, coil, ky, kx)` complex64 on an index grid (no spacing is known); with `geometry`
-        `(slice, *range)`, with `trajectory` `(slice, coil, sample)`.
+    Returns: Measurement with data `(slice, coil, ky, kx)` complex64 on an index grid (no spacing is
+        known); with `geometry` `(slice, *range)`, with `trajectory` `(slice, coil, sample)`.
 
     Raises:
         InputError: `axes` is missing or wrong, or the array is not complex.
@@ -69,9 +69,14 @@ def npy(
         return _elsewhere(file, axes, mask, contrast, geometry, trajectory, budget)
     shape, dtype = _header(file)
     if axes is None:
-        raise InputError(f"{file} is a bare array of shape {shape}; say what its axes are, e.g. --axes coil,y,x.")
+        raise InputError(
+            f"{file} is a bare array of shape {shape}; say what its axes are, e.g. --axes coil,y,x."
+        )
     if dtype.kind != "c":
-        raise InputError(f"{file} holds {dtype}; expected complex k-space. Join the parts first: a[..., 0] + 1j * a[..., 1].")
+        raise InputError(
+            f"{file} holds {dtype}; expected complex k-space. Join the parts first: a[..., 0] + 1j "
+            "* a[..., 1]."
+        )
     names = parse_axes(axes, shape, file)
     room(shape, dtype.itemsize + 24 * ("z" in names), budget, file)
     data, taken, said = arrange(load_npy(file, budget), names, file)
@@ -95,16 +100,21 @@ def _elsewhere(
         for name, value in (("axes", axes), ("mask", mask), ("trajectory", trajectory)):
             if value is not None:
                 raise SettingError(
-                    f"{file}: --{name} is given beside --geometry, which says how it was measured. Leave one out."
+                    f"{file}: --{name} is given beside --geometry, which says how it was measured. "
+                    "Leave one out."
                 )
         return measured_by(file, geometry, contrast, budget)
     if trajectory is None or mask is not None:
-        raise SettingError(f"{file}: --mask is given beside --trajectory, which holds sampled positions only. Leave one out.")
+        raise SettingError(
+            f"{file}: --mask is given beside --trajectory, which holds sampled positions only. "
+            "Leave one out."
+        )
     return along_trajectory(file, trajectory, axes, contrast, budget)
 
 
 def load_npy(path: Path, budget: int) -> Array:
-    """Return the array of a `.npy` or `.npz` file; no pickle, and the size checked before it is read.
+    """Return the array of a `.npy` or `.npz` file; no pickle, and the size checked before it is
+    read.
 
     Raises:
         FormatError: not numpy, truncated, or pickled objects.
@@ -135,12 +145,21 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _parse(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         version = npy_format.read_magic(stream)
-        reader = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        reader = (
+            npy_format.read_array_header_1_0
+            if version == (1, 0)
+            else npy_format.read_array_header_2_0
+        )
         shape, _, dtype = reader(stream)
     except (ValueError, EOFError, SyntaxError, TokenError) as error:
-        raise FormatError(f"{path} is not a numpy array file ({error}). Save it with numpy.save.") from error
+        raise FormatError(
+            f"{path} is not a numpy array file ({error}). Save it with numpy.save."
+        ) from error
     if dtype.hasobject:
-        raise FormatError(f"{path} holds pickled Python objects, which are never loaded. Save plain numbers with numpy.save.")
+        raise FormatError(
+            f"{path} holds pickled Python objects, which are never loaded. Save plain numbers with "
+            "numpy.save."
+        )
     return tuple(int(n) for n in shape), dtype
 
 
@@ -148,5 +167,8 @@ def _member(archive: zipfile.ZipFile, path: Path) -> str:
     names = [name for name in archive.namelist() if name.endswith(".npy")]
     chosen = "kspace.npy" if "kspace.npy" in names else names[0] if len(names) == 1 else None
     if chosen is None:
-        raise FormatError(f"{path} holds {len(names)} arrays ({', '.join(names[:8])}); expected one, or one called 'kspace'.")
+        raise FormatError(
+            f"{path} holds {len(names)} arrays ({', '.join(names[:8])}); expected one, or one "
+            "called 'kspace'."
+        )
     return chosen

@@ -17,20 +17,19 @@ REVERSE = 22
 OFF_GRID = 0.01
 """Largest distance of a trajectory point from the grid, in samples."""
 OVERHANG = 0.25
-"""Share of the matrix that may lie beyond its edge for a `center_sample` to be believed: readouts have their centre a
-sample or a few off the middle, or are asymmetric echoes, which are shorter."""
+"""Share of the matrix that may lie beyond its edge for a `center_sample` to be believed: readouts
+have their centre a sample or a few off the middle, or are asymmetric echoes, which are shorter.
+"""
 
 
 @dataclass(frozen=True)
 class Lines:
     """The place of every imaging acquisition.
 
-    Args:
-        slice, kz, ky: index of the line.
-        start: column of its leftmost sample, once reversed lines are turned; may lie outside of the matrix.
-        first, last: the samples that are kept, counted from the left, `first <= sample < last`: those that are not to be
-            discarded and lie within the matrix.
-        reverse: taken from right to left.
+    Args: slice, kz, ky: index of the line. start: column of its leftmost sample, once reversed
+        lines are turned; may lie outside of the matrix. first, last: the samples that are kept,
+        counted from the left, `first <= sample < last`: those that are not to be discarded and lie
+        within the matrix. reverse: taken from right to left.
     """
 
     slice: Array
@@ -43,7 +42,8 @@ class Lines:
 
 
 def place(imaging: Array, encoding: Encoding, slices: Array, path: Path) -> tuple[Lines, list[str]]:
-    """Find the place of every line: by the encoding counters and `center_sample`, else by its trajectory.
+    """Find the place of every line: by the encoding counters and `center_sample`, else by its
+    trajectory.
 
     `center_sample` counts in the order of acquisition, in reversed lines too.
 
@@ -69,19 +69,26 @@ def place(imaging: Array, encoding: Encoding, slices: Array, path: Path) -> tupl
     else:
         column, ky = _on_grid(imaging, encoding, path)
         reverse, start = column[:, -1] < column[:, 0], column.min(1)
-        notes.append("Lines were placed by their trajectory coordinates, which lie on a regular grid.")
+        notes.append(
+            "Lines were placed by their trajectory coordinates, which lie on a regular grid."
+        )
     kz = _counter(heads["idx"]["kspace_encode_step_2"], encoding, 1, path)
     first, last = _kept(heads, samples, reverse, path)
-    for name, low, high, size in (("1", ky, ky, encoding.matrix[1]), ("2", kz, kz, encoding.matrix[2])):
+    for name, low, high, size in (
+        ("1", ky, ky, encoding.matrix[1]),
+        ("2", kz, kz, encoding.matrix[2]),
+    ):
         if low.min() < 0 or high.max() >= size:
             raise FormatError(
-                f"{path}: encode step {name} reach from {low.min()} to {high.max()} in a matrix of {size}; "
+                f"{path}: encode step {name} reach from {low.min()} to {high.max()} in a matrix of "
+                f"{size}; "
                 "the header does not belong to these data."
             )
     first, last = _inside(start, first, last, encoding.matrix[0], notes, path)
     if reverse.any():
         notes.append(
-            f"{reverse.sum()} reversed lines were turned; no phase difference between them and the others was corrected."
+            f"{reverse.sum()} reversed lines were turned; no phase difference between them and the "
+            "others was corrected."
         )
     return Lines(slices, kz, ky, start, first, last, reverse), notes
 
@@ -94,16 +101,19 @@ def fill(imaging: Array, lines: Lines, shape: tuple[int, ...]) -> tuple[Array, A
         lines: their places.
         shape: `(slice, coil, kz, ky, kx)`.
 
-    Returns:
-        K-space of that shape, complex64, the mean where a sample was taken several times; and how often each was taken,
-        `(slice, kz, ky, kx)`.
+    Returns: K-space of that shape, complex64, the mean where a sample was taken several times; and
+        how often each was taken, `(slice, kz, ky, kx)`.
     """
     kspace = np.zeros(shape, np.complex64)
     count = np.zeros((shape[0], *shape[2:]), np.int32)
     for number, row in enumerate(imaging):
         line = row["data"].astype(np.float32, copy=False).view(np.complex64).reshape(shape[1], -1)
         line = line[:, ::-1] if lines.reverse[number] else line
-        start, first, last = int(lines.start[number]), int(lines.first[number]), int(lines.last[number])
+        start, first, last = (
+            int(lines.start[number]),
+            int(lines.first[number]),
+            int(lines.last[number]),
+        )
         columns = slice(start + first, start + last)
         where = (lines.slice[number], lines.kz[number], lines.ky[number], columns)
         kspace[where[0], :, where[1], where[2], columns] += line[:, first:last]
@@ -112,44 +122,59 @@ def fill(imaging: Array, lines: Lines, shape: tuple[int, ...]) -> tuple[Array, A
     return kspace, count
 
 
-def _echo(heads: Array, samples: Array, reverse: Array, encoding: Encoding, notes: list[str], path: Path) -> Array:
+def _echo(
+    heads: Array, samples: Array, reverse: Array, encoding: Encoding, notes: list[str], path: Path
+) -> Array:
     """Return which sample of every line, counted from the left, is the centre of k-space."""
     centre = heads["center_sample"].astype(int)
     if not centre.any() and (samples == encoding.matrix[0]).all() and encoding.matrix[0] > 1:
-        notes.append("center_sample is 0 in all readouts, which are complete: it was taken as not set, and their middle used.")
+        notes.append(
+            "center_sample is 0 in all readouts, which are complete: it was taken as not set, and "
+            "their middle used."
+        )
         return samples // 2
     if (centre >= samples).any():
         worst = int(np.argmax(centre - samples))
         raise FormatError(
-            f"{path}: acquisition {worst} has {samples[worst]} samples and its center_sample is {centre[worst]}; expected one "
+            f"{path}: acquisition {worst} has {samples[worst]} samples and its center_sample is "
+            f"{centre[worst]}; expected one "
             "of its samples, counted from 0. Write the file again."
         )
     return np.where(reverse, samples - 1 - centre, centre)
 
 
 def _kept(heads: Array, samples: Array, reverse: Array, path: Path) -> tuple[Array, Array]:
-    """Return the first and one after the last sample that is not to be discarded, in lines that have been turned."""
+    """Return the first and one after the last sample that is not to be discarded, in lines that
+    have been turned.
+    """
     before, after = heads["discard_pre"].astype(int), heads["discard_post"].astype(int)
     if (before + after >= samples).any():
         worst = int(np.argmax(before + after - samples))
         raise FormatError(
-            f"{path}: acquisition {worst} says to discard {before[worst] + after[worst]} of {samples[worst]} samples."
+            f"{path}: acquisition {worst} says to discard {before[worst] + after[worst]} of "
+            f"{samples[worst]} samples."
         )
     return np.where(reverse, after, before), samples - np.where(reverse, before, after)
 
 
-def _inside(start: Array, first: Array, last: Array, width: int, notes: list[str], path: Path) -> tuple[Array, Array]:
-    """Leave out samples beyond the edge of the matrix, or refuse when there are too many for the header to be right."""
+def _inside(
+    start: Array, first: Array, last: Array, width: int, notes: list[str], path: Path
+) -> tuple[Array, Array]:
+    """Leave out samples beyond the edge of the matrix, or refuse when there are too many for the
+    header to be right.
+    """
     over = np.maximum(0, -(start + first)) + np.maximum(0, start + last - width)
     if (last - first).max() > width or over.max() > OVERHANG * width:
         low, high = int((start + first).min()), int((start + last).max()) - 1
         raise FormatError(
-            f"{path}: columns reach from {low} to {high} in a matrix of {width}; the header or center_sample does not belong "
+            f"{path}: columns reach from {low} to {high} in a matrix of {width}; the header or "
+            "center_sample does not belong "
             "to these data."
         )
     if over.any():
         notes.append(
-            f"In {(over > 0).sum()} readouts up to {over.max()} samples lie beyond the encoded matrix, by their center_sample; "
+            f"In {(over > 0).sum()} readouts up to {over.max()} samples lie beyond the encoded "
+            "matrix, by their center_sample; "
             "they were left out."
         )
     return np.maximum(first, -start), np.minimum(last, width - start)
@@ -160,17 +185,25 @@ def _counter(counter: Array, encoding: Encoding, which: int, path: Path) -> Arra
     if size == 1 and len(np.unique(counter)) == 1:
         return np.zeros(len(counter), int)
     if centre is None:
-        raise FormatError(f"{path}: the header has no centre for encode step {which + 1}; lines cannot be placed.")
+        raise FormatError(
+            f"{path}: the header has no centre for encode step {which + 1}; lines cannot be placed."
+        )
     return np.asarray(counter.astype(int) - centre + size // 2)
 
 
 def _on_grid(imaging: Array, encoding: Encoding, path: Path) -> tuple[Array, Array]:
-    """Return `(line, sample)` columns and the `(line,)` ky of a trajectory, or refuse one that is not on a regular grid."""
+    """Return `(line, sample)` columns and the `(line,)` ky of a trajectory, or refuse one that is
+    not on a regular grid.
+    """
     refusal = InputError(
-        f"{path}: the trajectory ({encoding.trajectory or 'not named'}) does not lie on a regular grid, line by line."
+        f"{path}: the trajectory ({encoding.trajectory or 'not named'}) does not lie on a regular "
+        "grid, line by line."
     )
     heads = imaging["head"]
-    lengths, axes = {int(n) for n in heads["number_of_samples"]}, {int(n) for n in heads["trajectory_dimensions"]}
+    lengths, axes = (
+        {int(n) for n in heads["number_of_samples"]},
+        {int(n) for n in heads["trajectory_dimensions"]},
+    )
     if len(lengths) != 1 or min(lengths) < 2 or axes not in ({2}, {3}):
         raise refusal
     if any(len(row["traj"]) != min(lengths) * min(axes) for row in imaging):
@@ -179,11 +212,25 @@ def _on_grid(imaging: Array, encoding: Encoding, path: Path) -> tuple[Array, Arr
     levels = np.unique(points[:, 0, 1].round(9))
     step = float(np.abs(np.diff(points[:, :, 0], axis=1)).mean())
     gap = float(np.diff(levels).min()) if len(levels) > 1 else step
-    if not np.isfinite(points).all() or step <= 0 or (min(axes) == 3 and np.ptp(points[..., 2]) > 0):
+    if (
+        not np.isfinite(points).all()
+        or step <= 0
+        or (min(axes) == 3 and np.ptp(points[..., 2]) > 0)
+    ):
         raise refusal
     column, line = points[..., 0] / step, points[..., 1] / gap
     jumps = np.diff(column, axis=1)
-    far = max(np.abs(column - column.round()).max(), np.abs(line - line.round()).max(), np.abs(line - line[:, :1]).max())
-    if not far <= OFF_GRID or not np.abs(np.abs(jumps) - 1).max() <= OFF_GRID or np.ptp(np.sign(jumps), axis=1).max() > 0:
+    far = max(
+        np.abs(column - column.round()).max(),
+        np.abs(line - line.round()).max(),
+        np.abs(line - line[:, :1]).max(),
+    )
+    if (
+        not far <= OFF_GRID
+        or not np.abs(np.abs(jumps) - 1).max() <= OFF_GRID
+        or np.ptp(np.sign(jumps), axis=1).max() > 0
+    ):
         raise refusal
-    return column.round().astype(int) + encoding.matrix[0] // 2, line[:, 0].round().astype(int) + encoding.matrix[1] // 2
+    return column.round().astype(int) + encoding.matrix[0] // 2, line[:, 0].round().astype(
+        int
+    ) + encoding.matrix[1] // 2

@@ -1,4 +1,6 @@
-"""What the values of an image say against its units: label maps that pass for images, CT that is not in HU, PET not in SUV."""
+"""What the values of an image say against its units: label maps that pass for images, CT that is
+not in HU, PET not in SUV.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,17 @@ MANY_LABELS = 256
 FEW_LABELS = 3
 """Different values up to which it is one, however small its regions are."""
 ALIKE = 0.75
-"""Share of labelled voxels whose neighbour has the same label; images with noise stay well below it."""
+"""Share of labelled voxels whose neighbour has the same label; images with noise stay well below
+it.
+"""
 SAMPLE = 50_000
 """Voxels that are looked at first; most images are told from label maps by them."""
 MEDIAN = {"HU": (-1100.0, 3100.0), "SUV": (-1.0, 100.0)}
 """Units -> range of the median; -1024 is air, 3071 the end of 12 bits."""
 SPAN = 20.0
-"""HU between the 1st and the 99th percentile below which a CT shows no tissue beside another: it was normalized."""
+"""HU between the 1st and the 99th percentile below which a CT shows no tissue beside another: it
+was normalized.
+"""
 HIGHEST_SUV = 1000.0
 """A syringe or a bladder reaches some hundreds; Bq/mL reach thousands in any patient."""
 AIR = -200.0
@@ -31,9 +37,11 @@ AIR = -200.0
 
 
 def checked(image: Image, path: Path) -> Image:
-    """Return an image with notes on its values; label maps of which nothing says that they are images get the units `label`.
+    """Return an image with notes on its values; label maps of which nothing says that they are
+    images get the units `label`.
 
-    Units that the caller or the file states settle whether these are labels; the range is checked all the same.
+    Units that the caller or the file states settle whether these are labels; the range is checked
+    all the same.
 
     Raises:
         UnitsError: a label map is called by a contrast, or the values cannot be in the units.
@@ -44,10 +52,15 @@ def checked(image: Image, path: Path) -> Image:
     if source not in ("given", "file header") and (labels := _labels(image.data)):
         return _as_labels(image, labels, path)
     notes = tuple(
-        note for name in image.channels for note in _range(image[name], image.units_of(name), path, source == "file header")
+        note
+        for name in image.channels
+        for note in _range(image[name], image.units_of(name), path, source == "file header")
     )
     if source == "not stated" and any(name.split(".")[0] == "PET" for name in image.channels):
-        notes += (f"{path.name} does not state the units of PET. If they are SUV by body weight: --units SUV.",)
+        notes += (
+            f"{path.name} does not state the units of PET. If they are SUV by body weight: --units "
+            "SUV.",
+        )
     return noted(image, *notes)
 
 
@@ -55,10 +68,13 @@ def _as_labels(image: Image, labels: int, path: Path) -> Image:
     looks = f"{path.name} holds {labels} different whole numbers in regions, as a label map does"
     if not all(name.split(".")[0] == UNKNOWN for name in image.channels):
         raise UnitsError(
-            f"{looks}; expected an image ({', '.join(image.channels)}). Give the image; or say what it is: --units label for "
+            f"{looks}; expected an image ({', '.join(image.channels)}). Give the image; or say "
+            "what it is: --units label for "
             "labels, --units a.u. for an image all the same."
         )
-    notes = tuple(note for note in image.header.get("notes", ()) if "does not state its contrast" not in note)
+    notes = tuple(
+        note for note in image.header.get("notes", ()) if "does not state its contrast" not in note
+    )
     header = {**image.header, "units_source": "values", "notes": notes}
     taken = replace(image, data=image.data.astype(np.int32), units="label", header=header)
     return noted(taken, f"{looks}: it was read as labels. If it is an image: --units a.u.")
@@ -66,13 +82,21 @@ def _as_labels(image: Image, labels: int, path: Path) -> Image:
 
 def noted(image: Image, *notes: str) -> Image:
     """Return an image whose header has more notes."""
-    return replace(image, header={**image.header, "notes": (*image.header.get("notes", ()), *notes)}) if notes else image
+    return (
+        replace(image, header={**image.header, "notes": (*image.header.get("notes", ()), *notes)})
+        if notes
+        else image
+    )
 
 
 def _labels(data: Array) -> int:
     """Return how many different values a label map holds; 0 when it is none."""
     few = data.reshape(-1)[:: max(1, data.size // SAMPLE)]
-    if not np.array_equal(few, np.rint(few)) or len(np.unique(few)) > MANY_LABELS or not np.array_equal(data, np.rint(data)):
+    if (
+        not np.array_equal(few, np.rint(few))
+        or len(np.unique(few)) > MANY_LABELS
+        or not np.array_equal(data, np.rint(data))
+    ):
         return 0
     count = len(np.unique(data))
     if not 2 <= count <= MANY_LABELS or np.abs(data).max() > np.iinfo(np.int32).max:
@@ -89,7 +113,9 @@ def _alike(data: Array) -> float:
 
 
 def _range(data: Array, units: str, path: Path, stored: bool) -> Iterator[str]:
-    """Yield what is doubtful about the values of one channel; raise where they cannot be in its units."""
+    """Yield what is doubtful about the values of one channel; raise where they cannot be in its
+    units.
+    """
     if units not in MEDIAN:
         return
     values = np.asarray(data).reshape(-1)[:: max(1, data.size // SAMPLE)]
@@ -97,15 +123,21 @@ def _range(data: Array, units: str, path: Path, stored: bool) -> Iterator[str]:
     least, most = MEDIAN[units]
     flat = units == "HU" and 0 < high - low < SPAN
     if not least <= middle <= most or flat or (units == "SUV" and high > HIGHEST_SUV):
-        held = f"{path} holds {low:.3g} to {high:.3g} (median {middle:.3g}), which cannot be {units}"
+        held = (
+            f"{path} holds {low:.3g} to {high:.3g} (median {middle:.3g}), which cannot be {units}"
+        )
         then = "Rescale them" if units == "HU" else "Divide by the injected dose per body weight"
         if not stored:
-            raise UnitsError(f"{held}. {then}, or say which units they are in: --units {'1' if flat else 'a.u.'}.")
+            raise UnitsError(
+                f"{held}. {then}, or say which units they are in: --units "
+                f"{'1' if flat else 'a.u.'}."
+            )
         yield f"{held}, although its header says so."
     elif units == "HU" and low > AIR:
         yield (
-            f"{path.name} has no value near -1000 HU (lowest {low:.4g}): it shows no air, or its rescale intercept was not "
+            f"{path.name} has no value near -1000 HU (lowest {low:.4g}): it shows no air, or its "
+            "rescale intercept was not "
             "applied."
         )
     elif units == "SUV" and float((values < 0).mean()) > 0.01:
-        yield f"{path.name}: more than 1 % of the SUV are negative (down to {float(values.min()):.3g})."
+        yield f"{path.name}: more than 1 % of the SUV are negative (down to {float(values.min()):.3g})."  # noqa: E501

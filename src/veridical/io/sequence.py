@@ -15,20 +15,45 @@ WORDS = {
     **dict.fromkeys(("ct", "ldct", "ndct"), "CT"),
     **dict.fromkeys(("pet", "suv"), "PET"),
     **dict.fromkeys(("mr", "mri"), "MR"),
-    **{"cbct": "CBCT", "mra": "MRA", "swi": "SWI", "dwi": "DWI", "adc": "ADC", "bold": "bold", "dti": "DTI"},
+    **{
+        "cbct": "CBCT",
+        "mra": "MRA",
+        "swi": "SWI",
+        "dwi": "DWI",
+        "adc": "ADC",
+        "bold": "bold",
+        "dti": "DTI",
+    },
 }
 """Word in a file name -> contrast or modality."""
 LABELS = frozenset(
-    {"mask", "masks", "seg", "segmentation", "dseg", "aseg", "label", "labels", "gt", "roi", "brainmask", "annotation"}
+    {
+        "mask",
+        "masks",
+        "seg",
+        "segmentation",
+        "dseg",
+        "aseg",
+        "label",
+        "labels",
+        "gt",
+        "roi",
+        "brainmask",
+        "annotation",
+    }
     | {"lesion", "lesions", "tumor", "tumour"}
 )
 """Words in a file name that mean a label map."""
-AGENT = frozenset({"gd", "gad", "gado", "gadolinium", "post", "ce", "km", "contrast", "postcontrast"})
+AGENT = frozenset(
+    {"gd", "gad", "gado", "gadolinium", "post", "ce", "km", "contrast", "postcontrast"}
+)
 ACQUISITION = {"T1": "T1w", "T2": "T2w", "PROTON_DENSITY": "PD", "FLUID_ATTENUATED": "FLAIR"}
 """`AcquisitionContrast` of enhanced MR -> contrast."""
 MODALITIES = {"CT": {"CT", "CBCT"}, "PT": {"PET"}}
 """DICOM modality -> contrasts it may have; all others belong to MR."""
-MR = frozenset({"T1w", "T1c", "T2w", "FLAIR", "PD", "MR", "MRA", "SWI", "DWI", "ADC", "DTI", "bold", "cine"})
+MR = frozenset(
+    {"T1w", "T1c", "T2w", "FLAIR", "PD", "MR", "MRA", "SWI", "DWI", "ADC", "DTI", "bold", "cine"}
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -47,7 +72,9 @@ def label_in(text: str) -> str | None:
 
 
 def described(text: str) -> str | None:
-    """Return the contrast that a series description means, where it is clear: `T2 FLAIR` is FLAIR, `T1 FLAIR` is not."""
+    """Return the contrast that a series description means, where it is clear: `T2 FLAIR` is FLAIR,
+    `T1 FLAIR` is not.
+    """
     words = words_of(text)
     found = {WORDS[word] for word in words if word in WORDS} - {"MR"}
     if found == {"T2w", "FLAIR"}:
@@ -61,10 +88,8 @@ def described(text: str) -> str | None:
 def contradiction(contrast: str, said: Mapping[str, Any]) -> str:
     """Return what of a header contradicts a contrast, in words, or nothing.
 
-    Args:
-        contrast: that the name of the file or folder says.
-        said: `Modality`, `SeriesDescription`, `ProtocolName` as text; `EchoTime` and `InversionTime` in seconds; any may be
-            absent.
+    Args: contrast: that the name of the file or folder says. said: `Modality`, `SeriesDescription`,
+        `ProtocolName` as text; `EchoTime` and `InversionTime` in seconds; any may be absent.
     """
     modality = str(said.get("Modality") or "")
     if modality in ("CT", "PT", "MR"):
@@ -86,13 +111,16 @@ def contradiction(contrast: str, said: Mapping[str, Any]) -> str:
 
 
 def of_header(said: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the contrast that the header of an MR image tells, and by what; empty where it does not.
+    """Return the contrast that the header of an MR image tells, and by what; empty where it does
+    not.
 
-    Args:
-        said: `SeriesDescription`, `ProtocolName`, `AcquisitionContrast`, `ScanningSequence`, `EchoPulseSequence`,
-            `ContrastBolusAgent`; `EchoTime`, `RepetitionTime`, `InversionTime` in ms; any may be absent.
+    Args: said: `SeriesDescription`, `ProtocolName`, `AcquisitionContrast`, `ScanningSequence`,
+        `EchoPulseSequence`, `ContrastBolusAgent`; `EchoTime`, `RepetitionTime`, `InversionTime` in
+        ms; any may be absent.
     """
-    words = {key: described(str(said.get(key) or "")) for key in ("SeriesDescription", "ProtocolName")}
+    words = {
+        key: described(str(said.get(key) or "")) for key in ("SeriesDescription", "ProtocolName")
+    }
     words["AcquisitionContrast"] = ACQUISITION.get(str(said.get("AcquisitionContrast") or ""))
     words["its sequence and its times"] = _by_times(said)
     basis, found = next(((key, value) for key, value in words.items() if value), ("", ""))
@@ -102,7 +130,9 @@ def of_header(said: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _by_times(said: Mapping[str, Any]) -> str:
-    """Return what sequence and times tell where they leave no doubt: spin echoes, and inversion-prepared gradient echoes."""
+    """Return what sequence and times tell where they leave no doubt: spin echoes, and
+    inversion-prepared gradient echoes.
+    """
     kinds = said.get("ScanningSequence") or ()
     kinds = {kinds} if isinstance(kinds, str) else set(kinds)
     echo, repetition = _seconds(said.get("EchoTime")), _seconds(said.get("RepetitionTime"))
@@ -118,8 +148,15 @@ def _by_times(said: Mapping[str, Any]) -> str:
 
 
 def _agree(name: str, other: str) -> bool:
-    """Say whether a header's contrast fits a name's; an agent that only one of them mentions is no contradiction."""
-    return name == other or {name, other} <= {"T1w", "T1c"} or (name == "MR" and other in MR) or name not in WORDS.values()
+    """Say whether a header's contrast fits a name's; an agent that only one of them mentions is no
+    contradiction.
+    """
+    return (
+        name == other
+        or {name, other} <= {"T1w", "T1c"}
+        or (name == "MR" and other in MR)
+        or name not in WORDS.values()
+    )
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,6 +1,8 @@
-"""ACDC: cardiac cine MR of 150 patients, end diastole and end systole labelled (Bernard et al. 2018, 10.1109/TMI.2018.2837502).
+"""ACDC: cardiac cine MR of 150 patients, end diastole and end systole labelled (Bernard et al.
+2018, 10.1109/TMI.2018.2837502).
 
-`patient001/patient001_frame01.nii.gz`, `..._frame01_gt.nii.gz`, `..._4d.nii.gz` and `Info.cfg`, which names the two frames.
+`patient001/patient001_frame01.nii.gz`, `..._frame01_gt.nii.gz`, `..._4d.nii.gz` and `Info.cfg`,
+which names the two frames.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ PHASES = ("ED", "ES")
 
 
 class Acdc(NamedFiles):
-    """Two labelled phases and the cine of each patient: 1 right ventricle, 2 myocardium, 3 left ventricle."""
+    """Two labelled phases and the cine of each patient: 1 right ventricle, 2 myocardium, 3 left
+    ventricle.
+    """
 
     title = "ACDC"
     expected = ("cine_ED", "cine_ES", "heart_ED", "heart_ES", "cine")
@@ -36,18 +40,25 @@ class Acdc(NamedFiles):
         for file, match in matches:
             if match["frame"]:
                 frames.setdefault(str(PurePosixPath(file).parent), set()).add(int(match["frame"]))
-        infos = {folder: info_of(listing, folder) for folder in {str(PurePosixPath(file).parent) for file, _ in matches}}
+        infos = {
+            folder: info_of(listing, folder)
+            for folder in {str(PurePosixPath(file).parent) for file, _ in matches}
+        }
         found = []
         for file, match in matches:
             folder = str(PurePosixPath(file).parent)
-            entry = Entry(match["patient"], "cine", file, (file,), split=split_of(file), grid="cine")
+            entry = Entry(
+                match["patient"], "cine", file, (file,), split=split_of(file), grid="cine"
+            )
             if match["frame"]:
                 phase = _phase(int(match["frame"]), infos[folder], sorted(frames[folder]))
                 label = bool(match["label"])
                 entry = replace(
-                    entry, name=f"{'heart' if label else 'cine'}_{phase}", kind="label" if label else "image",
+                    entry,
+                    name=f"{'heart' if label else 'cine'}_{phase}",
+                    kind="label" if label else "image",
                     options={"contrast": f"{'heart' if label else 'cine'}_{phase}"},
-                )  # fmt: skip
+                )
             found.append(entry)
         return found
 
@@ -57,9 +68,12 @@ class Acdc(NamedFiles):
             info = info_of(listing, folder)
             if not {"ED", "ES"} <= set(info):
                 yield Issue(
-                    "missing", "warn", f"{folder}/Info.cfg", "It is not there or does not name the frames ED and ES",
+                    "missing",
+                    "warn",
+                    f"{folder}/Info.cfg",
+                    "It is not there or does not name the frames ED and ES",
                     next="Fetch it; until then the earlier frame is taken for end diastole.",
-                )  # fmt: skip
+                )
 
     def covariates(self, listing: Listing, entries: list[Entry]) -> dict[str, dict[str, Any]]:
         """Return what `Info.cfg` says: group, height, weight, frames."""
@@ -79,5 +93,7 @@ def info_of(listing: Listing, folder: str) -> dict[str, Any]:
 
 def _phase(frame: int, info: dict[str, Any], frames: list[int]) -> str:
     """Return the phase of a frame, `frame07` when it is neither."""
-    known = {info[phase]: phase for phase in PHASES if phase in info} or dict(zip(frames, PHASES, strict=False))
+    known = {info[phase]: phase for phase in PHASES if phase in info} or dict(
+        zip(frames, PHASES, strict=False)
+    )
     return known.get(frame, f"frame{frame:02d}")

@@ -1,4 +1,6 @@
-"""Arrays in `.npy` and `.npz` files: their shapes from the headers, one array, or row after row; pickles are never loaded."""
+"""Arrays in `.npy` and `.npz` files: their shapes from the headers, one array, or row after row;
+pickles are never loaded.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,17 @@ from veridical.types import Array
 
 Shape = tuple[tuple[int, ...], np.dtype[Any]]
 DAMAGE = (
-    *(ValueError, OSError, EOFError, SyntaxError, TokenError, KeyError, RuntimeError, OverflowError, struct.error),
+    *(
+        ValueError,
+        OSError,
+        EOFError,
+        SyntaxError,
+        TokenError,
+        KeyError,
+        RuntimeError,
+        OverflowError,
+        struct.error,
+    ),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 
@@ -38,7 +50,9 @@ def names_of(path: Path) -> tuple[str, ...]:
         return ("",)
     try:
         with zipfile.ZipFile(file) as archive:
-            return tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+            return tuple(
+                name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")
+            )
     except DAMAGE as error:
         raise _damaged(file, error) from error
 
@@ -62,7 +76,10 @@ def _shapes(path: Path, names: tuple[str, ...], _state: tuple[int, int]) -> dict
             found[name] = shape, dtype = _header(stream, path)[0]
             end = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
             if not name and end > path.stat().st_size:
-                raise FormatError(f"{path} is truncated: its array ends at byte {end}, the file before. Copy it again.")
+                raise FormatError(
+                    f"{path} is truncated: its array ends at byte {end}, the file before. Copy it "
+                    "again."
+                )
     return found
 
 
@@ -92,7 +109,8 @@ def rows_of(path: Path, name: str) -> Iterator[Array]:
     (shape, dtype), fortran = _described(path, name)
     if fortran or not shape:
         raise FormatError(
-            f"{path}: {name!r} is a number or in Fortran order and has no rows. Save it with numpy.ascontiguousarray."
+            f"{path}: {name!r} is a number or in Fortran order and has no rows. Save it with "
+            "numpy.ascontiguousarray."
         )
     size = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
     with _opened(path, name) as stream:
@@ -117,7 +135,9 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(path) as archive:
             member = name if name.endswith(".npy") else f"{name}.npy"
             if member not in archive.namelist():
-                raise InputError(f"{path} holds no array {name!r}; it holds {', '.join(archive.namelist()[:8])}.")
+                raise InputError(
+                    f"{path} holds no array {name!r}; it holds {', '.join(archive.namelist()[:8])}."
+                )
             with archive.open(member) as packed:
                 yield packed
     except DAMAGE as error:
@@ -126,17 +146,24 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 def _header(stream: IO[bytes], path: Path) -> tuple[Shape, bool]:
     version = npy_format.read_magic(stream)
-    reader = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    reader = (
+        npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    )
     shape, fortran, dtype = reader(stream)
     if dtype.hasobject:
-        raise FormatError(f"{path} holds pickled Python objects, which are never loaded. Save plain numbers with numpy.save.")
+        raise FormatError(
+            f"{path} holds pickled Python objects, which are never loaded. Save plain numbers with "
+            "numpy.save."
+        )
     return (tuple(int(n) for n in shape), dtype), fortran
 
 
 def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
     content = stream.read(size)
     if len(content) < size:
-        raise FormatError(f"{path} is truncated: an array ends {size - len(content)} bytes early. Copy it again.")
+        raise FormatError(
+            f"{path} is truncated: an array ends {size - len(content)} bytes early. Copy it again."
+        )
     return content
 
 

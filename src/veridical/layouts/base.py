@@ -1,7 +1,8 @@
-"""What every layout of a data set offers: is it this one, which files make which case, and the patients, one at a time.
+"""What every layout of a data set offers: is it this one, which files make which case, and the
+patients, one at a time.
 
-Nothing is loaded to list a set. A patient's images are read when they are asked for and not kept, so that memory holds no more
-than what the caller holds.
+Nothing is loaded to list a set. A patient's images are read when they are asked for and not kept,
+so that memory holds no more than what the caller holds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from veridical.layouts.tree import Listing, split_of, suffix_of
 from veridical.types import Image, Measurement, Study
 
 Kind = Literal["image", "label", "raw", "object"]
-"""What an entry is. `object` is counted and never read as an image: structures, plans, stacks of many patients."""
+"""What an entry is. `object` is counted and never read as an image: structures, plans, stacks of
+many patients.
+"""
 PARTNERS = {".img": (".hdr",), ".mhd": (".raw", ".zraw"), ".cfl": (".hdr",)}
 GENERIC = 0.55
 """Sureness that a layout without names of its own does not pass."""
@@ -35,20 +38,15 @@ GENERIC = 0.55
 class Entry:
     """One image, label map or scan of a case.
 
-    Args:
-        patient: id.
-        name: of the image in the visit: a contrast (`T1w`, `CT`), `CT.2` for a second one, or what a label map shows.
-        path: file, or folder of one DICOM series, below the root.
-        files: all files it is made of.
-        visit: days since the first visit; the order (0, 1, ...) where days are not known.
-        kind: see `Kind`.
-        units: given to the reader; empty where file or contrast say them.
-        split: `train`, `val`, `test` or empty.
-        grid: entries of a visit with the same word here must lie on one grid; empty: on their own.
-        options: further options of the reader.
-        count: number of cases in it, for stacks.
-        run: number of the scan among those of its kind: `run-` of BIDS, the series number of DICOM.
-        description: what the header says that it shows, in the words of who made it.
+    Args: patient: id. name: of the image in the visit: a contrast (`T1w`, `CT`), `CT.2` for a
+        second one, or what a label map shows. path: file, or folder of one DICOM series, below the
+        root. files: all files it is made of. visit: days since the first visit; the order (0, 1,
+        ...) where days are not known. kind: see `Kind`. units: given to the reader; empty where
+        file or contrast say them. split: `train`, `val`, `test` or empty. grid: entries of a visit
+        with the same word here must lie on one grid; empty: on their own. options: further options
+        of the reader. count: number of cases in it, for stacks. run: number of the scan among those
+        of its kind: `run-` of BIDS, the series number of DICOM. description: what the header says
+        that it shows, in the words of who made it.
     """
 
     patient: str
@@ -83,16 +81,16 @@ class Match:
 class Visit(Mapping[str, Image | Measurement]):
     """The images of a visit by name, each read when asked for and not kept.
 
-    Of several images of one contrast the one that the rule of `layouts.candidates` takes has its name, `T1w`; the others are
-    there as `T1w.2`, `T1w.3`.
+    Of several images of one contrast the one that the rule of `layouts.candidates` takes has its
+    name, `T1w`; the others are there as `T1w.2`, `T1w.3`.
 
-    Args:
-        layout, root: of the data set.
-        entries: name -> what is read.
-        notes: name -> what was chosen for it among what, in a sentence; under no name what was left out.
+    Args: layout, root: of the data set. entries: name -> what is read. notes: name -> what was
+        chosen for it among what, in a sentence; under no name what was left out.
     """
 
-    def __init__(self, layout: Layout, root: Path, entries: Mapping[str, Entry], notes: Mapping[str, str]) -> None:
+    def __init__(
+        self, layout: Layout, root: Path, entries: Mapping[str, Entry], notes: Mapping[str, str]
+    ) -> None:
         self.layout, self.root, self.entries, self.notes = layout, root, entries, notes
 
     def __getitem__(self, name: str) -> Image | Measurement:
@@ -118,7 +116,12 @@ class Visit(Mapping[str, Image | Measurement]):
     def only(self, names: Iterable[str]) -> Visit:
         """Return the visit with these images alone."""
         wanted = set(names)
-        return Visit(self.layout, self.root, {k: e for k, e in self.entries.items() if k in wanted}, self.notes)
+        return Visit(
+            self.layout,
+            self.root,
+            {k: e for k, e in self.entries.items() if k in wanted},
+            self.notes,
+        )
 
 
 class Layout(ABC):
@@ -133,7 +136,8 @@ class Layout(ABC):
     labels: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     """Name of a label map -> all values it may hold."""
     alike: ClassVar[bool] = True
-    """Do visits have the same names as a rule, so that one without what the others have lacks it?"""
+    """Do visits have the same names as a rule, so that one without what the others have lacks it?
+    """
 
     @property
     def name(self) -> str:
@@ -145,11 +149,19 @@ class Layout(ABC):
         """Return all images, labels and scans that this layout knows in a folder."""
 
     def recognise(self, listing: Listing) -> Match:
-        """Say how sure it is that the folder has this layout: by the share of its data files that the layout knows."""
-        claimed = {file for entry in self.entries(listing) for file in entry.files} & set(listing.data)
+        """Say how sure it is that the folder has this layout: by the share of its data files that
+        the layout knows.
+        """
+        claimed = {file for entry in self.entries(listing) for file in entry.files} & set(
+            listing.data
+        )
         share = len(claimed) / max(len(listing.data), 1)
         sure = (0.5 + 0.49 * share if self.specific else GENERIC * share) if claimed else 0.0
-        return Match(self.name, round(sure, 2), f"{len(claimed)} of {len(listing.data)} data files have its names")
+        return Match(
+            self.name,
+            round(sure, 2),
+            f"{len(claimed)} of {len(listing.data)} data files have its names",
+        )
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
         """Return the name of the data set, as far as the files say."""
@@ -188,7 +200,9 @@ class Layout(ABC):
         return tables_of(listing, {entry.patient for entry in entries}, self.row_patient)
 
     def covariates(self, listing: Listing, entries: list[Entry]) -> dict[str, dict[str, Any]]:
-        """Return patient -> what the tables say of him; a patient with several rows has the first."""
+        """Return patient -> what the tables say of him; a patient with several rows has the
+        first.
+        """
         found: dict[str, dict[str, Any]] = {}
         for table in self.tables(listing, entries):
             for patient, row in table.rows.items():
@@ -206,7 +220,9 @@ class Layout(ABC):
             options["contrast"] = self._channels(root, entry)
         if entry.kind == "image":
             names = options["contrast"]
-            options["contrast"] = ",".join(stated(name) for name in ([names] if isinstance(names, str) else names))
+            options["contrast"] = ",".join(
+                stated(name) for name in ([names] if isinstance(names, str) else names)
+            )
         units = "label" if entry.kind == "label" else entry.units
         return read(root / entry.path, **options | ({"units": units} if units else {}))
 
@@ -218,13 +234,22 @@ class Layout(ABC):
         for patient, group in itertools.groupby(entries, key=lambda entry: entry.patient):
             yield self.study(listing, patient, list(group), known.get(patient, {}))
 
-    def study(self, listing: Listing, patient: str, entries: list[Entry], known: Mapping[str, Any]) -> Study:
-        """Put one patient together. Files without content are left out; of several images of one contrast one is chosen."""
-        visits = {day: self._visit(listing, list(own)) for day, own in itertools.groupby(entries, key=lambda one: one.visit)}
+    def study(
+        self, listing: Listing, patient: str, entries: list[Entry], known: Mapping[str, Any]
+    ) -> Study:
+        """Put one patient together. Files without content are left out; of several images of one
+        contrast one is chosen.
+        """
+        visits = {
+            day: self._visit(listing, list(own))
+            for day, own in itertools.groupby(entries, key=lambda one: one.visit)
+        }
         splits = {entry.split for entry in entries if entry.split}
         said = {**known, **({"split": splits.pop()} if len(splits) == 1 else {})}
         source = {"path": str(listing.root.resolve()), "layout": self.name, "patient": patient}
-        notes = tuple(dict.fromkeys(note for visit in visits.values() for note in visit.notes.values()))
+        notes = tuple(
+            dict.fromkeys(note for visit in visits.values() for note in visit.notes.values())
+        )
         return Study(patient, visits, said, notes=notes, source=source)
 
     def _visit(self, listing: Listing, entries: list[Entry]) -> Visit:
@@ -249,26 +274,39 @@ class Layout(ABC):
         return Visit(self, listing.root, named, notes)
 
     def _channels(self, root: Path, entry: Entry) -> str | list[str]:
-        """Return the contrast for each channel of a file: its name, numbered where there are several."""
+        """Return the contrast for each channel of a file: its name, numbered where there are
+        several.
+        """
         count = 1 if (root / entry.path).is_dir() else self.head(root, entry).channels
-        return entry.contrast if count == 1 else [f"{entry.contrast}.{index}" for index in range(count)]
+        return (
+            entry.contrast
+            if count == 1
+            else [f"{entry.contrast}.{index}" for index in range(count)]
+        )
 
 
 class NamedFiles(Layout):
     """A layout in which the name of a file says all.
 
-    `pattern` is searched in the path below the root; its groups are `patient`, `name` and, where there is one, `visit`.
+    `pattern` is searched in the path below the root; its groups are `patient`, `name` and, where
+    there is one, `visit`.
     """
 
     pattern: ClassVar[re.Pattern[str]]
     names: ClassVar[Mapping[str, str]]
-    """The group `name` in small letters -> name of the image; a name that `labels` holds is a label map."""
+    """The group `name` in small letters -> name of the image; a name that `labels` holds is a label
+    map.
+    """
     grid: ClassVar[str] = ""
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return an entry for every data file that the pattern finds."""
         found = ((name, self.pattern.search(name)) for name in listing.data)
-        return [self.entry(listing, name, match) for name, match in found if match and match["name"].lower() in self.names]
+        return [
+            self.entry(listing, name, match)
+            for name, match in found
+            if match and match["name"].lower() in self.names
+        ]
 
     def entry(self, listing: Listing, file: str, match: re.Match[str]) -> Entry:
         """Return the entry of one file."""
@@ -287,9 +325,15 @@ class NamedFiles(Layout):
 
 
 def _left_out(named: Mapping[str, Entry], absent: Mapping[str, str]) -> str:
-    """Return in words which files have no content, and which images beside others are localizers of no known contrast."""
-    other = [entry for entry in named.values() if entry.kind == "image" and entry.contrast not in SUFFIX]
-    localizers = [entry for entry in other if is_localizer(entry)] if len(other) < len(named) else []
+    """Return in words which files have no content, and which images beside others are localizers of
+    no known contrast.
+    """
+    other = [
+        entry for entry in named.values() if entry.kind == "image" and entry.contrast not in SUFFIX
+    ]
+    localizers = (
+        [entry for entry in other if is_localizer(entry)] if len(other) < len(named) else []
+    )
     words = [f"{path} is {why}" for path, why in absent.items()]
     words += [f"{_shown(entry)} is a localizer" for entry in localizers]
     return f"Left out: {'; '.join(words)}." if words else ""
@@ -297,7 +341,9 @@ def _left_out(named: Mapping[str, Entry], absent: Mapping[str, str]) -> str:
 
 def _choice(name: str, ordered: Sequence[Entry], why: Sequence[str]) -> str:
     """Return in words which image was taken among which."""
-    others = "; ".join(f"{_shown(entry)} ({reason})" for entry, reason in zip(ordered[1:], why[1:], strict=True))
+    others = "; ".join(
+        f"{_shown(entry)} ({reason})" for entry, reason in zip(ordered[1:], why[1:], strict=True)
+    )
     return f"{name} is {_shown(ordered[0])}, chosen among {len(ordered)}; not {others}."
 
 
@@ -316,7 +362,9 @@ def numbered(name: str, taken: Mapping[str, object]) -> str:
 
 
 def with_partner(listing: Listing, file: str) -> tuple[str, ...]:
-    """Return a file and what belongs beside it: the header of an `.img`, the voxels of an `.mhd`."""
+    """Return a file and what belongs beside it: the header of an `.img`, the voxels of an
+    `.mhd`.
+    """
     base = str(PurePosixPath(file).with_suffix(""))
     beside = [base + suffix for suffix in PARTNERS.get(suffix_of(file), ())]
     return (file, *(name for name in beside if name in listing.files))

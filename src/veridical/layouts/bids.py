@@ -1,7 +1,9 @@
-"""BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz` with its `.json`, and `participants.tsv` (bids.neuroimaging.io).
+"""BIDS: `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz` with its `.json`, and `participants.tsv`
+(bids.neuroimaging.io).
 
-Sidecars are read to compare what they say of the sequence with what the name says. Images below `derivatives` are not offered
-(see `layouts.tree`); masks and segmentations there are. Phase, real and imaginary parts (`part-`) are counted, not offered.
+Sidecars are read to compare what they say of the sequence with what the name says. Images below
+`derivatives` are not offered (see `layouts.tree`); masks and segmentations there are. Phase, real
+and imaginary parts (`part-`) are counted, not offered.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ LIMIT = 2**20
 
 
 class Bids(Layout):
-    """Every image by its suffix (`T1w`, `T2w`, `FLAIR`, ...; with `ce-` T1c), label maps by theirs."""
+    """Every image by its suffix (`T1w`, `T2w`, `FLAIR`, ...; with `ce-` T1c), label maps by
+    theirs.
+    """
 
     title = "BIDS"
 
@@ -40,7 +44,11 @@ class Bids(Layout):
         match = super().recognise(listing)
         described = bool(listing.named(r"^dataset_description\.json$"))
         reason = f"{match.reason}{' and dataset_description.json is there' if described else ''}"
-        return replace(match, sure=match.sure if described else max(0.0, round(match.sure - 0.09, 2)), reason=reason)
+        return replace(
+            match,
+            sure=match.sure if described else max(0.0, round(match.sure - 0.09, 2)),
+            reason=reason,
+        )
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return all images of all subjects."""
@@ -58,10 +66,16 @@ class Bids(Layout):
             visit = sessions[match["patient"]].get(match["visit"] or "", 0.0)
             found.append(
                 Entry(
-                    match["patient"], name, file, _with_sidecar(listing, file), visit, kind, split=split_of(file),
+                    match["patient"],
+                    name,
+                    file,
+                    _with_sidecar(listing, file),
+                    visit,
+                    kind,
+                    split=split_of(file),
                     run=int(run[1]) if run else 0,
                 )
-            )  # fmt: skip
+            )
         return found
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
@@ -69,7 +83,9 @@ class Bids(Layout):
         return str(_json(listing.root / "dataset_description.json").get("Name") or self.title)
 
     def remarks(self, listing: Listing, entries: list[Entry]) -> Iterator[Issue]:
-        """Yield the lack of the one file that BIDS requires, and images whose suffix is none of BIDS's folders."""
+        """Yield the lack of the one file that BIDS requires, and images whose suffix is none of
+        BIDS's folders.
+        """
         if "dataset_description.json" not in listing.files:
             yield Issue(
                 "missing",
@@ -88,9 +104,13 @@ class Bids(Layout):
         if not against:
             return head
         issue = Issue(
-            "mislabelled", "error", entry.path, f"The name says {entry.contrast}, its .json says otherwise", against,
+            "mislabelled",
+            "error",
+            entry.path,
+            f"The name says {entry.contrast}, its .json says otherwise",
+            against,
             next="Look at the image and rename it, or mend the .json.",
-        )  # fmt: skip
+        )
         return replace(head, issues=(*head.issues, issue))
 
     def row_patient(self, table: str, value: str) -> str:
@@ -99,7 +119,9 @@ class Bids(Layout):
 
 
 def _sessions(listing: Listing) -> dict[str, dict[str, float]]:
-    """Return subject -> session -> days where sessions are called `ses-d0129`, else the order of their names."""
+    """Return subject -> session -> days where sessions are called `ses-d0129`, else the order of
+    their names.
+    """
     names: dict[str, set[str]] = {}
     for file in listing.data:
         if match := PATH.search(file):
@@ -110,14 +132,18 @@ def _sessions(listing: Listing) -> dict[str, dict[str, float]]:
         counted = all(days.values())
         first = min((int(match[1]) for match in days.values() if match), default=0)
         found[patient] = {
-            name: float(int(match[1]) - first) if counted and (match := days[name]) else float(index)
+            name: float(int(match[1]) - first)
+            if counted and (match := days[name])
+            else float(index)
             for index, name in enumerate(sorted(sessions))
         }
     return found
 
 
 def _label_name(stem: str, suffix: str) -> str:
-    """Return what a label map shows: its `label-` or `desc-` entity with the suffix, else the suffix."""
+    """Return what a label map shows: its `label-` or `desc-` entity with the suffix, else the
+    suffix.
+    """
     entity = re.search(r"_(?:label|desc)-([A-Za-z0-9]+)", stem)
     return f"{entity[1]}_{suffix}" if entity else suffix
 

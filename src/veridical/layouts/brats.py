@@ -1,7 +1,7 @@
 """BraTS, 2017 to 2025: four contrasts of a glioma on one grid, and its tumour labels.
 
-Names of 2017 to 2021: `BraTS20_Training_001_flair.nii.gz`; since 2023: `BraTS-GLI-00000-000-t2f.nii.gz`, the last number being
-the visit (Baid et al., arXiv:2107.02314).
+Names of 2017 to 2021: `BraTS20_Training_001_flair.nii.gz`; since 2023:
+`BraTS-GLI-00000-000-t2f.nii.gz`, the last number being the visit (Baid et al., arXiv:2107.02314).
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ class Brats(NamedFiles):
         re.IGNORECASE,
     )
     names = {  # noqa: RUF012
-        **{"t1": "T1w", "t1n": "T1w", "t1ce": "T1c", "t1c": "T1c", "t2": "T2w", "t2w": "T2w", "flair": "FLAIR", "t2f": "FLAIR"},
+        **{
+            "t1": "T1w",
+            "t1n": "T1w",
+            "t1ce": "T1c",
+            "t1c": "T1c",
+            "t2": "T2w",
+            "t2w": "T2w",
+            "flair": "FLAIR",
+            "t2f": "FLAIR",
+        },
         **{"t1n-voided": "T1w.voided", "seg": "tumour"},
         **{"mask": "void", "mask-healthy": "healthy", "mask-unhealthy": "unhealthy"},
     }
@@ -35,9 +44,20 @@ class Brats(NamedFiles):
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
         """Return BraTS with the year, or the tumour since 2023, as far as the names say."""
         first = entries[0].patient if entries else ""
-        old, new = re.match(r"brats(\d{2,4})_", first, re.I), re.match(r"brats-([a-z]+)-", first, re.I)
-        return f"BraTS20{old[1][-2:]}" if old else f"BraTS2023-{new[1].upper()}" if new else self.title
+        old, new = (
+            re.match(r"brats(\d{2,4})_", first, re.I),
+            re.match(r"brats-([a-z]+)-", first, re.I),
+        )
+        return (
+            f"BraTS20{old[1][-2:]}" if old else f"BraTS2023-{new[1].upper()}" if new else self.title
+        )
 
     def must_have(self, entries: list[Entry]) -> tuple[str, ...]:
-        """Return the four contrasts; of the inpainting challenge the voided image and its mask instead."""
-        return ("T1w.voided", "void") if any(entry.name == "T1w.voided" for entry in entries) else self.expected
+        """Return the four contrasts; of the inpainting challenge the voided image and its mask
+        instead.
+        """
+        return (
+            ("T1w.voided", "void")
+            if any(entry.name == "T1w.voided" for entry in entries)
+            else self.expected
+        )

@@ -8,8 +8,8 @@ The rule, in this order; what is left of each step goes on to the next:
 4. the first echo, or the image without an `echo-` entity (the combined one);
 5. the smallest voxels, up to 5 %;
 6. no `rec-` entity: the plain reconstruction of the scanner;
-7. the last run (`run-`, in DICOM the series number): a scan is repeated because the first one failed, and HeuDiConv, too, keeps
-   the last of several (ReproIn);
+7. the last run (`run-`, in DICOM the series number): a scan is repeated because the first one
+   failed, and HeuDiConv, too, keeps the last of several (ReproIn);
 8. the first by name.
 
 Runs are not averaged: their noise and their motion differ, and a denoiser needs to know both.
@@ -33,15 +33,22 @@ if TYPE_CHECKING:
 
     from veridical.layouts.base import Entry, Layout
 
-LOCALIZER = re.compile(r"locali[sz]er|scout|survey|surview|topogram|scanogram|smartbrain|3-?plane|(?<![a-z])loc(?![a-z])", re.I)
+LOCALIZER = re.compile(
+    r"locali[sz]er|scout|survey|surview|topogram|scanogram|smartbrain|3-?plane|(?<![a-z])loc(?![a-z])",
+    re.I,
+)
 """How scans to plan others on are called by the vendors."""
 SLAB, ALIKE = 0.5, 1.05
-"""Share of the largest volume below which an image is a slab; ratio of voxel volumes up to which they count as equal."""
+"""Share of the largest volume below which an image is a slab; ratio of voxel volumes up to which
+they count as equal.
+"""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One image with what the rule needs to know; voxel and volume in mm3, None where the header states no size."""
+    """One image with what the rule needs to know; voxel and volume in mm3, None where the header
+    states no size.
+    """
 
     entry: Entry
     readable: bool
@@ -55,7 +62,8 @@ class Candidate:
 
 
 def chosen(layout: Layout, root: Path, entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-    """Return the images of one contrast of a visit, best first, and for each but the first why the first was taken before it.
+    """Return the images of one contrast of a visit, best first, and for each but the first why the
+    first was taken before it.
 
     Args:
         layout: reads their headers.
@@ -71,13 +79,20 @@ def chosen(layout: Layout, root: Path, entries: Sequence[Entry]) -> tuple[list[E
 
 
 def is_localizer(entry: Entry) -> bool:
-    """Say whether an image is a localizer, by its own name, that of its folder, or its series description."""
+    """Say whether an image is a localizer, by its own name, that of its folder, or its series
+    description.
+    """
     path = PurePosixPath(entry.path)
-    return any(LOCALIZER.search(text) is not None for text in (path.name, path.parent.name, entry.description))
+    return any(
+        LOCALIZER.search(text) is not None
+        for text in (path.name, path.parent.name, entry.description)
+    )
 
 
 def _best(those: Sequence[Candidate]) -> tuple[Candidate, dict[int, str]]:
-    """Return the first of some by the rule, and for the others (by `id` of the entry) why they were not taken."""
+    """Return the first of some by the rule, and for the others (by `id` of the entry) why they were
+    not taken.
+    """
     left, why = list(those), dict[int, str]()
     most = max((one.volume or 0 for one in those), default=0)
     steps: tuple[tuple[str, Callable[[Candidate], float]], ...] = (
@@ -91,7 +106,11 @@ def _best(those: Sequence[Candidate]) -> tuple[Candidate, dict[int, str]]:
     )
     for reason, cost in steps:
         costs = [cost(one) for one in left]
-        why |= {id(one.entry): reason for one, each in zip(left, costs, strict=True) if each > min(costs)}
+        why |= {
+            id(one.entry): reason
+            for one, each in zip(left, costs, strict=True)
+            if each > min(costs)
+        }
         left = [one for one, each in zip(left, costs, strict=True) if each == min(costs)]
     why |= {id(one.entry): "equal by the rule; the first by name was taken" for one in left[1:]}
     return left[0], why

@@ -1,7 +1,9 @@
-"""Public data sets of the field: what they hold, who may use them, how they lie on disk, and what others measured on them.
+"""Public data sets of the field: what they hold, who may use them, how they lie on disk, and what
+others measured on them.
 
-The entries are the TOML files in `catalog/`, one file a region of the body. An entry says of each fact that was checked
-where it was checked; what is not known is absent and never guessed. Nothing is downloaded.
+The entries are the TOML files in `catalog/`, one file a region of the body. An entry says of each
+fact that was checked where it was checked; what is not known is absent and never guessed. Nothing
+is downloaded.
 """
 
 from __future__ import annotations
@@ -22,12 +24,50 @@ FOLDER = Path(__file__).parent / "catalog"
 SOURCES = "_sources"
 """File of that folder that says what the short names under `source` and `verified` stand for."""
 MODALITIES = frozenset(
-    {"MR", "CT", "PET", "SPECT", "X-ray", "mammography", "ultrasound", "pathology", "microscopy", "fundus", "OCT", "dermoscopy"}
+    {
+        "MR",
+        "CT",
+        "PET",
+        "SPECT",
+        "X-ray",
+        "mammography",
+        "ultrasound",
+        "pathology",
+        "microscopy",
+        "fundus",
+        "OCT",
+        "dermoscopy",
+    }
     | {"endoscopy", "photograph", "k-space", "sinogram", "dose", "text", "genomics", "clinical"}
 )
 ANATOMIES = frozenset(
-    {"whole-body", "brain", "head-and-neck", "eye", "teeth", "chest", "lung", "breast", "heart", "vessels", "abdomen", "liver"}
-    | {"kidney", "pancreas", "colon", "prostate", "pelvis", "fetus", "spine", "knee", "wrist", "musculoskeletal", "skin"}
+    {
+        "whole-body",
+        "brain",
+        "head-and-neck",
+        "eye",
+        "teeth",
+        "chest",
+        "lung",
+        "breast",
+        "heart",
+        "vessels",
+        "abdomen",
+        "liver",
+    }
+    | {
+        "kidney",
+        "pancreas",
+        "colon",
+        "prostate",
+        "pelvis",
+        "fetus",
+        "spine",
+        "knee",
+        "wrist",
+        "musculoskeletal",
+        "skin",
+    }
 )
 JOBS = {
     "reconstruction": "reconstruct",
@@ -47,15 +87,46 @@ JOBS = {
     "longitudinal": "forecast",
     "survival": "forecast",
 }
-"""Task as the field calls it -> job of Veridical. Masks, labels and reports are conditions of a synthesis."""
+"""Task as the field calls it -> job of Veridical. Masks, labels and reports are conditions of a
+synthesis.
+"""
 ACCESS = ("open", "registration", "agreement", "challenge", "commercial")
-"""Anyone; an account; a signed agreement or an approved application; entrants of a challenge; for money."""
+"""Anyone; an account; a signed agreement or an approved application; entrants of a challenge; for
+money.
+"""
 LICENCES = frozenset(
-    {"CC-BY", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-SA"}
-    | {"CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "CC0-1.0", "PDDL-1.0", "ODbL-1.0", "MIT"}
-    | {"Apache-2.0", "PhysioNet-Credentialed", "PhysioNet-Restricted", "own-terms", "own-terms-noncommercial", "mixed"}
+    {
+        "CC-BY",
+        "CC-BY-3.0",
+        "CC-BY-4.0",
+        "CC-BY-SA-3.0",
+        "CC-BY-SA-4.0",
+        "CC-BY-NC-3.0",
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-SA",
+    }
+    | {
+        "CC-BY-NC-SA-3.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-ND-4.0",
+        "CC-BY-NC-ND-4.0",
+        "CC0-1.0",
+        "PDDL-1.0",
+        "ODbL-1.0",
+        "MIT",
+    }
+    | {
+        "Apache-2.0",
+        "PhysioNet-Credentialed",
+        "PhysioNet-Restricted",
+        "own-terms",
+        "own-terms-noncommercial",
+        "mixed",
+    }
 )
-"""SPDX names, without the version where the set gives none; PhysioNet's two; the owner's own terms; or several, one a part."""
+"""SPDX names, without the version where the set gives none; PhysioNet's two; the owner's own terms;
+or several, one a part.
+"""
 SYNONYMS = {
     "mri": "mr",
     "mris": "mr",
@@ -76,13 +147,24 @@ SYNONYMS = {
 }
 """Word of a search -> the words an entry may use for it."""
 FILLERS = frozenset({"a", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
-WEIGHTS = {"name": 8, "aliases": 8, "modality": 4, "anatomy": 4, "tasks": 3, "layout": 3, "licence": 2, "access": 2}
+WEIGHTS = {
+    "name": 8,
+    "aliases": 8,
+    "modality": 4,
+    "anatomy": 4,
+    "tasks": 3,
+    "layout": 3,
+    "licence": 2,
+    "access": 2,
+}
 """What a match in a field counts in a search; 1 in the fields not named."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published number. `value` is in the units the metric's name gives; `what` is method, setting and split."""
+    """A published number. `value` is in the units the metric's name gives; `what` is method,
+    setting and split.
+    """
 
     metric: str
     value: float
@@ -92,7 +174,9 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One public set. An absent field (None or empty) is unknown. `verified` tells of a field where it was checked."""
+    """One public set. An absent field (None or empty) is unknown. `verified` tells of a field where
+    it was checked.
+    """
 
     name: str
     modality: tuple[str, ...]
@@ -122,14 +206,27 @@ class Dataset:
         found["anchors"] = [asdict(anchor) for anchor in self.anchors]
         found["verified"] = dict(self.verified)
         found["jobs"] = self.jobs
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+            if value
+        }
 
 
 KEYS = {one.name for one in fields(Dataset)} - {"name"}
 NEEDED = ("modality", "anatomy", "url", "source")
 LISTS = ("modality", "anatomy", "tasks", "aliases")
-TYPES = dict.fromkeys(LISTS, "a list of words") | {"anchors": "an array of tables", "verified": "a table of strings"}
-WORDS = {"modality": MODALITIES, "anatomy": ANATOMIES, "tasks": JOBS, "licence": LICENCES, "access": ACCESS}
+TYPES = dict.fromkeys(LISTS, "a list of words") | {
+    "anchors": "an array of tables",
+    "verified": "a table of strings",
+}
+WORDS = {
+    "modality": MODALITIES,
+    "anatomy": ANATOMIES,
+    "tasks": JOBS,
+    "licence": LICENCES,
+    "access": ACCESS,
+}
 """Field -> the words it may hold."""
 
 
@@ -139,8 +236,8 @@ def load(folder: Path = FOLDER) -> dict[str, Dataset]:
     Args:
         folder: of TOML files; a table each entry, its title the name.
 
-    Raises:
-        SettingError: a file is no TOML, a key or word is unknown, a needed one is missing, or two entries share a name.
+    Raises: SettingError: a file is no TOML, a key or word is unknown, a needed one is missing, or
+        two entries share a name.
     """
     return dict(_load(folder))
 
@@ -155,7 +252,10 @@ def _load(folder: Path) -> Mapping[str, Dataset]:
             entry = parse(name, table, sources)
             for word in (entry.name, *entry.aliases):
                 if key(word) in taken:
-                    raise SettingError(f"Two entries are called {word!r}: {taken[key(word)]} and {name}. Rename one of them.")
+                    raise SettingError(
+                        f"Two entries are called {word!r}: {taken[key(word)]} and {name}. Rename "
+                        "one of them."
+                    )
                 taken[key(word)] = name
             found[name] = entry
     return MappingProxyType({name: found[name] for name in sorted(found, key=str.lower)})
@@ -176,18 +276,23 @@ def parse(name: str, table: Any, sources: Mapping[str, str] = MappingProxyType({
         table: its keys are the fields of a `Dataset`.
         sources: short name under `source` or `verified` -> what it stands for.
 
-    Raises:
-        SettingError: a key, word or short name is unknown, a needed key is missing, or a value is of the wrong type.
+    Raises: SettingError: a key, word or short name is unknown, a needed key is missing, or a value
+        is of the wrong type.
     """
     if not isinstance(table, dict):
         raise SettingError(f"{name} is {table!r}; expected a table: [{name!r}] and its keys below.")
     _known(f"{name} has a key", table, KEYS)
     if missing := [one for one in NEEDED if not table.get(one)]:
-        raise SettingError(f"{name} lacks {', '.join(missing)}. Every entry needs {', '.join(NEEDED)}.")
+        raise SettingError(
+            f"{name} lacks {', '.join(missing)}. Every entry needs {', '.join(NEEDED)}."
+        )
     for one, value in table.items():
         _typed(name, one, value)
     if not re.fullmatch(r"https?://[\w.-]+\.[a-z]{2,}(:\d+)?(/\S*)?", table["url"]):
-        raise SettingError(f"The url of {name} is {table['url']!r}; expected one that begins with https:// and has no blanks.")
+        raise SettingError(
+            f"The url of {name} is {table['url']!r}; expected one that begins with https:// and "
+            "has no blanks."
+        )
     verified = table.get("verified", {})
     _known(f"{name} has verified a field", verified, table.keys() - {"verified", "source"})
     short = {at for at in (table["source"], *verified.values()) if not re.search(r"[ :/]", at)}
@@ -208,17 +313,29 @@ def _typed(name: str, one: str, value: Any) -> None:
     elif one == "verified":
         right, words = isinstance(value, dict), [*value.values()] if isinstance(value, dict) else []
     else:
-        right, words = isinstance(value, list) == (one in LISTS), value if isinstance(value, list) else [value]
+        right, words = (
+            isinstance(value, list) == (one in LISTS),
+            value if isinstance(value, list) else [value],
+        )
     if not right or not all(isinstance(word, str) and word for word in words):
-        raise SettingError(f"{one} of {name} is {value!r}; expected {TYPES.get(one, 'one string')}.")
+        raise SettingError(
+            f"{one} of {name} is {value!r}; expected {TYPES.get(one, 'one string')}."
+        )
     if one in WORDS:
         _known(f"{one} of {name} has a word", words, WORDS[one])
 
 
 def _anchor(name: str, table: Any) -> Anchor:
     needed = {one.name for one in fields(Anchor)}
-    if not isinstance(table, dict) or set(table) != needed or not isinstance(table["value"], int | float):
-        raise SettingError(f"An anchor of {name} is {table!r}; expected {', '.join(sorted(needed))}, the value a number.")
+    if (
+        not isinstance(table, dict)
+        or set(table) != needed
+        or not isinstance(table["value"], int | float)
+    ):
+        raise SettingError(
+            f"An anchor of {name} is {table!r}; expected {', '.join(sorted(needed))}, the value a "
+            "number."
+        )
     return Anchor(**{**table, "value": float(table["value"])})
 
 
@@ -236,7 +353,9 @@ def key(name: str) -> str:
 
 
 def known(name: str) -> Dataset | None:
-    """Return the entry of that name or alias, whatever its capitals, blanks and hyphens, or None."""
+    """Return the entry of that name or alias, whatever its capitals, blanks and hyphens, or
+    None.
+    """
     return _names().get(key(name))
 
 
@@ -247,7 +366,8 @@ def get(name: str) -> Dataset:
     close = difflib.get_close_matches(key(name), _names(), n=1)
     hint = f"Did you mean {_names()[close[0]].name!r}? " if close else ""
     raise SettingError(
-        f"The catalog has no data set {name!r}. {hint}veridical datasets search WORDS looks in all fields; "
+        f"The catalog has no data set {name!r}. {hint}veridical datasets search WORDS looks in all "
+        "fields; "
         f"veridical datasets list shows all {len(load())}."
     )
 
@@ -260,8 +380,8 @@ def _names() -> Mapping[str, Dataset]:
 def select(**wanted: str | None) -> list[Dataset]:
     """Return the entries whose fields hold the words wanted.
 
-    Args:
-        wanted: modality, anatomy, task, access, layout or licence -> word; None leaves that field free.
+    Args: wanted: modality, anatomy, task, access, layout or licence -> word; None leaves that field
+        free.
 
     Raises:
         SettingError: a word that no entry can have, with the nearest.
@@ -271,17 +391,26 @@ def select(**wanted: str | None) -> list[Dataset]:
         if word is None:
             continue
         name = "tasks" if one == "task" else one
-        known = set(WORDS.get(name, ())) or {value for entry in load().values() if (value := getattr(entry, name))}
-        match = {key(value): value for value in known} | ({key(job): job for job in JOBS.values()} if one == "task" else {})
+        known = set(WORDS.get(name, ())) or {
+            value for entry in load().values() if (value := getattr(entry, name))
+        }
+        match = {key(value): value for value in known} | (
+            {key(job): job for job in JOBS.values()} if one == "task" else {}
+        )
         expected = match.get(key(SYNONYMS.get(word.lower(), word)))
         if expected is None:
             raise SettingError(f"--{one} is {word!r}. {nearest(word, match.values())}")
-        found = [entry for entry in found if expected in _values(entry, name) or (one == "task" and expected in entry.jobs)]
+        found = [
+            entry
+            for entry in found
+            if expected in _values(entry, name) or (one == "task" and expected in entry.jobs)
+        ]
     return found
 
 
 def search(words: str) -> list[Dataset]:
-    """Return the entries that hold most of the words, the best first; a match in the name counts most.
+    """Return the entries that hold most of the words, the best first; a match in the name counts
+    most.
 
     Raises:
         SettingError: no entry holds any of them; the nearest words that entries do hold are named.
@@ -293,22 +422,39 @@ def search(words: str) -> list[Dataset]:
         scored.append((sum(point > 0 for point in points), sum(points), entry))
     most = max((hits for hits, _, _ in scored), default=0)
     if not most:
-        spoken = {name for entry in load().values() for name in (entry.name, *entry.aliases, *entry.modality, *entry.anatomy)}
+        spoken = {
+            name
+            for entry in load().values()
+            for name in (entry.name, *entry.aliases, *entry.modality, *entry.anatomy)
+        }
         close = difflib.get_close_matches(words.lower(), {name.lower() for name in spoken}, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else "Try a modality, an organ, a task or part of a name. "
-        raise SettingError(f"No data set holds {words!r}. {hint}veridical datasets list shows all {len(scored)}.")
+        hint = (
+            f"Did you mean {close[0]!r}? "
+            if close
+            else "Try a modality, an organ, a task or part of a name. "
+        )
+        raise SettingError(
+            f"No data set holds {words!r}. {hint}veridical datasets list shows all {len(scored)}."
+        )
     best = [(points, entry) for hits, points, entry in scored if hits == most]
     return [entry for _, entry in sorted(best, key=lambda one: (-one[0], one[1].name.lower()))]
 
 
 def _points(entry: Dataset, word: str) -> int:
-    """What one word of a search counts for an entry: the weights of the fields that hold it, double for a whole word."""
+    """What one word of a search counts for an entry: the weights of the fields that hold it, double
+    for a whole word.
+    """
     words = {word, *SYNONYMS.get(word, "").split()}
-    return sum(max(_match(text, one) for one in words) * WEIGHTS.get(name, 1) for name, text in _texts(entry.name).items())
+    return sum(
+        max(_match(text, one) for one in words) * WEIGHTS.get(name, 1)
+        for name, text in _texts(entry.name).items()
+    )
 
 
 def _match(text: str, word: str) -> int:
-    """2 for a whole word of the text, 1 for a part of one that has three letters or more, else 0."""
+    """2 for a whole word of the text, 1 for a part of one that has three letters or more, else
+    0.
+    """
     if word not in text:
         return 0
     whole = re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)
@@ -319,7 +465,11 @@ def _match(text: str, word: str) -> int:
 def _texts(name: str) -> Mapping[str, str]:
     """Field -> its words in small letters, of the entry of that name."""
     entry = load()[name]
-    texts = {one.name: " ".join(_values(entry, one.name)).lower() for one in fields(entry) if one.name != "verified"}
+    texts = {
+        one.name: " ".join(_values(entry, one.name)).lower()
+        for one in fields(entry)
+        if one.name != "verified"
+    }
     return {**texts, "tasks": " ".join((*entry.tasks, *entry.jobs))}
 
 

@@ -1,4 +1,6 @@
-"""Check a data set on disk: which layout it has, what is in it, and what is missing, damaged, there twice or misnamed."""
+"""Check a data set on disk: which layout it has, what is in it, and what is missing, damaged, there
+twice or misnamed.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,21 @@ from veridical.layouts.issues import Issue
 from veridical.task import Progress, silent
 
 SMALL = 2**29
-"""Bytes of files up to which the voxels of all are read; of larger sets a sample of patients of that size."""
+"""Bytes of files up to which the voxels of all are read; of larger sets a sample of patients of
+that size.
+"""
 LEAST = 3
 """Patients that are read at the least."""
 LEVELS = ("error", "warn", "note")
 
 
-def check(path: str | Path, *, layout: str = "", everything: bool = False, progress: Progress = silent) -> Report:
+def check(
+    path: str | Path, *, layout: str = "", everything: bool = False, progress: Progress = silent
+) -> Report:
     """Check a folder or a file of a data set, or a folder of several sets.
 
-    The headers of all files are read; the voxels of all where the set is small, else those of patients spread evenly over it,
-    and the report says of how many. `everything` reads all.
+    The headers of all files are read; the voxels of all where the set is small, else those of
+    patients spread evenly over it, and the report says of how many. `everything` reads all.
 
     Args:
         path: folder or file.
@@ -54,16 +60,24 @@ def _one(found: Found, everything: bool, progress: Progress) -> Report:
     issues += check_files.copies(listing, entries)
     issues += check_voxels.grids(visits, heads)
     issues += layout.remarks(listing, entries)
-    read, more = _voxels(found, [entry for entry in entries if id(entry) in heads], everything, progress)
+    read, more = _voxels(
+        found, [entry for entry in entries if id(entry) in heads], everything, progress
+    )
     issues += more
     return Report(
-        path=found.listing.root if len(listing.files) > 1 else listing.root / next(iter(listing.files)),
+        path=found.listing.root
+        if len(listing.files) > 1
+        else listing.root / next(iter(listing.files)),
         match=found.match,
         runner_up=found.runner_up,
         dataset=layout.dataset(listing, entries),
         patients=_patients(entries),
         visits=len(visits),
-        slices=sum(_slices(heads[id(entry)]) for entry in entries if entry.kind != "label" and id(entry) in heads),
+        slices=sum(
+            _slices(heads[id(entry)])
+            for entry in entries
+            if entry.kind != "label" and id(entry) in heads
+        ),
         images=_counts(entries, "image"),
         labels=_counts(entries, "label"),
         scans=_counts(entries, "raw"),
@@ -74,7 +88,9 @@ def _one(found: Found, everything: bool, progress: Progress) -> Report:
     )
 
 
-def _headers(found: Found, entries: Sequence[Entry], progress: Progress) -> tuple[dict[int, Head], list[Issue]]:
+def _headers(
+    found: Found, entries: Sequence[Entry], progress: Progress
+) -> tuple[dict[int, Head], list[Issue]]:
     """Read the headers of all entries; those that cannot be read have none."""
     heads: dict[int, Head] = {}
     issues: list[Issue] = []
@@ -92,8 +108,12 @@ def _headers(found: Found, entries: Sequence[Entry], progress: Progress) -> tupl
     return heads, issues
 
 
-def _voxels(found: Found, entries: Sequence[Entry], everything: bool, progress: Progress) -> tuple[str, list[Issue]]:
-    """Read the voxels of all or of some patients; return what was read, in words, and what was found."""
+def _voxels(
+    found: Found, entries: Sequence[Entry], everything: bool, progress: Progress
+) -> tuple[str, list[Issue]]:
+    """Read the voxels of all or of some patients; return what was read, in words, and what was
+    found.
+    """
     usable = [entry for entry in entries if entry.kind != "object"]
     chosen = usable if everything else _sample(found, usable)
     issues: list[Issue] = []
@@ -116,12 +136,17 @@ def _voxels(found: Found, entries: Sequence[Entry], everything: bool, progress: 
         return "no voxels to read.", issues
     if len(chosen) == len(usable):
         return f"voxels of all {len(usable)} read.", issues
-    words = f"voxels of {patients} of {all_patients} patients ({len(chosen)} of {len(usable)} entries); --all reads all."
+    words = (
+        f"voxels of {patients} of {all_patients} patients ({len(chosen)} of {len(usable)} "
+        "entries); --all reads all."
+    )
     return words, issues
 
 
 def _sample(found: Found, entries: Sequence[Entry]) -> list[Entry]:
-    """Return all entries of a small set, else those of patients spread evenly over it, as many as make a small set."""
+    """Return all entries of a small set, else those of patients spread evenly over it, as many as
+    make a small set.
+    """
     weight: Counter[str] = Counter()
     for path, patient in {(file, entry.patient) for entry in entries for file in entry.files}:
         weight[patient] += max(found.listing.files.get(path, 0), 0)
@@ -135,7 +160,9 @@ def _sample(found: Found, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _same(seen: dict[str, list[Entry]]) -> Iterator[Issue]:
-    """Yield images that hold the same numbers though their files may differ; one scan in two formats is no copy."""
+    """Yield images that hold the same numbers though their files may differ; one scan in two
+    formats is no copy.
+    """
     for entries in seen.values():
         same = list({(e.patient, e.visit, e.contrast): e for e in reversed(entries)}.values())[::-1]
         labels = [entry for entry in same if entry.kind == "label"]
@@ -144,14 +171,25 @@ def _same(seen: dict[str, list[Entry]]) -> Iterator[Issue]:
         elif len({entry.patient for entry in labels}) > 1:
             one, other = labels[0], labels[1]
             yield Issue(
-                "duplicate", "warn", other.path, "Two patients have the same label map", f"{one.path}, {other.path}",
-                "label maps of their own", "Find out whose it is.",
-            )  # fmt: skip
+                "duplicate",
+                "warn",
+                other.path,
+                "Two patients have the same label map",
+                f"{one.path}, {other.path}",
+                "label maps of their own",
+                "Find out whose it is.",
+            )
 
 
 def _unreadable(found: Found, entry: Entry, error: VeridicalError) -> Issue:
     """Return the finding for an entry that a reader refused, in the reader's words."""
-    words = str(error).replace(f"{found.listing.root}/", "").removeprefix(entry.path).lstrip(": ").rstrip(".")
+    words = (
+        str(error)
+        .replace(f"{found.listing.root}/", "")
+        .removeprefix(entry.path)
+        .lstrip(": ")
+        .rstrip(".")
+    )
     if isinstance(error, BudgetError):
         return Issue("too_large", "note", entry.path, f"{entry.name} was not read: {words}")
     code = "spacing" if isinstance(error, GeometryError) else "unreadable"

@@ -1,4 +1,6 @@
-"""Checks that need names, tables and bytes, but no image: what is missing, left over, there twice, or in two splits."""
+"""Checks that need names, tables and bytes, but no image: what is missing, left over, there twice,
+or in two splits.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,23 @@ from veridical.layouts.issues import Issue
 from veridical.layouts.tree import Listing, suffix_of
 
 BESIDE = frozenset(
-    {"", ".csv", ".tsv", ".json", ".txt", ".md", ".cfg", ".xml", ".bval", ".bvec", ".pdf", ".html", ".xls", ".xlsx", ".rst"}
+    {
+        "",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".txt",
+        ".md",
+        ".cfg",
+        ".xml",
+        ".bval",
+        ".bvec",
+        ".pdf",
+        ".html",
+        ".xls",
+        ".xlsx",
+        ".rst",
+    }
     | {".cff", ".yml", ".yaml", ".toml", ".py", ".log"}
 )
 """Suffixes of what people put beside images; it is no finding that no reader takes them."""
@@ -34,12 +52,16 @@ def visits_of(entries: Sequence[Entry]) -> dict[tuple[str, float], list[Entry]]:
 
 
 def missing(layout: Layout, visits: Visits) -> Iterator[Issue]:
-    """Yield images that the layout asks for (errors), and those that most visits have and this one has not (warnings)."""
+    """Yield images that the layout asks for (errors), and those that most visits have and this one
+    has not (warnings).
+    """
     names = {key: {entry.name for entry in entries} for key, entries in visits.items()}
     order = _order(visits)
     common = Counter(name for have in names.values() for name in have if "." not in name)
     enough = layout.alike and len(visits) >= 3
-    usual = {name for name, count in common.items() if 2 * count >= len(visits)} if enough else set()
+    usual = (
+        {name for name, count in common.items() if 2 * count >= len(visits)} if enough else set()
+    )
     for key, entries in visits.items():
         must = layout.must_have(list(entries))
         for name in (*must, *sorted(usual - set(must))):
@@ -48,10 +70,14 @@ def missing(layout: Layout, visits: Visits) -> Iterator[Issue]:
                 often = f"it, as in {common[name]} of {len(visits)} visits"
                 why = f"a part of every case of {layout.title}" if name in must else often
                 yield Issue(
-                    "missing", "error" if name in must else "warn", "" if folder == "." else folder,
-                    f"{name} of {key[0]}{f', visit {key[1]:g},' if order[key][1] > 1 else ''} is not there",
-                    expected=_like(name, key, visits, order) or why, next="Fetch it, or leave this visit out.",
-                )  # fmt: skip
+                    "missing",
+                    "error" if name in must else "warn",
+                    "" if folder == "." else folder,
+                    f"{name} of {key[0]}{f', visit {key[1]:g},' if order[key][1] > 1 else ''} is "
+                    "not there",
+                    expected=_like(name, key, visits, order) or why,
+                    next="Fetch it, or leave this visit out.",
+                )
 
 
 def _order(visits: Visits) -> dict[tuple[str, float], tuple[int, int]]:
@@ -59,10 +85,18 @@ def _order(visits: Visits) -> dict[tuple[str, float], tuple[int, int]]:
     days: dict[str, list[float]] = defaultdict(list)
     for patient, day in visits:
         days[patient].append(day)
-    return {(patient, day): (sorted(days[patient]).index(day), len(days[patient])) for patient, day in visits}
+    return {
+        (patient, day): (sorted(days[patient]).index(day), len(days[patient]))
+        for patient, day in visits
+    }
 
 
-def _like(name: str, key: tuple[str, float], visits: Visits, order: Mapping[tuple[str, float], tuple[int, int]]) -> str:
+def _like(
+    name: str,
+    key: tuple[str, float],
+    visits: Visits,
+    order: Mapping[tuple[str, float], tuple[int, int]],
+) -> str:
     """Return what the missing file is called, after that of the same visit of another patient."""
     folder = PurePosixPath(visits[key][0].path).parent
     for (patient, day), others in visits.items():
@@ -75,30 +109,53 @@ def _like(name: str, key: tuple[str, float], visits: Visits, order: Mapping[tupl
 
 
 def left_over(listing: Listing, entries: Sequence[Entry]) -> Iterator[Issue]:
-    """Yield files that hold images and that this layout does not take, other unknown files, and empty ones."""
+    """Yield files that hold images and that this layout does not take, other unknown files, and
+    empty ones.
+    """
     claimed = {file for entry in entries for file in entry.files}
     strange = [file for file in listing.data if file not in claimed]
-    for folder, files in itertools.groupby(strange, key=lambda file: str(PurePosixPath(file).parent)):
+    for folder, files in itertools.groupby(
+        strange, key=lambda file: str(PurePosixPath(file).parent)
+    ):
         names = [PurePosixPath(file).name for file in files]
         yield Issue(
-            "unread", "warn", "" if folder == "." else folder, f"{len(names)} image files have no name of this layout",
-            _some(names), next="Rename them, or move them away: nothing reads them.",
-        )  # fmt: skip
+            "unread",
+            "warn",
+            "" if folder == "." else folder,
+            f"{len(names)} image files have no name of this layout",
+            _some(names),
+            next="Rename them, or move them away: nothing reads them.",
+        )
     reasons: dict[str, list[str]] = defaultdict(list)
     for path, why in listing.left_out.items():
         reasons[why].append(path)
     for why, paths in reasons.items():
         said = f"{len(paths)} files or folders are no inputs: {why}"
-        yield Issue("left_out", "note", "", said, _some(paths), next="Tasks, training and evaluation skip them.")
+        yield Issue(
+            "left_out",
+            "note",
+            "",
+            said,
+            _some(paths),
+            next="Tasks, training and evaluation skip them.",
+        )
     known = claimed | set(strange)
     others = [file for file in listing.files if file not in known and suffix_of(file) not in BESIDE]
     if others:
         kinds = Counter(suffix_of(file) for file in others)
         said = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5))
-        yield Issue("unread", "note", "", "Files of other kinds lie here", said, next="Nothing reads them.")
+        yield Issue(
+            "unread", "note", "", "Files of other kinds lie here", said, next="Nothing reads them."
+        )
     for file, size in listing.files.items():
-        if size == 0 and file not in claimed and suffix_of(file) in (".csv", ".tsv", ".json", ".cfg"):
-            yield Issue("empty", "warn", file, "The file is empty", "0 bytes", next="Copy it again.")
+        if (
+            size == 0
+            and file not in claimed
+            and suffix_of(file) in (".csv", ".tsv", ".json", ".cfg")
+        ):
+            yield Issue(
+                "empty", "warn", file, "The file is empty", "0 bytes", next="Copy it again."
+            )
 
 
 def rows(layout: Layout, listing: Listing, entries: Sequence[Entry]) -> Iterator[Issue]:
@@ -109,40 +166,66 @@ def rows(layout: Layout, listing: Listing, entries: Sequence[Entry]) -> Iterator
         if lost:
             part = 2 * len(lost) > len(table.rows)
             yield Issue(
-                "row_without_files", "note" if part else "warn", table.path,
-                f"{len(lost)} of {len(table.rows)} patients in column {table.column!r} have no files", _some(lost), "files",
-                "This folder holds a part of the set." if part else "Fetch them, or take the rows out.",
-            )  # fmt: skip
-        lacking = sorted(patient for patient in patients - set(table.rows) if layout.covers(table.path, patient))
+                "row_without_files",
+                "note" if part else "warn",
+                table.path,
+                f"{len(lost)} of {len(table.rows)} patients in column {table.column!r} have no "
+                "files",
+                _some(lost),
+                "files",
+                "This folder holds a part of the set."
+                if part
+                else "Fetch them, or take the rows out.",
+            )
+        lacking = sorted(
+            patient for patient in patients - set(table.rows) if layout.covers(table.path, patient)
+        )
         if lacking:
             yield Issue(
-                "file_without_row", "warn", table.path, f"{len(lacking)} patients here have no row in it", _some(lacking),
-                "a row each", "Complete the table; until then nothing is known of their covariates.",
-            )  # fmt: skip
+                "file_without_row",
+                "warn",
+                table.path,
+                f"{len(lacking)} patients here have no row in it",
+                _some(lacking),
+                "a row each",
+                "Complete the table; until then nothing is known of their covariates.",
+            )
 
 
 def leaks(entries: Sequence[Entry], heads: Mapping[int, Head]) -> Iterator[Issue]:
-    """Yield patients who stand in two splits, by what the file says of the patient where it does, else by their ids."""
+    """Yield patients who stand in two splits, by what the file says of the patient where it does,
+    else by their ids.
+    """
     where: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in entries:
         if entry.split:
             head = heads.get(id(entry))
-            where[(head.patient if head else "") or entry.patient].setdefault(entry.split, entry.path)
+            where[(head.patient if head else "") or entry.patient].setdefault(
+                entry.split, entry.path
+            )
     for splits in where.values():
         if len(splits) > 1:
             yield Issue(
-                "split_leak", "error", min(splits.values()), f"A patient stands in {' and '.join(sorted(splits))}",
-                _some(sorted(splits.values())), "every patient in one split",
+                "split_leak",
+                "error",
+                min(splits.values()),
+                f"A patient stands in {' and '.join(sorted(splits))}",
+                _some(sorted(splits.values())),
+                "every patient in one split",
                 "Take him out of the training split; a test on him shows nothing.",
-            )  # fmt: skip
+            )
 
 
 def copies(listing: Listing, entries: Sequence[Entry]) -> Iterator[Issue]:
-    """Yield images and scans whose files are the same bytes: of two patients, two visits, or under two names."""
+    """Yield images and scans whose files are the same bytes: of two patients, two visits, or under
+    two names.
+    """
     unique = {entry.path: entry for entry in entries if entry.kind in ("image", "raw")}
     sizes: dict[tuple[int, ...], list[Entry]] = defaultdict(list)
     for entry in unique.values():
-        held = tuple(listing.files.get(file, -1) for file in entry.files if suffix_of(file) != ".json")
+        held = tuple(
+            listing.files.get(file, -1) for file in entry.files if suffix_of(file) != ".json"
+        )
         if min(held, default=0) > 0:
             sizes[held].append(entry)
     for alike in sizes.values():
@@ -156,14 +239,26 @@ def copied(same: Sequence[Entry]) -> Issue:
     one, other = same[0], same[1]
     listed = _some([entry.path for entry in same])
     if len({entry.patient for entry in same}) > 1:
-        code, what, then = "duplicate", "Two patients have the same image", "Find out whose it is, and remove the copy."
+        code, what, then = (
+            "duplicate",
+            "Two patients have the same image",
+            "Find out whose it is, and remove the copy.",
+        )
     elif len({entry.visit for entry in same}) > 1:
-        code, what, then = "duplicate", "Two visits have the same image", "Find out which visit it is of, and fetch the other."
+        code, what, then = (
+            "duplicate",
+            "Two visits have the same image",
+            "Find out which visit it is of, and fetch the other.",
+        )
     elif other.contrast != one.contrast:
         code, then = "mislabelled", "One of them is misnamed; fetch it again."
         what = f"{other.name} holds the same image as {one.name}"
     else:
-        code, what, then = "duplicate", f"{one.contrast} of one visit is there twice", "Remove one of them."
+        code, what, then = (
+            "duplicate",
+            f"{one.contrast} of one visit is there twice",
+            "Remove one of them.",
+        )
     return Issue(code, "error", other.path, what, listed, "images of their own", then)
 
 

@@ -18,7 +18,9 @@ WORDS = {"error": "error", "warn": "warning", "note": "note"}
 
 @dataclass(frozen=True)
 class Grids:
-    """Images of one name on one size and spacing: `shape` in voxels, `spacing` in mm or None where none is stated."""
+    """Images of one name on one size and spacing: `shape` in voxels, `spacing` in mm or None where
+    none is stated.
+    """
 
     name: str
     shape: tuple[int, int, int]
@@ -30,18 +32,14 @@ class Grids:
 class Report:
     """What lies in a folder and what is wrong with it.
 
-    Args:
-        path: the folder or file.
-        match: its layout, how sure that is and why; None for a folder of several sets.
-        runner_up: the next best guess, or None.
-        dataset: the data set, as far as names and headers say; a name or alias of the catalog where it knows the set.
-        patients, visits, slices: counted; slices over images and scans, not labels.
-        images, labels, scans, objects: name -> number: images by contrast or modality, label maps by what they show, raw
-            scans, and what is counted but not read as an image (RTSTRUCT, tables, stacks).
-        grids: sizes and spacings, the most frequent first.
-        findings: all of them, errors first.
-        read: what was read of headers and of voxels, in words.
-        sets: the sets of a folder that holds several.
+    Args: path: the folder or file. match: its layout, how sure that is and why; None for a folder
+        of several sets. runner_up: the next best guess, or None. dataset: the data set, as far as
+        names and headers say; a name or alias of the catalog where it knows the set. patients,
+        visits, slices: counted; slices over images and scans, not labels. images, labels, scans,
+        objects: name -> number: images by contrast or modality, label maps by what they show, raw
+        scans, and what is counted but not read as an image (RTSTRUCT, tables, stacks). grids: sizes
+        and spacings, the most frequent first. findings: all of them, errors first. read: what was
+        read of headers and of voxels, in words. sets: the sets of a folder that holds several.
     """
 
     path: Path
@@ -63,21 +61,36 @@ class Report:
     @property
     def sound(self) -> bool:
         """Is there no error, here or in any of the sets?"""
-        return all(one.level != "error" for one in self.findings) and all(one.sound for one in self.sets)
+        return all(one.level != "error" for one in self.findings) and all(
+            one.sound for one in self.sets
+        )
 
     def lines(self) -> list[str]:
         """Return the report as lines of plain text; of many findings of one kind the first few."""
         if self.sets:
             head = f"{self.path}: {len(self.sets)} data sets"
             return [head, *(line for one in self.sets for line in ("", *one.lines()))]
-        sure = f"layout {self.match.layout}, sure {self.match.sure:.2f}: {self.match.reason}" if self.match else ""
-        other = f"; next best {self.runner_up.layout}, {self.runner_up.sure:.2f}" if self.runner_up else ""
+        sure = (
+            f"layout {self.match.layout}, sure {self.match.sure:.2f}: {self.match.reason}"
+            if self.match
+            else ""
+        )
+        other = (
+            f"; next best {self.runner_up.layout}, {self.runner_up.sure:.2f}"
+            if self.runner_up
+            else ""
+        )
         found = [f"{self.path}: {self.dataset} ({sure}{other})"]
-        found.append(f"  {_count(self.patients, 'patient')}, {_count(self.visits, 'visit')}, {_count(self.slices, 'slice')}")
+        found.append(
+            f"  {_count(self.patients, 'patient')}, {_count(self.visits, 'visit')}, "
+            f"{_count(self.slices, 'slice')}"
+        )
         for what in ("images", "labels", "scans", "objects"):
             counted: Mapping[str, int] = getattr(self, what)
             if counted:
-                found.append(f"  {what}: {', '.join(f'{name} {count}' for name, count in counted.items())}")
+                found.append(
+                    f"  {what}: {', '.join(f'{name} {count}' for name, count in counted.items())}"
+                )
         found += [f"  {line}" for line in _sizes(self.grids)]
         found.append(f"  {self.read}")
         return found + self._findings() + [f"  {self.verdict}"]
@@ -96,7 +109,11 @@ class Report:
             plain[one] = asdict(plain[one]) if plain[one] else None
         plain |= {what: dict(plain[what]) for what in ("images", "labels", "scans", "objects")}
         plain |= {what: [asdict(one) for one in plain[what]] for what in ("grids", "findings")}
-        return plain | {"path": str(self.path), "sound": self.sound, "sets": [one.to_dict() for one in self.sets]}
+        return plain | {
+            "path": str(self.path),
+            "sound": self.sound,
+            "sets": [one.to_dict() for one in self.sets],
+        }
 
     def _findings(self) -> list[str]:
         found = []
@@ -108,20 +125,29 @@ class Report:
             if shown[kind] <= SHOWN:
                 found.append(f"  {one.level} {one.code}: {one}")
             elif shown[kind] == SHOWN + 1:
-                found.append(f"  {one.level} {one.code}: and {kinds[kind] - SHOWN} more of this kind")
+                found.append(
+                    f"  {one.level} {one.code}: and {kinds[kind] - SHOWN} more of this kind"
+                )
         return found
 
 
 def _sizes(grids: Sequence[Grids]) -> list[str]:
-    """Return a line a name: the one size and spacing, or from the least to the greatest along each axis."""
+    """Return a line a name: the one size and spacing, or from the least to the greatest along each
+    axis.
+    """
     found = []
     for name in dict.fromkeys(grid.name for grid in grids):
         own = [grid for grid in grids if grid.name == name]
         sizes = [_range([grid.shape[axis] for grid in own]) for axis in range(3)]
         placed = [grid.spacing for grid in own if grid.spacing is not None]
-        steps = [_range([spacing[axis] for spacing in placed]) for axis in range(3)] if placed else []
+        steps = (
+            [_range([spacing[axis] for spacing in placed]) for axis in range(3)] if placed else []
+        )
         mm = f"voxels of {' x '.join(steps)} mm" if steps else "no spacing stated"
-        found.append(f"{name}: {' x '.join(sizes)}, {mm}" + (f" ({len(own)} different grids)" if len(own) > 1 else ""))
+        found.append(
+            f"{name}: {' x '.join(sizes)}, {mm}"
+            + (f" ({len(own)} different grids)" if len(own) > 1 else "")
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Checks of grids and voxels: does an image look like what it is called, and a label map like one?"""
+"""Checks of grids and voxels: does an image look like what it is called, and a label map like
+one?
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,20 @@ def spacing(entry: Entry, head: Head) -> Iterator[Issue]:
     low, high = min(head.geometry.spacing), max(head.geometry.spacing)
     if low < SPACING[0] or high > SPACING[1]:
         yield Issue(
-            "spacing", "error", entry.path, "The size of the voxels cannot be", f"{low:.4g} to {high:.4g} mm",
-            f"{SPACING[0]:g} to {SPACING[1]:g} mm", "The header may be in metres or damaged; write it again from its source.",
-        )  # fmt: skip
+            "spacing",
+            "error",
+            entry.path,
+            "The size of the voxels cannot be",
+            f"{low:.4g} to {high:.4g} mm",
+            f"{SPACING[0]:g} to {SPACING[1]:g} mm",
+            "The header may be in metres or damaged; write it again from its source.",
+        )
 
 
 def grids(visits: Visits, heads: Mapping[int, Head]) -> Iterator[Issue]:
-    """Yield images of a visit that ought to lie on one grid and do not: against the grid that most of them have."""
+    """Yield images of a visit that ought to lie on one grid and do not: against the grid that most
+    of them have.
+    """
     for entries in visits.values():
         groups: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
@@ -45,16 +54,29 @@ def grids(visits: Visits, heads: Mapping[int, Head]) -> Iterator[Issue]:
                 groups[entry.grid].append(entry)
         for group in groups.values():
             places = [heads[id(entry)].geometry for entry in group]
-            votes = [sum(place.matches(other, 0.05) for other in places if other) for place in places if place]
+            votes = [
+                sum(place.matches(other, 0.05) for other in places if other)
+                for place in places
+                if place
+            ]
             first = int(np.argmax(votes))
             reference = places[first]
             for entry, place in zip(group, places, strict=True):
-                if reference is not None and place is not None and not place.matches(reference, 0.05):
+                if (
+                    reference is not None
+                    and place is not None
+                    and not place.matches(reference, 0.05)
+                ):
                     yield Issue(
-                        "grid", "error", entry.path, f"{entry.name} lies on another grid than {group[first].name}",
-                        f"{place}{_moved(place.affine, reference.affine)}", str(reference),
-                        "One of them may be of another patient or not registered; fetch or register it again.",
-                    )  # fmt: skip
+                        "grid",
+                        "error",
+                        entry.path,
+                        f"{entry.name} lies on another grid than {group[first].name}",
+                        f"{place}{_moved(place.affine, reference.affine)}",
+                        str(reference),
+                        "One of them may be of another patient or not registered; fetch or "
+                        "register it again.",
+                    )
 
 
 def _moved(affine: Array, reference: Array) -> str:
@@ -63,7 +85,9 @@ def _moved(affine: Array, reference: Array) -> str:
 
 
 def digest_of(subject: Image | Measurement) -> str:
-    """Return a hash of the numbers alone; empty where they are all the same, which proves nothing."""
+    """Return a hash of the numbers alone; empty where they are all the same, which proves
+    nothing.
+    """
     stored = subject.data
     if stored.size == 0 or (stored == stored.flat[0]).all():
         return ""
@@ -76,7 +100,13 @@ def content(layout: Layout, entry: Entry, subject: Image | Measurement) -> Itera
     """Yield what the numbers of one entry say against what it is called."""
     if isinstance(subject, Measurement):
         if entry.kind != "raw":
-            yield Issue("mislabelled", "error", entry.path, f"{entry.name} holds raw data", next="Reconstruct it first.")
+            yield Issue(
+                "mislabelled",
+                "error",
+                entry.path,
+                f"{entry.name} holds raw data",
+                next="Reconstruct it first.",
+            )
         return
     data = np.asarray(subject.data)
     low, high = float(data.min()), float(data.max())
@@ -84,24 +114,44 @@ def content(layout: Layout, entry: Entry, subject: Image | Measurement) -> Itera
         yield from _label(layout, entry, data)
     elif low == high:
         yield Issue(
-            "empty", "error", entry.path, f"{entry.name} is the same number everywhere", f"{low:g}", "an image",
+            "empty",
+            "error",
+            entry.path,
+            f"{entry.name} is the same number everywhere",
+            f"{low:g}",
+            "an image",
             "Fetch it again, or leave it out: it was not measured.",
-        )  # fmt: skip
+        )
     elif entry.contrast in ("CT", "CBCT") and low > AIR:
         yield Issue(
-            "mislabelled", "error", entry.path, f"{entry.name} holds no air, so it is not in Hounsfield units or no CT",
-            f"{low:g} to {high:g}", f"values below {AIR:g} HU", "Apply the rescale slope and intercept, or rename it.",
-        )  # fmt: skip
+            "mislabelled",
+            "error",
+            entry.path,
+            f"{entry.name} holds no air, so it is not in Hounsfield units or no CT",
+            f"{low:g} to {high:g}",
+            f"values below {AIR:g} HU",
+            "Apply the rescale slope and intercept, or rename it.",
+        )
     elif entry.contrast in MR and low <= -500 and float((data < -100).mean()) > 0.1:
         yield Issue(
-            "mislabelled", "error", entry.path, f"{entry.name} has the values of a CT", f"{low:g} to {high:g}",
-            "few values below 0", "Rename it, or fetch the MR image again.",
-        )  # fmt: skip
+            "mislabelled",
+            "error",
+            entry.path,
+            f"{entry.name} has the values of a CT",
+            f"{low:g} to {high:g}",
+            "few values below 0",
+            "Rename it, or fetch the MR image again.",
+        )
     elif entry.contrast == "PET" and float((data < 0).mean()) > 0.01:
         yield Issue(
-            "mislabelled", "warn", entry.path, "More than 1 % of the values of a PET image are negative", f"from {low:g}",
-            "uptake of 0 and more", "Look at its units and rescaling.",
-        )  # fmt: skip
+            "mislabelled",
+            "warn",
+            entry.path,
+            "More than 1 % of the values of a PET image are negative",
+            f"from {low:g}",
+            "uptake of 0 and more",
+            "Look at its units and rescaling.",
+        )
 
 
 def _label(layout: Layout, entry: Entry, data: Array) -> Iterator[Issue]:
@@ -121,19 +171,35 @@ def _label(layout: Layout, entry: Entry, data: Array) -> Iterator[Issue]:
     if strange:
         listed = f"{_some(known)}" if known else ""
         yield Issue(
-            "label_values", "error", entry.path, f"The label map {entry.name} holds values that mean nothing in {layout.title}",
-            _some(strange), listed, "Map them to the known ones, or it is another label map.",
-        )  # fmt: skip
+            "label_values",
+            "error",
+            entry.path,
+            f"The label map {entry.name} holds values that mean nothing in {layout.title}",
+            _some(strange),
+            listed,
+            "Map them to the known ones, or it is another label map.",
+        )
     elif len(values) > MANY:
         yield Issue(
-            "mislabelled", "error", entry.path, f"The label map {entry.name} looks like an image",
-            f"{len(values)} different values", f"at most {MANY}", "Find the label map; rename this one.",
-        )  # fmt: skip
+            "mislabelled",
+            "error",
+            entry.path,
+            f"The label map {entry.name} looks like an image",
+            f"{len(values)} different values",
+            f"at most {MANY}",
+            "Find the label map; rename this one.",
+        )
     elif not whole.any():
         yield Issue(
-            "empty_label", "note", entry.path, f"The label map {entry.name} is empty", next="There may be nothing to see."
+            "empty_label",
+            "note",
+            entry.path,
+            f"The label map {entry.name} is empty",
+            next="There may be nothing to see.",
         )
 
 
 def _some(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values[:8])) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+    return ", ".join(map(str, values[:8])) + (
+        f" and {len(values) - 8} more" if len(values) > 8 else ""
+    )

@@ -1,4 +1,6 @@
-"""The headers of a DICOM series, all of its files, without their pixels: how many, where, and whether they make one volume."""
+"""The headers of a DICOM series, all of its files, without their pixels: how many, where, and
+whether they make one volume.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,24 @@ import numpy as np
 from veridical.types import Array, Geometry
 
 TAGS = (
-    *("PatientID", "StudyDate", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Modality", "SeriesDescription"),
-    *("ProtocolName", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
+    *(
+        "PatientID",
+        "StudyDate",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "FrameOfReferenceUID",
+        "Modality",
+        "SeriesDescription",
+    ),
+    *(
+        "ProtocolName",
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "SliceThickness",
+    ),
     *("SpacingBetweenSlices", "EchoTime", "InversionTime", "SeriesNumber"),
 )
 EVEN = 0.01
@@ -26,18 +44,14 @@ EVEN = 0.01
 class Series:
     """What the headers of a folder say.
 
-    Args:
-        images: number of images of the largest series.
-        series: instance UID of each image series -> its files.
-        objects: modality -> number of files that are no images (RTSTRUCT, RTPLAN, SEG, ...).
-        broken: files that are no DICOM or are damaged.
-        repeated: number of images whose instance UID another has too.
-        first: tag -> value, of the first image.
-        geometry: of the largest series, None where positions are missing or differ in orientation.
-        tilt: degrees between slice axis and normal.
-        slabs: first and last slice, counted from 1, of each run of even distances; several when a series is not even.
-        gaps: distances between slices along the normal, mm, in order.
-        sizes: number of different sizes of the images.
+    Args: images: number of images of the largest series. series: instance UID of each image series
+        -> its files. objects: modality -> number of files that are no images (RTSTRUCT, RTPLAN,
+        SEG, ...). broken: files that are no DICOM or are damaged. repeated: number of images whose
+        instance UID another has too. first: tag -> value, of the first image. geometry: of the
+        largest series, None where positions are missing or differ in orientation. tilt: degrees
+        between slice axis and normal. slabs: first and last slice, counted from 1, of each run of
+        even distances; several when a series is not even. gaps: distances between slices along the
+        normal, mm, in order. sizes: number of different sizes of the images.
     """
 
     images: int
@@ -54,7 +68,9 @@ class Series:
 
 
 def header_of(path: Path) -> dict[str, Any] | None:
-    """Return the tags of one file, None where it is no DICOM or damaged; an object that is no image has no `Rows`."""
+    """Return the tags of one file, None where it is no DICOM or damaged; an object that is no image
+    has no `Rows`.
+    """
     import pydicom
     from pydicom import config
     from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -64,7 +80,16 @@ def header_of(path: Path) -> dict[str, Any] | None:
             warnings.simplefilter("ignore")
             found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
             return {tag: found.get(tag) for tag in TAGS}
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, InvalidDicomError, BytesLengthException):
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        InvalidDicomError,
+        BytesLengthException,
+    ):
         return None
 
 
@@ -98,7 +123,9 @@ def series_of(root: Path, files: Sequence[str]) -> Series:
     )
 
 
-def _placed(chosen: list[dict[str, Any]]) -> tuple[Geometry | None, float, tuple[tuple[int, int], ...], Array]:
+def _placed(
+    chosen: list[dict[str, Any]],
+) -> tuple[Geometry | None, float, tuple[tuple[int, int], ...], Array]:
     """Return grid, tilt, slabs and distances; no grid where the headers do not give one."""
     nothing = (None, 0.0, ((1, len(chosen)),), np.zeros(0))
     try:
@@ -108,7 +135,11 @@ def _placed(chosen: list[dict[str, Any]]) -> tuple[Geometry | None, float, tuple
         thick = float(chosen[0]["SpacingBetweenSlices"] or chosen[0]["SliceThickness"] or 0)
     except (TypeError, ValueError, IndexError):
         return nothing
-    if positions.shape != (len(chosen), 3) or turns.shape != (len(chosen), 6) or pixel.shape != (2,):
+    if (
+        positions.shape != (len(chosen), 3)
+        or turns.shape != (len(chosen), 6)
+        or pixel.shape != (2,)
+    ):
         return nothing
     if np.abs(turns - turns[0]).max() > 1e-3:
         return nothing
@@ -126,16 +157,24 @@ def _placed(chosen: list[dict[str, Any]]) -> tuple[Geometry | None, float, tuple
     affine[:3, :3] = np.stack([row * pixel[1], column * pixel[0], step], 1)
     affine[:3, 3] = positions[0]
     shape = (int(chosen[0]["Columns"]), int(chosen[0]["Rows"]), len(chosen))
-    grid = Geometry(shape, np.diag([-1.0, -1, 1, 1]) @ affine, str(chosen[0]["FrameOfReferenceUID"] or "scanner"))
+    grid = Geometry(
+        shape,
+        np.diag([-1.0, -1, 1, 1]) @ affine,
+        str(chosen[0]["FrameOfReferenceUID"] or "scanner"),
+    )
     return grid, tilt, _slabs(gaps), gaps
 
 
 def _slabs(gaps: Array) -> tuple[tuple[int, int], ...]:
-    """Return runs of slices at even distances, first and last counted from 1; the last slice of one run begins no other."""
+    """Return runs of slices at even distances, first and last counted from 1; the last slice of one
+    run begins no other.
+    """
     runs, first = [], 0
     while first <= len(gaps):
         last = first
-        while last < len(gaps) and abs(gaps[last] - gaps[first]) <= max(EVEN * abs(gaps[first]), 0.01):
+        while last < len(gaps) and abs(gaps[last] - gaps[first]) <= max(
+            EVEN * abs(gaps[first]), 0.01
+        ):
             last += 1
         if last == first + 1 and last < len(gaps):
             last = first

@@ -1,7 +1,9 @@
-"""fastMRI: one HDF5 file a scan in `multicoil_train`, `multicoil_val`, ... (Zbontar et al., arXiv:1811.08839).
+"""fastMRI: one HDF5 file a scan in `multicoil_train`, `multicoil_val`, ... (Zbontar et al.,
+arXiv:1811.08839).
 
-Brain scans say their contrast in the name (`file_brain_AXFLAIR_200_6002425.h5`), knee scans only inside. A scan is a patient of
-its own, but for the `patient_id` that files hold, which tells whether two splits share a person.
+Brain scans say their contrast in the name (`file_brain_AXFLAIR_200_6002425.h5`), knee scans only
+inside. A scan is a patient of its own, but for the `patient_id` that files hold, which tells
+whether two splits share a person.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from veridical.layouts.heads import Head
 from veridical.layouts.issues import Issue
 from veridical.layouts.tree import Listing, split_of, stem_of, suffix_of
 
-NAME = re.compile(r"(?:^|/)(?:file\d+|file_(?:brain|knee|prostate)_(?P<kind>[A-Z0-9_]+?)_\d+_\d+)\.h5$")
+NAME = re.compile(
+    r"(?:^|/)(?:file\d+|file_(?:brain|knee|prostate)_(?P<kind>[A-Z0-9_]+?)_\d+_\d+)\.h5$"
+)
 
 
 class Fastmri(Layout):
@@ -36,7 +40,8 @@ class Fastmri(Layout):
             return Match(self.name, 0.0, "no HDF5 file holds kspace")
         sure = share * (0.5 * len(named) / len(files) + 0.49 * inside / len(looked))
         reason = (
-            f"{len(named)} of {len(files)} HDF5 files have its names, {inside} of the {len(looked)} looked into hold kspace"
+            f"{len(named)} of {len(files)} HDF5 files have its names, {inside} of the "
+            f"{len(looked)} looked into hold kspace"
         )
         return Match(self.name, round(sure, 2), reason)
 
@@ -63,7 +68,8 @@ class Fastmri(Layout):
             stored = dataset(handle, "kspace", path)
             if stored.ndim not in (3, 4) or stored.dtype.kind != "c":
                 raise FormatError(
-                    f"{path}: 'kspace' is {stored.shape} of {stored.dtype}; expected complex (slice, coil, y, x)."
+                    f"{path}: 'kspace' is {stored.shape} of {stored.dtype}; expected complex "
+                    "(slice, coil, y, x)."
                 )
             patient, said = attribute(handle, "patient_id"), attribute(handle, "acquisition")
             slices = int(stored.shape[0])
@@ -71,7 +77,14 @@ class Fastmri(Layout):
         issues: tuple[Issue, ...] = ()
         if named and said and CONTRASTS.get(named, named) != CONTRASTS.get(said, said):
             issues = (
-                Issue("mislabelled", "error", entry.path, "The name and the attribute 'acquisition' differ", said, named,
-                      "Find out which is right, and rename the file or leave it out."),
-            )  # fmt: skip
+                Issue(
+                    "mislabelled",
+                    "error",
+                    entry.path,
+                    "The name and the attribute 'acquisition' differ",
+                    said,
+                    named,
+                    "Find out which is right, and rename the file or leave it out.",
+                ),
+            )
         return Head(None, slices=slices, patient=patient, issues=issues)

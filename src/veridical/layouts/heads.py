@@ -39,7 +39,9 @@ def head_of(path: Path) -> Head:
     """
     name = path.name.lower()
     if not path.exists():
-        raise FormatError(f"{path} is a link to a file that is not there. Fetch it first (e.g. datalad get).")
+        raise FormatError(
+            f"{path} is a link to a file that is not there. Fetch it first (e.g. datalad get)."
+        )
     if name.endswith((".nii", ".nii.gz")):
         return Head(*nifti.grid_of(path))
     if name.endswith((".mha", ".mhd")):

@@ -1,4 +1,6 @@
-"""ISMRMRD: one HDF5 file a scan, `dataset/data` and `dataset/xml` in it (Inati et al. 2017, 10.1002/mrm.26089)."""
+"""ISMRMRD: one HDF5 file a scan, `dataset/data` and `dataset/xml` in it (Inati et al. 2017,
+10.1002/mrm.26089).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ class Ismrmrd(Layout):
         inside = sum(has(listing.root / file, "dataset/data", "dataset/xml") for file in looked)
         share = len(files) / max(len(listing.data), 1)
         sure = 0.95 * share * inside / len(looked) if looked else 0.0
-        return Match(self.name, round(sure, 2), f"{inside} of the {len(looked)} HDF5 files looked into hold acquisitions")
+        return Match(
+            self.name,
+            round(sure, 2),
+            f"{inside} of the {len(looked)} HDF5 files looked into hold acquisitions",
+        )
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return every HDF5 file as a scan."""

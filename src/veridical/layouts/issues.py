@@ -12,13 +12,11 @@ Severity = Literal["error", "warn", "note"]
 class Issue:
     """One finding.
 
-    Args:
-        code: a word for machines, e.g. `missing`, `duplicate`, `mislabelled`.
-        level: `error`: the set must not be used like this; `warn`: look at it; `note`: good to know.
-        path: file or folder below the root, empty for the set as a whole.
-        what: what is wrong, a sentence without its full stop.
-        got, expected: a few words each, or empty.
-        next: what to do, a whole sentence, or empty.
+    Args: code: a word for machines, e.g. `missing`, `duplicate`, `mislabelled`. level: `error`: the
+        set must not be used like this; `warn`: look at it; `note`: good to know. path: file or
+        folder below the root, empty for the set as a whole. what: what is wrong, a sentence without
+        its full stop. got, expected: a few words each, or empty. next: what to do, a whole
+        sentence, or empty.
     """
 
     code: str
@@ -30,7 +28,10 @@ class Issue:
     next: str = ""
 
     def __str__(self) -> str:
-        parts = [f"got {self.got}" if self.got else "", f"expected {self.expected}" if self.expected else ""]
+        parts = [
+            f"got {self.got}" if self.got else "",
+            f"expected {self.expected}" if self.expected else "",
+        ]
         middle = "; ".join(part for part in parts if part)
         text = f"{self.what}: {middle}." if middle else f"{self.what}."
         return f"{self.path or 'the whole set'}: {text}{' ' + self.next if self.next else ''}"

@@ -1,6 +1,8 @@
-"""IXI: healthy adults from three London scanners; T1, T2, PD, MRA and DTI, a folder each (brain-development.org).
+"""IXI: healthy adults from three London scanners; T1, T2, PD, MRA and DTI, a folder each
+(brain-development.org).
 
-`IXI012-HH-1211-T1.nii.gz`: subject, hospital, number. Result files keep the name and add to it (`_ds`, `_ds_DLMUSE`).
+`IXI012-HH-1211-T1.nii.gz`: subject, hospital, number. Result files keep the name and add to it
+(`_ds`, `_ds_DLMUSE`).
 """
 
 from __future__ import annotations
@@ -28,9 +30,15 @@ class Ixi(NamedFiles):
     names = {"t1": "T1w", "t2": "T2w", "pd": "PD", "mra": "MRA", "dti": "DTI"}  # noqa: RUF012
 
     def entry(self, listing: Listing, file: str, match: re.Match[str]) -> Entry:
-        """Return the entry of a file; labels are named for what they are, not for the image they were made from."""
+        """Return the entry of a file; labels are named for what they are, not for the image they
+        were made from.
+        """
         found = super().entry(listing, file, match)
-        return replace(found, name="anatomy", kind="label", grid="T1w") if match["labels"] else replace(found, grid=found.name)
+        return (
+            replace(found, name="anatomy", kind="label", grid="T1w")
+            if match["labels"]
+            else replace(found, grid=found.name)
+        )
 
     def covariates(self, listing: Listing, entries: list[Entry]) -> dict[str, dict[str, Any]]:
         """Return what the tables say, and the hospital and its field strength."""
@@ -42,5 +50,7 @@ class Ixi(NamedFiles):
         return known
 
     def row_patient(self, table: str, value: str) -> str:
-        """Return `IXI012` for `IXI012-HH-1211`, and for the bare number that IXI's own table holds."""
+        """Return `IXI012` for `IXI012-HH-1211`, and for the bare number that IXI's own table
+        holds.
+        """
         return f"IXI{int(value):03d}" if value.isdigit() else value.split("-")[0]

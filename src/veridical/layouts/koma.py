@@ -1,6 +1,8 @@
-"""Label phantoms of KomaMRI: `brain2D.mat`, `pelvis2D.mat` (MATLAB 5), and a simulated scan as ISMRMRD.
+"""Label phantoms of KomaMRI: `brain2D.mat`, `pelvis2D.mat` (MATLAB 5), and a simulated scan as
+ISMRMRD.
 
-The maps hold grey values that stand for tissues (Castillo-Passi et al. 2023, 10.1002/mrm.29635); no spacing is stated.
+The maps hold grey values that stand for tissues (Castillo-Passi et al. 2023, 10.1002/mrm.29635); no
+spacing is stated.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from veridical.layouts.tree import Listing, stem_of, suffix_of
 from veridical.types import Array, Geometry, Image, Measurement
 
 PATTERN = re.compile(r"(?:^|/)(?:brain|pelvis)[23]D\.mat$")
-TISSUES = {"brain": (0, 23, 46, 70, 93, 116, 139, 162, 185, 209, 232, 255), "pelvis": (0, 51, 102, 153, 204, 255)}
+TISSUES = {
+    "brain": (0, 23, 46, 70, 93, 116, 139, 162, 185, 209, 232, 255),
+    "pelvis": (0, 51, 102, 153, 204, 255),
+}
 """Region -> the grey values in use."""
 
 
@@ -38,7 +43,14 @@ class Koma(Layout):
             if PATTERN.search(file):
                 for name in self._names(listing.root / file):
                     found.append(
-                        Entry(stem_of(file), f"tissue_{name}", file, (file,), kind="label", options={"variable": name})
+                        Entry(
+                            stem_of(file),
+                            f"tissue_{name}",
+                            file,
+                            (file,),
+                            kind="label",
+                            options={"variable": name},
+                        )
                     )
         raw = [file for file in listing.data if suffix_of(file) == ".mrd"] if found else []
         return found + [Entry(stem_of(file), "kspace", file, (file,), kind="raw") for file in raw]
@@ -59,13 +71,17 @@ class Koma(Layout):
         if entry.kind == "raw":
             return super().load(root, entry)
         data = self._map(root, entry).T[None, :, :, None]
-        return Image(data, Geometry.index((data.shape[1], data.shape[2], 1)), "label", (entry.name,))
+        return Image(
+            data, Geometry.index((data.shape[1], data.shape[2], 1)), "label", (entry.name,)
+        )
 
     def _map(self, root: Path, entry: Entry) -> Array:
         """Return one map, `(row, column)`."""
         values = arrays_in(root / entry.path).get(entry.options["variable"])
         if values is None or values.ndim != 2 or 0 in values.shape:
-            raise FormatError(f"{root / entry.path} holds no two-dimensional map. Download it again.")
+            raise FormatError(
+                f"{root / entry.path} holds no two-dimensional map. Download it again."
+            )
         return values
 
     def _names(self, path: Path) -> list[str]:

@@ -1,7 +1,9 @@
-"""Lower-grade glioma of TCGA as packed arrays: `TCGA_CS_4941_19960909.npz` with T1, FLAIR, contrast T1 and the lesion.
+"""Lower-grade glioma of TCGA as packed arrays: `TCGA_CS_4941_19960909.npz` with T1, FLAIR, contrast
+T1 and the lesion.
 
-`image` is `(slice, 3, y, x)` uint8, `mask` `(slice, y, x)`; `index.csv` says which contrasts are real; in place of one
-that was not measured the set repeats FLAIR (Buda et al. 2019, 10.1016/j.compbiomed.2019.05.002). No spacing is stated.
+`image` is `(slice, 3, y, x)` uint8, `mask` `(slice, y, x)`; `index.csv` says which contrasts are
+real; in place of one that was not measured the set repeats FLAIR (Buda et al. 2019,
+10.1016/j.compbiomed.2019.05.002). No spacing is stated.
 """
 
 from __future__ import annotations
@@ -48,7 +50,15 @@ class LggTcga(Layout):
                 if said.get(REAL.get(name, ""), "1") != "0":
                     kind = "label" if name == "lesion" else "image"
                     found.append(
-                        Entry(match["patient"], name, file, (file,), kind=kind, split=split_of(file), grid="slices")  # type: ignore[arg-type]
+                        Entry(
+                            match["patient"],
+                            name,
+                            file,
+                            (file,),
+                            kind=kind,  # type: ignore[arg-type]
+                            split=split_of(file),
+                            grid="slices",
+                        )
                     )
         return found
 
@@ -62,20 +72,29 @@ class LggTcga(Layout):
         image, mask = shapes.get("image", ()), shapes.get("mask", ())
         if len(image) != 4 or image[1] != 3 or mask != (image[0], *image[2:]):
             raise FormatError(
-                f"{root / entry.path}: image {image} and mask {mask}; expected (slice, 3, y, x) and (slice, y, x). "
+                f"{root / entry.path}: image {image} and mask {mask}; expected (slice, 3, y, x) "
+                "and (slice, y, x). "
                 "Pack it again."
             )
         return Head(Geometry.index((image[3], image[2], image[0])))
 
     def remarks(self, listing: Listing, entries: list[Entry]) -> Iterator[Issue]:
         """Yield the lack of the index: without it a repeated FLAIR passes for a contrast."""
-        lacking = [patient for patient in self._patients(entries) if len(patient[1]) < len(CHANNELS)]
+        lacking = [
+            patient for patient in self._patients(entries) if len(patient[1]) < len(CHANNELS)
+        ]
         if lacking:
-            said = "; ".join(f"{patient} has only {', '.join(names)}" for patient, names in lacking[:4])
+            said = "; ".join(
+                f"{patient} has only {', '.join(names)}" for patient, names in lacking[:4]
+            )
             yield Issue(
-                "not_measured", "note", "index.csv", f"{len(lacking)} patients lack a contrast that was not measured", said,
+                "not_measured",
+                "note",
+                "index.csv",
+                f"{len(lacking)} patients lack a contrast that was not measured",
+                said,
                 next="Its channel holds a copy of FLAIR and is left out.",
-            )  # fmt: skip
+            )
         if not listing.named(r"(?:^|/)index\.csv$"):
             yield Issue(
                 "missing", "warn", "index.csv", "Nothing says which contrasts were measured",
@@ -99,11 +118,25 @@ class LggTcga(Layout):
         self.head(root, entry)
         image, mask = _arrays(root / entry.path, (root / entry.path).stat().st_mtime_ns)
         label = entry.name == "lesion"
-        stored = mask.astype(np.uint8) if label else image[:, CHANNELS.index(entry.contrast)].astype(np.float32)
+        stored = (
+            mask.astype(np.uint8)
+            if label
+            else image[:, CHANNELS.index(entry.contrast)].astype(np.float32)
+        )
         data = stored.transpose(2, 1, 0)[None]
-        header = {"contrast_source": "layout", "affine_source": "none; spacing not stated", "file": str(root / entry.path)}
+        header = {
+            "contrast_source": "layout",
+            "affine_source": "none; spacing not stated",
+            "file": str(root / entry.path),
+        }
         units = "label" if label else "a.u."
-        return Image(data, Geometry.index((data.shape[1], data.shape[2], data.shape[3])), units, (entry.contrast,), header)
+        return Image(
+            data,
+            Geometry.index((data.shape[1], data.shape[2], data.shape[3])),
+            units,
+            (entry.contrast,),
+            header,
+        )
 
 
 @lru_cache(maxsize=1)

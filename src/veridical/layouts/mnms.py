@@ -1,7 +1,9 @@
-"""M&Ms and M&Ms-2: cardiac cine MR of several vendors (Campello et al. 2021, 10.1109/TMI.2021.3090082).
+"""M&Ms and M&Ms-2: cardiac cine MR of several vendors (Campello et al. 2021,
+10.1109/TMI.2021.3090082).
 
-M&Ms: `A0S9V9/A0S9V9_sa.nii.gz` and `..._sa_gt.nii.gz`, both over time. M&Ms-2: `001/001_SA_ED.nii.gz`, `..._ED_gt.nii.gz`, the
-same for ES, the long axis (LA) and the whole cine (CINE).
+M&Ms: `A0S9V9/A0S9V9_sa.nii.gz` and `..._sa_gt.nii.gz`, both over time. M&Ms-2:
+`001/001_SA_ED.nii.gz`, `..._ED_gt.nii.gz`, the same for ES, the long axis (LA) and the whole cine
+(CINE).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ HEART = (0, 1, 2, 3)
 
 
 class Mnms(NamedFiles):
-    """Cine of the short axis, in M&Ms-2 of the long one too: 1 left ventricle, 2 myocardium, 3 right ventricle."""
+    """Cine of the short axis, in M&Ms-2 of the long one too: 1 left ventricle, 2 myocardium, 3
+    right ventricle.
+    """
 
     title = "M&Ms Challenge"
     labels = {  # noqa: RUF012
@@ -36,9 +40,21 @@ class Mnms(NamedFiles):
             if match is None:
                 continue
             two = match["phase"] is not None
-            place = f"_{match['axis'].upper()}" + ("" if match["phase"] == "CINE" else f"_{match['phase']}") if two else ""
+            place = (
+                f"_{match['axis'].upper()}"
+                + ("" if match["phase"] == "CINE" else f"_{match['phase']}")
+                if two
+                else ""
+            )
             name = ("heart" if match["label"] else "cine") + place
-            entry = Entry(match["patient"], name, file, (file,), split=split_of(file), grid=match["axis"].upper())
+            entry = Entry(
+                match["patient"],
+                name,
+                file,
+                (file,),
+                split=split_of(file),
+                grid=match["axis"].upper(),
+            )
             found.append(replace(entry, kind="label") if match["label"] else entry)
         return found
 

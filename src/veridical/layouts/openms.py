@@ -1,7 +1,9 @@
-"""Open MS data: multiple sclerosis, two parts (Lesjak et al. 2016 and 2017, github.com/muschellij2/open_ms_data).
+"""Open MS data: multiple sclerosis, two parts (Lesjak et al. 2016 and 2017,
+github.com/muschellij2/open_ms_data).
 
-`cross_sectional_MNI`: one visit, all contrasts registered to MNI152 at 1 mm, consensus lesions. `longitudinal_raw`: two
-visits, each contrast on its own grid, and a mask of change in a common space, to which text files hold the transforms.
+`cross_sectional_MNI`: one visit, all contrasts registered to MNI152 at 1 mm, consensus lesions.
+`longitudinal_raw`: two visits, each contrast on its own grid, and a mask of change in a common
+space, to which text files hold the transforms.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ TRANSFORM = re.compile(r"study(?P<visit>\d)_(?P<name>\w+?)_(?:intrastudy_)?to_\w
 
 
 class Openms(NamedFiles):
-    """Contrasts and lesions of patients with multiple sclerosis; the two parts have patients of their own."""
+    """Contrasts and lesions of patients with multiple sclerosis; the two parts have patients of
+    their own.
+    """
 
     title = "Open MS data"
     alike = False
@@ -35,7 +39,9 @@ class Openms(NamedFiles):
     }
 
     def entries(self, listing: Listing) -> list[Entry]:
-        """Return all images; a patient is named after his part, for the two parts count from 1 each."""
+        """Return all images; a patient is named after his part, for the two parts count from 1
+        each.
+        """
         found = []
         for file in listing.data:
             match = self.pattern.search(file)
@@ -63,24 +69,41 @@ class Openms(NamedFiles):
         return ("T1w", "T2w", "FLAIR", *(() if entries[0].visit else ("change",)))
 
     def remarks(self, listing: Listing, entries: list[Entry]) -> Iterator[Issue]:
-        """Yield transforms whose image is missing, and raw FLAIRs without the transform that the mask of change needs."""
+        """Yield transforms whose image is missing, and raw FLAIRs without the transform that the
+        mask of change needs.
+        """
         there = {entry.path.removesuffix(".gz").removesuffix(".nii") for entry in entries}
         for file in listing.named(TRANSFORM.pattern):
             match = TRANSFORM.search(file)
-            image = str(PurePosixPath(file).parent / f"study{match['visit']}_{match['name']}") if match else ""
+            image = (
+                str(PurePosixPath(file).parent / f"study{match['visit']}_{match['name']}")
+                if match
+                else ""
+            )
             if image not in there:
                 yield Issue(
-                    "orphan", "note", file, "This transform belongs to an image that is not there", "", f"{image}.nii.gz",
+                    "orphan",
+                    "note",
+                    file,
+                    "This transform belongs to an image that is not there",
+                    "",
+                    f"{image}.nii.gz",
                     "Fetch the image; the transform proves that it existed.",
-                )  # fmt: skip
+                )
         for entry in entries:
             if entry.name == "FLAIR" and entry.patient.startswith("long"):
                 wanted = re.sub(r"\.nii(\.gz)?$", "_to_common_space.txt", entry.path)
                 if wanted not in listing.files:
                     yield Issue(
-                        "missing", "error", wanted, "The transform of this visit to the common space is not there",
-                        next="Fetch it: without it the mask of change cannot be laid over the images.",
-                    )  # fmt: skip
+                        "missing",
+                        "error",
+                        wanted,
+                        "The transform of this visit to the common space is not there",
+                        next=(
+                            "Fetch it: without it the mask of change cannot be laid over the "
+                            "images."
+                        ),
+                    )
 
     def row_patient(self, table: str, value: str) -> str:
         """Return the patient of the longitudinal part with this number."""
@@ -91,7 +114,15 @@ class Openms(NamedFiles):
         return patient.startswith("longitudinal")
 
     def _days(self, listing: Listing, found: list[Entry]) -> list[Entry]:
-        """Put the days between studies in place of the order of visits, where the table says them."""
+        """Put the days between studies in place of the order of visits, where the table says
+        them.
+        """
         said: dict[str, dict[str, Any]] = self.covariates(listing, found)
-        days = {patient: row["days_between_studies"] for patient, row in said.items() if "days_between_studies" in row}
-        return [replace(entry, visit=float(days.get(entry.patient, 1)) * entry.visit) for entry in found]
+        days = {
+            patient: row["days_between_studies"]
+            for patient, row in said.items()
+            if "days_between_studies" in row
+        }
+        return [
+            replace(entry, visit=float(days.get(entry.patient, 1)) * entry.visit) for entry in found
+        ]

@@ -1,4 +1,6 @@
-"""The public sets that recipes name: where they lie below the folder of real data, and under which licence."""
+"""The public sets that recipes name: where they lie below the folder of real data, and under which
+licence.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,18 @@ SETS = {
     "ixi": PublicSet(("ixi_t1_2mm",), "CC BY-SA 3.0"),
     "sarcoma": PublicSet(("sts_mr_ct_pet",), "CC BY 3.0"),
     "head-ct": PublicSet(("ct_head_ge",), "BSD"),
-    "lgg": PublicSet(("lgg_tcga",), "TCIA TCGA-LGG, masks non-commercial: such weights are for benchmarks", may_ship=False),
+    "lgg": PublicSet(
+        ("lgg_tcga",),
+        "TCIA TCGA-LGG, masks non-commercial: such weights are for benchmarks",
+        may_ship=False,
+    ),
 }
 
 
 def data_root() -> Path:
-    """Return the folder of real data: `VERIDICAL_DATA`, or `../shared/data` beside the working folder."""
+    """Return the folder of real data: `VERIDICAL_DATA`, or `../shared/data` beside the working
+    folder.
+    """
     return Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
 
 
@@ -47,7 +55,12 @@ def folders(source: str) -> list[Path]:
     if source not in SETS:
         return [Path(source)]
     roots = (data_root(), data_root().parent / "training_data")
-    found = [root / place for root in roots for place in SETS[source].places if (root / place).is_dir()]
+    found = [
+        root / place for root in roots for place in SETS[source].places if (root / place).is_dir()
+    ]
     if not found:
-        raise InputError(f"{data_root()} holds nothing of {source!r}. Set VERIDICAL_DATA to the folder of real data.")
+        raise InputError(
+            f"{data_root()} holds nothing of {source!r}. Set VERIDICAL_DATA to the folder of real "
+            "data."
+        )
     return found

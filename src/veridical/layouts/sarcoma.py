@@ -1,7 +1,8 @@
-"""Soft-tissue sarcoma as the benchmark of IBSI gives it out: CT, T1 and FDG-PET with the tumour contour on each.
+"""Soft-tissue sarcoma as the benchmark of IBSI gives it out: CT, T1 and FDG-PET with the tumour
+contour on each.
 
-`STS_002/CT_image.nii.gz`, `CT_mask.nii.gz`, ...; beside it the same as DICOM, `STS_002/CT/image/*.dcm` (Vallieres et al. 2015,
-TCIA Soft-tissue-Sarcoma).
+`STS_002/CT_image.nii.gz`, `CT_mask.nii.gz`, ...; beside it the same as DICOM,
+`STS_002/CT/image/*.dcm` (Vallieres et al. 2015, TCIA Soft-tissue-Sarcoma).
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ class Sarcoma(NamedFiles):
     title = "Soft-tissue-Sarcoma"
     expected = ("CT", "T1w", "PET", "CT_tumour", "T1w_tumour", "PET_tumour")
     labels = {f"{name}_tumour": (0, 1) for name in NAMES.values()}  # noqa: RUF012
-    pattern = re.compile(r"(?:^|/)(?P<patient>STS_\d{3})/(?P<name>CT|MR_T1|PET)_(?P<what>image|mask)\.nii(?:\.gz)?$")
+    pattern = re.compile(
+        r"(?:^|/)(?P<patient>STS_\d{3})/(?P<name>CT|MR_T1|PET)_(?P<what>image|mask)\.nii(?:\.gz)?$"
+    )
     names = NAMES
 
     def entries(self, listing: Listing) -> list[Entry]:
-        """Return the NIfTI images, and the series in DICOM: under the same name, or as `CT.dicom` where NIfTI is there."""
+        """Return the NIfTI images, and the series in DICOM: under the same name, or as `CT.dicom`
+        where NIfTI is there.
+        """
         found = super().entries(listing)
         there = {(entry.patient, entry.name) for entry in found}
         for folder, files in listing.folders.items():
@@ -35,10 +40,20 @@ class Sarcoma(NamedFiles):
                 continue
             name = NAMES[match["name"].lower()]
             if match["what"] == "mask":
-                found.append(Entry(match["patient"], f"{name}_structures", folder, files, kind="object"))
+                found.append(
+                    Entry(match["patient"], f"{name}_structures", folder, files, kind="object")
+                )
             else:
                 name = f"{name}.dicom" if (match["patient"], name) in there else name
-                found.append(Entry(match["patient"], name, folder, files, options={"contrast": name.split(".")[0]}))
+                found.append(
+                    Entry(
+                        match["patient"],
+                        name,
+                        folder,
+                        files,
+                        options={"contrast": name.split(".")[0]},
+                    )
+                )
         return found
 
     def entry(self, listing: Listing, file: str, match: re.Match[str]) -> Entry:

@@ -1,7 +1,8 @@
-"""SynthRAD2023 and SynthRAD2025: MR or cone-beam CT to CT for radiotherapy (Thummerer et al. 2023, 10.1002/mp.16529).
+"""SynthRAD2023 and SynthRAD2025: MR or cone-beam CT to CT for radiotherapy (Thummerer et al. 2023,
+10.1002/mp.16529).
 
-`Task1/brain/1BA001/{mr,ct,mask}.nii.gz`, `Task2/pelvis/2PB007/{cbct,ct,mask}.nii.gz`; 2025 the same with `.mha` and the regions
-AB, HN and TH. Test and validation cases come without CT.
+`Task1/brain/1BA001/{mr,ct,mask}.nii.gz`, `Task2/pelvis/2PB007/{cbct,ct,mask}.nii.gz`; 2025 the same
+with `.mha` and the regions AB, HN and TH. Test and validation cases come without CT.
 """
 
 from __future__ import annotations
@@ -36,9 +37,15 @@ class Synthrad(NamedFiles):
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
         """Return the year: 2025 has `.mha` and other regions."""
-        return "SynthRAD2025" if any(entry.path.lower().endswith(".mha") for entry in entries) else self.title
+        return (
+            "SynthRAD2025"
+            if any(entry.path.lower().endswith(".mha") for entry in entries)
+            else self.title
+        )
 
     def must_have(self, entries: list[Entry]) -> tuple[str, ...]:
-        """Return the source of the task and the outline, and the CT unless the case is of a held-out split."""
+        """Return the source of the task and the outline, and the CT unless the case is of a
+        held-out split.
+        """
         source = "MR" if entries[0].patient[0] == "1" else "CBCT"
         return (source, "body") if entries[0].split in ("val", "test") else (source, "CT", "body")

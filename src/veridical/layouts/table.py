@@ -13,7 +13,18 @@ from veridical.layouts.tables import ABSENT, as_value, rows_of
 from veridical.layouts.tree import Listing, stem_of, suffix_of
 from veridical.types import Study
 
-IDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant_id", "case", "case_id", "id", "mrid")
+IDS = (
+    "patient",
+    "patient_id",
+    "patientid",
+    "subject",
+    "subject_id",
+    "participant_id",
+    "case",
+    "case_id",
+    "id",
+    "mrid",
+)
 REPORTS = ("report", "text", "findings", "impression")
 GENES = frozenset(
     {
@@ -33,7 +44,19 @@ GENES = frozenset(
         "NOTCH1",
         "BCOR",
     }
-    | {"CSMD3", "SMARCA4", "GRIN2A", "FAT4", "PDGFRA", "TERT", "BRAF", "KRAS", "CDKN2A", "MGMT", "H3F3A"}
+    | {
+        "CSMD3",
+        "SMARCA4",
+        "GRIN2A",
+        "FAT4",
+        "PDGFRA",
+        "TERT",
+        "BRAF",
+        "KRAS",
+        "CDKN2A",
+        "MGMT",
+        "H3F3A",
+    }
 )
 """Columns that go to the genes of a patient: those of the glioma tables of TCGA."""
 
@@ -48,12 +71,23 @@ class Table(Layout):
         """Say so where there are tables and no images."""
         tables = self._tables(listing)
         sure = 0.8 if tables and not listing.data else 0.0
-        return Match(self.name, sure, f"{len(tables)} tables and no image" if sure else "there are images, or no table")
+        return Match(
+            self.name,
+            sure,
+            f"{len(tables)} tables and no image" if sure else "there are images, or no table",
+        )
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return each table as a stack of as many patients as it has rows."""
         return [
-            Entry(stem_of(file), "table", file, (file,), kind="object", count=len(self._rows(listing, file)))
+            Entry(
+                stem_of(file),
+                "table",
+                file,
+                (file,),
+                kind="object",
+                count=len(self._rows(listing, file)),
+            )
             for file in self._tables(listing)
         ]
 
@@ -71,21 +105,44 @@ class Table(Layout):
         for file in self._tables(listing):
             rows = self._rows(listing, file)
             if not rows:
-                yield Issue("empty", "error", file, "The table has no row", next="Download it again.")
+                yield Issue(
+                    "empty", "error", file, "The table has no row", next="Download it again."
+                )
                 continue
             column = _id_column(list(rows[0]))
             counts = Counter(row[column] for row in rows) if column else Counter()
             repeated = [value for value, count in counts.items() if count > 1]
             if repeated:
-                yield Issue("duplicate", "warn", file, f"{len(repeated)} patients have several rows", repeated[0],
-                            "one row each", "Keep one, or give visits a column.")  # fmt: skip
+                yield Issue(
+                    "duplicate",
+                    "warn",
+                    file,
+                    f"{len(repeated)} patients have several rows",
+                    repeated[0],
+                    "one row each",
+                    "Keep one, or give visits a column.",
+                )
             if not column:
-                yield Issue("no_ids", "note", file, "No column names the patients", next="They are numbered by their rows.")
-            gaps = {name: sum(row[name].strip().lower() in ABSENT for row in rows) for name in rows[0]}
+                yield Issue(
+                    "no_ids",
+                    "note",
+                    file,
+                    "No column names the patients",
+                    next="They are numbered by their rows.",
+                )
+            gaps = {
+                name: sum(row[name].strip().lower() in ABSENT for row in rows) for name in rows[0]
+            }
             holes = [f"{name} {count}" for name, count in gaps.items() if count]
             if holes:
                 yield Issue(
-                    "empty_cells", "note", file, "Cells are empty", ", ".join(holes[:6]), "", "They are left out, not zero."
+                    "empty_cells",
+                    "note",
+                    file,
+                    "Cells are empty",
+                    ", ".join(holes[:6]),
+                    "",
+                    "They are left out, not zero.",
                 )
 
     def studies(self, listing: Listing) -> Iterator[Study]:
@@ -94,14 +151,26 @@ class Table(Layout):
             rows = self._rows(listing, file)
             column = _id_column(list(rows[0])) if rows else ""
             for number, row in enumerate(rows):
-                said = {name: as_value(value) for name, value in row.items() if name and value.strip().lower() not in ABSENT}
-                identity = str(said.pop(column)) if column in said else f"{stem_of(file)}_{number + 1:05d}"
-                report = next((str(said.pop(name)) for name in list(said) if name.lower() in REPORTS), "")
+                said = {
+                    name: as_value(value)
+                    for name, value in row.items()
+                    if name and value.strip().lower() not in ABSENT
+                }
+                identity = (
+                    str(said.pop(column)) if column in said else f"{stem_of(file)}_{number + 1:05d}"
+                )
+                report = next(
+                    (str(said.pop(name)) for name in list(said) if name.lower() in REPORTS), ""
+                )
                 genes = {name: said.pop(name) for name in list(said) if name in GENES}
                 yield Study(identity, {}, said, report, genes)
 
     def _tables(self, listing: Listing) -> list[str]:
-        return [file for file, size in listing.files.items() if suffix_of(file) in (".csv", ".tsv") and size > 0]
+        return [
+            file
+            for file, size in listing.files.items()
+            if suffix_of(file) in (".csv", ".tsv") and size > 0
+        ]
 
     def _rows(self, listing: Listing, file: str) -> list[dict[str, str]]:
         return rows_of((listing.root / file).read_bytes(), file)

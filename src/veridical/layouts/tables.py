@@ -18,11 +18,9 @@ LARGEST = 16 * 2**20
 class Index:
     """One table.
 
-    Args:
-        path: below the root.
-        column: the one that names patients.
-        rows: patient -> column -> value (numbers as numbers, empty ones left out); the first row of a patient.
-        repeated: number of rows beyond the first of a patient.
+    Args: path: below the root. column: the one that names patients. rows: patient -> column ->
+        value (numbers as numbers, empty ones left out); the first row of a patient. repeated:
+        number of rows beyond the first of a patient.
     """
 
     path: str
@@ -35,10 +33,13 @@ ABSENT = frozenset({"", "n/a", "na", "nan"})
 """What stands in an empty cell; `n/a` is that of BIDS."""
 
 
-def tables_of(listing: Listing, patients: set[str], row_patient: Callable[[str, str], str]) -> list[Index]:
+def tables_of(
+    listing: Listing, patients: set[str], row_patient: Callable[[str, str], str]
+) -> list[Index]:
     """Return the `.csv` and `.tsv` files with a column in which these patients stand.
 
-    A column counts when at least a third of its values are patients, or when it holds half of the patients.
+    A column counts when at least a third of its values are patients, or when it holds half of the
+    patients.
 
     Args:
         patients: ids.
@@ -61,7 +62,8 @@ def tables_of(listing: Listing, patients: set[str], row_patient: Callable[[str, 
 
 
 def rows_of(content: bytes, path: str) -> list[dict[str, str]]:
-    """Return the rows of a table by column; commas, semicolons or tabs, whichever stands in its first line most often.
+    """Return the rows of a table by column; commas, semicolons or tabs, whichever stands in its
+    first line most often.
 
     Rows longer or shorter than the first are filled with nothing or cut.
     """
@@ -87,7 +89,9 @@ def as_value(text: str) -> Any:
     return text.strip()
 
 
-def _table(path: str, column: str, rows: list[dict[str, str]], row_patient: Callable[[str, str], str]) -> Index:
+def _table(
+    path: str, column: str, rows: list[dict[str, str]], row_patient: Callable[[str, str], str]
+) -> Index:
     found: dict[str, dict[str, Any]] = {}
     repeated = 0
     for row in rows:
@@ -97,5 +101,9 @@ def _table(path: str, column: str, rows: list[dict[str, str]], row_patient: Call
         if patient in found:
             repeated += 1
             continue
-        found[patient] = {k: as_value(v) for k, v in row.items() if k and k != column and v.strip().lower() not in ABSENT}
+        found[patient] = {
+            k: as_value(v)
+            for k, v in row.items()
+            if k and k != column and v.strip().lower() not in ABSENT
+        }
     return Index(path, column, found, repeated)

@@ -1,9 +1,11 @@
-"""What lies in a folder, once: names and sizes of all files, which of them hold images or raw data, and which are no inputs.
+"""What lies in a folder, once: names and sizes of all files, which of them hold images or raw data,
+and which are no inputs.
 
-Never inputs, and named with the reason in `Listing.left_out`: what results of Veridical wrote, whatever their folder is called;
-`sourcedata` and `code` of a BIDS data set; images in `derivatives` or with a derivative's entity (`desc-`) beside the images
-that they were made from (their masks and segmentations stay); linked folders. Where a folder holds nothing else, the estimates
-of the results, or the derivatives, are its images.
+Never inputs, and named with the reason in `Listing.left_out`: what results of Veridical wrote,
+whatever their folder is called; `sourcedata` and `code` of a BIDS data set; images in `derivatives`
+or with a derivative's entity (`desc-`) beside the images that they were made from (their masks and
+segmentations stay); linked folders. Where a folder holds nothing else, the estimates of the
+results, or the derivatives, are its images.
 """
 
 from __future__ import annotations
@@ -22,11 +24,26 @@ from veridical.io.bids import DESCRIPTION, LABELS, PROVENANCE, result_files
 from veridical.io.guards import start_of
 
 DATA = frozenset(
-    {".nii", ".mha", ".mhd", ".img", ".npy", ".npz", ".h5", ".hdf5", ".mrd", ".mat", ".dcm", ".ima", ".dicom", ".cfl"}
+    {
+        ".nii",
+        ".mha",
+        ".mhd",
+        ".img",
+        ".npy",
+        ".npz",
+        ".h5",
+        ".hdf5",
+        ".mrd",
+        ".mat",
+        ".dcm",
+        ".ima",
+        ".dicom",
+        ".cfl",
+    }
 )
 """Suffixes of files that hold images or raw data."""
 SPLIT = re.compile(
-    r"(?:^|[_\-. ])(?:(?P<word>train|val|test)(?:ing|idation|id)?(?:[_-]?(?:data|set|batch))?(?=$|[_\-. \d])"
+    r"(?:^|[_\-. ])(?:(?P<word>train|val|test)(?:ing|idation|id)?(?:[_-]?(?:data|set|batch))?(?=$|[_\-. \d])"  # noqa: E501
     r"|(?:images|labels)(?P<short>Tr|Ts)$)",
     re.I,
 )
@@ -46,11 +63,9 @@ POINTER = 2**15
 class Listing:
     """The files below a folder that can be inputs.
 
-    Args:
-        root: the folder.
-        files: path below it, with `/` -> bytes, in the order of names; -1 for a link that leads nowhere.
-        left_out: path below it -> why it is no input.
-        results: folder of a result of Veridical below it -> role -> file name; None where its record is damaged.
+    Args: root: the folder. files: path below it, with `/` -> bytes, in the order of names; -1 for a
+        link that leads nowhere. left_out: path below it -> why it is no input. results: folder of a
+        result of Veridical below it -> role -> file name; None where its record is damaged.
     """
 
     root: Path
@@ -70,7 +85,9 @@ class Listing:
         if root.is_file():
             return cls(root.parent, {root.name: root.stat().st_size})
         if not root.is_dir():
-            raise InputError(f"{root} does not exist; expected a folder or a file of a data set. Check the path.")
+            raise InputError(
+                f"{root} does not exist; expected a folder or a file of a data set. Check the path."
+            )
         files, left_out = _walked(root)
         if not files and not left_out:
             raise InputError(f"{root} is empty; expected the files of a data set. Check the path.")
@@ -78,7 +95,9 @@ class Listing:
 
     @cached_property
     def data(self) -> tuple[str, ...]:
-        """Paths of images and raw data, by suffix, or for names without one by the mark of DICOM."""
+        """Paths of images and raw data, by suffix, or for names without one by the mark of
+        DICOM.
+        """
         return tuple(name for name in self.files if self._holds_data(name))
 
     @cached_property
@@ -99,12 +118,20 @@ class Listing:
         start = f"{child}/"
 
         def inside(these: Mapping[str, Any]) -> dict[str, Any]:
-            return {path.removeprefix(start): value for path, value in these.items() if path.startswith(start)}
+            return {
+                path.removeprefix(start): value
+                for path, value in these.items()
+                if path.startswith(start)
+            }
 
-        return Listing(self.root / child, inside(self.files), inside(self.left_out), inside(self.results))
+        return Listing(
+            self.root / child, inside(self.files), inside(self.left_out), inside(self.results)
+        )
 
     def named(self, pattern: str) -> tuple[str, ...]:
-        """Return the paths of files, whatever their kind, that a regular expression finds, capitals ignored."""
+        """Return the paths of files, whatever their kind, that a regular expression finds, capitals
+        ignored.
+        """
         wanted = re.compile(pattern, re.I)
         return tuple(name for name in self.files if wanted.search(name))
 
@@ -118,20 +145,29 @@ class Listing:
         start = start_of(self.root / name, 256) if size <= POINTER else b""
         if b"annex/objects/" in start:
             return "a git-annex pointer without the content (datalad get)"
-        return "a git LFS pointer without the content (git lfs pull)" if start.startswith(b"version https://git-lfs") else ""
+        return (
+            "a git LFS pointer without the content (git lfs pull)"
+            if start.startswith(b"version https://git-lfs")
+            else ""
+        )
 
     @property
     def held(self) -> str:
         """What kinds of files there are, in words."""
         kinds = Counter(suffix_of(name) or "files without a suffix" for name in self.files)
-        return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "no file that can be an input"
+        return (
+            ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+            or "no file that can be an input"
+        )
 
     def _holds_data(self, name: str) -> bool:
         suffix = suffix_of(name)
         if suffix in DATA:
             return True
         return (
-            (not suffix or suffix[1:].isdigit()) and self.files[name] > 132 and start_of(self.root / name, 132)[128:] == b"DICM"
+            (not suffix or suffix[1:].isdigit())
+            and self.files[name] > 132
+            and start_of(self.root / name, 132)[128:] == b"DICM"
         )
 
 
@@ -155,7 +191,9 @@ def _unpacked(name: str) -> str:
 
 
 def split_of(name: str) -> str:
-    """Return `train`, `val` or `test` when a folder on the way to a file is called so, else nothing."""
+    """Return `train`, `val` or `test` when a folder on the way to a file is called so, else
+    nothing.
+    """
     return _split_of(name.rpartition("/")[0])
 
 
@@ -164,12 +202,16 @@ def _split_of(folder: str) -> str:
     for part in folder.split("/"):
         found = SPLIT.search(part)
         if found:
-            return {"tr": "train", "va": "val"}.get((found["word"] or found["short"])[:2].lower(), "test")
+            return {"tr": "train", "va": "val"}.get(
+                (found["word"] or found["short"])[:2].lower(), "test"
+            )
     return ""
 
 
 def _walked(root: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the files below a folder with their sizes, and the folders that were not gone into with the reason."""
+    """Return the files below a folder with their sizes, and the folders that were not gone into
+    with the reason.
+    """
     files: dict[str, int] = {}
     left_out: dict[str, str] = {}
     for folder, folders, names in os.walk(root):
@@ -186,22 +228,42 @@ def _walked(root: Path) -> tuple[dict[str, int], dict[str, str]]:
             if not name.startswith("."):
                 files[(here / name).as_posix()] = _size(Path(folder, name))
         if len(files) > MOST:
-            raise BudgetError(f"{root} holds more than {MOST} files. Give a part of it, e.g. one split.")
+            raise BudgetError(
+                f"{root} holds more than {MOST} files. Give a part of it, e.g. one split."
+            )
     return files, left_out
 
 
 def _inputs(whole: Listing) -> Listing:
-    """Return a listing without derivatives and results of Veridical, unless there is nothing else."""
-    records = {str(PurePosixPath(name).parent): name for name in whole.files if name.rpartition("/")[2] == PROVENANCE}
+    """Return a listing without derivatives and results of Veridical, unless there is nothing
+    else.
+    """
+    records = {
+        str(PurePosixPath(name).parent): name
+        for name in whole.files
+        if name.rpartition("/")[2] == PROVENANCE
+    }
     said = {folder: result_files(whole.root / name) for folder, name in records.items()}
     results = {folder: roles for folder, roles in said.items() if roles != {}}
-    made = {place: role for folder, roles in results.items() for role, place in _places(folder, roles or {})}
+    made = {
+        place: role
+        for folder, roles in results.items()
+        for role, place in _places(folder, roles or {})
+    }
     images = [name for name in whole.data if not _label(name)]
-    derived = {name: "a result of Veridical" if name in made else "a derivative" for name in images if _derived(name)}
+    derived = {
+        name: "a result of Veridical" if name in made else "a derivative"
+        for name in images
+        if _derived(name)
+    }
     derived |= dict.fromkeys(made, "a result of Veridical")
     if all(name in derived for name in images):
         others = {name: why for name, why in derived.items() if name in made}
-        estimates = {name for name, role in made.items() if role in ESTIMATES} if len(others) == len(derived) else set()
+        estimates = (
+            {name for name, role in made.items() if role in ESTIMATES}
+            if len(others) == len(derived)
+            else set()
+        )
         derived = {name: why for name, why in others.items() if name not in estimates}
     files = {name: size for name, size in whole.files.items() if name not in derived}
     return Listing(whole.root, files, whole.left_out | derived, results)

@@ -1,6 +1,8 @@
-"""Folders of NIfTI, MetaImage or Analyze files with no layout of a known set: contrast and case from the words of the names.
+"""Folders of NIfTI, MetaImage or Analyze files with no layout of a known set: contrast and case
+from the words of the names.
 
-A folder whose files each say another contrast is a case; elsewhere the case is the name without the contrast.
+A folder whose files each say another contrast is a case; elsewhere the case is the name without the
+contrast.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ class Volumes(Layout):
         """Say so by the suffixes alone."""
         count = sum(suffix_of(file) in KINDS for file in listing.data)
         share = count / max(len(listing.data), 1)
-        return Match(self.name, round(GENERIC * share, 2), f"{count} of {len(listing.data)} data files are volumes")
+        return Match(
+            self.name,
+            round(GENERIC * share, 2),
+            f"{count} of {len(listing.data)} data files are volumes",
+        )
 
     def entries(self, listing: Listing) -> list[Entry]:
         """Return all volumes."""
@@ -38,16 +44,29 @@ class Volumes(Layout):
             case = len(volumes) > 1 and max(Counter(names.values()).values(), default=0) == 1
             for file in volumes:
                 tcga = TCGA.search(file)
-                patient = tcga[0] if tcga else _folder_name(listing, folder) if case else _bare(file)
+                patient = (
+                    tcga[0] if tcga else _folder_name(listing, folder) if case else _bare(file)
+                )
                 kind = "label" if label_in(stem_of(file)) else "image"
                 found.append(
-                    Entry(patient, names[file], file, with_partner(listing, file), kind=kind, split=split_of(file))  # type: ignore[arg-type]
+                    Entry(
+                        patient,
+                        names[file],
+                        file,
+                        with_partner(listing, file),
+                        kind=kind,  # type: ignore[arg-type]
+                        split=split_of(file),
+                    )
                 )
         return found
 
     def dataset(self, listing: Listing, entries: list[Entry]) -> str:
         """Return TCGA where the ids are of it."""
-        return "TCGA (TCIA)" if entries and all(TCGA.match(entry.patient) for entry in entries) else self.title
+        return (
+            "TCGA (TCIA)"
+            if entries and all(TCGA.match(entry.patient) for entry in entries)
+            else self.title
+        )
 
 
 def _name(file: str) -> str:
@@ -64,5 +83,9 @@ def _bare(file: str) -> str:
 
 
 def _folder_name(listing: Listing, folder: str) -> str:
-    parts = [part for part in PurePosixPath(folder).parts if part not in ("nifti", "raw", "images", "anat", ".")]
+    parts = [
+        part
+        for part in PurePosixPath(folder).parts
+        if part not in ("nifti", "raw", "images", "anat", ".")
+    ]
     return parts[-1] if parts else listing.root.resolve().name

@@ -1,4 +1,6 @@
-"""Area under the ROC curve, with the variance of DeLong, DeLong and Clarke-Pearson, Biometrics 1988 (10.2307/2531595)."""
+"""Area under the ROC curve, with the variance of DeLong, DeLong and Clarke-Pearson, Biometrics 1988
+(10.2307/2531595).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,15 @@ ABOUT = Facts(
     "higher",
     "task",
     worst=0.0,
-    cites="DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating "
+    cites="DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more "
+    "correlated receiver operating "
     "characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845.",
 )
 
 
 def auc(predicted: Array, truth: Array) -> float:
-    """Return the chance that a case with the finding scores above one without, ties counting half (Mann-Whitney).
+    """Return the chance that a case with the finding scores above one without, ties counting half
+    (Mann-Whitney).
 
     Args:
         predicted: `(n,)` scores, any scale, higher where the finding is likelier.
@@ -44,40 +48,51 @@ def auc_covariance(predicted: Array, truth: Array) -> Array:
         predicted: `(k, n)`, one row a score.
         truth: `(n,)` bool.
 
-    Returns:
-        `(k, k)`; the diagonal holds each AUC's variance. Two AUCs differ by `a[0] - a[1]` with variance
-        `v[0, 0] + v[1, 1] - 2 v[0, 1]`.
+    Returns: `(k, k)`; the diagonal holds each AUC's variance. Two AUCs differ by `a[0] - a[1]` with
+        variance `v[0, 0] + v[1, 1] - 2 v[0, 1]`.
 
     Raises:
         GeometryError, InputError: as `auc`, or fewer than two cases of a class.
     """
     if predicted.ndim != 2:
         raise GeometryError(
-            f"Scores of shape {predicted.shape} were given; expected (scores, cases). For one score: score[None]."
+            f"Scores of shape {predicted.shape} were given; expected (scores, cases). For one "
+            "score: score[None]."
         )
     parts = _placements(predicted, truth)
     if min(part.shape[1] for part in parts) < 2:
-        raise InputError("A variance needs two cases of each class at least, there is only one of a class. Add cases.")
+        raise InputError(
+            "A variance needs two cases of each class at least, there is only one of a class. Add "
+            "cases."
+        )
     return np.asarray(sum(np.atleast_2d(np.cov(part)) / part.shape[1] for part in parts))
 
 
 def _placements(predicted: Array, truth: Array) -> tuple[Array, Array]:
-    """Return for each score the share of the other class that a case is rightly placed against: `(k, with)`, `(k, without)`."""
+    """Return for each score the share of the other class that a case is rightly placed against:
+    `(k, with)`, `(k, without)`.
+    """
     truth = np.asarray(truth)
     if truth.ndim != 1 or predicted.shape[1:] != truth.shape:
         raise GeometryError(
-            f"Scores of shape {predicted.shape[1:]} and truth of {truth.shape} were given; expected one length (n,)."
+            f"Scores of shape {predicted.shape[1:]} and truth of {truth.shape} were given; "
+            "expected one length (n,)."
         )
     if truth.dtype != np.bool_:
         raise InputError(
-            f"A truth of type {truth.dtype} was given; expected bool. Say which class is the finding: labels == 1."
+            f"A truth of type {truth.dtype} was given; expected bool. Say which class is the "
+            "finding: labels == 1."
         )
     if not np.isfinite(predicted).all():
         raise InputError(
-            f"{(~np.isfinite(predicted)).sum()} scores are NaN or infinite. Give every case a score; a failed one the worst."
+            f"{(~np.isfinite(predicted)).sum()} scores are NaN or infinite. Give every case a "
+            "score; a failed one the worst."
         )
     if truth.all() or not truth.any():
-        raise InputError(f"All {truth.size} cases are of one class; an AUC needs cases with and without the finding.")
+        raise InputError(
+            f"All {truth.size} cases are of one class; an AUC needs cases with and without the "
+            "finding."
+        )
     ranks = stats.rankdata(predicted, axis=1)
     there, absent = predicted[:, truth], predicted[:, ~truth]
     below = (ranks[:, truth] - stats.rankdata(there, axis=1)) / absent.shape[1]

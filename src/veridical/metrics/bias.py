@@ -14,7 +14,8 @@ ABOUT = Facts(
     "pixel",
     target="0: neither too bright nor too dark",
     ideal=0.0,
-    cites="Bland JM, Altman DG. Statistical methods for assessing agreement between two methods of clinical measurement. "
+    cites="Bland JM, Altman DG. Statistical methods for assessing agreement between two methods of "
+    "clinical measurement. "
     "Lancet 1986;327:307-310",
 )
 

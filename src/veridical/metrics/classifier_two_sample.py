@@ -1,8 +1,10 @@
-"""Classifier two-sample test, Lopez-Paz and Oquab, ICLR 2017: how well a held-out linear classifier tells the sets apart.
+"""Classifier two-sample test, Lopez-Paz and Oquab, ICLR 2017: how well a held-out linear classifier
+tells the sets apart.
 
-The classifier is Fisher's linear discriminant with the shrunken covariance of Ledoit and Wolf (J Multivar Anal 2004,
-10.1016/S0047-259X(03)00096-4) on standardized features. Scaling and shrinkage look at all rows without their labels, so that
-held-out scores are linear in the labels: a permutation test needs each fold solved once.
+The classifier is Fisher's linear discriminant with the shrunken covariance of Ledoit and Wolf (J
+Multivar Anal 2004, 10.1016/S0047-259X(03)00096-4) on standardized features. Scaling and shrinkage
+look at all rows without their labels, so that held-out scores are linear in the labels: a
+permutation test needs each fold solved once.
 """
 
 from __future__ import annotations
@@ -38,17 +40,17 @@ def classifier_two_sample(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> float:
-    """Return the cross-validated area under the ROC curve of a linear classifier of candidate against reference rows.
+    """Return the cross-validated area under the ROC curve of a linear classifier of candidate
+    against reference rows.
 
-    Only pairs of one fold are compared, so that the mean is 0.5 when the sets are alike. A linear classifier sees
-    differences of means; for those of spread see `mmd`. Its p-value: `feature_sets.permutation_p`.
+    Only pairs of one fold are compared, so that the mean is 0.5 when the sets are alike. A linear
+    classifier sees differences of means; for those of spread see `mmd`. Its p-value:
+    `feature_sets.permutation_p`.
 
-    Args:
-        candidate_features, reference_features: `(n, d)` and `(m, d)`.
-        candidate_groups, reference_groups: patient of each row; all rows of a patient are held out together. Without it a
-            classifier that knows the patient passes for one that knows what is real.
-        folds: of cross-validation.
-        seed: of who is in which fold.
+    Args: candidate_features, reference_features: `(n, d)` and `(m, d)`. candidate_groups,
+        reference_groups: patient of each row; all rows of a patient are held out together. Without
+        it a classifier that knows the patient passes for one that knows what is real. folds: of
+        cross-validation. seed: of who is in which fold.
 
     Returns:
         1: always told apart; 0.5: not at all; below it by chance.
@@ -74,19 +76,26 @@ def _tester(pool: Pool, folds: int, seed: int) -> Value:
         raise SettingError(f"{folds} folds were asked for; expected 2 or more.")
     rows = _standardized(pool.features)
     ridge = _shrinkage(rows)
-    # Ridge regression on rows equals the discriminant whose covariance is (1 - shrinkage) S + shrinkage tr(S) / d.
+    # Ridge regression on rows equals the discriminant whose covariance is (1 - shrinkage) S +
+    # shrinkage tr(S) / d.
     places = np.random.default_rng(seed).permutation(int(pool.patients.max()) + 1)
     fold = places[pool.patients] % folds
     products = rows @ rows.T if len(rows) <= 2 * rows.shape[1] else None
     known: dict[bytes, list[tuple[Array, Array, Array]]] = {}
 
     def solved(used: Array) -> list[tuple[Array, Array, Array]]:
-        """Return positions held out, positions trained on, and the matrix from the labels of these to the scores of those."""
+        """Return positions held out, positions trained on, and the matrix from the labels of these
+        to the scores of those.
+        """
         key = used.tobytes()
         if key not in known:
             known.clear()
             parts = [(used[fold[used] == k], used[fold[used] != k]) for k in range(folds)]
-            known[key] = [(test, train, _hat(rows, products, test, train, ridge)) for test, train in parts if len(test)]
+            known[key] = [
+                (test, train, _hat(rows, products, test, train, ridge))
+                for test, train in parts
+                if len(test)
+            ]
         return known[key]
 
     def value(candidate: Array, reference: Array) -> float:
@@ -117,7 +126,9 @@ def _standardized(features: Array) -> Array:
 
 
 def _shrinkage(rows: Array) -> float:
-    """Return Ledoit and Wolf's ridge per row: `shrinkage / (1 - shrinkage)` times the mean variance (1)."""
+    """Return Ledoit and Wolf's ridge per row: `shrinkage / (1 - shrinkage)` times the mean variance
+    (1).
+    """
     n, d = rows.shape
     table = rows @ rows.T if n <= d else rows.T @ rows
     squares = float((table**2).sum()) / n**2

@@ -13,13 +13,12 @@ ABOUT = Facts("coverage", "1", "higher", "trust", target="at or just above the i
 def coverage(interval: Interval, reference: Array, *, mask: Array | None = None) -> float:
     """Return the share of voxels with `lower <= reference <= upper`.
 
-    Args:
-        interval: bands of the reference's shape and unit.
-        reference: the truth, real.
-        mask: bool, of that shape or without the channel axis. Give the foreground: air is easy and hides misses in tissue.
+    Args: interval: bands of the reference's shape and unit. reference: the truth, real. mask: bool,
+        of that shape or without the channel axis. Give the foreground: air is easy and hides misses
+        in tissue.
 
-    Returns:
-        In [0, 1]. To be read against `interval.level`; far above it, the band is wider than it need be.
+    Returns: In [0, 1]. To be read against `interval.level`; far above it, the band is wider than it
+        need be.
 
     Raises:
         GeometryError: shapes differ.

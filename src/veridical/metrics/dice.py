@@ -16,7 +16,10 @@ ABOUT = Facts(
     "higher",
     "task",
     worst=0.0,
-    cites="Dice LR. Measures of the amount of ecologic association between species. Ecology 1945;26:297-302.",
+    cites=(
+        "Dice LR. Measures of the amount of ecologic association between species. Ecology "
+        "1945;26:297-302."
+    ),
 )
 
 
@@ -37,4 +40,6 @@ def dice(candidate_structure: Array, reference_structure: Array, spacing: Sequen
     """
     check_structures(candidate_structure, reference_structure, spacing)
     total = np.count_nonzero(candidate_structure) + np.count_nonzero(reference_structure)
-    return 2.0 * np.count_nonzero(candidate_structure & reference_structure) / total if total else 1.0
+    return (
+        2.0 * np.count_nonzero(candidate_structure & reference_structure) / total if total else 1.0
+    )

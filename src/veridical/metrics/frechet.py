@@ -1,4 +1,6 @@
-"""Frechet distance between Gaussians fitted to two sets of features: Dowson and Landau 1982; as FID, Heusel et al. 2017."""
+"""Frechet distance between Gaussians fitted to two sets of features: Dowson and Landau 1982; as
+FID, Heusel et al. 2017.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,27 @@ ABOUT = Facts(
     "squared feature units",
     "lower",
     "feature",
-    target="real against real of the same number of patients, never 0: few samples raise it by about d^2/(2n) + 2d/n",
-    cites="Heusel M, Ramsauer H, Unterthiner T, Nessler B, Hochreiter S. GANs trained by a two time-scale update rule converge "
+    target=(
+        "real against real of the same number of patients, never 0: few samples raise it by about "
+        "d^2/(2n) + 2d/n"
+    ),
+    cites="Heusel M, Ramsauer H, Unterthiner T, Nessler B, Hochreiter S. GANs trained by a two "
+    "time-scale update rule converge "
     "to a local Nash equilibrium. NeurIPS 2017.",
 )
 SPREAD = "jackknife"
 DIRECT = 4
-"""Resampling works on features where rows are more than this many times the columns, else on products of all pairs."""
+"""Resampling works on features where rows are more than this many times the columns, else on
+products of all pairs.
+"""
 
 
 def frechet(candidate_features: Array, reference_features: Array) -> float:
     """Return `|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))` of the sample means and covariances.
 
-    Exact for any number of rows. With fewer rows than columns, `tr (S1 S2)^(1/2)` is the sum of the singular values of
-    `A B^T`, with A and B the centred rows over `sqrt(n - 1)`; no covariance is formed.
+    Exact for any number of rows. With fewer rows than columns, `tr (S1 S2)^(1/2)` is the sum of the
+    singular values of `A B^T`, with A and B the centred rows over `sqrt(n - 1)`; no covariance is
+    formed.
 
     Args:
         candidate_features, reference_features: `(n, d)` and `(m, d)`, two rows at least.
@@ -44,39 +53,64 @@ def frechet(candidate_features: Array, reference_features: Array) -> float:
 
 
 def frechet_gaussian(
-    candidate_mean: Array, candidate_covariance: Array, reference_mean: Array, reference_covariance: Array
+    candidate_mean: Array,
+    candidate_covariance: Array,
+    reference_mean: Array,
+    reference_covariance: Array,
 ) -> float:
-    """Return the distance between two Gaussians, from means `(d,)` and covariances `(d, d)`; for N(0, I8), N(1, 4 I8): 16.
+    """Return the distance between two Gaussians, from means `(d,)` and covariances `(d, d)`; for
+    N(0, I8), N(1, 4 I8): 16.
 
     Raises:
         GeometryError: shapes do not fit.
         InputError: NaN, infinity, or a covariance that is not symmetric.
     """
     means = [np.asarray(m, dtype=np.float64) for m in (candidate_mean, reference_mean)]
-    covariances = [np.asarray(c, dtype=np.float64) for c in (candidate_covariance, reference_covariance)]
+    covariances = [
+        np.asarray(c, dtype=np.float64) for c in (candidate_covariance, reference_covariance)
+    ]
     d = means[0].size
     if any(m.shape != (d,) for m in means) or any(c.shape != (d, d) for c in covariances):
         shapes = ", ".join(str(a.shape) for a in (*means, *covariances))
-        raise GeometryError(f"Means and covariances of shapes {shapes} were given; expected (d,), (d,), (d, d), (d, d).")
+        raise GeometryError(
+            f"Means and covariances of shapes {shapes} were given; expected (d,), (d,), (d, d), "
+            "(d, d)."
+        )
     for c in covariances:
-        if not np.isfinite(c).all() or not np.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(np.abs(c).max())):
-            raise InputError("A covariance is not finite or not symmetric. Take numpy.cov(features, rowvar=False).")
+        if not np.isfinite(c).all() or not np.allclose(
+            c, c.T, rtol=1e-6, atol=1e-9 * float(np.abs(c).max())
+        ):
+            raise InputError(
+                "A covariance is not finite or not symmetric. Take numpy.cov(features, "
+                "rowvar=False)."
+            )
     overlap = _overlap(*covariances)
     shift = float(((means[0] - means[1]) ** 2).sum())
-    return max(0.0, shift + float(np.trace(covariances[0]) + np.trace(covariances[1])) - 2 * overlap)
+    return max(
+        0.0, shift + float(np.trace(covariances[0]) + np.trace(covariances[1])) - 2 * overlap
+    )
 
 
 def prepared(pool: Pool) -> Value:
-    """Return rows -> value, from the products of all pairs of rows where these are few beside the columns."""
+    """Return rows -> value, from the products of all pairs of rows where these are few beside the
+    columns.
+    """
     if len(pool.features) > DIRECT * pool.features.shape[1]:
-        return lambda candidate, reference: _distance(pool.features[candidate], pool.features[reference])
+        return lambda candidate, reference: _distance(
+            pool.features[candidate], pool.features[reference]
+        )
     centred = pool.features - pool.features.mean(0)
     products = centred @ centred.T
 
     def value(candidate: Array, reference: Array) -> float:
-        own, other, cross = (products[np.ix_(a, b)] for a, b in ((candidate,) * 2, (reference,) * 2, (candidate, reference)))
+        own, other, cross = (
+            products[np.ix_(a, b)]
+            for a, b in ((candidate,) * 2, (reference,) * 2, (candidate, reference))
+        )
         n, m = cross.shape
-        spread = (np.trace(own) - n * own.mean()) / (n - 1) + (np.trace(other) - m * other.mean()) / (m - 1)
+        spread = (np.trace(own) - n * own.mean()) / (n - 1) + (
+            np.trace(other) - m * other.mean()
+        ) / (m - 1)
         shift = own.mean() + other.mean() - 2 * cross.mean()
         cross = cross - cross.mean(0) - cross.mean(1, keepdims=True) + cross.mean()
         overlap = np.linalg.svd(cross, compute_uv=False).sum() / np.sqrt((n - 1) * (m - 1))
@@ -101,7 +135,9 @@ def _distance(candidate: Array, reference: Array) -> float:
 
 
 def _overlap(first: Array, second: Array) -> float:
-    """Return `tr (S1 S2)^(1/2)` as the sum of the roots of the eigenvalues of `L^T S1 L`, with `S2 = L L^T`."""
+    """Return `tr (S1 S2)^(1/2)` as the sum of the roots of the eigenvalues of `L^T S1 L`, with `S2
+    = L L^T`.
+    """
     factor, failed = linalg.lapack.dpotrf(second, lower=1)
     size = np.diagonal(factor)
     if failed or size.min() < 1e-7 * size.max():

@@ -1,4 +1,6 @@
-"""Gamma pass rate of a dose: dose difference and distance to agreement in one (Low et al., Med Phys 1998, 10.1118/1.598248)."""
+"""Gamma pass rate of a dose: dose difference and distance to agreement in one (Low et al., Med Phys
+1998, 10.1118/1.598248).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ ABOUT = Facts(
     "higher",
     "task",
     worst=0.0,
-    cites="Low DA, Harms WB, Mutic S, Purdy JA. A technique for the quantitative evaluation of dose distributions. "
+    cites="Low DA, Harms WB, Mutic S, Purdy JA. A technique for the quantitative evaluation of "
+    "dose distributions. "
     "Med Phys 1998;25:656-661.",
 )
 
@@ -46,23 +49,19 @@ def gamma(
 ) -> float:
     """Return the share of the reference's voxels with a gamma of at most 1, `gamma_map` says how.
 
-    Args:
-        candidate_dose, reference_dose: `(x, y, z)` in Gy.
-        spacing: voxel size in mm.
-        mask: bool `(x, y, z)`; None counts all voxels above the cutoff.
-        difference: dose criterion, %.
-        distance: distance to agreement, mm.
-        cutoff: voxels of the reference below this share of its maximum, %, do not count.
-        normalization: `global`, the dose criterion is a share of the reference's maximum; `local`, of its dose at the voxel.
+    Args: candidate_dose, reference_dose: `(x, y, z)` in Gy. spacing: voxel size in mm. mask: bool
+        `(x, y, z)`; None counts all voxels above the cutoff. difference: dose criterion, %.
+        distance: distance to agreement, mm. cutoff: voxels of the reference below this share of its
+        maximum, %, do not count. normalization: `global`, the dose criterion is a share of the
+        reference's maximum; `local`, of its dose at the voxel.
 
     Returns:
         %, in [0, 100].
 
-    Raises:
-        GeometryError: shapes differ.
-        InputError: NaN or infinity, a reference without dose, or no voxel of the mask above the cutoff.
-        UnitsError: spacing is not three numbers above 0.
-        SettingError: a criterion of 0 or less, a cutoff outside (0, 100), or an unknown normalization.
+    Raises: GeometryError: shapes differ. InputError: NaN or infinity, a reference without dose, or
+        no voxel of the mask above the cutoff. UnitsError: spacing is not three numbers above 0.
+        SettingError: a criterion of 0 or less, a cutoff outside (0, 100), or an unknown
+        normalization.
     """
     criteria = difference, distance, cutoff, normalization
     squared, _ = _search(candidate_dose, reference_dose, spacing, mask, criteria, PASSED)
@@ -80,12 +79,14 @@ def gamma_map(
     cutoff: float = 10.0,
     normalization: Normalization = "global",
 ) -> Array:
-    """Return gamma at the voxels of the reference: the least of `sqrt((distance / mm)^2 + (dose difference / %)^2)`.
+    """Return gamma at the voxels of the reference: the least of `sqrt((distance / mm)^2 + (dose
+    difference / %)^2)`.
 
-    The search goes out along rays, 0.2 rad apart, as far as the distance criterion: what passes is found, and a gamma above
-    1 is an upper bound. The candidate's dose is interpolated linearly at every tenth of that distance, and between two such
-    points gamma's minimum is taken in closed form (Ju et al., Med Phys 2008, 10.1118/1.2836952), so that steep gradients
-    are not stepped over. Outside of its grid the candidate has no dose.
+    The search goes out along rays, 0.2 rad apart, as far as the distance criterion: what passes is
+    found, and a gamma above 1 is an upper bound. The candidate's dose is interpolated linearly at
+    every tenth of that distance, and between two such points gamma's minimum is taken in closed
+    form (Ju et al., Med Phys 2008, 10.1118/1.2836952), so that steep gradients are not stepped
+    over. Outside of its grid the candidate has no dose.
 
     Arguments and errors as in `gamma`.
 
@@ -107,25 +108,33 @@ def _search(
     criteria: tuple[float, float, float, str],
     enough: float,
 ) -> tuple[Array, Array]:
-    """Return the squared gammas of the voxels that count, each no longer lessened when at most `enough`, and these voxels."""
+    """Return the squared gammas of the voxels that count, each no longer lessened when at most
+    `enough`, and these voxels.
+    """
     difference, distance, cutoff, normalization = criteria
     region(None, candidate, reference)
     counted = region(mask, candidate, reference)
     if reference.ndim != 3:
         raise GeometryError(
-            f"Doses of shape {reference.shape} were given; expected (x, y, z). For one slice: dose[:, :, None]."
+            f"Doses of shape {reference.shape} were given; expected (x, y, z). For one slice: "
+            "dose[:, :, None]."
         )
     check_spacing(spacing)
-    if not (difference > 0 and distance > 0 and 0 < cutoff < 100) or normalization not in ("global", "local"):
+    if not (difference > 0 and distance > 0 and 0 < cutoff < 100) or normalization not in (
+        "global",
+        "local",
+    ):
         raise SettingError(
-            f"difference={difference} %, distance={distance} mm, cutoff={cutoff} %, normalization={normalization!r} were "
+            f"difference={difference} %, distance={distance} mm, cutoff={cutoff} %, "
+            f"normalization={normalization!r} were "
             "given; expected criteria above 0, a cutoff in (0, 100), and 'global' or 'local'."
         )
     peak = float(reference.max())
     counted = counted & (reference >= cutoff / 100 * peak)
     if peak <= 0 or not counted.any():
         raise InputError(
-            f"No voxel that counts has {cutoff:g} % of the reference's highest dose, {peak:g} Gy. Give the reference dose "
+            f"No voxel that counts has {cutoff:g} % of the reference's highest dose, {peak:g} Gy. "
+            "Give the reference dose "
             "in Gy, with a mask that the beams reach."
         )
     doses = np.asarray(reference, dtype=np.float64)[counted]
@@ -136,7 +145,9 @@ def _search(
 
 
 def _rays(spacing: Array, distance: float) -> tuple[Array, Array]:
-    """Return the points on rays through the grid of a cube's surface, `(step, ray, 3)`: whole voxels and the fractions left."""
+    """Return the points on rays through the grid of a cube's surface, `(step, ray, 3)`: whole
+    voxels and the fractions left.
+    """
     axis = np.tan(np.linspace(-np.pi / 4, np.pi / 4, 2 * PER_EDGE + 1))
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     rays = grid[np.isclose(np.abs(grid).max(1), 1)]
@@ -162,9 +173,17 @@ def _dose(dose: Array, x: int, y: int, z: int, fx: float, fy: float, fz: float) 
 
 @njit(nogil=True, error_model="numpy")
 def _least(
-    dose: Array, reference: Array, allowed: Array, places: Array, shifts: Array, fractions: Array, enough: float
+    dose: Array,
+    reference: Array,
+    allowed: Array,
+    places: Array,
+    shifts: Array,
+    fractions: Array,
+    enough: float,
 ) -> Array:
-    """Return the least squared gamma of each place, or the first one found that is at most `enough`."""
+    """Return the least squared gamma of each place, or the first one found that is at most
+    `enough`.
+    """
     steps, rays = shifts.shape[:2]
     length = 1.0 / steps
     found, gaps = np.empty(len(reference)), np.empty(rays)

@@ -1,4 +1,6 @@
-"""Hausdorff distance at the 95th percentile, mm (Huttenlocher et al. 1993, 10.1109/34.232073; Maier-Hein et al. 2024)."""
+"""Hausdorff distance at the 95th percentile, mm (Huttenlocher et al. 1993, 10.1109/34.232073;
+Maier-Hein et al. 2024).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ ABOUT = Facts(
     "mm",
     "lower",
     "task",
-    cites="Maier-Hein L, Reinke A, Godau P, et al. Metrics reloaded: recommendations for image analysis validation. "
+    cites="Maier-Hein L, Reinke A, Godau P, et al. Metrics reloaded: recommendations for image "
+    "analysis validation. "
     "Nat Methods 2024;21:195-212.",
 )
 
 
-def hausdorff95(candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]) -> float:
-    """Return the larger of the 95th percentiles of the surface distances in the two directions, as MONAI does.
+def hausdorff95(
+    candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]
+) -> float:
+    """Return the larger of the 95th percentiles of the surface distances in the two directions, as
+    MONAI does.
 
     Args:
         candidate_structure, reference_structure: bool `(x, y, z)`.
@@ -39,4 +45,7 @@ def hausdorff95(candidate_structure: Array, reference_structure: Array, spacing:
     if not (candidate_structure.any() and reference_structure.any()):
         same = candidate_structure.any() == reference_structure.any()
         return 0.0 if same else diagonal(candidate_structure.shape, spacing)
-    return max(float(np.percentile(d, 95)) for d in surface_distances(candidate_structure, reference_structure, spacing))
+    return max(
+        float(np.percentile(d, 95))
+        for d in surface_distances(candidate_structure, reference_structure, spacing)
+    )

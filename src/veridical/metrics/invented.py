@@ -12,16 +12,24 @@ from veridical.metrics.about import Facts
 from veridical.types import Array
 
 ABOUT = Facts(
-    "invented", "1", "lower", "task", target="0; the mean over cases is the rate of hallucinated findings", worst=1.0,
+    "invented",
+    "1",
+    "lower",
+    "task",
+    target="0; the mean over cases is the rate of hallucinated findings",
+    worst=1.0,
     cites="Cohen, Luck and Honari, MICCAI 2018",
-)  # fmt: skip
+)
 
 SMALLEST = 10.0
 """mm^3."""
 
 
-def invented(candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]) -> float:
-    """Return 1 where the candidate has a connected component that the reference does not touch, else 0.
+def invented(
+    candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]
+) -> float:
+    """Return 1 where the candidate has a connected component that the reference does not touch,
+    else 0.
 
     Args:
         candidate_structure, reference_structure: bool `(x, y, z)`, of one shape.

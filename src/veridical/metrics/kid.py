@@ -1,4 +1,6 @@
-"""Kernel inception distance: squared MMD with a cubic kernel; Binkowski, Sutherland, Arbel and Gretton, ICLR 2018."""
+"""Kernel inception distance: squared MMD with a cubic kernel; Binkowski, Sutherland, Arbel and
+Gretton, ICLR 2018.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ SPREAD = "jackknife"
 def kid(candidate_features: Array, reference_features: Array) -> float:
     """Return the unbiased squared MMD with the kernel `(x . y / d + 1)^3`, over all pairs of rows.
 
-    The original and torchmetrics average it over random subsets (100 of 1000 rows), which are never larger than the set:
-    the same expectation, with the noise of the draw on top, and more work. Here every pair counts once. The kernel is not
-    invariant to scale or shift, so features should come as the extractor gives them, the same for all candidates.
+    The original and torchmetrics average it over random subsets (100 of 1000 rows), which are never
+    larger than the set: the same expectation, with the noise of the draw on top, and more work.
+    Here every pair counts once. The kernel is not invariant to scale or shift, so features should
+    come as the extractor gives them, the same for all candidates.
 
     Args:
         candidate_features, reference_features: `(n, d)` and `(m, d)`, two rows at least.

@@ -1,4 +1,6 @@
-"""Limits of agreement: how far apart two measurements of one thing may be expected to lie (Bland and Altman 1986, 1999)."""
+"""Limits of agreement: how far apart two measurements of one thing may be expected to lie (Bland
+and Altman 1986, 1999).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ ABOUT = Facts(
     "unit of the images",
     "lower",
     "pixel",
-    cites="Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med Res 1999;8:135-160",
+    cites=(
+        "Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med "
+        "Res 1999;8:135-160"
+    ),
 )
 
 WIDTH = 1.96
@@ -24,7 +29,8 @@ WIDTH = 1.96
 
 
 def limits_of_agreement(candidate: Array, reference: Array, *, mask: Array | None = None) -> float:
-    """Return half the distance between the 95 % limits of agreement over voxels: 1.96 standard deviations of the difference.
+    """Return half the distance between the 95 % limits of agreement over voxels: 1.96 standard
+    deviations of the difference.
 
     Args:
         candidate, reference: real, of one shape and unit.
@@ -69,11 +75,13 @@ class BlandAltman:
 
 
 def bland_altman(candidate: Array, reference: Array) -> BlandAltman:
-    """Return the agreement of n pairs of numbers, e.g. means of regions or volumes, one pair a patient.
+    """Return the agreement of n pairs of numbers, e.g. means of regions or volumes, one pair a
+    patient.
 
-    Confidence intervals as Bland and Altman 1999, section 2.2: Student's t with n - 1 degrees of freedom times the standard
-    error, `s / sqrt(n)` of the bias and `s sqrt(1 / n + 1.96^2 / (2 (n - 1)))` of a limit. They suppose that pairs are
-    independent and differences about normal with a spread that does not grow with the mean: look at the plot.
+    Confidence intervals as Bland and Altman 1999, section 2.2: Student's t with n - 1 degrees of
+    freedom times the standard error, `s / sqrt(n)` of the bias and `s sqrt(1 / n + 1.96^2 / (2 (n -
+    1)))` of a limit. They suppose that pairs are independent and differences about normal with a
+    spread that does not grow with the mean: look at the plot.
 
     Args:
         candidate, reference: `(n,)`, real, of one unit, n at least 3.
@@ -84,9 +92,15 @@ def bland_altman(candidate: Array, reference: Array) -> BlandAltman:
     """
     one, other = (np.asarray(values, dtype=np.float64) for values in (candidate, reference))
     if one.shape != other.shape or one.ndim != 1:
-        raise GeometryError(f"Values of shape {one.shape} and {other.shape} were given; expected (n,) twice, one pair a row.")
+        raise GeometryError(
+            f"Values of shape {one.shape} and {other.shape} were given; expected (n,) twice, one "
+            "pair a row."
+        )
     if one.size < 3:
-        raise InputError(f"{one.size} pairs were given; limits of agreement need three at least, and 100 to be of use.")
+        raise InputError(
+            f"{one.size} pairs were given; limits of agreement need three at least, and 100 to be "
+            "of use."
+        )
     region(None, one, other)
     differences = one - other
     bias, deviation, n = float(differences.mean()), float(differences.std(ddof=1)), differences.size

@@ -12,7 +12,8 @@ ABOUT = Facts(
     "unit of the images",
     "lower",
     "pixel",
-    cites="Willmott CJ, Matsuura K. Advantages of the mean absolute error (MAE) over the root mean square error (RMSE) in "
+    cites="Willmott CJ, Matsuura K. Advantages of the mean absolute error (MAE) over the root mean "
+    "square error (RMSE) in "
     "assessing average model performance. Clim Res 2005;30:79-82",
 )
 

@@ -12,23 +12,31 @@ ABOUT = Facts(
     "1",
     "higher",
     "feature",
-    target="what real against real scores at the same number of patients: 1 - 2^-nearest (0.97) for n = m, less where n < m",
+    target=(
+        "what real against real scores at the same number of patients: 1 - 2^-nearest (0.97) for n "
+        "= m, less where n < m"
+    ),
     worst=0.0,
-    cites="Naeem MF, Oh SJ, Uh Y, Choi Y, Yoo J. Reliable fidelity and diversity metrics for generative models. ICML 2020.",
+    cites=(
+        "Naeem MF, Oh SJ, Uh Y, Choi Y, Yoo J. Reliable fidelity and diversity metrics for "
+        "generative models. ICML 2020."
+    ),
 )
 SPREAD = "share"
 
 
-def manifold_coverage(candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST) -> float:
-    """Return the share of reference rows whose ball holds a candidate row: how much of what is real has something made near it.
+def manifold_coverage(
+    candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST
+) -> float:
+    """Return the share of reference rows whose ball holds a candidate row: how much of what is real
+    has something made near it.
 
     Args:
         candidate_features, reference_features: `(n, d)` and `(m, d)`.
         nearest: a ball reaches from a reference row to the nearest-th other one.
 
-    Returns:
-        In [0, 1]. For equal distributions and n = m about `1 - 2^-nearest`, whatever they are: read it against two
-        disjoint real sets of the same size.
+    Returns: In [0, 1]. For equal distributions and n = m about `1 - 2^-nearest`, whatever they are:
+        read it against two disjoint real sets of the same size.
 
     Raises:
         GeometryError: not two matrices with one number of columns.

@@ -14,7 +14,9 @@ ABOUT = Facts(
 )  # fmt: skip
 
 
-def missed(candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]) -> float:
+def missed(
+    candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]
+) -> float:
     """Return 1 where the reference has the structure and the candidate does not touch it, else 0.
 
     Args:
@@ -25,4 +27,6 @@ def missed(candidate_structure: Array, reference_structure: Array, spacing: Sequ
         GeometryError, InputError, UnitsError: as `surfaces.check_structures`.
     """
     surfaces.check_structures(candidate_structure, reference_structure, spacing)
-    return float(reference_structure.any() and not (candidate_structure & reference_structure).any())
+    return float(
+        reference_structure.any() and not (candidate_structure & reference_structure).any()
+    )

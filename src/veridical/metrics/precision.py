@@ -12,23 +12,30 @@ ABOUT = Facts(
     "1",
     "higher",
     "feature",
-    target="what real against real scores at the same number of patients; that is far below 1 (0.65 at n = 1000, d = 256)",
+    target=(
+        "what real against real scores at the same number of patients; that is far below 1 (0.65 "
+        "at n = 1000, d = 256)"
+    ),
     worst=0.0,
-    cites="Kynkaanniemi T, Karras T, Laine S, Lehtinen J, Aila T. Improved precision and recall metric for assessing "
+    cites="Kynkaanniemi T, Karras T, Laine S, Lehtinen J, Aila T. Improved precision and recall "
+    "metric for assessing "
     "generative models. NeurIPS 2019.",
 )
 SPREAD = "share"
 
 
-def precision(candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST) -> float:
-    """Return the share of candidate rows inside a ball around any reference row: how much of what is made looks real.
+def precision(
+    candidate_features: Array, reference_features: Array, *, nearest: int = NEAREST
+) -> float:
+    """Return the share of candidate rows inside a ball around any reference row: how much of what
+    is made looks real.
 
     Args:
         candidate_features, reference_features: `(n, d)` and `(m, d)`.
         nearest: a ball reaches from a reference row to the nearest-th other one.
 
-    Returns:
-        In [0, 1]. It depends on n, m and d: read it against two disjoint real sets of the same size, never against 1.
+    Returns: In [0, 1]. It depends on n, m and d: read it against two disjoint real sets of the same
+        size, never against 1.
 
     Raises:
         GeometryError: not two matrices with one number of columns.

@@ -10,13 +10,14 @@ from veridical.types import Array
 ABOUT = Facts("PSNR", "dB", "higher", "pixel")
 
 
-def psnr(candidate: Array, reference: Array, *, data_range: float, mask: Array | None = None) -> float:
+def psnr(
+    candidate: Array, reference: Array, *, data_range: float, mask: Array | None = None
+) -> float:
     """Return `10 log10(data_range^2 / mean squared error)`.
 
-    Args:
-        candidate, reference: real, of one shape and unit.
-        data_range: peak to peak of the signal, in that unit. Values with other ranges cannot be compared.
-        mask: bool, of that shape or without the channel axis; None counts all voxels.
+    Args: candidate, reference: real, of one shape and unit. data_range: peak to peak of the signal,
+        in that unit. Values with other ranges cannot be compared. mask: bool, of that shape or
+        without the channel axis; None counts all voxels.
 
     Returns:
         dB; infinity for equal images.

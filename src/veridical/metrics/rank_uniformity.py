@@ -1,4 +1,6 @@
-"""Rank of the truth among the draws (Hamill, Monthly Weather Review 2001): uniform where the draws are calibrated."""
+"""Rank of the truth among the draws (Hamill, Monthly Weather Review 2001): uniform where the draws
+are calibrated.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,21 @@ ABOUT = Facts(
     "trust",
     target="near 0",
     worst=1.0,
-    cites="Delle Monache L et al. Probabilistic aspects of meteorological and ozone regional ensemble forecasts. J Geophys Res "
+    cites="Delle Monache L et al. Probabilistic aspects of meteorological and ozone regional "
+    "ensemble forecasts. J Geophys Res "
     "2006;111:D24307",
 )
 
 
-def rank_uniformity(draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0) -> float:
-    """Return half the summed distance of the rank histogram from the flat one: the share of voxels in the wrong rank.
+def rank_uniformity(
+    draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0
+) -> float:
+    """Return half the summed distance of the rank histogram from the flat one: the share of voxels
+    in the wrong rank.
 
-    It is half of the reliability index of Delle Monache et al. 2006. Voxels of one image are not independent, so no p-value is
-    given; chance alone makes it about `0.4 sqrt(draws / n)` for n independent voxels.
+    It is half of the reliability index of Delle Monache et al. 2006. Voxels of one image are not
+    independent, so no p-value is given; chance alone makes it about `0.4 sqrt(draws / n)` for n
+    independent voxels.
 
     Args:
         draws: `(draw, *shape of the reference)`, real.
@@ -32,9 +39,8 @@ def rank_uniformity(draws: Array, reference: Array, *, mask: Array | None = None
         mask: bool, of the reference's shape or without the channel axis. Give the foreground.
         seed: of the ranks of ties.
 
-    Returns:
-        In [0, 1): 0 flat. `rank_histogram` tells why it is not: high at both ends, the draws are too alike; high in the
-        middle, they differ too much; sloped, they are biased.
+    Returns: In [0, 1): 0 flat. `rank_histogram` tells why it is not: high at both ends, the draws
+        are too alike; high in the middle, they differ too much; sloped, they are biased.
 
     Raises:
         GeometryError: shapes differ.
@@ -44,14 +50,18 @@ def rank_uniformity(draws: Array, reference: Array, *, mask: Array | None = None
     return float(np.abs(counts / counts.sum() - 1 / len(counts)).sum() / 2)
 
 
-def rank_histogram(draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0) -> Array:
-    """Return how many voxels have each rank, `(draws + 1,)`: how many draws lie below the truth, ties broken by chance.
+def rank_histogram(
+    draws: Array, reference: Array, *, mask: Array | None = None, seed: int = 0
+) -> Array:
+    """Return how many voxels have each rank, `(draws + 1,)`: how many draws lie below the truth,
+    ties broken by chance.
 
     Arguments and errors as in `rank_uniformity`.
     """
     if draws.shape[1:] != reference.shape:
         raise GeometryError(
-            f"Draws of shape {draws.shape} and a truth of {reference.shape} were given; expected (draw, *shape)."
+            f"Draws of shape {draws.shape} and a truth of {reference.shape} were given; expected "
+            "(draw, *shape)."
         )
     if len(draws) < 2:
         raise InputError(f"{len(draws)} draw was given; a rank needs at least two.")

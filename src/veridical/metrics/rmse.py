@@ -12,7 +12,10 @@ ABOUT = Facts(
     "unit of the images",
     "lower",
     "pixel",
-    cites="Wang Z, Bovik AC. Mean squared error: love it or leave it? IEEE Signal Process Mag 2009;26:98-117",
+    cites=(
+        "Wang Z, Bovik AC. Mean squared error: love it or leave it? IEEE Signal Process Mag "
+        "2009;26:98-117"
+    ),
 )
 
 
@@ -31,4 +34,6 @@ def rmse(candidate: Array, reference: Array, *, mask: Array | None = None) -> fl
         InputError: NaN, infinity or complex values, or an empty mask.
     """
     counted = region(mask, candidate, reference)
-    return float(np.sqrt(np.mean((candidate[counted].astype(np.float64) - reference[counted]) ** 2)))
+    return float(
+        np.sqrt(np.mean((candidate[counted].astype(np.float64) - reference[counted]) ** 2))
+    )

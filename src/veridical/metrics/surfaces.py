@@ -1,7 +1,8 @@
-"""Surfaces of structures and the distances between them, exact, in mm; what the structure metrics share.
+"""Surfaces of structures and the distances between them, exact, in mm; what the structure metrics
+share.
 
-A voxel is of the surface when it is of the structure and one of its six neighbours is not (outside of the image nothing
-is), as in MONAI and in Metrics Reloaded. Distances are between voxel centres.
+A voxel is of the surface when it is of the structure and one of its six neighbours is not (outside
+of the image nothing is), as in MONAI and in Metrics Reloaded. Distances are between voxel centres.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ def check_structures(candidate: Array, reference: Array, spacing: Sequence[float
     """
     if candidate.shape != reference.shape or candidate.ndim != 3:
         raise GeometryError(
-            f"Structures of shape {candidate.shape} and {reference.shape} were given; expected one (x, y, z). Resample one."
+            f"Structures of shape {candidate.shape} and {reference.shape} were given; expected one "
+            "(x, y, z). Resample one."
         )
     for array in (candidate, reference):
         if array.dtype != np.bool_:
             raise InputError(
-                f"A structure of type {array.dtype} was given; expected bool. Pick one label, labels == 2, or a cut, p > 0.5."
+                f"A structure of type {array.dtype} was given; expected bool. Pick one label, "
+                "labels == 2, or a cut, p > 0.5."
             )
     check_spacing(spacing)
 
@@ -46,7 +49,9 @@ def check_structures(candidate: Array, reference: Array, spacing: Sequence[float
 def check_spacing(spacing: Sequence[float]) -> None:
     """Refuse a spacing that is not three finite numbers above 0 (UnitsError)."""
     if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise UnitsError(f"A spacing of {tuple(spacing)} was given; expected three voxel sizes above 0, in mm.")
+        raise UnitsError(
+            f"A spacing of {tuple(spacing)} was given; expected three voxel sizes above 0, in mm."
+        )
 
 
 def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
@@ -54,26 +59,30 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
     return float(np.linalg.norm(np.multiply(shape, spacing)))
 
 
-def surface_distances(candidate: Array, reference: Array, spacing: Sequence[float]) -> tuple[Array, Array]:
+def surface_distances(
+    candidate: Array, reference: Array, spacing: Sequence[float]
+) -> tuple[Array, Array]:
     """Return how far each surface voxel of one structure is from the other's surface.
 
-    Exact Euclidean distances, inside the box that holds both structures and only where a surface voxel asks: one scan along
-    x, then a search of the surroundings, then, for what is farther away, lower envelopes of parabolas as Felzenszwalb and
-    Huttenlocher (Theory of Computing 2012, 10.4086/toc.2012.v008a019).
+    Exact Euclidean distances, inside the box that holds both structures and only where a surface
+    voxel asks: one scan along x, then a search of the surroundings, then, for what is farther away,
+    lower envelopes of parabolas as Felzenszwalb and Huttenlocher (Theory of Computing 2012,
+    10.4086/toc.2012.v008a019).
 
     Args:
         candidate, reference: bool `(x, y, z)`, neither empty.
         spacing: voxel size in mm.
 
-    Returns:
-        Distances in mm, from the candidate's surface voxels to the reference's surface and the other way round, each in
-        the order of the array.
+    Returns: Distances in mm, from the candidate's surface voxels to the reference's surface and the
+        other way round, each in the order of the array.
     """
     either = candidate | reference
     box = tuple(_extent(np.asarray(either.any(axis=axes))) for axes in ((1, 2), (0, 2), (0, 1)))
     a, b = (_surface(np.array(structure[box], order="C")) for structure in (candidate, reference))
     size = np.asarray(spacing, dtype=np.float64)
-    return np.sqrt(_squared(a, b, size, np.count_nonzero(a))), np.sqrt(_squared(b, a, size, np.count_nonzero(b)))
+    return np.sqrt(_squared(a, b, size, np.count_nonzero(a))), np.sqrt(
+        _squared(b, a, size, np.count_nonzero(b))
+    )
 
 
 def _extent(occupied: Array) -> slice:
@@ -92,7 +101,12 @@ def _surface(structure: Array) -> Array:
                     found[x, y, z] = structure[x, y, z]
                 continue
             for z in range(1, nz - 1):
-                inside = structure[x - 1, y, z] & structure[x + 1, y, z] & structure[x, y - 1, z] & structure[x, y + 1, z]
+                inside = (
+                    structure[x - 1, y, z]
+                    & structure[x + 1, y, z]
+                    & structure[x, y - 1, z]
+                    & structure[x, y + 1, z]
+                )
                 inside &= structure[x, y, z - 1] & structure[x, y, z + 1]
                 found[x, y, z] = structure[x, y, z] & ~inside
             found[x, y, 0] = structure[x, y, 0]
@@ -102,7 +116,9 @@ def _surface(structure: Array) -> Array:
 
 @njit(nogil=True)
 def _steps_along_x(surface: Array) -> Array:
-    """Return the number of voxels along x to the nearest surface voxel of that line; FAR or more where it has none."""
+    """Return the number of voxels along x to the nearest surface voxel of that line; FAR or more
+    where it has none.
+    """
     nx, ny, nz = surface.shape
     steps = np.empty((nx, ny, nz), dtype=np.int32)
     for y in range(ny):
@@ -119,7 +135,9 @@ def _steps_along_x(surface: Array) -> Array:
 
 @njit(nogil=True)
 def _envelope(heights: Array, places: Array, count: int, borders: Array) -> int:
-    """Keep of `count` parabolas, `(q - place)^2 + height`, those of the lower envelope; `borders[k]`: where k takes over."""
+    """Keep of `count` parabolas, `(q - place)^2 + height`, those of the lower envelope;
+    `borders[k]`: where k takes over.
+    """
     kept = 0
     for index in range(count):
         place, height = places[index], heights[index]
@@ -138,7 +156,9 @@ def _envelope(heights: Array, places: Array, count: int, borders: Array) -> int:
 
 @njit(nogil=True)
 def _line(steps: Array, sx: float, sz: float, work: Array, squared: Array) -> None:
-    """Fill `squared` with the squared distance, within the plane of x and this line along z, to the nearest surface voxel."""
+    """Fill `squared` with the squared distance, within the plane of x and this line along z, to the
+    nearest surface voxel.
+    """
     heights, places, borders = work
     count = 0
     for z in range(len(steps)):
@@ -159,7 +179,9 @@ def _line(steps: Array, sx: float, sz: float, work: Array, squared: Array) -> No
 
 @njit(nogil=True)
 def _nearby(steps: Array, y: int, z: int, spacing: Array) -> tuple[float, bool]:
-    """Search square rings of the plane of x around a voxel; return the squared distance found and whether it is the least."""
+    """Search square rings of the plane of x around a voxel; return the squared distance found and
+    whether it is the least.
+    """
     ny, nz = steps.shape
     best = np.inf
     for ring in range(RINGS + 1):

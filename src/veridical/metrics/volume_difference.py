@@ -17,20 +17,23 @@ ABOUT = Facts(
     "task",
     target="0: neither too large nor too small",
     ideal=0.0,
-    cites="Bland JM, Altman DG. Statistical methods for assessing agreement between two methods of clinical measurement. "
+    cites="Bland JM, Altman DG. Statistical methods for assessing agreement between two methods of "
+    "clinical measurement. "
     "Lancet 1986;327:307-310.",
 )
 
 
-def volume_difference(candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]) -> float:
+def volume_difference(
+    candidate_structure: Array, reference_structure: Array, spacing: Sequence[float]
+) -> float:
     """Return the candidate's volume minus the reference's.
 
     Args:
         candidate_structure, reference_structure: bool `(x, y, z)`.
         spacing: voxel size in mm.
 
-    Returns:
-        ml (1000 mm3); above 0 where the candidate is the larger. A missed structure: minus its volume.
+    Returns: ml (1000 mm3); above 0 where the candidate is the larger. A missed structure: minus its
+        volume.
 
     Raises:
         GeometryError: shapes differ.

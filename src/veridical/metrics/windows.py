@@ -1,4 +1,6 @@
-"""Local means under sliding windows, compiled: what SSIM and MS-SSIM are made of, plane by plane in a few rows of memory."""
+"""Local means under sliding windows, compiled: what SSIM and MS-SSIM are made of, plane by plane in
+a few rows of memory.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,13 @@ RADIUS = {"uniform": 3, "gaussian": 5}
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 BLOCKS = 8
-"""Parts that a volume is summed in, whatever the number of threads, so that the sum is always the same to the last bit."""
+"""Parts that a volume is summed in, whatever the number of threads, so that the sum is always the
+same to the last bit.
+"""
 SHORT = 32
-"""An axis of no more voxels than this is never made the fastest: loops along it would not fill the vector registers."""
+"""An axis of no more voxels than this is never made the fastest: loops along it would not fill the
+vector registers.
+"""
 
 _fast = {"nogil": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
 
@@ -30,9 +36,9 @@ _fast = {"nogil": True, "fastmath": {"contract", "reassoc"}, "error_model": "num
 class Kernel:
     """A separable window.
 
-    Args:
-        taps: one array of weights an axis, of odd length, with sum 1; `[1.0]` where the window does not extend.
-        unbiased: what variances are multiplied by: n / (n - 1) for sample variances, 1 for population variances.
+    Args: taps: one array of weights an axis, of odd length, with sum 1; `[1.0]` where the window
+        does not extend. unbiased: what variances are multiplied by: n / (n - 1) for sample
+        variances, 1 for population variances.
     """
 
     taps: tuple[Array, Array, Array]
@@ -48,10 +54,9 @@ class Kernel:
 def kernel(window: Window, dimensions: int, axes: int) -> Kernel:
     """Return the window over `(x, y, z)`.
 
-    Args:
-        window: `uniform`, 7 wide with sample variances, or `gaussian`, sigma 1.5 and 11 wide with population variances.
-        dimensions: 2: in the x-y plane; 3: a cube.
-        axes: of the array that it is for.
+    Args: window: `uniform`, 7 wide with sample variances, or `gaussian`, sigma 1.5 and 11 wide with
+        population variances. dimensions: 2: in the x-y plane; 3: a cube. axes: of the array that it
+        is for.
 
     Raises:
         SettingError: an unknown window, or other dimensions than the array has.
@@ -60,22 +65,32 @@ def kernel(window: Window, dimensions: int, axes: int) -> Kernel:
         raise SettingError(f"No SSIM window is called {window!r}. Known: {', '.join(RADIUS)}.")
     if axes not in (2, 3, 4) or dimensions not in (2, 3) or dimensions > min(axes, 3):
         raise SettingError(
-            f"Windows of {dimensions} dimensions were asked for on an array with {axes} axes; expected 2 or 3 of the "
+            f"Windows of {dimensions} dimensions were asked for on an array with {axes} axes; "
+            "expected 2 or 3 of the "
             "spatial axes of (x, y), (x, y, z) or (channel, x, y, z)."
         )
     radius = RADIUS[window]
     offsets = np.arange(-radius, radius + 1)
-    weights = np.ones(offsets.size) if window == "uniform" else np.exp(-0.5 * (offsets / SIGMA) ** 2)
+    weights = (
+        np.ones(offsets.size) if window == "uniform" else np.exp(-0.5 * (offsets / SIGMA) ** 2)
+    )
     weights /= weights.sum()
     voxels = float(offsets.size**dimensions)
     return Kernel(
-        (weights, weights, weights if dimensions == 3 else np.ones(1)), voxels / (voxels - 1) if window == "uniform" else 1.0
+        (weights, weights, weights if dimensions == 3 else np.ones(1)),
+        voxels / (voxels - 1) if window == "uniform" else 1.0,
     )
 
 
 def stacked(array: Array) -> Array:
-    """Return `(x, y)`, `(x, y, z)` or `(channel, x, y, z)` as `(channel, x, y, z)`, without a copy."""
-    return array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim > 2 else array[None, :, :, None]
+    """Return `(x, y)`, `(x, y, z)` or `(channel, x, y, z)` as `(channel, x, y, z)`, without a
+    copy.
+    """
+    return (
+        array.reshape((1,) * (4 - array.ndim) + array.shape)
+        if array.ndim > 2
+        else array[None, :, :, None]
+    )
 
 
 def valid(shape: tuple[int, ...], window: Kernel) -> tuple[int, int, int]:
@@ -88,14 +103,18 @@ def valid(shape: tuple[int, ...], window: Kernel) -> tuple[int, int, int]:
     if min(a, b, c) < 1:
         widths = [taps.size for taps in window.taps if taps.size > 1]
         raise GeometryError(
-            f"An image of shape {tuple(shape)} was given; the window is {widths[0]} wide along each of {len(widths)} axes. "
+            f"An image of shape {tuple(shape)} was given; the window is {widths[0]} wide along "
+            f"each of {len(widths)} axes. "
             "Give a larger image, or dimensions=2."
         )
     return a, b, c
 
 
-def similarity(x: Array, y: Array, counted: Array, window: Kernel, peak: float) -> tuple[float, float]:
-    """Return the sums of the structural similarity, and of its contrast-structure factor, over the positions that count.
+def similarity(
+    x: Array, y: Array, counted: Array, window: Kernel, peak: float
+) -> tuple[float, float]:
+    """Return the sums of the structural similarity, and of its contrast-structure factor, over the
+    positions that count.
 
     Only what the windows of the counted positions reach is read.
 
@@ -106,20 +125,30 @@ def similarity(x: Array, y: Array, counted: Array, window: Kernel, peak: float) 
         peak: the data range.
     """
     box = bounds(counted)
-    reach = tuple(slice(part.start, part.stop + 2 * r) for part, r in zip(box, window.radii, strict=True))
+    reach = tuple(
+        slice(part.start, part.stop + 2 * r) for part, r in zip(box, window.radii, strict=True)
+    )
     job = _Job(x[reach], y[reach], window, peak)
     kept = np.ascontiguousarray(counted[box].transpose(job.order))
     nothing = np.empty((0, 0, 0))
-    parts = job.run(lambda low, high: _similarity(job.x, job.y, kept, *job.taps, job.numbers, nothing, low, high))
+    parts = job.run(
+        lambda low, high: _similarity(
+            job.x, job.y, kept, *job.taps, job.numbers, nothing, low, high
+        )
+    )
     return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 def similarity_map(x: Array, y: Array, window: Kernel, peak: float) -> Array:
-    """Return the structural similarity at every valid position, float64. Arguments as of `similarity`."""
+    """Return the structural similarity at every valid position, float64. Arguments as of
+    `similarity`.
+    """
     job = _Job(x, y, window, peak)
     shape = tuple(n - taps.size + 1 for n, taps in zip(job.x.shape, job.taps, strict=True))
     found, kept = np.empty(shape), np.ones(shape, dtype=bool)
-    job.run(lambda low, high: _similarity(job.x, job.y, kept, *job.taps, job.numbers, found, low, high))
+    job.run(
+        lambda low, high: _similarity(job.x, job.y, kept, *job.taps, job.numbers, found, low, high)
+    )
     return np.asarray(found.transpose(np.argsort(job.order)))
 
 
@@ -133,14 +162,20 @@ def bounds(mask: Array) -> tuple[slice, ...]:
 
 
 class _Job:
-    """Two volumes laid out for the compiled loops: axes from the slowest to the fastest, float32 or float64."""
+    """Two volumes laid out for the compiled loops: axes from the slowest to the fastest, float32 or
+    float64.
+    """
 
     def __init__(self, x: Array, y: Array, window: Kernel, peak: float) -> None:
-        steps = [abs(step) if n > SHORT else np.inf for step, n in zip(y.strides, y.shape, strict=True)]
+        steps = [
+            abs(step) if n > SHORT else np.inf for step, n in zip(y.strides, y.shape, strict=True)
+        ]
         self.order = sorted(range(3), key=lambda axis: -steps[axis])
         exact = all(np.can_cast(array.dtype, np.float32) for array in (x, y))
         dtype = np.float32 if exact else np.float64
-        self.x, self.y = (np.ascontiguousarray(array.transpose(self.order), dtype=dtype) for array in (x, y))
+        self.x, self.y = (
+            np.ascontiguousarray(array.transpose(self.order), dtype=dtype) for array in (x, y)
+        )
         self.taps = [window.taps[axis] for axis in self.order]
         offsets = [float(array.ravel()[::97].mean(dtype=np.float64)) for array in (self.x, self.y)]
         self.numbers = np.array([*offsets, window.unbiased, (K1 * peak) ** 2, (K2 * peak) ** 2])
@@ -170,16 +205,16 @@ def _similarity(
     low: int,
     high: int,
 ) -> tuple[float, float]:
-    """Sum over the planes `low` to `high` of positions, and write the map into `found` unless it is empty.
+    """Sum over the planes `low` to `high` of positions, and write the map into `found` unless it is
+    empty.
 
-    For each row of voxels: means along the slowest axis from the volumes, along the middle axis from a ring of the latest
-    such rows, along the fastest axis within the row. A row is the means of x, y, x^2 + y^2 and x y, one after the other.
+    For each row of voxels: means along the slowest axis from the volumes, along the middle axis
+    from a ring of the latest such rows, along the fastest axis within the row. A row is the means
+    of x, y, x^2 + y^2 and x y, one after the other.
 
-    Args:
-        x, y: `(a, b, c)`, contiguous.
-        counted: bool, the positions that count.
-        slow, middle, fast: taps along a, b, c.
-        numbers: what is subtracted of x and of y against cancellation, factor for unbiased variances, c1, c2.
+    Args: x, y: `(a, b, c)`, contiguous. counted: bool, the positions that count. slow, middle,
+        fast: taps along a, b, c. numbers: what is subtracted of x and of y against cancellation,
+        factor for unbiased variances, c1, c2.
     """
     length, deep = x.shape[2], middle.size
     ring = np.empty((deep, 4 * length))
@@ -207,8 +242,12 @@ def _similarity(
 
 
 @njit(**_fast)
-def _from_planes(x: Array, y: Array, plane: int, row: int, taps: Array, numbers: Array, out: Array) -> None:
-    """Average a row over the planes that the window reaches; taps are symmetric, so two planes at a time."""
+def _from_planes(
+    x: Array, y: Array, plane: int, row: int, taps: Array, numbers: Array, out: Array
+) -> None:
+    """Average a row over the planes that the window reaches; taps are symmetric, so two planes at a
+    time.
+    """
     radius = taps.size // 2
     dx, dy = numbers[0], numbers[1]
     mean_x, mean_y, squares, product = out[0], out[1], out[2], out[3]
@@ -239,14 +278,20 @@ def _from_rows(ring: Array, first: int, taps: Array, out: Array) -> None:
     for k in range(out.size):
         out[k] = weight * middle[k]
     for tap in range(width // 2):
-        one, other, weight = ring[(first + tap) % width], ring[(first + width - 1 - tap) % width], taps[tap]
+        one, other, weight = (
+            ring[(first + tap) % width],
+            ring[(first + width - 1 - tap) % width],
+            taps[tap],
+        )
         for k in range(out.size):
             out[k] += weight * (one[k] + other[k])
 
 
 @njit(**_fast)
 def _within_row(row: Array, taps: Array, out: Array) -> None:
-    """Average along the row; at the end of each of the four parts, windows that reach into the next mean nothing."""
+    """Average along the row; at the end of each of the four parts, windows that reach into the next
+    mean nothing.
+    """
     width = taps.size
     last = row.size - width + 1
     middle, weight = row[width // 2 :], taps[width // 2]
@@ -260,7 +305,9 @@ def _within_row(row: Array, taps: Array, out: Array) -> None:
 
 @njit(**_fast)
 def _factors(means: Array, counted: Array, numbers: Array, line: Array) -> tuple[float, float]:
-    """Write the similarity of a row of positions into `line`; return its sum and that of the contrast-structure factor."""
+    """Write the similarity of a row of positions into `line`; return its sum and that of the
+    contrast-structure factor.
+    """
     dx, dy, unbiased, c1, c2 = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     mean_x, mean_y, squares, product = means[0], means[1], means[2], means[3]
     similar = structure = 0.0

@@ -25,7 +25,9 @@ class Model(ABC):
 
     name: ClassVar[str]
     learns: ClassVar[str] = ""
-    """Name of the training data that it learns from (`veridical list training-data`); empty: nothing is learned."""
+    """Name of the training data that it learns from (`veridical list training-data`); empty:
+    nothing is learned.
+    """
 
     @property
     def stochastic(self) -> bool:
@@ -49,7 +51,9 @@ class Model(ABC):
         Raises:
             SettingError: the model has nothing to train.
         """
-        raise SettingError(f"{cls.name} has nothing to train. Models that have: veridical list training-data.")
+        raise SettingError(
+            f"{cls.name} has nothing to train. Models that have: veridical list training-data."
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class ImageModel(Model, ABC):
         known = self.card["net"].get("contrasts")
         if not known:
             raise FormatError(
-                f"These are weights of {self.card['model']}, which names no contrasts; expected weights of a generator. "
+                f"These are weights of {self.card['model']}, which names no contrasts; expected "
+                "weights of a generator. "
                 "Give others: --weights PATH."
             )
         return tuple(known)
@@ -99,11 +104,9 @@ class ImageModel(Model, ABC):
     def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:
         """Make slices.
 
-        Args:
-            requests: slices of one size, in network units.
-            draws: of each slice.
-            noise: `(request, draw, y, x)` of unit variance to start from, so that slices of a volume can share it; models
-                without randomness ignore it.
+        Args: requests: slices of one size, in network units. draws: of each slice. noise:
+            `(request, draw, y, x)` of unit variance to start from, so that slices of a volume can
+            share it; models without randomness ignore it.
 
         Returns:
             `(request, draw, y, x)` in network units; one draw where the model has no randomness.
@@ -127,11 +130,15 @@ def pick_device(device: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if place.type == "cuda" and (place.index or 0) >= count:
         raise SettingError(
-            f"--device {device}: torch {torch.__version__} sees {count} CUDA GPUs on this machine. Use --device auto, which "
+            f"--device {device}: torch {torch.__version__} sees {count} CUDA GPUs on this machine. "
+            "Use --device auto, which "
             "takes a GPU where there is one, or install torch with CUDA."
         )
     if place.type == "mps" and not torch.backends.mps.is_available():
-        raise SettingError(f"--device {device}: this machine has no Apple GPU that torch can use. Use --device auto.")
+        raise SettingError(
+            f"--device {device}: this machine has no Apple GPU that torch can use. Use --device "
+            "auto."
+        )
     return place
 
 
@@ -139,15 +146,20 @@ M = TypeVar("M", bound=Model)
 
 
 def chosen(name: str, base: type[M] | Any, **settings: Any) -> M:
-    """Build a model by name with those of the settings that it has; empty settings leave its own default.
+    """Build a model by name with those of the settings that it has; empty settings leave its own
+    default.
 
-    Raises:
-        SettingError: no model has that name, or it is of another kind; the message names those that fit.
+    Raises: SettingError: no model has that name, or it is of another kind; the message names those
+        that fit.
     """
     kind = registry.get("model", name)
     if not issubclass(kind, base):
-        fitting = [one for one in registry.entries("model") if issubclass(registry.get("model", one), base)]
+        fitting = [
+            one for one in registry.entries("model") if issubclass(registry.get("model", one), base)
+        ]
         raise SettingError(f"{name} is no {base.__name__}. Models that are: {', '.join(fitting)}.")
     has = {f.name for f in fields(kind)}
-    built: M = kind(**{key: value for key, value in settings.items() if key in has and value not in ("", None)})
+    built: M = kind(
+        **{key: value for key, value in settings.items() if key in has and value not in ("", None)}
+    )
     return built

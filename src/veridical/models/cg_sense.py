@@ -1,4 +1,6 @@
-"""CG-SENSE: the damped least-squares solution by conjugate gradient (Pruessmann et al. 2001, 10.1002/mrm.1241)."""
+"""CG-SENSE: the damped least-squares solution by conjugate gradient (Pruessmann et al. 2001,
+10.1002/mrm.1241).
+"""
 
 from __future__ import annotations
 
@@ -24,4 +26,6 @@ class CgSense(MRIModel):
 
     def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
         adjoint = problem.operator.adjoint(problem.data)
-        return conjugate_gradient(problem.operator.normal, adjoint, 3, self.iterations, self.damping)[None]
+        return conjugate_gradient(
+            problem.operator.normal, adjoint, 3, self.iterations, self.damping
+        )[None]

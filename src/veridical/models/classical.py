@@ -1,4 +1,6 @@
-"""What an operator is usually inverted by: filtered back-projection, OSEM, gridding, delay-and-sum, compressed sensing."""
+"""What an operator is usually inverted by: filtered back-projection, OSEM, gridding, delay-and-sum,
+compressed sensing.
+"""
 
 from __future__ import annotations
 

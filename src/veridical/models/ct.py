@@ -1,4 +1,6 @@
-"""What all models of CT slices share: which operators they take, and the sums that scale their steps."""
+"""What all models of CT slices share: which operators they take, and the sums that scale their
+steps.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from veridical.physics.projection import PlanarBeam
 
 @dataclass(frozen=True)
 class CTModel(MeasurementModel, ABC):
-    """A solver of parallel-beam or fan-beam slices. Subclasses are frozen dataclasses; their fields are their settings."""
+    """A solver of parallel-beam or fan-beam slices. Subclasses are frozen dataclasses; their fields
+    are their settings.
+    """
 
     @abstractmethod
     def reconstruct(self, operator: PlanarBeam, sinogram: Tensor) -> Tensor:
-        """Return attenuation `(..., y, x)` from line integrals `(..., angle, detector)`; 1/mm from dimensionless ones."""
+        """Return attenuation `(..., y, x)` from line integrals `(..., angle, detector)`; 1/mm from
+        dimensionless ones.
+        """
 
     def accepts(self, operator: LinearOperator) -> bool:
         return isinstance(operator, PlanarBeam)

@@ -1,4 +1,6 @@
-"""The denoiser as prior: plug-and-play estimates and posterior samples of any linear measurement, by exact physics."""
+"""The denoiser as prior: plug-and-play estimates and posterior samples of any linear measurement,
+by exact physics.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from veridical.generative.posterior import Settings, denoised_directly, plug_and_play, posterior_samples, samples_of_noisy
+from veridical.generative.posterior import (
+    Settings,
+    denoised_directly,
+    plug_and_play,
+    posterior_samples,
+    samples_of_noisy,
+)
 from veridical.generative.preconditioned import Preconditioned
 from veridical.models import weights
 from veridical.models.base import MeasurementModel, pick_device
@@ -26,7 +34,9 @@ DIRECT_ROUNDS = 2
 
 @dataclass(frozen=True)
 class Denoiser(MeasurementModel):
-    """One denoiser, every measurement: MR, CT, PET, any operator; complex or real, slices or volumes."""
+    """One denoiser, every measurement: MR, CT, PET, any operator; complex or real, slices or
+    volumes.
+    """
 
     name: ClassVar[str] = "denoiser"
     learns: ClassVar[str] = "denoising"
@@ -35,7 +45,9 @@ class Denoiser(MeasurementModel):
     device: str = "auto"
     """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
     runtime: str = "auto"
-    """What runs the network: auto, torch, or on a CPU onnxruntime (up to 1.7 times as fast) or openvino."""
+    """What runs the network: auto, torch, or on a CPU onnxruntime (up to 1.7 times as fast) or
+    openvino.
+    """
 
     def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
         place = pick_device(self.device)
@@ -66,7 +78,9 @@ class Denoiser(MeasurementModel):
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> Preconditioned:
-        """Make the untrained denoiser from the recipe's `[model]` table: `backbone`, `reach`, and the backbone's settings."""
+        """Make the untrained denoiser from the recipe's `[model]` table: `backbone`, `reach`, and
+        the backbone's settings.
+        """
         left = dict(settings)
         reach, name = int(left.pop("reach", 2)), str(left.pop("backbone", "unet"))
         return Preconditioned(backbone(name, 3 + 4 * reach, 2, 1, left), reach)
@@ -75,4 +89,6 @@ class Denoiser(MeasurementModel):
 @cache
 def denoising_net(name: str, device: torch.device, runtime: str = "torch") -> Preconditioned:
     """Load a trained denoiser once."""
-    return accelerated(weights.network(Denoiser.name, Denoiser.build, name).to(device).eval(), runtime, device)
+    return accelerated(
+        weights.network(Denoiser.name, Denoiser.build, name).to(device).eval(), runtime, device
+    )

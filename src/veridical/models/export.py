@@ -1,4 +1,6 @@
-"""Export: the backbone of trained weights as an ONNX graph for other runtimes, its numbers compared with torch."""
+"""Export: the backbone of trained weights as an ONNX graph for other runtimes, its numbers compared
+with torch.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,15 @@ def export(name: str, out: Path, runtime: str = "onnxruntime") -> list[Path]:
         fast = exported(core, runtime)
     graph, path = core.onnx().SerializeToString(), out / f"{weights.find(name).stem}.onnx"
     facts = {
-        "weights": weights.find(name).name, "weights_sha256": weights.fingerprint(name),
-        "graph_sha256": hashlib.sha256(graph).hexdigest(), "sides_are_multiples_of": core.multiple,
-        "compared_in": f"{runtime} {metadata.version(runtime)}", "tolerance": TOLERANCE,
-        "largest_difference": difference(core, fast), "unit_of_both": "root mean square of torch's output",
-    }  # fmt: skip
+        "weights": weights.find(name).name,
+        "weights_sha256": weights.fingerprint(name),
+        "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "sides_are_multiples_of": core.multiple,
+        "compared_in": f"{runtime} {metadata.version(runtime)}",
+        "tolerance": TOLERANCE,
+        "largest_difference": difference(core, fast),
+        "unit_of_both": "root mean square of torch's output",
+    }
     out.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(graph)

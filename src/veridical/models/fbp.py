@@ -1,4 +1,6 @@
-"""Filtered back-projection (Kak and Slaney, Principles of Computerized Tomographic Imaging, 1988, chapter 3)."""
+"""Filtered back-projection (Kak and Slaney, Principles of Computerized Tomographic Imaging, 1988,
+chapter 3).
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,19 @@ from veridical.physics.projection import PlanarBeam
 
 @dataclass(frozen=True)
 class Fbp(CTModel):
-    """The analytic inverse; fast, exact for many views without noise, streaks where views are few."""
+    """The analytic inverse; fast, exact for many views without noise, streaks where views are
+    few.
+    """
 
     name: ClassVar[str] = "fbp"
     window: str = "ramp"
-    """What the ramp filter is multiplied by: ramp (nothing), shepp-logan, cosine, hamming or hann; later ones are smoother."""
+    """What the ramp filter is multiplied by: ramp (nothing), shepp-logan, cosine, hamming or hann;
+    later ones are smoother.
+    """
     cutoff: float = 1.0
-    """Where the window ends, as a share of the detector's Nyquist frequency; above it nothing passes."""
+    """Where the window ends, as a share of the detector's Nyquist frequency; above it nothing
+    passes.
+    """
 
     def __post_init__(self) -> None:
         check_window(self.window, self.cutoff)

@@ -1,6 +1,8 @@
-"""The conditional generator: makes what no operator reaches, from whatever else is known. A family, a backbone, conditions.
+"""The conditional generator: makes what no operator reaches, from whatever else is known. A family,
+a backbone, conditions.
 
-The card of its weights says which; the shipped ones are `brain` (MR contrasts of heads) and `body` (CT, MR and PET of limbs).
+The card of its weights says which; the shipped ones are `brain` (MR contrasts of heads) and `body`
+(CT, MR and PET of limbs).
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ from veridical.models.base import ImageModel, pick_device
 from veridical.models.runtime import accelerated
 from veridical.types import Array
 
-CONDITIONS = ("contrast", "available", "images", "initial-estimate", "degradation-kind", "attributes")
+CONDITIONS = (
+    "contrast",
+    "available",
+    "images",
+    "initial-estimate",
+    "degradation-kind",
+    "attributes",
+)
 """What a generator depends on where its recipe does not say."""
 
 
@@ -38,7 +47,9 @@ class Generator(ImageModel):
     weights: str = "brain"
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     steps: int = 4
-    """Sampler steps. One gives the posterior mean; more give texture and spread. Time grows as steps."""
+    """Sampler steps. One gives the posterior mean; more give texture and spread. Time grows as
+    steps.
+    """
     device: str = "auto"
     """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
     runtime: str = "auto"
@@ -62,17 +73,21 @@ class Generator(ImageModel):
 
     def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:
         if noise is None:
-            noise = np.random.default_rng(0).standard_normal((len(requests), draws, *requests[0].initial.shape))
+            noise = np.random.default_rng(0).standard_normal(
+                (len(requests), draws, *requests[0].initial.shape)
+            )
         place, made = pick_device(self.device), parts(self.card["net"])
         given = Given.of(made.conditions, requests).to(place)
         start = torch.from_numpy(np.asarray(noise, np.float32))[:, :, None].to(place)
-        drawn = made.family.draw(_network(self.weights, place, self.runtime), given, start, self.steps)
+        drawn = made.family.draw(
+            _network(self.weights, place, self.runtime), given, start, self.steps
+        )
         return np.asarray(drawn[:, :, 0].cpu().numpy())
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        """Make the untrained network from the recipe's `[model]` table: `family`, `backbone`, `contrasts`, `conditions`,
-        `degradations`; further settings are the backbone's.
+        """Make the untrained network from the recipe's `[model]` table: `family`, `backbone`,
+        `contrasts`, `conditions`, `degradations`; further settings are the backbone's.
         """
         made = parts(settings)
         return made.family.prepare(Conditioned(made.conditions, made.backbone, made.settings))
@@ -91,18 +106,24 @@ class Parts:
 def parts(table: Mapping[str, Any]) -> Parts:
     """Read the parts of a generator.
 
-    Raises:
-        SettingError: the family, backbone or a condition is not known, or the contrasts are not named.
+    Raises: SettingError: the family, backbone or a condition is not known, or the contrasts are not
+        named.
     """
     left = dict(table)
     family = registry.get("family", str(left.pop("family", "rectified-flow")))()
     if not left.get("contrasts"):
-        raise SettingError("A generator's [model] table names the contrasts it knows: contrasts = ['T1w', 'T2w'].")
-    named = {key: tuple(left.pop(key)) for key in ("contrasts", "degradations", "masks") if key in left}
+        raise SettingError(
+            "A generator's [model] table names the contrasts it knows: contrasts = ['T1w', 'T2w']."
+        )
+    named = {
+        key: tuple(left.pop(key)) for key in ("contrasts", "degradations", "masks") if key in left
+    }
     wanted = tuple(left.pop("conditions", CONDITIONS))
     return Parts(family, str(left.pop("backbone", "unet")), conditions(wanted, **named), left)
 
 
 @cache
 def _network(name: str, device: torch.device, runtime: str) -> nn.Module:
-    return accelerated(weights.network(Generator.name, Generator.build, name).to(device).eval(), runtime, device)
+    return accelerated(
+        weights.network(Generator.name, Generator.build, name).to(device).eval(), runtime, device
+    )

@@ -1,4 +1,6 @@
-"""A trained denoiser as `generative.posterior` calls it: on batches of slices, or on volumes of slices between neighbours."""
+"""A trained denoiser as `generative.posterior` calls it: on batches of slices, or on volumes of
+slices between neighbours.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,13 @@ class VolumePrior:
         axis = turn % 3 if self.isotropic else 0
         moved, level = volume.movedim(axis, 0), sigma.movedim(axis, 0)
         reach, count = self.net.reach, len(moved)
-        padded = torch.cat([moved.new_zeros(reach, *moved.shape[1:]), moved, moved.new_zeros(reach, *moved.shape[1:])])
+        padded = torch.cat(
+            [
+                moved.new_zeros(reach, *moved.shape[1:]),
+                moved,
+                moved.new_zeros(reach, *moved.shape[1:]),
+            ]
+        )
         out = torch.empty_like(moved)
         for first in range(0, count, SLICES_AT_ONCE):
             last = min(first + SLICES_AT_ONCE, count)
@@ -74,7 +82,9 @@ class VolumePrior:
 
 
 def denoised(net: Preconditioned, noisy: Tensor, sigma: Tensor, turn: int) -> Tensor:
-    """Run the net on the image, or on its mirror image where the turn is odd; `(batch, 2, y, x)`."""
+    """Run the net on the image, or on its mirror image where the turn is odd; `(batch, 2, y,
+    x)`.
+    """
     flipped = [-1] if turn % 2 else []
     with torch.inference_mode():
         found: Tensor = net(noisy.flip(flipped), sigma.flip(flipped)).flip(flipped)
@@ -82,7 +92,9 @@ def denoised(net: Preconditioned, noisy: Tensor, sigma: Tensor, turn: int) -> Te
 
 
 def parts(x: Tensor) -> Tensor:
-    """Return `(batch, slice, 2, y, x)` of `(batch, slice, y, x)`: real and imaginary part, the latter zero where it is real."""
+    """Return `(batch, slice, 2, y, x)` of `(batch, slice, y, x)`: real and imaginary part, the
+    latter zero where it is real.
+    """
     return torch.stack([x.real, x.imag] if x.is_complex() else [x, torch.zeros_like(x)], 2)
 
 

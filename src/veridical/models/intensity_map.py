@@ -1,7 +1,8 @@
-"""Intensity map: a polynomial from the contrasts that were measured to one that was not. The classical answer to completion.
+"""Intensity map: a polynomial from the contrasts that were measured to one that was not. The
+classical answer to completion.
 
-Fitted by least squares on training patients, for every set of measured contrasts, on intensities relative to the inner
-tissue. It is where every generator starts, and the rival that it has to beat.
+Fitted by least squares on training patients, for every set of measured contrasts, on intensities
+relative to the inner tissue. It is where every generator starts, and the rival that it has to beat.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from veridical.types import Array
 DEGREE = 3
 """Of the polynomial: a fourth gains 1 % on another scanner, a second loses 6 %."""
 RIDGE = 1e-4
-"""Of the fit, relative to the mean square of each term: keeps maps of few patients from wild coefficients."""
+"""Of the fit, relative to the mean square of each term: keeps maps of few patients from wild
+coefficients.
+"""
 INSIDE = (-1.0, 4.0)
 """Network units that a map may give."""
 NEVER_SEEN: Mapping[str, Any] = {"terms": [0.4], "error": 0.3}
@@ -35,17 +38,21 @@ def terms(images: Sequence[Array]) -> list[Array]:
     """Return every product of up to `DEGREE` of the images, the constant first."""
     found = [np.ones_like(images[0])]
     for degree in range(1, DEGREE + 1):
-        found += [reduce(np.multiply, chosen) for chosen in itertools.combinations_with_replacement(images, degree)]
+        found += [
+            reduce(np.multiply, chosen)
+            for chosen in itertools.combinations_with_replacement(images, degree)
+        ]
     return found
 
 
-def fit(samples: Iterable[Mapping[str, Array]], contrasts: Sequence[str], most: int = 3) -> dict[str, Any]:
+def fit(
+    samples: Iterable[Mapping[str, Array]], contrasts: Sequence[str], most: int = 3
+) -> dict[str, Any]:
     """Fit all maps.
 
-    Args:
-        samples: of each training visit, contrast -> `(voxel,)` foreground voxels in network units, the same ones in all.
-        contrasts: that may be given or made.
-        most: measured contrasts that a map takes.
+    Args: samples: of each training visit, contrast -> `(voxel,)` foreground voxels in network
+        units, the same ones in all. contrasts: that may be given or made. most: measured contrasts
+        that a map takes.
     """
     found: dict[str, Any] = {}
     every = [{name: v for name, v in sample.items() if name in contrasts} for sample in samples]
@@ -56,15 +63,24 @@ def fit(samples: Iterable[Mapping[str, Array]], contrasts: Sequence[str], most: 
         truth = np.concatenate([sample[made] for sample in with_it])
         found[made] = {"": {"terms": [float(truth.mean())], "error": float(truth.std())}}
         sets = {
-            s for sample in with_it for n in range(1, most + 1) for s in itertools.combinations(sorted(set(sample) - {made}), n)
+            s
+            for sample in with_it
+            for n in range(1, most + 1)
+            for s in itertools.combinations(sorted(set(sample) - {made}), n)
         }
         for given in sorted(sets):
-            found[made]["+".join(given)] = _map([s for s in with_it if set(given) <= set(s)], given, made)
+            found[made]["+".join(given)] = _map(
+                [s for s in with_it if set(given) <= set(s)], given, made
+            )
     return found
 
 
-def _map(samples: Sequence[Mapping[str, Array]], given: tuple[str, ...], made: str) -> dict[str, Any]:
-    rows = np.stack(terms([np.concatenate([sample[name] for sample in samples]) for name in given]), 1)
+def _map(
+    samples: Sequence[Mapping[str, Array]], given: tuple[str, ...], made: str
+) -> dict[str, Any]:
+    rows = np.stack(
+        terms([np.concatenate([sample[name] for sample in samples]) for name in given]), 1
+    )
     truth = np.concatenate([sample[made] for sample in samples])
     gram = rows.T @ rows / len(rows)
     found = np.linalg.solve(gram + RIDGE * np.diag(np.diag(gram)), rows.T @ truth / len(rows))
@@ -72,7 +88,9 @@ def _map(samples: Sequence[Mapping[str, Array]], given: tuple[str, ...], made: s
     return {"terms": [round(float(v), 6) for v in found], "error": round(error, 5)}
 
 
-def estimate(maps: Coefficients, images: Mapping[str, Array], made: str, support: Array, air: float) -> tuple[Array, float]:
+def estimate(
+    maps: Coefficients, images: Mapping[str, Array], made: str, support: Array, air: float
+) -> tuple[Array, float]:
     """Return a contrast as the best map makes it, and its expected error.
 
     Args:
@@ -89,11 +107,15 @@ def estimate(maps: Coefficients, images: Mapping[str, Array], made: str, support
     parts = terms([images[name] for name in best.split("+")]) if best else [np.ones_like(support)]
     whole = sum(weight * part for weight, part in zip(stored["terms"], parts, strict=True))
     inside = np.clip(np.asarray(whole, np.float32), *INSIDE)
-    return np.asarray(air + (inside - air) * support, np.float32), max(LEAST_LEVEL, float(stored["error"]))
+    return np.asarray(air + (inside - air) * support, np.float32), max(
+        LEAST_LEVEL, float(stored["error"])
+    )
 
 
 def spread_of(maps: Coefficients, contrast: str) -> float:
-    """Return the standard deviation of a contrast over such images, of which nothing else is known."""
+    """Return the standard deviation of a contrast over such images, of which nothing else is
+    known.
+    """
     return float(maps.get(contrast, {}).get("", NEVER_SEEN)["error"])
 
 

@@ -1,4 +1,6 @@
-"""Ordered-subset expectation maximization of PET counts (Hudson and Larkin 1994, 10.1109/42.363108)."""
+"""Ordered-subset expectation maximization of PET counts (Hudson and Larkin 1994,
+10.1109/42.363108).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from veridical.physics.pet import PET
 
 @dataclass(frozen=True)
 class Osem(MeasurementModel):
-    """Activity that is never negative, by Poisson likelihood; stopping early keeps the noise down."""
+    """Activity that is never negative, by Poisson likelihood; stopping early keeps the noise
+    down.
+    """
 
     name: ClassVar[str] = "osem"
     iterations: int = 4
@@ -29,5 +33,7 @@ class Osem(MeasurementModel):
     def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
         if not isinstance(problem.operator, PET):
             raise AssertionError("asked only for operators that it accepts")
-        counts = (problem.data * problem.scale + problem.operator.background).clamp_min(0)  # rounding
+        counts = (problem.data * problem.scale + problem.operator.background).clamp_min(
+            0
+        )  # rounding
         return problem.operator.osem(counts, self.iterations, self.subsets)[None] / problem.scale

@@ -1,4 +1,6 @@
-"""Simultaneous iterative reconstruction (Gilbert 1972; weights as in Gregor and Benson 2008, 10.1109/TMI.2008.923696)."""
+"""Simultaneous iterative reconstruction (Gilbert 1972; weights as in Gregor and Benson 2008,
+10.1109/TMI.2008.923696).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Sirt(CTModel):
         per_ray, per_pixel = sensitivities(operator)
         image = torch.zeros(*sinogram.shape[:-2], *operator.domain)
         for _ in range(self.iterations):
-            image = image + per_pixel * operator.adjoint(per_ray * (sinogram - operator.forward(image)))
+            image = image + per_pixel * operator.adjoint(
+                per_ray * (sinogram - operator.forward(image))
+            )
             if self.nonnegative:
                 image = image.clamp_min(0)
         return image

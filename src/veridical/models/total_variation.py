@@ -1,6 +1,7 @@
 """Total-variation reconstruction of MR scans by FISTA with an inner dual projection.
 
-Block et al. 2007 (10.1002/mrm.21236); Chambolle 2004 dual projection (10.1023/B:JMIV.0000011325.36760.1e).
+Block et al. 2007 (10.1002/mrm.21236); Chambolle 2004 dual projection
+(10.1023/B:JMIV.0000011325.36760.1e).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class TotalVariation(MRIModel):
 
 
 def denoise(image: Tensor, weight: float, iterations: int, dual: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `argmin 1/2 ||z - image||^2 + weight TV(z)` approximately, and the dual variable `(2, ..., y, x)`."""
+    """Return `argmin 1/2 ||z - image||^2 + weight TV(z)` approximately, and the dual variable `(2,
+    ..., y, x)`.
+    """
     for _ in range(iterations):
         step = dual + gradient(image - weight * gradient_adjoint(dual)) / (8 * weight)
         dual = step / step.abs().square().sum(0).sqrt().clamp_min(1.0)

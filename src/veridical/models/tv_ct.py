@@ -1,6 +1,7 @@
 """Total-variation CT: the minimiser of `1/2 ||A x - y||^2 + weight TV(x)`, x >= 0, by FISTA.
 
-Beck and Teboulle 2009 (10.1109/TIP.2009.2028250). Few views: Sidky and Pan 2008 (10.1088/0031-9155/53/17/021).
+Beck and Teboulle 2009 (10.1109/TIP.2009.2028250). Few views: Sidky and Pan 2008
+(10.1088/0031-9155/53/17/021).
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ class TvCt(CTModel):
     iterations: int = 150
     """FISTA iterations, each one projection and one back-projection."""
     inner: int = 10
-    """Dual steps of the total-variation step per iteration; the dual variable is kept between iterations."""
+    """Dual steps of the total-variation step per iteration; the dual variable is kept between
+    iterations.
+    """
     weight: float = 3e-4
-    """Total-variation weight as a share of the largest value of `A^T y`, so that neither units nor views matter."""
+    """Total-variation weight as a share of the largest value of `A^T y`, so that neither units nor
+    views matter.
+    """
     nonnegative: bool = True
     """Attenuation is never below 0; set to False for data that are not attenuation."""
 

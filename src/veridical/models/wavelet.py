@@ -22,11 +22,21 @@ class Wavelet(MRIModel):
     weight: float = 0.3
     """Threshold in units of the noise standard deviation per real component."""
     least: float = 0.001
-    """Smallest threshold, as a share of the image's 99th percentile: aliasing needs one even without noise."""
+    """Smallest threshold, as a share of the image's 99th percentile: aliasing needs one even
+    without noise.
+    """
     levels: int = 3
     """Levels of the transform."""
 
     def solve(self, problem: Problem, draws: int, seed: int) -> Tensor:
         threshold = max(self.weight * problem.sigma, self.least)
         adjoint = problem.operator.adjoint(problem.data)
-        return fista(problem.operator.normal, adjoint, problem.start, threshold, self.iterations, self.levels, seed)[None]
+        return fista(
+            problem.operator.normal,
+            adjoint,
+            problem.start,
+            threshold,
+            self.iterations,
+            self.levels,
+            seed,
+        )[None]

@@ -1,4 +1,6 @@
-"""Shipped weights: safetensors beside a card in JSON, loaded once; never a pickle, never a download."""
+"""Shipped weights: safetensors beside a card in JSON, loaded once; never a pickle, never a
+download.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,17 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def find(name_or_path: str) -> Path:
-    """Return the weights file of a shipped name (`denoiser`) or of a path to a `.safetensors` file."""
+    """Return the weights file of a shipped name (`denoiser`) or of a path to a `.safetensors`
+    file.
+    """
     path = Path(name_or_path)
     if path.suffix != ".safetensors":
         path = FOLDER / f"{name_or_path}.safetensors"
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.safetensors"))) or "none"
         raise InputError(
-            f"There are no weights at {name_or_path!r}. Shipped: {shipped}. `veridical train RECIPE.toml` makes new ones."
+            f"There are no weights at {name_or_path!r}. Shipped: {shipped}. `veridical train "
+            "RECIPE.toml` makes new ones."
         )
     return path
 
@@ -40,26 +45,34 @@ def load(name_or_path: str) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise FormatError(f"{path.name} is not a whole safetensors file ({error}). Copy or train it again.") from error
+        raise FormatError(
+            f"{path.name} is not a whole safetensors file ({error}). Copy or train it again."
+        ) from error
     return {key: value.to(torch.float32) for key, value in tensors.items()}
 
 
 def card(name_or_path: str) -> dict[str, Any]:
     """Read the card: model, net settings, what it was trained on, calibration, scope and scores.
 
-    Raises:
-        FormatError: there is none, it is no JSON, or it does not say which model and net the weights belong to.
+    Raises: FormatError: there is none, it is no JSON, or it does not say which model and net the
+        weights belong to.
     """
     path = find(name_or_path).with_suffix(".json")
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FormatError(
-            f"The card {path.name} beside the weights cannot be read ({error}). Restore it or train again."
+            f"The card {path.name} beside the weights cannot be read ({error}). Restore it or "
+            "train again."
         ) from error
-    if not isinstance(found, dict) or not isinstance(found.get("model"), str) or not isinstance(found.get("net"), dict):
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("model"), str)
+        or not isinstance(found.get("net"), dict)
+    ):
         raise FormatError(
-            f"The card {path.name} does not say which 'model' and 'net' the weights belong to. Restore it or train again."
+            f"The card {path.name} does not say which 'model' and 'net' the weights belong to. "
+            "Restore it or train again."
         )
     return found
 
@@ -77,14 +90,17 @@ def network(model: str, build: Callable[[Mapping[str, Any]], Net], name_or_path:
     """
     described = card(name_or_path)
     if described["model"] != model:
-        raise FormatError(f"{name_or_path!r} holds weights of {described['model']}; expected weights of {model}.")
+        raise FormatError(
+            f"{name_or_path!r} holds weights of {described['model']}; expected weights of {model}."
+        )
     net = build(described["net"])
     try:
         net.load_state_dict(load(name_or_path))
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise FormatError(
-            f"The weights {name_or_path!r} do not fit the net of their card ({first}). Restore both, or train again."
+            f"The weights {name_or_path!r} do not fit the net of their card ({first}). Restore "
+            "both, or train again."
         ) from error
     return net
 

@@ -1,4 +1,6 @@
-"""Zero-filled reconstruction: the adjoint; unsampled k-space is taken to be zero. The floor of every comparison."""
+"""Zero-filled reconstruction: the adjoint; unsampled k-space is taken to be zero. The floor of
+every comparison.
+"""
 
 from __future__ import annotations
 

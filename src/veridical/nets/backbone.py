@@ -1,4 +1,6 @@
-"""The base of all backbones: plain modules that a denoiser or a generator is built around, interchangeable by name."""
+"""The base of all backbones: plain modules that a denoiser or a generator is built around,
+interchangeable by name.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Backbone(nn.Module, ABC):
-    """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y, x)`; any image size.
+    """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y,
+    x)`; any image size.
 
-    A subclass takes `inputs`, `outputs` and `conditions`, and settings of its own with defaults; its output is zero when it
-    is made, so that what is built around it starts as the identity.
+    A subclass takes `inputs`, `outputs` and `conditions`, and settings of its own with defaults;
+    its output is zero when it is made, so that what is built around it starts as the identity.
     """
 
     @property
@@ -34,7 +37,9 @@ class Backbone(nn.Module, ABC):
     """Sides of images are padded to multiples of this."""
 
     def onnx(self) -> ModelProto:
-        """Return the graph from `inputs` and `condition` to `outputs`, for backbones that export."""
+        """Return the graph from `inputs` and `condition` to `outputs`, for backbones that
+        export.
+        """
         raise NotImplementedError(f"{type(self).__name__} is not exported")
 
     @abstractmethod
@@ -42,11 +47,13 @@ class Backbone(nn.Module, ABC):
         """Return the output for a batch of images and their condition vectors."""
 
 
-def backbone(name: str, inputs: int, outputs: int, conditions: int, settings: Mapping[str, Any]) -> Backbone:
+def backbone(
+    name: str, inputs: int, outputs: int, conditions: int, settings: Mapping[str, Any]
+) -> Backbone:
     """Build an untrained backbone by its name, its convolutions laid out for CPUs.
 
-    Raises:
-        SettingError: no backbone has that name, or it has no such setting; the message says the nearest.
+    Raises: SettingError: no backbone has that name, or it has no such setting; the message says the
+        nearest.
     """
     kind = registry.get("backbone", name)
     known = inspect.signature(kind).parameters

@@ -1,6 +1,8 @@
-"""EfficientNet-lite0: EfficientNet-B0 (Tan and Le, ICML 2019, arXiv 1905.11946), no squeeze-and-excitation, ReLU6 for swish.
+"""EfficientNet-lite0: EfficientNet-B0 (Tan and Le, ICML 2019, arXiv 1905.11946), no
+squeeze-and-excitation, ReLU6 for swish.
 
-As the lite models of the TensorFlow TPU repository. Parts are defined in the order in which those weights are stored.
+As the lite models of the TensorFlow TPU repository. Parts are defined in the order in which those
+weights are stored.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ MEAN, SCALE = 127 / 255, 128 / 255
 
 
 class EfficientNetLite0(nn.Module):
-    """Classify images `(image, 3, 224, 224)`, colours in [0, 1], into the 1000 classes of ImageNet."""
+    """Classify images `(image, 3, 224, 224)`, colours in [0, 1], into the 1000 classes of
+    ImageNet.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +40,9 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 Block(outputs if i else before, outputs, kernel, 1 if i else stride, expansion)
-                for before, (expansion, kernel, stride, outputs, count) in zip(inputs, STAGES, strict=False)
+                for before, (expansion, kernel, stride, outputs, count) in zip(
+                    inputs, STAGES, strict=False
+                )
                 for i in range(count)
             )
         )
@@ -44,10 +50,15 @@ class EfficientNetLite0(nn.Module):
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
     def fused(self) -> EfficientNetLite0:
-        """Return this net, which must be in evaluation mode, with each normalisation made part of its convolution."""
+        """Return this net, which must be in evaluation mode, with each normalisation made part of
+        its convolution.
+        """
         for layer in self.modules():
             if isinstance(layer, Layer) and isinstance(layer.norm, nn.BatchNorm2d):
-                layer.convolution, layer.norm = fuse_conv_bn_eval(layer.convolution, layer.norm), nn.Identity()
+                layer.convolution, layer.norm = (
+                    fuse_conv_bn_eval(layer.convolution, layer.norm),
+                    nn.Identity(),
+                )
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +67,9 @@ class EfficientNetLite0(nn.Module):
         return logits
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the classifier sees: the mean over the image of the last layer, `(image, 1280)`, in [0, 6]."""
+        """Return what the classifier sees: the mean over the image of the last layer, `(image,
+        1280)`, in [0, 6].
+        """
         last: Tensor = self.head(self.blocks(self.stem((x - MEAN) / SCALE)))
         return last.mean((2, 3))
 
@@ -68,7 +81,14 @@ class Layer(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, linear: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
@@ -83,14 +103,18 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """Inverted residual block: widen, filter every channel by itself, narrow; the input is added where the shape stays."""
+    """Inverted residual block: widen, filter every channel by itself, narrow; the input is added
+    where the shape stays.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         width = inputs * expansion
         widen = [Layer(inputs, width)] if expansion > 1 else []
         self.layers = nn.Sequential(
-            *widen, Layer(width, width, kernel, stride, groups=width), Layer(width, outputs, linear=True)
+            *widen,
+            Layer(width, width, kernel, stride, groups=width),
+            Layer(width, outputs, linear=True),
         )
         self.residual = stride == 1 and inputs == outputs
 

@@ -1,7 +1,8 @@
-"""A small residual U-Net, fast on a CPU: pixel-unshuffled by two, no normalization, conditioned by scale and shift.
+"""A small residual U-Net, fast on a CPU: pixel-unshuffled by two, no normalization, conditioned by
+scale and shift.
 
-FiLM conditioning: Perez et al. 2018, arXiv 1709.07871. Pixel-unshuffle halves the grid before the first convolution,
-which quarters the cost of the widest layers.
+FiLM conditioning: Perez et al. 2018, arXiv 1709.07871. Pixel-unshuffle halves the grid before the
+first convolution, which quarters the cost of the widest layers.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of width 3 with scale and shift from the condition; the identity at initialization."""
+    """Two convolutions of width 3 with scale and shift from the condition; the identity at
+    initialization.
+    """
 
     def __init__(self, width: int, embedding: int, dims: int = 2) -> None:
         super().__init__()
@@ -43,7 +49,8 @@ class ResidualBlock(nn.Module):
 
 
 class UNet(Backbone):
-    """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y, x)`; any image size.
+    """Map `(batch, inputs, y, x)` and a condition `(batch, conditions)` to `(batch, outputs, y,
+    x)`; any image size.
 
     In three dimensions the grid is `(z, y, x)`.
 
@@ -73,13 +80,25 @@ class UNet(Backbone):
         if dims not in CONVOLUTIONS:
             raise SettingError(f"dims = {dims}; a U-Net works on slices, 2, or on volumes, 3.")
         convolution, transposed, corners = CONVOLUTIONS[dims], TRANSPOSED[dims], 2**dims
-        self.inputs, self.conditions, self.multiple, self.dims = inputs, conditions, 2 ** len(widths), dims
-        self.embed = nn.Sequential(nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.inputs, self.conditions, self.multiple, self.dims = (
+            inputs,
+            conditions,
+            2 ** len(widths),
+            dims,
+        )
+        self.embed = nn.Sequential(
+            nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        )
         self.enter = convolution(corners * inputs, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths)
+        self.down = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths
+        )
         self.shrink = nn.ModuleList(convolution(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.grow = nn.ModuleList(transposed(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths[:-1])
+        self.up = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks))
+            for w in widths[:-1]
+        )
         self.leave = convolution(widths[0], corners * outputs, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         if self.leave.bias is not None:
@@ -118,7 +137,9 @@ class UNet(Backbone):
 
 
 def halved(x: Tensor) -> Tensor:
-    """Move each 2 x 2 square of `(batch, channel, y, x)`, or 2 x 2 x 2 cube of `(batch, channel, z, y, x)`, into channels."""
+    """Move each 2 x 2 square of `(batch, channel, y, x)`, or 2 x 2 x 2 cube of `(batch, channel, z,
+    y, x)`, into channels.
+    """
     if x.ndim == 4:
         return functional.pixel_unshuffle(x, 2)
     batch, count, *shape = x.shape

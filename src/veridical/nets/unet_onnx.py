@@ -1,8 +1,9 @@
-"""The U-Net as an ONNX graph (opset 17), written node by node: the same network for runtimes other than torch.
+"""The U-Net as an ONNX graph (opset 17), written node by node: the same network for runtimes other
+than torch.
 
-Written here and not traced, so that exporting takes milliseconds, needs no compiler and gives the same file with every
-version of torch. Scale and shift of each block are one matrix product; all else is as in `nets/unet.py`, and whoever loads
-the graph compares the two.
+Written here and not traced, so that exporting takes milliseconds, needs no compiler and gives the
+same file with every version of torch. Scale and shift of each block are one matrix product; all
+else is as in `nets/unet.py`, and whoever loads the graph compares the two.
 """
 
 from __future__ import annotations
@@ -28,20 +29,24 @@ def unet_onnx(net: UNet) -> ModelProto:
     Args:
         net: on slices, float32, on any device.
 
-    Returns:
-        A model from `inputs` `(batch, channel, y, x)`, whose sides are multiples of `net.multiple`, and `condition`
-        `(batch, conditions)` to `outputs` `(batch, channel, y, x)`. Batch and sides are free.
+    Returns: A model from `inputs` `(batch, channel, y, x)`, whose sides are multiples of
+        `net.multiple`, and `condition` `(batch, conditions)` to `outputs` `(batch, channel, y, x)`.
+        Batch and sides are free.
 
     Raises:
         SettingError: the network is one of volumes.
         MissingExtra: `onnx` is not installed.
     """
     if net.dims != 2:
-        raise SettingError("Networks on slices are exported; this one works on volumes. Use it by torch.")
+        raise SettingError(
+            "Networks on slices are exported; this one works on volumes. Use it by torch."
+        )
     try:
         from onnx import TensorProto, helper
     except ImportError as error:
-        raise MissingExtra("Exporting needs the package onnx, which is not there: pip install 'veridical[fast]'.") from error
+        raise MissingExtra(
+            "Exporting needs the package onnx, which is not there: pip install 'veridical[fast]'."
+        ) from error
     graph = Graph()
     graph.unet(net)
     kind = TensorProto.FLOAT
@@ -56,7 +61,12 @@ def unet_onnx(net: UNet) -> ModelProto:
         [helper.make_tensor_value_info(OUTPUT, kind, ["batch", outputs, "y", "x"])],
         graph.constants,
     )
-    return helper.make_model(said, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="veridical")
+    return helper.make_model(
+        said,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+        producer_name="veridical",
+    )
 
 
 def conditions_of(net: UNet) -> int:
@@ -65,7 +75,9 @@ def conditions_of(net: UNet) -> int:
 
 
 class Graph:
-    """Nodes and constants in the order in which they are made; every method returns the name of what it adds."""
+    """Nodes and constants in the order in which they are made; every method returns the name of
+    what it adds.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -86,9 +98,16 @@ class Graph:
                 hidden = self.conv(f"shrink.{level}", net.shrink[level], hidden)
         for level in reversed(range(len(net.up))):
             grown = self.conv(f"grow.{level}", net.grow[level], hidden)
-            hidden = self.stage(f"up.{level}", net.up[level], self.node("Add", f"skip.{level}", grown, skips[level]), embedding)
+            hidden = self.stage(
+                f"up.{level}",
+                net.up[level],
+                self.node("Add", f"skip.{level}", grown, skips[level]),
+                embedding,
+            )
         left = self.conv("leave", net.leave, hidden)
-        self.nodes.append(self.made("DepthToSpace", "double", (left,), OUTPUT, blocksize=2, mode="CRD"))
+        self.nodes.append(
+            self.made("DepthToSpace", "double", (left,), OUTPUT, blocksize=2, mode="CRD")
+        )
 
     def stage(self, name: str, blocks: nn.Module, hidden: str, embedding: str) -> str:
         """Add the residual blocks of a level."""
@@ -100,14 +119,25 @@ class Graph:
     def block(self, name: str, block: ResidualBlock, hidden: str, embedding: str) -> str:
         """Add one residual block; the 1 of its scale is added to the bias beforehand."""
         width = block.first.out_channels
-        bias = block.film.bias.detach() + torch.cat([torch.ones(width), torch.zeros(width)]).to(block.film.bias)
+        bias = block.film.bias.detach() + torch.cat([torch.ones(width), torch.zeros(width)]).to(
+            block.film.bias
+        )
         film = self.linear(f"{name}.film", block.film, embedding, bias)
-        film = self.node("Reshape", f"{name}.film.maps", film, self.constant(f"{name}.film.shape", torch.tensor([0, -1, 1, 1])))
+        film = self.node(
+            "Reshape",
+            f"{name}.film.maps",
+            film,
+            self.constant(f"{name}.film.shape", torch.tensor([0, -1, 1, 1])),
+        )
         scale, shift = f"{name}.scale", f"{name}.shift"
         self.nodes.append(self.made("Split", f"{name}.film.parts", (film,), scale, shift, axis=1))
-        scaled = self.node("Mul", f"{name}.scaled", self.conv(f"{name}.first", block.first, hidden), scale)
+        scaled = self.node(
+            "Mul", f"{name}.scaled", self.conv(f"{name}.first", block.first, hidden), scale
+        )
         active = self.silu(self.node("Add", f"{name}.shifted", scaled, shift))
-        return self.node("Add", f"{name}.sum", hidden, self.conv(f"{name}.second", block.second, active))
+        return self.node(
+            "Add", f"{name}.sum", hidden, self.conv(f"{name}.second", block.second, active)
+        )
 
     def silu(self, x: str) -> str:
         """Add `x sigmoid(x)`."""
@@ -125,7 +155,15 @@ class Graph:
         kind = "Conv" if isinstance(layer, nn.Conv2d) else "ConvTranspose"
         pads = [int(p) for p in layer.padding] * 2
         parts = self.weights(name, layer, weight=weight)
-        return self.node(kind, name, x, *parts, kernel_shape=list(layer.kernel_size), strides=list(layer.stride), pads=pads)
+        return self.node(
+            kind,
+            name,
+            x,
+            *parts,
+            kernel_shape=list(layer.kernel_size),
+            strides=list(layer.stride),
+            pads=pads,
+        )
 
     def weights(self, name: str, layer: nn.Module, **other: Tensor | None) -> list[str]:
         """Add weight and bias of a layer as constants."""
@@ -145,7 +183,9 @@ class Graph:
         self.nodes.append(self.made(kind, name, inputs, name, **attributes))
         return name
 
-    def made(self, kind: str, name: str, inputs: tuple[str, ...], *outputs: str, **attributes: Any) -> NodeProto:
+    def made(
+        self, kind: str, name: str, inputs: tuple[str, ...], *outputs: str, **attributes: Any
+    ) -> NodeProto:
         """Return a node."""
         from onnx import helper
 
@@ -153,6 +193,13 @@ class Graph:
 
 
 def depth_first(weight: Tensor) -> Tensor:
-    """Reorder the inputs of a convolution after pixel-unshuffle as ONNX's SpaceToDepth orders them: place before channel."""
+    """Reorder the inputs of a convolution after pixel-unshuffle as ONNX's SpaceToDepth orders them:
+    place before channel.
+    """
     out, inputs = weight.shape[:2]
-    return weight.detach().reshape(out, inputs // 4, 4, *weight.shape[2:]).transpose(1, 2).reshape(weight.shape)
+    return (
+        weight.detach()
+        .reshape(out, inputs // 4, 4, *weight.shape[2:])
+        .transpose(1, 2)
+        .reshape(weight.shape)
+    )

@@ -1,8 +1,10 @@
-"""A second simulator of digital patients, made differently throughout, for testing only: training refuses it.
+"""A second simulator of digital patients, made differently throughout, for testing only: training
+refuses it.
 
-It differs from the cohort in the warp (elastic Gaussian bumps instead of a velocity field), the field law and spread of the
-tissue parameters, the scanners and their sequences, the shape of lesions (lobed superellipsoids), the texture, the coil and
-phase model, and it averages a finer grid into each pixel. The brain template is the same.
+It differs from the cohort in the warp (elastic Gaussian bumps instead of a velocity field), the
+field law and spread of the tissue parameters, the scanners and their sequences, the shape of
+lesions (lobed superellipsoids), the texture, the coil and phase model, and it averages a finer grid
+into each pixel. The brain template is the same.
 """
 
 from __future__ import annotations
@@ -25,11 +27,61 @@ from veridical.types import Array, readonly
 
 SITES_B = (
     Site(
-        "north", 2.9, "mprage", (5500, 8000), (90, 130), (14, 28), (7500, 8500), 0.3, (0.2, 0.8), (0.006, 0.025), 0.25, (1, 1.5)
+        "north",
+        2.9,
+        "mprage",
+        (5500, 8000),
+        (90, 130),
+        (14, 28),
+        (7500, 8500),
+        0.3,
+        (0.2, 0.8),
+        (0.006, 0.025),
+        0.25,
+        (1, 1.5),
     ),
-    Site("south", 1.5, "spgr", (3000, 3800), (95, 125), (16, 26), (9500, 11500), 0.2, (0.8, 2.2), (0.012, 0.04), 0.05, (3, 6)),
-    Site("west", 1.0, "se", (2000, 3200), (85, 115), (14, 25), (6500, 8000), 0.0, (0.4, 1.4), (0.02, 0.05), 0.05, (4, 6)),
-    Site("east", 3.0, "se", (4500, 9000), (70, 95), (7, 12), (9000, 10500), 0.5, (0.4, 1.2), (0.005, 0.02), 0.28, (2, 3)),
+    Site(
+        "south",
+        1.5,
+        "spgr",
+        (3000, 3800),
+        (95, 125),
+        (16, 26),
+        (9500, 11500),
+        0.2,
+        (0.8, 2.2),
+        (0.012, 0.04),
+        0.05,
+        (3, 6),
+    ),
+    Site(
+        "west",
+        1.0,
+        "se",
+        (2000, 3200),
+        (85, 115),
+        (14, 25),
+        (6500, 8000),
+        0.0,
+        (0.4, 1.4),
+        (0.02, 0.05),
+        0.05,
+        (4, 6),
+    ),
+    Site(
+        "east",
+        3.0,
+        "se",
+        (4500, 9000),
+        (70, 95),
+        (7, 12),
+        (9000, 10500),
+        0.5,
+        (0.4, 1.2),
+        (0.005, 0.02),
+        0.28,
+        (2, 3),
+    ),
 )
 
 
@@ -50,8 +102,8 @@ class CohortB(Population):
     def factors(self, index: int) -> Array:
         """Return the patient's own factors of T1, T2 and PD, `(3, tissue)`.
 
-        One variation for all tissues (5 %, lesions 20 %); fluid lies between 2569/329 and 4200/1990 ms, the range of the
-        sources.
+        One variation for all tissues (5 %, lesions 20 %); fluid lies between 2569/329 and 4200/1990
+        ms, the range of the sources.
         """
         rng = self.generator(index, 2)
         variation = np.full(len(TissueClass), 0.05)
@@ -74,10 +126,23 @@ class CohortB(Population):
         layers = np.concatenate([thickness, widths, detail]).astype(np.float32)
         squeeze = rng.normal(1.0, 0.035, 3) * rng.normal(1.0, 0.03)
         shear = np.eye(3) + np.triu(rng.normal(0, 0.02, (3, 3)), 1)
-        affine = np.concatenate([shear @ rotation(rng.uniform(-8, 8, 3)) / squeeze[:, None], rng.uniform(-5, 5, (3, 1))], 1)
+        affine = np.concatenate(
+            [
+                shear @ rotation(rng.uniform(-8, 8, 3)) / squeeze[:, None],
+                rng.uniform(-5, 5, (3, 1)),
+            ],
+            1,
+        )
         offsets = 512 + rng.uniform(0, 128, (4, 3))
         lesions = _lesions(rng, self.template(), pathology)
-        return Subject(affine.astype(np.float32), shift, layers, offsets.astype(np.float32), lesions, 18.0 + 72.0 * old)
+        return Subject(
+            affine.astype(np.float32),
+            shift,
+            layers,
+            offsets.astype(np.float32),
+            lesions,
+            18.0 + 72.0 * old,
+        )
 
 
 @cache
@@ -95,11 +160,23 @@ def _lesions(rng: np.random.Generator, head: Template, pathology: Pathology) -> 
             for _ in range(int(rng.integers(1, 4))):
                 where = centre + rng.normal(0, 0.7 * radius, 3)
                 radii, power = radius * rng.uniform(0.7, 1.4, 3), rng.uniform(1.3, 4.0)
-                rows.append(row(MS, where, frame(rng.normal(size=3), rng), radii, 0.05, power=power))
+                rows.append(
+                    row(MS, where, frame(rng.normal(size=3), rng), radii, 0.05, power=power)
+                )
     elif pathology == "tumour":
         centre, radius = head.white[rng.integers(len(head.white))], rng.uniform(6.0, 15.0)
         for _ in range(int(rng.integers(1, 4))):
             where = centre + rng.normal(0, 0.6 * radius, 3)
             radii, power = radius * rng.uniform(0.7, 1.2, 3), rng.uniform(1.5, 3.5)
-            rows.append(row(TUMOUR, where, frame(rng.normal(size=3), rng), radii, 0.05, rng.uniform(1.2, 1.9), power))
+            rows.append(
+                row(
+                    TUMOUR,
+                    where,
+                    frame(rng.normal(size=3), rng),
+                    radii,
+                    0.05,
+                    rng.uniform(1.2, 1.9),
+                    power,
+                )
+            )
     return np.stack(rows) if rows else np.zeros((0, ROW), np.float32)

@@ -1,6 +1,7 @@
 """The compiled core of the digital patients: from a position in the template to tissue fractions.
 
-Every border is a ramp over a signed distance, and tissues share a voxel by successive splitting, so fractions sum to one.
+Every border is a ramp over a signed distance, and tissues share a voxel by successive splitting, so
+fractions sum to one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ import numba
 import numpy as np
 
 from veridical.compiled import njit
-from veridical.phantoms.template import BRAIN_ORIGIN, DISTANCE_STEP, DISTANCE_ZERO, HEAD_ORIGIN, HEAD_SPACING
+from veridical.phantoms.template import (
+    BRAIN_ORIGIN,
+    DISTANCE_STEP,
+    DISTANCE_ZERO,
+    HEAD_ORIGIN,
+    HEAD_SPACING,
+)
 from veridical.phantoms.warp import GRID_ORIGIN, GRID_SPACING
 from veridical.physics.tissue import TissueClass
 
@@ -32,17 +39,26 @@ def _noise(noise, x, y, z):  # type: ignore[no-untyped-def]
     one, mask = np.uint64(1), np.uint64(127)
     a, b, c = np.uint64(x), np.uint64(y), np.uint64(z)
     fx, fy, fz = np.float32(x - a), np.float32(y - b), np.float32(z - c)
-    p, q, r = ((a + one) & mask) << np.uint64(14), ((b + one) & mask) << np.uint64(7), (c + one) & mask
+    p, q, r = (
+        ((a + one) & mask) << np.uint64(14),
+        ((b + one) & mask) << np.uint64(7),
+        (c + one) & mask,
+    )
     a, b, c = (a & mask) << np.uint64(14), (b & mask) << np.uint64(7), c & mask
     gx, gy, gz = np.float32(1.0) - fx, np.float32(1.0) - fy, np.float32(1.0) - fz
-    low = (noise[a + b + c] * gz + noise[a + b + r] * fz) * gy + (noise[a + q + c] * gz + noise[a + q + r] * fz) * fy
-    high = (noise[p + b + c] * gz + noise[p + b + r] * fz) * gy + (noise[p + q + c] * gz + noise[p + q + r] * fz) * fy
+    low = (noise[a + b + c] * gz + noise[a + b + r] * fz) * gy + (
+        noise[a + q + c] * gz + noise[a + q + r] * fz
+    ) * fy
+    high = (noise[p + b + c] * gz + noise[p + b + r] * fz) * gy + (
+        noise[p + q + c] * gz + noise[p + q + r] * fz
+    ) * fy
     return (low * gx + high * fx) * np.float32(1.0 / 30.0)
 
 
 def _sampler(channels: int) -> Callable[..., None]:
-    """Return the trilinear interpolation of all channels of a byte atlas; a fixed number of channels compiles to straight
-    code."""
+    """Return the trilinear interpolation of all channels of a byte atlas; a fixed number of
+    channels compiles to straight code.
+    """
 
     @numba.njit(error_model="numpy", fastmath=True)
     def sample(atlas, shape, x, y, z, out):  # type: ignore[no-untyped-def]
@@ -62,11 +78,15 @@ def _sampler(channels: int) -> Callable[..., None]:
         for d in range(channels):
             at = base + np.uint64(d)
             out[d] = (
-                w0 * np.float32(atlas[at]) + w1 * np.float32(atlas[at + one])
-                + w2 * np.float32(atlas[at + line]) + w3 * np.float32(atlas[at + line + one])
-                + w4 * np.float32(atlas[at + sheet]) + w5 * np.float32(atlas[at + sheet + one])
-                + w6 * np.float32(atlas[at + sheet + line]) + w7 * np.float32(atlas[at + sheet + line + one])
-            )  # fmt: skip
+                w0 * np.float32(atlas[at])
+                + w1 * np.float32(atlas[at + one])
+                + w2 * np.float32(atlas[at + line])
+                + w3 * np.float32(atlas[at + line + one])
+                + w4 * np.float32(atlas[at + sheet])
+                + w5 * np.float32(atlas[at + sheet + one])
+                + w6 * np.float32(atlas[at + sheet + line])
+                + w7 * np.float32(atlas[at + sheet + line + one])
+            )
 
     return sample  # type: ignore[no-any-return]
 
@@ -100,13 +120,21 @@ def _warped(shift, x, y, z):  # type: ignore[no-untyped-def]
     return x, y, z
 
 
+# fmt: off
 @njit(nogil=True, error_model="numpy", fastmath=True)
-def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atlas, bank, out, texture, labels, inside):  # type: ignore[no-untyped-def]
-    """Fill `out` (all air before), `texture`, `labels` and `inside` for every point of a grid; see `anatomy.evaluate`."""
+def compose(  # type: ignore[no-untyped-def]
+    first, steps, shift, layers, offsets, lesions, brain_atlas, head_atlas,
+    bank, out, texture, labels, inside
+):
+    """Fill `out` (all air before), `texture`, `labels` and `inside` at every point of a grid.
+
+    See `anatomy.evaluate`.
+    """
     n0, n1, n2 = labels.shape
     head_flat, brain_flat, noise = head_atlas.ravel(), brain_atlas.ravel(), bank.ravel()
     s, b, f = np.empty(8, np.float32), np.empty(5, np.float32), np.empty(CLASSES, np.float32)
-    reach = layers[0] + 1.5 * layers[1] + 2.0 * layers[2] + 1.5  # nothing but the face lies farther from the hull
+    # nothing but the face lies farther from the hull
+    reach = layers[0] + 1.5 * layers[1] + 2.0 * layers[2] + 1.5
     surface = -2.0 * layers[7]  # nothing but brain lies deeper
     head_scale = np.float32(1.0 / HEAD_SPACING)
     skip = 0.5 / np.sqrt(steps[2, 0] ** 2 + steps[2, 1] ** 2 + steps[2, 2] ** 2)
@@ -120,28 +148,44 @@ def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atl
                 pz = first[2] + i * steps[0, 2] + j * steps[1, 2] + k * steps[2, 2]
                 q0, q1, q2 = _warped(shift, px, py, pz)
                 _head_at(
-                    head_flat, head_atlas.shape, (q0 - HEAD_ORIGIN[0]) * head_scale, (q1 - HEAD_ORIGIN[1]) * head_scale,
+                    head_flat, head_atlas.shape,
+                    (q0 - HEAD_ORIGIN[0]) * head_scale, (q1 - HEAD_ORIGIN[1]) * head_scale,
                     (q2 - HEAD_ORIGIN[2]) * head_scale, s,
-                )  # fmt: skip
+                )
                 hull, face = _mm(s[0]), _mm(s[1])
                 free = min(hull - reach, face) - 3.0
-                if free > 0.0:  # air, as before; the warp at most doubles distances, so the way to the head can be skipped
+                # air, as before; the warp at most doubles distances: skip the way to the head
+                if free > 0.0:
                     k += int(free * skip)
                     continue
-                coarse = _noise(noise, q0 * 0.22 + offsets[0, 0], q1 * 0.22 + offsets[0, 1], q2 * 0.22 + offsets[0, 2])
-                fold = _noise(noise, q0 * 0.6 + offsets[1, 0], q1 * 0.6 + offsets[1, 1], q2 * 0.6 + offsets[1, 2])
-                fine = _noise(noise, q0 * 1.7 + offsets[2, 0], q1 * 1.7 + offsets[2, 1], q2 * 1.7 + offsets[2, 2])
+                coarse = _noise(
+                    noise, q0 * 0.22 + offsets[0, 0],
+                    q1 * 0.22 + offsets[0, 1], q2 * 0.22 + offsets[0, 2]
+                )
+                fold = _noise(
+                    noise, q0 * 0.6 + offsets[1, 0],
+                    q1 * 0.6 + offsets[1, 1], q2 * 0.6 + offsets[1, 2]
+                )
+                fine = _noise(
+                    noise, q0 * 1.7 + offsets[2, 0],
+                    q1 * 1.7 + offsets[2, 1], q2 * 1.7 + offsets[2, 2]
+                )
                 for m in range(CLASSES):
                     f[m] = 0.0
                 inner = np.float32(1.0)
                 if hull > surface:
-                    broad = _noise(noise, q0 * 0.07 + offsets[3, 0], q1 * 0.07 + offsets[3, 1], q2 * 0.07 + offsets[3, 2])
+                    broad = _noise(
+                        noise, q0 * 0.07 + offsets[3, 0],
+                        q1 * 0.07 + offsets[3, 1], q2 * 0.07 + offsets[3, 2]
+                    )
                     inner = _shells(hull, face, s, q0, q1, q2, broad, coarse, fold, fine, layers, f)
                 if inner > 0.0:
                     _brain_at(
-                        brain_flat, brain_atlas.shape, q0 - BRAIN_ORIGIN[0], q1 - BRAIN_ORIGIN[1], q2 - BRAIN_ORIGIN[2], b
+                        brain_flat, brain_atlas.shape,
+                        q0 - BRAIN_ORIGIN[0], q1 - BRAIN_ORIGIN[1], q2 - BRAIN_ORIGIN[2], b
                     )
-                    _brain(b, _mm(s[6]), _mm(s[7]), hull, inner, q0, q1, q2, fold, fine, coarse, layers, f)
+                    _brain(b, _mm(s[6]), _mm(s[7]), hull, inner,
+                           q0, q1, q2, fold, fine, coarse, layers, f)
                     if lesions.shape[0] > 0 and hull < 2.0:
                         _lesions(lesions, q0, q1, q2, fold, fine, layers[7], f)
                     inside[i, j, k] = inner
@@ -151,9 +195,13 @@ def compose(first, steps, shift, layers, offsets, lesions, brain_atlas, head_atl
                     if f[m] > f[best]:
                         best = m
                 labels[i, j, k] = best
-                other = _noise(noise, q0 * 1.1 + offsets[3, 0], q1 * 1.1 + offsets[3, 1], q2 * 1.1 + offsets[3, 2])
+                other = _noise(
+                    noise, q0 * 1.1 + offsets[3, 0],
+                    q1 * 1.1 + offsets[3, 1], q2 * 1.1 + offsets[3, 2]
+                )
                 texture[0, i, j, k] = 0.6 * fine + 0.5 * fold + 0.6 * coarse
                 texture[1, i, j, k] = 0.8 * other - 0.4 * coarse
+# fmt: on
 
 
 @numba.njit(error_model="numpy", fastmath=True)
@@ -168,7 +216,10 @@ def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # ty
     )
     polar = min(max((abs(y + 15.0) - 50.0) / 40.0, np.float32(0.0)), np.float32(1.0))
     fluid = max(layers[0] * (1.0 + 0.3 * broad + 0.25 * coarse), np.float32(0.5))
-    skull = max(layers[1] * (1.0 + 0.25 * polar - 0.45 * temporal + 0.15 * broad + 0.03 * coarse), np.float32(1.8))
+    skull = max(
+        layers[1] * (1.0 + 0.25 * polar - 0.45 * temporal + 0.15 * broad + 0.03 * coarse),
+        np.float32(1.8),
+    )
     scalp = max(layers[2] * (1.0 + 0.35 * polar + 0.6 * temporal + 0.15 * broad), np.float32(2.5))
     inner = hull - fluid
     outer = inner - skull
@@ -178,13 +229,17 @@ def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # ty
     body = _ramp(surface, edge)
     f[AIR] = 1.0 - body
     base = _ramp(z + 40.0, np.float32(20.0)) * _ramp(35.0 - side, np.float32(10.0))
-    canal = _ramp(np.sqrt(x * x + (y + 46.0) * (y + 46.0)) - 13.0, np.float32(3.0)) * _ramp(z + 55.0, np.float32(6.0))
+    canal = _ramp(np.sqrt(x * x + (y + 46.0) * (y + 46.0)) - 13.0, np.float32(3.0)) * _ramp(
+        z + 55.0, np.float32(6.0)
+    )
     deep = _ramp(inner, edge) * body
     bone = max(_ramp(outer, edge) * body - deep, np.float32(0.0)) * (1.0 - canal)
     rest = body - deep - bone
     # the skull: two tables and the marrow between them, patchy and thin where the skull is thin
     depth = min(inner, -outer)
-    diploe = _ramp(layers[4] * (1.0 + 0.2 * coarse) + 0.35 * fine - depth, edge) * (1.0 - 0.85 * base)
+    diploe = _ramp(layers[4] * (1.0 + 0.2 * coarse) + 0.35 * fine - depth, edge) * (
+        1.0 - 0.85 * base
+    )
     f[MARROW] += bone * diploe
     f[BONE] += bone * (1.0 - diploe)
     # cavities, with mucosa and thin bone about them
@@ -198,11 +253,17 @@ def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # ty
     socket = _ramp(orbit, edge)
     eye = _ramp(globe, edge)
     vitreous = _ramp(globe + 1.3, edge)
-    lens = _ramp(np.sqrt((side - 34.0) ** 2 + ((y - 71.5) * 2.0) ** 2 + (z + 34.0) ** 2) - 4.5, edge)
+    lens = _ramp(
+        np.sqrt((side - 34.0) ** 2 + ((y - 71.5) * 2.0) ** 2 + (z + 34.0) ** 2) - 4.5, edge
+    )
     skin = _ramp(-surface - layers[3] * (1.0 + 0.2 * fine), edge)
-    below = _ramp(layers[3] + 2.5 * layers[2] + 3.0 * coarse + surface, np.float32(4.0)) * _ramp(z + 18.0, np.float32(20.0))
+    below = _ramp(layers[3] + 2.5 * layers[2] + 3.0 * coarse + surface, np.float32(4.0)) * _ramp(
+        z + 18.0, np.float32(20.0)
+    )
     strand = _ramp(0.25 + 0.8 * fold + 0.5 * coarse + 0.2 * fine, np.float32(1.0))
-    flesh = max(_ramp(muscle, np.float32(1.6)), _ramp(outer - 0.9, edge) * 0.5, below * (1.0 - strand))
+    flesh = max(
+        _ramp(muscle, np.float32(1.6)), _ramp(outer - 0.9, edge) * 0.5, below * (1.0 - strand)
+    )
     septum = _ramp(abs(0.5 * fine + 0.8 * fold) - layers[9], np.float32(0.25))
     f[AIR] += rest * cavity
     left = rest * (1.0 - cavity)
@@ -231,17 +292,29 @@ def _shells(hull, face, s, x, y, z, broad, coarse, fold, fine, layers, f):  # ty
 
 @numba.njit(error_model="numpy", fastmath=True)
 def _brain(b, vessel, petrous, hull, share, x, y, z, fold, fine, coarse, layers, f):  # type: ignore[no-untyped-def]
-    """Split `share` among bone, blood, dura, fluid, deep grey, white and grey matter; noise moves the sharpened borders."""
+    """Split `share` among bone, blood, dura, fluid, deep grey, white and grey matter; noise moves
+    the sharpened borders.
+    """
     scale = np.float32(1.0 / 255.0)
     grey, white, deep, sulcus = b[0] * scale, b[1] * scale, b[2] * scale, b[4] * scale
     edge = layers[7]
     nothing = max(1.0 - grey - white - deep, np.float32(0.0))
     room = min(nothing + sulcus, np.float32(1.0))
-    level = nothing + 0.8 * sulcus + layers[5] - 0.42 + layers[8] * (0.2 * fold + 0.2 * fine) * min(1.5 * room, np.float32(1.0))
-    fluid = min(max(0.5 + 2.2 * level / edge, np.float32(0.0)), np.float32(1.0)) * min(8.0 * room, np.float32(1.0))
+    level = (
+        nothing
+        + 0.8 * sulcus
+        + layers[5]
+        - 0.42
+        + layers[8] * (0.2 * fold + 0.2 * fine) * min(1.5 * room, np.float32(1.0))
+    )
+    fluid = min(max(0.5 + 2.2 * level / edge, np.float32(0.0)), np.float32(1.0)) * min(
+        8.0 * room, np.float32(1.0)
+    )
     ventricle = _ramp(_mm(b[3]) - layers[6] - 0.2 * fold, edge)
     fluid = max(fluid, ventricle)
-    blood = _ramp(vessel, edge) + fluid * (1.0 - ventricle) * 0.8 * _ramp(2.1 - fold - 0.5 * fine, np.float32(0.4))
+    blood = _ramp(vessel, edge) + fluid * (1.0 - ventricle) * 0.8 * _ramp(
+        2.1 - fold - 0.5 * fine, np.float32(0.4)
+    )
     blood = min(blood, np.float32(1.0))
     # the falx between the hemispheres and the sagittal sinus at its outer rim
     falx = (

@@ -15,8 +15,8 @@ ROW = 17
 
 
 def sclerosis(rng: np.random.Generator, head: Template) -> Floats:
-    """Return multiple-sclerosis-like lesions `(n, 17)`: ovoid, most of them periventricular with the long axis away from the
-    ventricle.
+    """Return multiple-sclerosis-like lesions `(n, 17)`: ovoid, most of them periventricular with
+    the long axis away from the ventricle.
 
     Number and sizes are long-tailed: 3 to 30 lesions of 1.5 to 8 mm radius.
     """
@@ -26,14 +26,20 @@ def sclerosis(rng: np.random.Generator, head: Template) -> Floats:
         places = head.periventricular if rng.random() < 0.7 else head.white
         centre = places[rng.integers(len(places))] + rng.uniform(-1, 1, 3)
         radius = float(np.clip(rng.lognormal(1.05, 0.4), 1.5, 8.0))
-        outward = np.array([centre[0], 0.4 * (centre[1] + 10), 0.5 * (centre[2] - 15)]) + rng.normal(0, 8, 3)
-        radii = radius * np.array([rng.uniform(1.0, 1.9), rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.1)])
+        outward = np.array(
+            [centre[0], 0.4 * (centre[1] + 10), 0.5 * (centre[2] - 15)]
+        ) + rng.normal(0, 8, 3)
+        radii = radius * np.array(
+            [rng.uniform(1.0, 1.9), rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.1)]
+        )
         entry[:] = row(MS, centre, frame(outward, rng), radii, rng.uniform(0.1, 0.25))
     return rows
 
 
 def tumour(rng: np.random.Generator, head: Template) -> Floats:
-    """Return one tumour-like lesion `(1, 17)`: necrotic core, enhancing rim, oedema in the white matter about it."""
+    """Return one tumour-like lesion `(1, 17)`: necrotic core, enhancing rim, oedema in the white
+    matter about it.
+    """
     centre = head.white[rng.integers(len(head.white))]
     radius = rng.uniform(6.0, 20.0)
     radii = radius * rng.uniform(0.75, 1.3, 3)
@@ -56,5 +62,10 @@ def row(
     reach: float = 1.0,
     power: float = 2.0,
 ) -> Floats:
-    """Return the row of one lesion: `axes` (one a row) scaled by `radii` in mm; see `anatomy.Subject.lesions`."""
-    return np.array([kind, *centre, *(axes / radii[:, None]).ravel(), radii.mean(), roughness, reach, power], np.float32)
+    """Return the row of one lesion: `axes` (one a row) scaled by `radii` in mm; see
+    `anatomy.Subject.lesions`.
+    """
+    return np.array(
+        [kind, *centre, *(axes / radii[:, None]).ravel(), radii.mean(), roughness, reach, power],
+        np.float32,
+    )

@@ -1,4 +1,6 @@
-"""A digital patient in the scanner: an undersampled raw MR measurement of one slice, with the truth to compare with."""
+"""A digital patient in the scanner: an undersampled raw MR measurement of one slice, with the truth
+to compare with.
+"""
 
 from __future__ import annotations
 
@@ -52,15 +54,11 @@ def examine(
 ) -> Examination:
     """Scan one slice of one digital patient.
 
-    Args:
-        cohort: `Cohort` or, for testing only, `CohortB`.
-        index: patient.
-        contrast: `T1w`, `T2w`, `FLAIR`, `PD` or `T1c`.
-        acceleration: of the pattern; the 24 central lines are always taken.
-        pattern: `uniform`, `variable` (random columns) or `poisson` (both directions).
-        noise: standard deviation relative to the 99th percentile of the image; None takes the site's.
-        coils: receive coils.
-        anatomy: `plane` and `pathology`, as `Population.slice` takes them.
+    Args: cohort: `Cohort` or, for testing only, `CohortB`. index: patient. contrast: `T1w`, `T2w`,
+        `FLAIR`, `PD` or `T1c`. acceleration: of the pattern; the 24 central lines are always taken.
+        pattern: `uniform`, `variable` (random columns) or `poisson` (both directions). noise:
+        standard deviation relative to the 99th percentile of the image; None takes the site's.
+        coils: receive coils. anatomy: `plane` and `pathology`, as `Population.slice` takes them.
     """
     head: PhantomSlice = cohort.slice(index, size=MATRIX, spacing=1.0, **anatomy)
     rng = np.random.default_rng([cohort.seed, index, 77])
@@ -71,10 +69,16 @@ def examine(
     grid = Geometry((MATRIX[1], MATRIX[0], 1), np.diag([1.0, 1.0, 5.0, 1.0]), "scanner")
     covariance = np.linalg.cholesky(raw.covariance)
     white = np.linalg.solve(covariance, raw.kspace.reshape(coils, -1)).reshape(raw.kspace.shape)
-    clean = np.linalg.solve(covariance, raw.coil_images.reshape(coils, -1)).reshape(raw.coil_images.shape)
+    clean = np.linalg.solve(covariance, raw.coil_images.reshape(coils, -1)).reshape(
+        raw.coil_images.shape
+    )
     truth = np.sqrt((np.abs(clean) ** 2).sum(0)).astype(np.float32)
     measurement = Measurement(
-        (white * mask).astype(np.complex64)[None], CartesianScan(mask[None]), Noise("gaussian", raw.noise), grid, header
+        (white * mask).astype(np.complex64)[None],
+        CartesianScan(mask[None]),
+        Noise("gaussian", raw.noise),
+        grid,
+        header,
     )
     return Examination(
         measurement,
@@ -86,7 +90,9 @@ def examine(
 
 
 def draw_exam(cohort: Population, index: int) -> Examination:
-    """Return a patient's axial slice under a contrast, pattern and acceleration that follow from the index."""
+    """Return a patient's axial slice under a contrast, pattern and acceleration that follow from
+    the index.
+    """
     rng = np.random.default_rng([cohort.seed, index, 5])
     pattern = PATTERNS[index % 3]
     acceleration = float(rng.uniform(4, 10)) if pattern == "poisson" else float(rng.integers(2, 6))

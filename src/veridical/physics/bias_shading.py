@@ -1,7 +1,8 @@
-"""Shading of MR images by uneven coils: a smooth factor, the exponential of a random polynomial of degree 3.
+"""Shading of MR images by uneven coils: a smooth factor, the exponential of a random polynomial of
+degree 3.
 
-BrainWeb counts its strength as the span `(1 + s/2) / (1 - s/2)` of the field: 0.2 to 0.4 at 1.5 T (Collins et al. 1998,
-10.1109/42.712135), up to 0.8 at 3 T and more near surface coils.
+BrainWeb counts its strength as the span `(1 + s/2) / (1 - s/2)` of the field: 0.2 to 0.4 at 1.5 T
+(Collins et al. 1998, 10.1109/42.712135), up to 0.8 at 3 T and more near surface coils.
 """
 
 from __future__ import annotations
@@ -36,18 +37,29 @@ class BiasShading(Degradation):
         super().__post_init__()
         _check(self.strength[1])
 
-    def draw(self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator) -> dict[str, Any]:
+    def draw(
+        self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator
+    ) -> dict[str, Any]:
         """Return the `strength` and the `coefficients` of the polynomial, along y and x."""
-        return {"strength": log_uniform(self.strength, rng), "coefficients": random_polynomial(2, rng).tolist()}
+        return {
+            "strength": log_uniform(self.strength, rng),
+            "coefficients": random_polynomial(2, rng).tolist(),
+        }
 
-    def apply(self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]) -> Array:
+    def apply(
+        self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]
+    ) -> Array:
         slices = checked(image)
         shape = (slices.shape[1], slices.shape[2])
-        return slices * smooth_field(shape, np.array(parameters["coefficients"]), parameters["strength"])
+        return slices * smooth_field(
+            shape, np.array(parameters["coefficients"]), parameters["strength"]
+        )
 
 
 def random_polynomial(axes: int, rng: np.random.Generator) -> Array:
-    """Return Legendre coefficients `(4, ) * axes` up to degree 3, without a constant, falling with the degree."""
+    """Return Legendre coefficients `(4, ) * axes` up to degree 3, without a constant, falling with
+    the degree.
+    """
     degrees = np.indices((DEGREE + 1,) * axes).sum(0)
     usual = rng.standard_normal(degrees.shape) / np.maximum(degrees, 1)
     return np.where((degrees > 0) & (degrees <= DEGREE), usual, 0)
@@ -70,7 +82,9 @@ def smooth_field(shape: tuple[int, ...], coefficients: Array, strength: float) -
     """
     _check(strength)
     if min(shape) < 2:
-        raise GeometryError(f"bias shading: a grid of {shape}; expected at least 2 voxels along each axis.")
+        raise GeometryError(
+            f"bias shading: a grid of {shape}; expected at least 2 voxels along each axis."
+        )
     field = coefficients
     for axis, size in enumerate(shape):
         basis = legendre.legvander(np.linspace(-1, 1, size), DEGREE)
@@ -81,4 +95,7 @@ def smooth_field(shape: tuple[int, ...], coefficients: Array, strength: float) -
 
 def _check(strength: float) -> None:
     if not 0 <= strength < STRONGEST:
-        raise SettingError(f"bias shading: strength = {strength}; expected 0 (none) or more, below 2; 0.2 to 0.4 is usual.")
+        raise SettingError(
+            f"bias shading: strength = {strength}; expected 0 (none) or more, below 2; 0.2 to 0.4 "
+            "is usual."
+        )

@@ -1,4 +1,6 @@
-"""Blur and downsample: the point spread of a scanner, the slice profile, and averaging into larger voxels."""
+"""Blur and downsample: the point spread of a scanner, the slice profile, and averaging into larger
+voxels.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,16 @@ FWHM = 2 * math.sqrt(2 * math.log(2))
 
 
 class Blur(LinearOperator):
-    """A Gaussian along each axis, then the mean of blocks of voxels; one small matrix an axis, so the adjoint is exact.
+    """A Gaussian along each axis, then the mean of blocks of voxels; one small matrix an axis, so
+    the adjoint is exact.
 
-    Each output is a weighted mean of inputs with weights that sum to 1: constants stay, also at the borders.
+    Each output is a weighted mean of inputs with weights that sum to 1: constants stay, also at the
+    borders.
 
-    Args:
-        shape: `(y, x)` or `(x, y, z)`, any number of axes.
-        spacing: voxel size along each axis in mm.
-        fwhm: full width at half maximum along each axis in mm; 0: sharp. A slice profile is a width along one axis.
-        factor: voxels averaged into one along each axis; must divide the shape. None: 1.
-        dtype: of `x`: float32 or complex64.
+    Args: shape: `(y, x)` or `(x, y, z)`, any number of axes. spacing: voxel size along each axis in
+        mm. fwhm: full width at half maximum along each axis in mm; 0: sharp. A slice profile is a
+        width along one axis. factor: voxels averaged into one along each axis; must divide the
+        shape. None: 1. dtype: of `x`: float32 or complex64.
 
     Domain `shape`; range `shape / factor`; both in the units of the object.
 
@@ -48,18 +50,29 @@ class Blur(LinearOperator):
         factor = [1] * len(shape) if factor is None else factor
         if not len(shape) == len(spacing) == len(fwhm) == len(factor):
             raise GeometryError(
-                f"blur: shape {tuple(shape)}, spacing {tuple(spacing)}, fwhm {tuple(fwhm)} and factor {tuple(factor)} must "
+                f"blur: shape {tuple(shape)}, spacing {tuple(spacing)}, fwhm {tuple(fwhm)} and "
+                f"factor {tuple(factor)} must "
                 "have one number an axis each."
             )
         if min(spacing) <= 0 or min(fwhm) < 0 or min(factor) < 1:
             raise SettingError(
-                f"blur: spacing {tuple(spacing)} mm > 0, fwhm {tuple(fwhm)} mm >= 0, factor {tuple(factor)} >= 1."
+                f"blur: spacing {tuple(spacing)} mm > 0, fwhm {tuple(fwhm)} mm >= 0, factor "
+                f"{tuple(factor)} >= 1."
             )
         if any(size % step for size, step in zip(shape, factor, strict=True)):
-            raise GeometryError(f"blur: factor {tuple(factor)} does not divide {tuple(shape)}. Crop or pad the image first.")
-        self.spacing, self.fwhm, self.factor = tuple(map(float, spacing)), tuple(map(float, fwhm)), tuple(map(int, factor))
+            raise GeometryError(
+                f"blur: factor {tuple(factor)} does not divide {tuple(shape)}. Crop or pad the "
+                "image first."
+            )
+        self.spacing, self.fwhm, self.factor = (
+            tuple(map(float, spacing)),
+            tuple(map(float, fwhm)),
+            tuple(map(int, factor)),
+        )
         self.domain = tuple(map(int, shape))
-        self.range = tuple(size // step for size, step in zip(self.domain, self.factor, strict=True))
+        self.range = tuple(
+            size // step for size, step in zip(self.domain, self.factor, strict=True)
+        )
         self.dtype = dtype
         self._matrices = tuple(map(_matrix, self.domain, self.spacing, self.fwhm, self.factor))
 
@@ -89,7 +102,9 @@ class Blur(LinearOperator):
 
 
 def _matrix(size: int, spacing: float, fwhm: float, factor: int) -> Tensor:
-    """Return `(size / factor, size)`: rows of a Gaussian cut off at the borders and normalised, averaged in blocks."""
+    """Return `(size / factor, size)`: rows of a Gaussian cut off at the borders and normalised,
+    averaged in blocks.
+    """
     position = torch.arange(size, dtype=torch.float64) * spacing
     rows = torch.eye(size, dtype=torch.float64)
     if fwhm:

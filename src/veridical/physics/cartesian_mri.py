@@ -1,7 +1,8 @@
 """Cartesian multi-coil MRI: sampling mask x Fourier transform x coil sensitivities.
 
-With several sets of maps (soft SENSE; Uecker et al., ESPIRiT, MRM 2014, 10.1002/mrm.24751) the object has one image a set,
-which is needed when the object is larger than the field of view and wraps around.
+With several sets of maps (soft SENSE; Uecker et al., ESPIRiT, MRM 2014, 10.1002/mrm.24751) the
+object has one image a set, which is needed when the object is larger than the field of view and
+wraps around.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from veridical.types import Array, readonly
 class CartesianMRI(LinearOperator):
     """`y = mask . F . (sum over sets of maps x image)`.
 
-    Args:
-        mask: `(ky, kx)` or with batch axes `(..., 1, ky, kx)`, real, 1 where sampled.
-        maps: `(..., set, coil, y, x)` complex. A single coil without sensitivities: `torch.ones(1, 1, y, x)`.
+    Args: mask: `(ky, kx)` or with batch axes `(..., 1, ky, kx)`, real, 1 where sampled. maps:
+        `(..., set, coil, y, x)` complex. A single coil without sensitivities: `torch.ones(1, 1, y,
+        x)`.
 
-    Domain `(set, y, x)`, complex, in the units of the object; range `(coil, ky, kx)`, complex, centred, zero where not
-    sampled. Leading batch axes of `mask` and `maps` must match those of the data.
+    Domain `(set, y, x)`, complex, in the units of the object; range `(coil, ky, kx)`, complex,
+    centred, zero where not sampled. Leading batch axes of `mask` and `maps` must match those of the
+    data.
     """
 
     name = "cartesian-mri"
@@ -38,12 +40,15 @@ class CartesianMRI(LinearOperator):
     def __init__(self, mask: Tensor, maps: Tensor) -> None:
         if maps.ndim < 4 or not maps.is_complex():
             raise GeometryError(
-                f"Coil maps of shape {tuple(maps.shape)} and type {maps.dtype}; expected complex (set, coil, y, x). "
-                "For one coil without sensitivities pass torch.ones(1, 1, y, x, dtype=torch.complex64)."
+                f"Coil maps of shape {tuple(maps.shape)} and type {maps.dtype}; expected complex "
+                "(set, coil, y, x). "
+                "For one coil without sensitivities pass torch.ones(1, 1, y, x, "
+                "dtype=torch.complex64)."
             )
         if mask.shape[-2:] != maps.shape[-2:]:
             raise GeometryError(
-                f"The mask is {tuple(mask.shape[-2:])}, the maps are {tuple(maps.shape[-2:])}; both must be the k-space "
+                f"The mask is {tuple(mask.shape[-2:])}, the maps are {tuple(maps.shape[-2:])}; "
+                "both must be the k-space "
                 "matrix (ky, kx)."
             )
         sets, coils, rows, columns = maps.shape[-4:]
@@ -53,12 +58,18 @@ class CartesianMRI(LinearOperator):
         self._maps = torch.fft.ifftshift(maps, (-2, -1))
         first = self._mask[..., :1, :], self._mask[..., :, :1]
         # Along an axis that the mask does not depend on, the transform and its inverse cancel.
-        self._axes = tuple(axis for axis, row in zip((-2, -1), first, strict=True) if bool((self._mask != row).any())) or (-1,)
+        self._axes = tuple(
+            axis
+            for axis, row in zip((-2, -1), first, strict=True)
+            if bool((self._mask != row).any())
+        ) or (-1,)
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x, self.domain, "the image")
         coil_images = self._expand(torch.fft.ifftshift(x, (-2, -1)))
-        kspace: Tensor = torch.fft.fftshift(torch.fft.fft2(coil_images, norm="ortho") * self._mask, (-2, -1))
+        kspace: Tensor = torch.fft.fftshift(
+            torch.fft.fft2(coil_images, norm="ortho") * self._mask, (-2, -1)
+        )
         return kspace
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -70,7 +81,9 @@ class CartesianMRI(LinearOperator):
     def normal(self, x: Tensor) -> Tensor:
         coil_images = self._expand(torch.fft.ifftshift(x, (-2, -1)))
         kspace = torch.fft.fftn(coil_images, dim=self._axes, norm="ortho") * self._mask
-        image: Tensor = torch.fft.fftshift(self._combine(torch.fft.ifftn(kspace, dim=self._axes, norm="ortho")), (-2, -1))
+        image: Tensor = torch.fft.fftshift(
+            self._combine(torch.fft.ifftn(kspace, dim=self._axes, norm="ortho")), (-2, -1)
+        )
         return image
 
     @property
@@ -79,11 +92,15 @@ class CartesianMRI(LinearOperator):
         return float(self.mask.mean())
 
     def coil_images(self, x: Tensor) -> Tensor:
-        """Return the images the coils see, `(..., coil, y, x)`; their root sum of squares needs no choice of maps."""
+        """Return the images the coils see, `(..., coil, y, x)`; their root sum of squares needs no
+        choice of maps.
+        """
         return torch.sum(self.maps * x[..., :, None, :, :], dim=-4)
 
     def combine(self, coil_images: Tensor) -> Tensor:
-        """Return `sum over coils of conj(maps) x coil image`, `(..., set, y, x)`: the least-squares fit for unit-norm maps."""
+        """Return `sum over coils of conj(maps) x coil image`, `(..., set, y, x)`: the least-squares
+        fit for unit-norm maps.
+        """
         return torch.sum(self.maps.conj() * coil_images[..., None, :, :, :], dim=-3)
 
     def _expand(self, x: Tensor) -> Tensor:
@@ -102,7 +119,8 @@ class CartesianMRI(LinearOperator):
 
 @dataclass(frozen=True, eq=False)
 class CartesianScan:
-    """What a raw-data file knows of its operator: which samples were taken. Coil maps that it has not are found later.
+    """What a raw-data file knows of its operator: which samples were taken. Coil maps that it has
+    not are found later.
 
     Args:
         mask: `(slice, ky, kx)` bool, True where sampled.
@@ -119,5 +137,10 @@ class CartesianScan:
     def describe(self) -> dict[str, Any]:
         """Return the matrix, the sampled fraction and hashes of the mask and the coils."""
         content = hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()[:16]
-        said = {"operator": self.name, "matrix": list(self.mask.shape), "sampled": float(self.mask.mean()), "mask": content}
+        said = {
+            "operator": self.name,
+            "matrix": list(self.mask.shape),
+            "sampled": float(self.mask.mean()),
+            "mask": content,
+        }
         return said | self.coils.describe()

@@ -1,8 +1,9 @@
 """Coil sensitivities by ESPIRiT, prewhitening and coil compression.
 
-ESPIRiT: Uecker et al., Magn Reson Med 2014, 10.1002/mrm.24751. The eigenvalue problem per pixel is set up from the
-autocorrelation of the calibration kernels, a trigonometric polynomial of small degree, so no kernel is ever transformed to the
-full matrix: a 230x180 slice takes tens of milliseconds.
+ESPIRiT: Uecker et al., Magn Reson Med 2014, 10.1002/mrm.24751. The eigenvalue problem per pixel is
+set up from the autocorrelation of the calibration kernels, a trigonometric polynomial of small
+degree, so no kernel is ever transformed to the full matrix: a 230x180 slice takes tens of
+milliseconds.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from veridical.types import Array, readonly
 class Coils:
     """What was measured of the receiver coils beside the scan itself; None where nothing was.
 
-    Args:
-        maps: `(slice, set, coil, y, x)` complex sensitivities on the matrix of the scan. Without them they are found from
-            the calibration scan, or from the scan itself.
-        calibration: `(slice, coil, ky, kx)` complex k-space of a separate calibration scan on the same grid, exact zeros
-            where not sampled; all zero for a slice that has none. Of Cartesian scans.
+    Args: maps: `(slice, set, coil, y, x)` complex sensitivities on the matrix of the scan. Without
+        them they are found from the calibration scan, or from the scan itself. calibration:
+        `(slice, coil, ky, kx)` complex k-space of a separate calibration scan on the same grid,
+        exact zeros where not sampled; all zero for a slice that has none. Of Cartesian scans.
         covariance: `(coil, coil)` complex, `E[n n^H]` of the noise of one sample of the scan.
     """
 
@@ -70,9 +70,9 @@ def espirit(
         threshold: singular values below this share of the largest are noise.
         crop: eigenvalues below this mark pixels without signal; maps fall to zero there, softly.
 
-    Returns:
-        `(set, coil, y, x)` complex64 with unit norm over coils where the object is. The phase of each set is that of the
-        first principal component of the coils, so images keep a smooth phase.
+    Returns: `(set, coil, y, x)` complex64 with unit norm over coils where the object is. The phase
+        of each set is that of the first principal component of the coils, so images keep a smooth
+        phase.
 
     Raises:
         InputError: the fully sampled centre is smaller than the kernel.
@@ -81,7 +81,8 @@ def espirit(
     centre = calibration_region(kspace, mask, calibration)
     if min(centre.shape[-2:]) < kernel + 2:
         raise InputError(
-            f"The fully sampled centre is {tuple(centre.shape[-2:])}; coil maps need at least {kernel + 2} x {kernel + 2} "
+            f"The fully sampled centre is {tuple(centre.shape[-2:])}; coil maps need at least "
+            f"{kernel + 2} x {kernel + 2} "
             "samples. Give the maps, --maps FILE, or measure more central lines."
         )
     kernels, main = _kernels(centre, kernel, threshold)
@@ -95,7 +96,9 @@ def espirit(
     phase = torch.einsum("c,yxcs->yxs", main.conj(), vectors)
     vectors = vectors * (phase.conj() / phase.abs().clamp_min(1e-12))[..., None, :]
     weight = torch.sigmoid((values - crop) * 40.0)
-    return (vectors * weight[..., None, :]).movedim((-1, -2), (0, 1)).to(torch.complex64).contiguous()
+    return (
+        (vectors * weight[..., None, :]).movedim((-1, -2), (0, 1)).to(torch.complex64).contiguous()
+    )
 
 
 def calibration_region(kspace: Tensor, mask: Tensor, size: int = 24) -> Tensor:
@@ -124,12 +127,12 @@ def prewhiten(kspace: Tensor, covariance: Tensor) -> Tensor:
 
 
 def compress(kspace: Tensor, virtual: int, of: Tensor | None = None) -> Tensor:
-    """Compress to `virtual` coils by the principal components of the data (Buehrer et al., MRM 2007, 10.1002/mrm.21237).
+    """Compress to `virtual` coils by the principal components of the data (Buehrer et al., MRM
+    2007, 10.1002/mrm.21237).
 
-    Args:
-        kspace: `(..., coil, ky, kx)`, or coil maps; returned unchanged when it has no more coils than `virtual`.
-        virtual: coils of the result.
-        of: `(coil, ky, kx)`, the data whose components these are; `kspace` itself when None.
+    Args: kspace: `(..., coil, ky, kx)`, or coil maps; returned unchanged when it has no more coils
+        than `virtual`. virtual: coils of the result. of: `(coil, ky, kx)`, the data whose
+        components these are; `kspace` itself when None.
 
     Returns:
         `(..., virtual, ky, kx)`, strongest first.
@@ -145,7 +148,9 @@ def compress(kspace: Tensor, virtual: int, of: Tensor | None = None) -> Tensor:
 
 
 def _kernels(centre: Tensor, kernel: int, threshold: float) -> tuple[Tensor, Tensor]:
-    """Return the kernels `(k, coil, kernel, kernel)` that span the calibration data, and the first coil component."""
+    """Return the kernels `(k, coil, kernel, kernel)` that span the calibration data, and the first
+    coil component.
+    """
     coils = centre.shape[0]
     patches = centre.unfold(-2, kernel, 1).unfold(-2, kernel, 1)
     matrix = patches.permute(1, 2, 0, 3, 4).reshape(-1, coils * kernel * kernel)
@@ -158,7 +163,9 @@ def _kernels(centre: Tensor, kernel: int, threshold: float) -> tuple[Tensor, Ten
 
 
 def _autocorrelation(kernels: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return the Hermitian matrix field `(coil * coil, y, x)` whose eigenvectors of eigenvalue 1 are the sensitivities."""
+    """Return the Hermitian matrix field `(coil * coil, y, x)` whose eigenvectors of eigenvalue 1
+    are the sensitivities.
+    """
     _, coils, size, _ = kernels.shape
     small = 2 * size
     spectrum = torch.fft.fft2(kernels, s=(small, small))
@@ -173,24 +180,34 @@ def _autocorrelation(kernels: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def _waves(length: int, count: int, like: Tensor) -> Tensor:
     """Return `(length, count)`: the Fourier waves of the shifts 0, 1, ... -1 on a centred axis."""
-    position = (torch.arange(length, device=like.device, dtype=torch.float64) - length // 2) / length
+    position = (
+        torch.arange(length, device=like.device, dtype=torch.float64) - length // 2
+    ) / length
     shift = torch.fft.fftfreq(count, 1 / count, device=like.device, dtype=torch.float64)
-    return torch.polar(torch.ones((), dtype=torch.float64), -2 * torch.pi * position[:, None] * shift).to(like.dtype)
+    return torch.polar(
+        torch.ones((), dtype=torch.float64), -2 * torch.pi * position[:, None] * shift
+    ).to(like.dtype)
 
 
 def _dominant(matrices: Tensor, sets: int) -> Tensor:
-    """Return the `sets` strongest eigenvectors of a batch of Hermitian matrices by repeated squaring."""
+    """Return the `sets` strongest eigenvectors of a batch of Hermitian matrices by repeated
+    squaring.
+    """
     power = matrices
     for _ in range(5):
         power = power @ power
-        power = power / power.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(1e-30)[..., None, None]
+        power = (
+            power / power.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(1e-30)[..., None, None]
+        )
     strongest = power.diagonal(dim1=-2, dim2=-1).real.argmax(-1)
     first: Tensor = power.gather(-1, strongest[:, None, None].expand(-1, power.shape[-2], 1))
     first = first / first.norm(dim=-2, keepdim=True).clamp_min(1e-30)
     if sets == 1:
         return first
     rest = matrices - first @ (first.mH @ matrices @ first) @ first.mH
-    rest = (rest + rest.mH) / 2  # of coils that see the same, rounding is all that is left: kept Hermitian, no square vanishes
+    rest = (
+        (rest + rest.mH) / 2
+    )  # of coils that see the same, rounding is all that is left: kept Hermitian, no square vanishes  # noqa: E501
     return torch.cat([first, _dominant(rest, sets - 1)], -1)
 
 
@@ -201,7 +218,9 @@ def _orthonormal(matrices: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         vector = vectors[..., index]
         for other in columns:
             vector = vector - other * (other.conj() * vector).sum(-1, keepdim=True)
-        least = 1e-3 if columns else 1e-30  # below it, what is left of a second vector is rounding, and no sensitivity
+        least = (
+            1e-3 if columns else 1e-30
+        )  # below it, what is left of a second vector is rounding, and no sensitivity
         columns.append(vector / vector.norm(dim=-1, keepdim=True).clamp_min(least))
     basis = torch.stack(columns, -1)
     values = (basis.conj() * (matrices @ basis)).sum(-2).real

@@ -31,10 +31,10 @@ class _LinearMap(torch.autograd.Function):
 def linear_map(x: Tensor, axes: int, forward: Kernel, adjoint: Kernel) -> Tensor:
     """Apply `forward` to a batch; gradients of any order flow through `adjoint` and `forward`.
 
-    Args:
-        x: `(..., *domain)`, any device and precision; the kernels see single precision on the CPU.
-        axes: number of trailing axes of the domain; the others are flattened into one batch axis for the kernels.
-        forward, adjoint: maps of `(batch, *domain)` to `(batch, *range)` and back.
+    Args: x: `(..., *domain)`, any device and precision; the kernels see single precision on the
+        CPU. axes: number of trailing axes of the domain; the others are flattened into one batch
+        axis for the kernels. forward, adjoint: maps of `(batch, *domain)` to `(batch, *range)` and
+        back.
 
     Returns:
         `(..., *range)` on the device and in the precision of `x`.

@@ -1,4 +1,6 @@
-"""Fan-beam projection of an image slice onto a flat detector, as in C-arm and cone-beam CT in the central plane."""
+"""Fan-beam projection of an image slice onto a flat detector, as in C-arm and cone-beam CT in the
+central plane.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ from veridical.physics.projection import PlanarBeam, gaps, turn
 
 
 class FanBeam(PlanarBeam):
-    """`y[a, d]`: integral along the ray from the source at angle `a` to bin `d` of a flat (equidistant) detector.
+    """`y[a, d]`: integral along the ray from the source at angle `a` to bin `d` of a flat
+    (equidistant) detector.
 
-    The detector is described where it would stand at the centre of rotation: a real one at distance `D` from the source with
-    bins of `p` has a pitch of `p * source / D` here. At angle `a` the source lies at `source * (sin a, -cos a)` in `(x, y)`
-    and the detector runs along `(cos a, sin a)`. For a curved (equiangular) detector resample the views first.
+    The detector is described where it would stand at the centre of rotation: a real one at distance
+    `D` from the source with bins of `p` has a pitch of `p * source / D` here. At angle `a` the
+    source lies at `source * (sin a, -cos a)` in `(x, y)` and the detector runs along `(cos a, sin
+    a)`. For a curved (equiangular) detector resample the views first.
 
-    Args:
-        shape: `(y, x)` of the image.
-        spacing: `(dy, dx)` pixel size in mm.
-        angles: `(angle,)` radians; filtered back-projection needs a full turn.
-        source: distance of the source from the centre of rotation in mm; outside the image's corners.
-        detectors: number of bins; None: as many as cover the diagonal's shadow.
-        pitch: bin distance in mm at the centre of rotation; None: the smaller pixel size.
+    Args: shape: `(y, x)` of the image. spacing: `(dy, dx)` pixel size in mm. angles: `(angle,)`
+        radians; filtered back-projection needs a full turn. source: distance of the source from the
+        centre of rotation in mm; outside the image's corners. detectors: number of bins; None: as
+        many as cover the diagonal's shadow. pitch: bin distance in mm at the centre of rotation;
+        None: the smaller pixel size.
 
     Domain `(y, x)` in 1/mm; range `(angle, detector)`, dimensionless line integrals.
 
@@ -51,7 +53,8 @@ class FanBeam(PlanarBeam):
         radius = 0.5 * math.hypot(shape[0] * spacing[0], shape[1] * spacing[1])
         if source <= radius:
             raise GeometryError(
-                f"fan-beam: the source is {source:g} mm from the centre, the image's corners {radius:g} mm; the source must "
+                f"fan-beam: the source is {source:g} mm from the centre, the image's corners "
+                f"{radius:g} mm; the source must "
                 "stay outside the image. Check that both are in mm."
             )
         self.source, pitch = float(source), pitch or min(spacing)
@@ -68,13 +71,17 @@ class FanBeam(PlanarBeam):
         widths = gaps(self.angles, 2 * math.pi)
         if widths.max() > 2.5 * widths.median():
             raise GeometryError(
-                f"fan-beam: filtered back-projection needs views over a full turn; the largest gap is about "
-                f"{math.degrees(2 * float(widths.max())):.0f} degrees. Use sirt or tv-ct for a part of a turn."
+                "fan-beam: filtered back-projection needs views over a full turn; the largest gap "
+                "is about "
+                f"{math.degrees(2 * float(widths.max())):.0f} degrees. Use sirt or tv-ct for a "
+                "part of a turn."
             )
         return 0.5 * widths
 
     def classical(self, y: Tensor) -> Tensor:
-        """Return the filtered back-projection `(..., y, x)` in 1/mm; of a part of a turn, damped least squares."""
+        """Return the filtered back-projection `(..., y, x)` in 1/mm; of a part of a turn, damped
+        least squares.
+        """
         try:
             self.quadrature()
         except GeometryError:
@@ -89,24 +96,33 @@ class FanBeam(PlanarBeam):
     def from_geometry(cls, settings: Mapping[str, Any]) -> FanBeam:
         """Build the beam from plain values.
 
-        Args:
-            settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `source`, its distance from the centre of rotation
-                in mm; `angles` in degrees, or `views` with `start` (0) and `arc` (360) in degrees; if need be `detectors`
-                and `pitch` in mm at the centre of rotation.
+        Args: settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `source`, its distance
+            from the centre of rotation in mm; `angles` in degrees, or `views` with `start` (0) and
+            `arc` (360) in degrees; if need be `detectors` and `pitch` in mm at the centre of
+            rotation.
 
         Raises:
             SettingError: a key is unknown, missing or of a wrong value.
             GeometryError: the source would pass through the image.
         """
-        table = GeometryTable.of(cls.name, settings, ("shape", "spacing", "source"), ("views", *ANGLES, "detectors", "pitch"))
+        table = GeometryTable.of(
+            cls.name,
+            settings,
+            ("shape", "spacing", "source"),
+            ("views", *ANGLES, "detectors", "pitch"),
+        )
         pitch = table.number("pitch", above=0) if "pitch" in settings else None
         angles, source = table.angles(360.0), table.number("source", above=0)
-        return cls(table.grid(), table.pair("spacing"), angles, source, table.whole("detectors"), pitch)
+        return cls(
+            table.grid(), table.pair("spacing"), angles, source, table.whole("detectors"), pitch
+        )
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:
         generator = torch.Generator().manual_seed(seed)
-        return cls((12, 15), (1.5, 1.0), torch.rand(9, generator=generator) * 2 * math.pi, 30.0, 25, 1.2)
+        return cls(
+            (12, 15), (1.5, 1.0), torch.rand(9, generator=generator) * 2 * math.pi, 30.0, 25, 1.2
+        )
 
 
 def full_turn(views: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""Shadows of square pixels on a line of bins, and the threads that compute them: what all projectors share.
+"""Shadows of square pixels on a line of bins, and the threads that compute them: what all
+projectors share.
 
-The shadow of a pixel is a trapezoid; what falls into a bin is its area there (Long, Fessler and Balter 2010,
-10.1109/TMI.2010.2050898).
+The shadow of a pixel is a trapezoid; what falls into a bin is its area there (Long, Fessler and
+Balter 2010, 10.1109/TMI.2010.2050898).
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from veridical.types import Array
 
 f4 = np.float32
 PARTS = 5
-"""Rows of a table of shadows: left edge within its bin, length of the ramps, of the flat top, height, area so far."""
+"""Rows of a table of shadows: left edge within its bin, length of the ramps, of the flat top,
+height, area so far.
+"""
 
 
 def share(count: int, work: Callable[[int, int], None]) -> None:
-    """Run `work(low, high)` over `range(count)` on as many threads as torch uses; each part writes its own rows."""
+    """Run `work(low, high)` over `range(count)` on as many threads as torch uses; each part writes
+    its own rows.
+    """
     threads = min(torch.get_num_threads(), count)
     if threads == 1:
         work(0, count)

@@ -1,4 +1,6 @@
-"""The centred orthonormal Fourier transform over the last two axes, and its crop and padding in k-space."""
+"""The centred orthonormal Fourier transform over the last two axes, and its crop and padding in
+k-space.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,17 @@ AXES = (-2, -1)
 
 def fft(image: Tensor) -> Tensor:
     """Map `(..., y, x)` to centred k-space `(..., ky, kx)`; unitary."""
-    kspace: Tensor = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(image, AXES), norm="ortho"), AXES)
+    kspace: Tensor = torch.fft.fftshift(
+        torch.fft.fft2(torch.fft.ifftshift(image, AXES), norm="ortho"), AXES
+    )
     return kspace
 
 
 def ifft(kspace: Tensor) -> Tensor:
     """Map centred k-space `(..., ky, kx)` to the image; the inverse and the adjoint of `fft`."""
-    image: Tensor = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(kspace, AXES), norm="ortho"), AXES)
+    image: Tensor = torch.fft.fftshift(
+        torch.fft.ifft2(torch.fft.ifftshift(kspace, AXES), norm="ortho"), AXES
+    )
     return image
 
 

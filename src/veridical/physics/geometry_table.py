@@ -1,6 +1,8 @@
-"""The values of a geometry file, checked: each operator's `from_geometry` reads its own keys through a `Table`.
+"""The values of a geometry file, checked: each operator's `from_geometry` reads its own keys
+through a `Table`.
 
-Errors name the operator, the key, what was given and what was expected, so that a file can be corrected without the source.
+Errors name the operator, the key, what was given and what was expected, so that a file can be
+corrected without the source.
 """
 
 from __future__ import annotations
@@ -33,7 +35,13 @@ class GeometryTable:
     values: Mapping[str, Any]
 
     @classmethod
-    def of(cls, operator: str, values: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> GeometryTable:
+    def of(
+        cls,
+        operator: str,
+        values: Mapping[str, Any],
+        required: Iterable[str],
+        optional: Iterable[str],
+    ) -> GeometryTable:
         """Return the table, all of whose keys are known and none of whose required keys is missing.
 
         Raises:
@@ -43,19 +51,37 @@ class GeometryTable:
         known = {*needed, *optional}
         for key in values:
             if key not in known:
-                raise SettingError(f"{operator}: a geometry file has no key {key!r}. {nearest(key, known)}")
+                raise SettingError(
+                    f"{operator}: a geometry file has no key {key!r}. {nearest(key, known)}"
+                )
         missing = [key for key in needed if key not in values]
         if missing:
             raise SettingError(
-                f"{operator}: the geometry file does not give {', '.join(missing)}; expected {', '.join(needed)}. "
+                f"{operator}: the geometry file does not give {', '.join(missing)}; expected "
+                f"{', '.join(needed)}. "
                 "Add what is missing."
             )
         return cls(operator, values)
 
-    def number(self, key: str, default: float | None = None, *, above: float = -math.inf, least: float = -math.inf) -> float:
-        """Return one finite number above `above` and not below `least`; `default` when the key is not given."""
+    def number(
+        self,
+        key: str,
+        default: float | None = None,
+        *,
+        above: float = -math.inf,
+        least: float = -math.inf,
+    ) -> float:
+        """Return one finite number above `above` and not below `least`; `default` when the key is
+        not given.
+        """
         value = self.values.get(key, default)
-        limit = f" above {above:g}" if above > -math.inf else f" of at least {least:g}" if least > -math.inf else ""
+        limit = (
+            f" above {above:g}"
+            if above > -math.inf
+            else f" of at least {least:g}"
+            if least > -math.inf
+            else ""
+        )
         if not _is_number(value) or not float(value) > above or not float(value) >= least:
             raise self.wrong(key, value, f"a number{limit}")
         return float(value)
@@ -92,11 +118,16 @@ class GeometryTable:
         return int(rows), int(columns)
 
     def tensor(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
-        """Return the numbers of a key as float32 of `shape`; one number fills it; None when the key is not given."""
+        """Return the numbers of a key as float32 of `shape`; one number fills it; None when the key
+        is not given.
+        """
         value = self.values.get(key)
         if value is None:
             return None
-        what = f"one number or an array {shape}: a list, or the name of a .npy file beside the geometry file"
+        what = (
+            f"one number or an array {shape}: a list, or the name of a .npy file beside the "
+            "geometry file"
+        )
         if isinstance(value, str):
             raise self.wrong(key, value, what)
         array = _real(value)
@@ -105,37 +136,56 @@ class GeometryTable:
         return torch.from_numpy(np.broadcast_to(array, shape).astype(np.float32))
 
     def angles(self, arc: float | None, count: str = "views") -> Tensor:
-        """Return `(angle,)` in radians: those listed, or as many as `count` says at `start + i * arc / count`.
+        """Return `(angle,)` in radians: those listed, or as many as `count` says at `start + i *
+        arc / count`.
 
         Args:
             arc: degrees that the views cover when the file does not say it; None: it must say it.
             count: key that holds the number of angles.
 
-        Raises:
-            SettingError: neither or both of `angles` and `count` are given, or they are not numbers.
+        Raises: SettingError: neither or both of `angles` and `count` are given, or they are not
+            numbers.
         """
         listed, number = self.values.get("angles"), self.whole(count)
         if (listed is None) == (number is None):
             raise SettingError(
-                f"{self.operator}: the geometry file gives {'neither' if listed is None else 'both'} of angles and {count}; "
-                f"expected angles = [...] in degrees, or {count} = N, if need be with start and arc in degrees."
+                f"{self.operator}: the geometry file gives "
+                f"{'neither' if listed is None else 'both'} of angles and {count}; "
+                f"expected angles = [...] in degrees, or {count} = N, if need be with start and "
+                "arc in degrees."
             )
         if number is not None:
             start, covered = self.number("start", 0.0), self.number("arc", arc)
-            return torch.deg2rad(start + covered / number * torch.arange(number, dtype=torch.float64)).float()
+            return torch.deg2rad(
+                start + covered / number * torch.arange(number, dtype=torch.float64)
+            ).float()
         array = None if isinstance(listed, str) else _real(listed)
-        if array is None or array.ndim != 1 or not len(array) or {"start", "arc"} & set(self.values):
-            raise self.wrong("angles", listed, f"a list of degrees, without start and arc, which go with {count}")
+        if (
+            array is None
+            or array.ndim != 1
+            or not len(array)
+            or {"start", "arc"} & set(self.values)
+        ):
+            raise self.wrong(
+                "angles", listed, f"a list of degrees, without start and arc, which go with {count}"
+            )
         return torch.deg2rad(torch.from_numpy(array)).float()
 
     def wrong(self, key: str, value: Any, expected: str) -> SettingError:
         """Return the error for a value that cannot be used."""
         given = "nothing" if value is None else str(value)[:60]
-        return SettingError(f"{self.operator}: {key} = {given}; expected {expected}. Correct it in the geometry file.")
+        return SettingError(
+            f"{self.operator}: {key} = {given}; expected {expected}. Correct it in the geometry "
+            "file."
+        )
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float | np.number)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 def _real(value: Any) -> Any:

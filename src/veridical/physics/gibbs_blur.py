@@ -1,4 +1,5 @@
-"""Low resolution in plane with Gibbs ringing: an MR scan that measured only the centre of k-space, and zeros around it.
+"""Low resolution in plane with Gibbs ringing: an MR scan that measured only the centre of k-space,
+and zeros around it.
 
 The rings and what they hide: Kellner et al. 2016, 10.1002/mrm.26054.
 """
@@ -28,13 +29,21 @@ class GibbsBlur(Degradation):
     even: float = 0.6
     """Share of scans with the same resolution along both axes."""
 
-    def draw(self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator) -> dict[str, Any]:
+    def draw(
+        self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator
+    ) -> dict[str, Any]:
         """Return the `matrix` that was measured, along y and x."""
         along, across = rng.uniform(*self.share, 2)
         both = (along, along if rng.random() < self.even else across)
-        return {"matrix": [min(n, max(2, round(n * share))) for n, share in zip(shape, both, strict=True)]}
+        return {
+            "matrix": [
+                min(n, max(2, round(n * share))) for n, share in zip(shape, both, strict=True)
+            ]
+        }
 
-    def apply(self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]) -> Array:
+    def apply(
+        self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]
+    ) -> Array:
         kspace = fft(torch.from_numpy(checked(image)).to(torch.complex64))
         rows, columns = parameters["matrix"]
         kept = centre(centre(kspace, (rows, columns)), (image.shape[1], image.shape[2]))

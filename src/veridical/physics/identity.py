@@ -1,4 +1,6 @@
-"""Identity: the whole image was measured; what remains is noise. The operator of denoising and of harmonization."""
+"""Identity: the whole image was measured; what remains is noise. The operator of denoising and of
+harmonization.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The base of all linear operators: forward, adjoint, composition, normal equations, pseudo-inverse.
+"""The base of all linear operators: forward, adjoint, composition, normal equations,
+pseudo-inverse.
 
-Every operator works on batches: any number of leading axes before `domain` (or `range`) is carried through.
-The adjoint is the true adjoint: `<A x, y> == <x, A^H y>` to rounding; the contract suite tests it for each operator.
+Every operator works on batches: any number of leading axes before `domain` (or `range`) is carried
+through. The adjoint is the true adjoint: `<A x, y> == <x, A^H y>` to rounding; the contract suite
+tests it for each operator.
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ class LinearOperator(ABC):
     range: tuple[int, ...]
     dtype: torch.dtype = torch.float32
     fitting_steps: int = 20
-    """Conjugate-gradient steps of a data step; few are enough where `A^H A` is nearly a projection."""
+    """Conjugate-gradient steps of a data step; few are enough where `A^H A` is nearly a projection.
+    """
     shift_invariant: bool = False
-    """Whether `A^H A` is nearly a convolution of two-dimensional images, so that `Preconditioner` helps to invert it."""
+    """Whether `A^H A` is nearly a convolution of two-dimensional images, so that `Preconditioner`
+    helps to invert it.
+    """
     nonnegative: bool = False
     """Whether `x` is never negative in nature, as attenuation and activity are."""
 
@@ -51,27 +56,34 @@ class LinearOperator(ABC):
         """Apply A^H: `(..., *range)` to `(..., *domain)`. Not the inverse."""
 
     def normal(self, x: Tensor) -> Tensor:
-        """Apply A^H A on `(..., *domain)`; operators override it when it can be done faster in one go."""
+        """Apply A^H A on `(..., *domain)`; operators override it when it can be done faster in one
+        go.
+        """
         return self.adjoint(self.forward(x))
 
-    def pinv(self, y: Tensor, iterations: int = 30, damping: float = 0.0, tolerance: float = 1e-6) -> Tensor:
-        """Return the least-squares solution of minimum norm by conjugate gradient on the normal equations.
+    def pinv(
+        self, y: Tensor, iterations: int = 30, damping: float = 0.0, tolerance: float = 1e-6
+    ) -> Tensor:
+        """Return the least-squares solution of minimum norm by conjugate gradient on the normal
+        equations.
 
-        Args:
-            y: `(..., *range)`.
-            iterations: at most that many.
-            damping: Tikhonov weight, in units of the squared operator norm of `A^H A`'s own scale.
-            tolerance: stop when the residual has fallen by this factor for every member of the batch.
+        Args: y: `(..., *range)`. iterations: at most that many. damping: Tikhonov weight, in units
+            of the squared operator norm of `A^H A`'s own scale. tolerance: stop when the residual
+            has fallen by this factor for every member of the batch.
 
         Returns:
             `(..., *domain)`.
         """
-        return conjugate_gradient(self.normal, self.adjoint(y), len(self.domain), iterations, damping, tolerance)
+        return conjugate_gradient(
+            self.normal, self.adjoint(y), len(self.domain), iterations, damping, tolerance
+        )
 
     def classical(self, y: Tensor) -> Tensor:
-        """Return the classical reconstruction: what iterative methods start from and learned ones are compared with.
+        """Return the classical reconstruction: what iterative methods start from and learned ones
+        are compared with.
 
-        Damped least squares by ten conjugate-gradient steps; operators whose field has a method of its own override it.
+        Damped least squares by ten conjugate-gradient steps; operators whose field has a method of
+        its own override it.
 
         Args:
             y: `(..., *range)`.
@@ -82,7 +94,9 @@ class LinearOperator(ABC):
         return self.pinv(y, iterations=10, damping=DAMPING * self.largest_singular_value() ** 2)
 
     def largest_singular_value(self, iterations: int = 10) -> float:
-        """Return the operator norm, from below and to a few percent, by power iteration from a fixed random image."""
+        """Return the operator norm, from below and to a few percent, by power iteration from a
+        fixed random image.
+        """
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(self.domain, dtype=self.dtype, generator=generator)
         held = [value for value in vars(self).values() if isinstance(value, Tensor)]
@@ -95,18 +109,29 @@ class LinearOperator(ABC):
 
     @property
     def redundancy(self) -> float:
-        """Numbers measured over numbers wanted: below about 1.5 what was not measured limits the image, above it the noise."""
+        """Numbers measured over numbers wanted: below about 1.5 what was not measured limits the
+        image, above it the noise.
+        """
         return math.prod(self.range) / math.prod(self.domain)
 
     def project(self, x: Tensor, iterations: int = 30) -> Tensor:
-        """Return `A^+ A x`: the part of `x` that A measures. `x - project(x)` lies in the null space of A."""
+        """Return `A^+ A x`: the part of `x` that A measures. `x - project(x)` lies in the null
+        space of A.
+        """
         return self.pinv(self.forward(x), iterations)
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies this operator: name, shapes and a hash of every tensor it holds."""
+        """Return what identifies this operator: name, shapes and a hash of every tensor it
+        holds.
+        """
         tensors = {key: value for key, value in vars(self).items() if isinstance(value, Tensor)}
         hashes = {key.lstrip("_"): _hash(value) for key, value in sorted(tensors.items())}
-        return {"operator": self.name, "domain": list(self.domain), "range": list(self.range), **hashes}
+        return {
+            "operator": self.name,
+            "domain": list(self.domain),
+            "range": list(self.range),
+            **hashes,
+        }
 
     def to(self, device: torch.device | str) -> LinearOperator:
         """Return the same operator with its tensors on `device`."""
@@ -121,15 +146,17 @@ class LinearOperator(ABC):
 
     @classmethod
     def from_geometry(cls, settings: Mapping[str, Any]) -> LinearOperator:
-        """Build the operator from the plain values of a geometry file, e.g. a TOML table without its key `operator`.
+        """Build the operator from the plain values of a geometry file, e.g. a TOML table without
+        its key `operator`.
 
         Operators that a file can describe override it and say which keys they take.
 
-        Raises:
-            SettingError: this operator has no such description; or a key is unknown, missing or of a wrong value.
+        Raises: SettingError: this operator has no such description; or a key is unknown, missing or
+            of a wrong value.
         """
         raise SettingError(
-            f"{cls.name} cannot be described by a geometry file. Build it in Python, and the measurement with it: "
+            f"{cls.name} cannot be described by a geometry file. Build it in Python, and the "
+            "measurement with it: "
             "veridical.types.Measurement(data, operator, noise, geometry)."
         )
 
@@ -156,7 +183,8 @@ class LinearOperator(ABC):
         """Raise a GeometryError when the last axes of `array` are not `shape`."""
         if tuple(array.shape[-len(shape) :]) != tuple(shape):
             raise GeometryError(
-                f"{self.name}: {what} has shape {tuple(array.shape)}; its last axes must be {tuple(shape)}. "
+                f"{self.name}: {what} has shape {tuple(array.shape)}; its last axes must be "
+                f"{tuple(shape)}. "
                 "Leading axes are batch axes; check the order of the axes."
             )
 
@@ -169,7 +197,8 @@ class Composition(LinearOperator):
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if outer.domain != inner.range:
             raise GeometryError(
-                f"{outer.name} @ {inner.name}: the inner one gives {inner.range}, the outer one takes {outer.domain}. "
+                f"{outer.name} @ {inner.name}: the inner one gives {inner.range}, the outer one "
+                f"takes {outer.domain}. "
                 "Build both for the same grid."
             )
         self.outer, self.inner = outer, inner
@@ -182,7 +211,11 @@ class Composition(LinearOperator):
         return self.inner.adjoint(self.outer.adjoint(y))
 
     def describe(self) -> dict[str, Any]:
-        return {"operator": self.name, "outer": self.outer.describe(), "inner": self.inner.describe()}
+        return {
+            "operator": self.name,
+            "outer": self.outer.describe(),
+            "inner": self.inner.describe(),
+        }
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:
@@ -229,15 +262,12 @@ def conjugate_gradient(
 ) -> Tensor:
     """Solve `(N + damping) x = b` for a batch, N Hermitian and positive semi-definite.
 
-    Args:
-        normal: applies N to `(..., *domain)`.
-        b: right-hand side.
-        axes: number of trailing axes that make up one system; the axes before them are solved side by side.
-        iterations: at most that many.
-        damping: added to the diagonal; a number, or a tensor that broadcasts against `b`.
-        tolerance: stop when every residual norm has fallen below this share of the norm of `b`.
-        start: first guess; zero when None.
-        precondition: approximate inverse of `N + damping`, Hermitian and positive definite; none when None.
+    Args: normal: applies N to `(..., *domain)`. b: right-hand side. axes: number of trailing axes
+        that make up one system; the axes before them are solved side by side. iterations: at most
+        that many. damping: added to the diagonal; a number, or a tensor that broadcasts against
+        `b`. tolerance: stop when every residual norm has fallen below this share of the norm of
+        `b`. start: first guess; zero when None. precondition: approximate inverse of `N + damping`,
+        Hermitian and positive definite; none when None.
 
     Returns:
         The solution, of the shape of `b`.
@@ -245,7 +275,11 @@ def conjugate_gradient(
     dims = tuple(range(-axes, 0))
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
-        return (u.conj() * v).real.sum(dims, keepdim=True) if u.is_complex() else (u * v).sum(dims, keepdim=True)
+        return (
+            (u.conj() * v).real.sum(dims, keepdim=True)
+            if u.is_complex()
+            else (u * v).sum(dims, keepdim=True)
+        )
 
     def apply(u: Tensor) -> Tensor:
         return normal(u) + damping * u

@@ -1,7 +1,9 @@
-"""Noise of low-dose CT, put into real slices: textured by the reconstruction, stronger behind bone and in fat bodies.
+"""Noise of low-dose CT, put into real slices: textured by the reconstruction, stronger behind bone
+and in fat bodies.
 
-The model is that of `ct_noise` (Kijewski and Judy 1987, 10.1088/0031-9155/32/5/003). The dose decides where noise is stronger;
-how strong it is over all is drawn apart, because a patch does not show what else its rays passed.
+The model is that of `ct_noise` (Kijewski and Judy 1987, 10.1088/0031-9155/32/5/003). The dose
+decides where noise is stronger; how strong it is over all is drawn apart, because a patch does not
+show what else its rays passed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ BODY = -500.0
 
 @dataclass(frozen=True)
 class LowDoseNoise(Degradation):
-    """Noise of a stated standard deviation in the body; no streaks of starved rays, no bias of the mean."""
+    """Noise of a stated standard deviation in the body; no streaks of starved rays, no bias of the
+    mean.
+    """
 
     name: ClassVar[str] = "low-dose-noise"
     modalities: ClassVar[tuple[str, ...]] = ("CT",)
@@ -40,13 +44,22 @@ class LowDoseNoise(Degradation):
         for end in self.dose:
             check_dose(end)
 
-    def draw(self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator) -> dict[str, Any]:
+    def draw(
+        self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator
+    ) -> dict[str, Any]:
         """Return the `noise` in HU, the `dose`, the `window` on the ramp filter, and the `seed`."""
         window = "shepp-logan" if rng.random() < self.sharp else "hann"
         dose = log_uniform(self.dose, rng)
-        return {"noise": log_uniform(self.noise, rng), "dose": dose, "window": window, "seed": seed(rng)}
+        return {
+            "noise": log_uniform(self.noise, rng),
+            "dose": dose,
+            "window": window,
+            "seed": seed(rng),
+        }
 
-    def apply(self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]) -> Array:
+    def apply(
+        self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]
+    ) -> Array:
         slices, rng = checked(image), np.random.default_rng(parameters["seed"])
         scanner = replace(GE, window=parameters["window"])
         noise = low_dose_surrogate(slices, spacing, parameters["dose"], rng, scanner) - slices

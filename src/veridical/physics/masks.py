@@ -1,7 +1,9 @@
-"""Cartesian sampling masks over `(ky, kx)`: which samples a scan takes. 1D masks vary along the last axis (phase encoding).
+"""Cartesian sampling masks over `(ky, kx)`: which samples a scan takes. 1D masks vary along the
+last axis (phase encoding).
 
-`acquired` limits every pattern to the columns (or the centred block) that a scanner would cover; what lies outside is
-never sampled, as in scans with reduced resolution along the phase-encoding axis.
+`acquired` limits every pattern to the columns (or the centred block) that a scanner would cover;
+what lies outside is never sampled, as in scans with reduced resolution along the phase-encoding
+axis.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ def centre_block(size: int, width: int) -> slice:
     return slice(max(0, start), min(size, start + width))
 
 
-def uniform(shape: Shape, acceleration: int, acs: int = 24, offset: int = 0, acquired: slice | None = None) -> Array:
+def uniform(
+    shape: Shape, acceleration: int, acs: int = 24, offset: int = 0, acquired: slice | None = None
+) -> Array:
     """Every `acceleration`-th column and `acs` central ones, as in GRAPPA.
 
-    Returns:
-        `(ky, kx)` bool. The net acceleration is lower than `acceleration`, since the centre is fully sampled.
+    Returns: `(ky, kx)` bool. The net acceleration is lower than `acceleration`, since the centre is
+        fully sampled.
     """
     _check(acceleration)
     columns = np.zeros(shape[1], dtype=bool)
@@ -38,12 +42,18 @@ def uniform(shape: Shape, acceleration: int, acs: int = 24, offset: int = 0, acq
 
 
 def variable_density(
-    shape: Shape, acceleration: float, acs: int = 24, seed: int = 0, power: float = 2.0, acquired: slice | None = None
+    shape: Shape,
+    acceleration: float,
+    acs: int = 24,
+    seed: int = 0,
+    power: float = 2.0,
+    acquired: slice | None = None,
 ) -> Array:
-    """Random columns, denser near the centre: probability `(1 - |k|)^power`; the centre counts towards `acceleration`.
+    """Random columns, denser near the centre: probability `(1 - |k|)^power`; the centre counts
+    towards `acceleration`.
 
-    Returns:
-        `(ky, kx)` bool with `round(acquired columns / acceleration)` columns, or the centre alone when that is more.
+    Returns: `(ky, kx)` bool with `round(acquired columns / acceleration)` columns, or the centre
+        alone when that is more.
     """
     _check(acceleration)
     generator = np.random.default_rng(seed)
@@ -60,8 +70,11 @@ def variable_density(
     return np.broadcast_to(columns, shape).copy()
 
 
-def poisson_disc(shape: Shape, acceleration: float, acs: int = 24, seed: int = 0, slope: float = 2.0) -> Array:
-    """Variable-density Poisson disc in both directions (Bridson 2007, radius growing with |k|) inside an ellipse.
+def poisson_disc(
+    shape: Shape, acceleration: float, acs: int = 24, seed: int = 0, slope: float = 2.0
+) -> Array:
+    """Variable-density Poisson disc in both directions (Bridson 2007, radius growing with |k|)
+    inside an ellipse.
 
     Args:
         shape: `(ky, kx)`.
@@ -95,9 +108,13 @@ def poisson_disc(shape: Shape, acceleration: float, acs: int = 24, seed: int = 0
 
 
 def partial_fourier(shape: Shape, fraction: float, axis: int = -1) -> Array:
-    """The first `fraction` (0.5 to 1) of the samples along an axis; combine with another mask by `&`."""
+    """The first `fraction` (0.5 to 1) of the samples along an axis; combine with another mask by
+    `&`.
+    """
     if not 0.5 <= fraction <= 1.0:
-        raise SettingError(f"Partial Fourier fraction {fraction} was asked for; it must lie between 0.5 and 1.")
+        raise SettingError(
+            f"Partial Fourier fraction {fraction} was asked for; it must lie between 0.5 and 1."
+        )
     mask = np.zeros(shape, dtype=bool)
     index = [slice(None), slice(None)]
     index[axis] = slice(0, int(np.ceil(fraction * shape[axis])))
@@ -106,7 +123,8 @@ def partial_fourier(shape: Shape, fraction: float, axis: int = -1) -> Array:
 
 
 def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
-    """Return the largest centred block without a gap, grown evenly along both axes and then along each alone.
+    """Return the largest centred block without a gap, grown evenly along both axes and then along
+    each alone.
 
     It has as many samples before the zero frequency as from it on, or is the whole axis.
     """
@@ -122,7 +140,9 @@ def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
     for step in ((1, 1), (1, 0), (0, 1)):
         while True:
             grown = [half[0] + step[0], half[1] + step[1]]
-            inside = (not step[0] or grown[0] <= rows // 2) and (not step[1] or grown[1] <= columns // 2)
+            inside = (not step[0] or grown[0] <= rows // 2) and (
+                not step[1] or grown[1] <= columns // 2
+            )
             if not inside or not mask[block(grown)].all():
                 break
             half = grown
@@ -130,7 +150,9 @@ def fully_sampled_centre(mask: Array) -> tuple[slice, slice]:
 
 
 def _throw_darts(order: Array, radius: Array, taken: Array) -> None:
-    """Accept points in the given order unless one already lies within their radius; fills `taken`."""
+    """Accept points in the given order unless one already lies within their radius; fills
+    `taken`.
+    """
     rows, columns = taken.shape
     for flat in order:
         row, column = flat // columns, flat % columns
@@ -149,7 +171,9 @@ def _throw_darts(order: Array, radius: Array, taken: Array) -> None:
 
 @cache
 def _thrower() -> Any:
-    """Return `_throw_darts` compiled; numba takes half a second to load, for which only this mask waits."""
+    """Return `_throw_darts` compiled; numba takes half a second to load, for which only this mask
+    waits.
+    """
     from veridical.compiled import njit
 
     return njit()(_throw_darts)
@@ -157,4 +181,6 @@ def _thrower() -> Any:
 
 def _check(acceleration: float) -> None:
     if acceleration < 1:
-        raise SettingError(f"Acceleration {acceleration} was asked for; it must be at least 1 (1: fully sampled).")
+        raise SettingError(
+            f"Acceleration {acceleration} was asked for; it must be at least 1 (1: fully sampled)."
+        )

@@ -1,8 +1,10 @@
-"""Rigid motion during a Cartesian MR scan: each shot's lines see a turned and shifted object, the coils stand still.
+"""Rigid motion during a Cartesian MR scan: each shot's lines see a turned and shifted object, the
+coils stand still.
 
-Model: Batchelor et al. 2005 (10.1002/mrm.20656), `y = sum over shots of mask_s F C T_s x`. The rotation is three shears by
-Fourier phase ramps (Larkin, Oldfield and Klemm 1997, 10.1016/S0030-4018(97)00097-7), each unitary, so the adjoint of `T` is its
-inverse; what leaves the field of view comes back on the other side.
+Model: Batchelor et al. 2005 (10.1002/mrm.20656), `y = sum over shots of mask_s F C T_s x`. The
+rotation is three shears by Fourier phase ramps (Larkin, Oldfield and Klemm 1997,
+10.1016/S0030-4018(97)00097-7), each unitary, so the adjoint of `T` is its inverse; what leaves the
+field of view comes back on the other side.
 """
 
 from __future__ import annotations
@@ -23,15 +25,13 @@ STEEPEST = math.radians(45)
 class Motion(LinearOperator):
     """`y = sum over shots of shots[s] . F . maps . T_s x`, linear in x for known motion.
 
-    Args:
-        shots: `(shot, ky, kx)` real, 1 where that shot samples; shots do not overlap.
-        motion: `(shot, 3)`: rotation in radians from the y axis towards the x axis about the voxel `(y // 2, x // 2)`, then
-            shifts along y and x in mm.
-        maps: `(set, coil, y, x)` complex coil sensitivities.
-        spacing: `(dy, dx)` in mm.
+    Args: shots: `(shot, ky, kx)` real, 1 where that shot samples; shots do not overlap. motion:
+        `(shot, 3)`: rotation in radians from the y axis towards the x axis about the voxel `(y //
+        2, x // 2)`, then shifts along y and x in mm. maps: `(set, coil, y, x)` complex coil
+        sensitivities. spacing: `(dy, dx)` in mm.
 
-    Domain `(set, y, x)`, complex, in the units of the object; range `(coil, ky, kx)`, complex, centred, zero where not
-    sampled.
+    Domain `(set, y, x)`, complex, in the units of the object; range `(coil, ky, kx)`, complex,
+    centred, zero where not sampled.
 
     Raises:
         GeometryError: shapes do not fit, or shots overlap.
@@ -41,17 +41,29 @@ class Motion(LinearOperator):
     name = "motion"
     dtype = torch.complex64
 
-    def __init__(self, shots: Tensor, motion: Tensor, maps: Tensor, spacing: tuple[float, float]) -> None:
-        if shots.ndim != 3 or maps.ndim != 4 or shots.shape[-2:] != maps.shape[-2:] or motion.shape != (len(shots), 3):
+    def __init__(
+        self, shots: Tensor, motion: Tensor, maps: Tensor, spacing: tuple[float, float]
+    ) -> None:
+        if (
+            shots.ndim != 3
+            or maps.ndim != 4
+            or shots.shape[-2:] != maps.shape[-2:]
+            or motion.shape != (len(shots), 3)
+        ):
             raise GeometryError(
-                f"motion: shots {tuple(shots.shape)}, motion {tuple(motion.shape)}, maps {tuple(maps.shape)}; expected "
+                f"motion: shots {tuple(shots.shape)}, motion {tuple(motion.shape)}, maps "
+                f"{tuple(maps.shape)}; expected "
                 "(shot, ky, kx), (shot, 3) and (set, coil, y, x) on one matrix."
             )
         if shots.sum(0).max() > 1:
-            raise GeometryError("motion: some samples belong to several shots. Give each k-space sample to one shot.")
+            raise GeometryError(
+                "motion: some samples belong to several shots. Give each k-space sample to one "
+                "shot."
+            )
         if motion[:, 0].abs().max() > STEEPEST:
             raise SettingError(
-                f"motion: a rotation of {math.degrees(float(motion[:, 0].abs().max())):.0f} degrees; at most 45 are "
+                f"motion: a rotation of {math.degrees(float(motion[:, 0].abs().max())):.0f} "
+                "degrees; at most 45 are "
                 "supported. Rotations are in radians."
             )
         self.shots, self.motion, self.maps = shots, motion.float(), maps
@@ -90,7 +102,9 @@ class Motion(LinearOperator):
 
 
 def move(image: Tensor, motion: Tensor, spacing: tuple[float, float]) -> Tensor:
-    """Turn, then shift a complex image `(..., y, x)`; unitary. `motion` and `spacing` as in `Motion`."""
+    """Turn, then shift a complex image `(..., y, x)`; unitary. `motion` and `spacing` as in
+    `Motion`.
+    """
     across, along = _shears(image, motion, spacing)
     turned = _ramp(_ramp(_ramp(image, -1, across), -2, along), -1, across)
     return _ramp(_ramp(turned, -2, motion[1] / spacing[0]), -1, motion[2] / spacing[1])
@@ -104,11 +118,15 @@ def move_back(image: Tensor, motion: Tensor, spacing: tuple[float, float]) -> Te
 
 
 def _shears(image: Tensor, motion: Tensor, spacing: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return by how many pixels each row moves along x, `(y, 1)`, and each column along y, `(1, x)`."""
+    """Return by how many pixels each row moves along x, `(y, 1)`, and each column along y, `(1,
+    x)`.
+    """
     rows, columns = image.shape[-2:]
     y = (torch.arange(rows, device=image.device) - rows // 2) * spacing[0]
     x = (torch.arange(columns, device=image.device) - columns // 2) * spacing[1]
-    return (torch.tan(motion[0] / 2) * y / spacing[1])[:, None], (-torch.sin(motion[0]) * x / spacing[0])[None]
+    return (torch.tan(motion[0] / 2) * y / spacing[1])[:, None], (
+        -torch.sin(motion[0]) * x / spacing[0]
+    )[None]
 
 
 def _ramp(image: Tensor, axis: int, pixels: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
-"""Motion ghosts: the patient moves between the phase-encoding lines of an MR scan, and nothing is done about it.
+"""Motion ghosts: the patient moves between the phase-encoding lines of an MR scan, and nothing is
+done about it.
 
-What counts is how far the head is on average from where it was at the centre of k-space: of 17 children's scans with more than
-0.5 mm, 11 were of no diagnostic use (Afacan et al. 2016, 10.1007/s00247-016-3677-9). 1 to 5 mm and degrees make mild to severe
-ghosts; breathing moves the abdomen by 5 to 20 mm.
+What counts is how far the head is on average from where it was at the centre of k-space: of 17
+children's scans with more than 0.5 mm, 11 were of no diagnostic use (Afacan et al. 2016,
+10.1007/s00247-016-3677-9). 1 to 5 mm and degrees make mild to severe ghosts; breathing moves the
+abdomen by 5 to 20 mm.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ PHASES = 8
 
 @dataclass(frozen=True)
 class MotionGhosts(Degradation):
-    """Sudden jumps, or a periodic motion, of a rigid object seen by one even coil; the slices move together.
+    """Sudden jumps, or a periodic motion, of a rigid object seen by one even coil; the slices move
+    together.
 
-    The truth is where the patient was at the centre of k-space, or for periodic motion the middle position. Shifts keep the
-    energy of the image; turns do nearly.
+    The truth is where the patient was at the centre of k-space, or for periodic motion the middle
+    position. Shifts keep the energy of the image; turns do nearly.
     """
 
     name: ClassVar[str] = "motion-ghosts"
@@ -49,32 +52,52 @@ class MotionGhosts(Degradation):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.turn[1] > math.degrees(STEEPEST):
-            raise SettingError(f"motion-ghosts: turn = {self.turn} degrees; expected at most {math.degrees(STEEPEST):.0f}.")
+            raise SettingError(
+                f"motion-ghosts: turn = {self.turn} degrees; expected at most "
+                f"{math.degrees(STEEPEST):.0f}."
+            )
 
-    def draw(self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator) -> dict[str, Any]:
-        """Return the phase-encoding `axis`, the `poses` (degrees, mm along it, mm across) and the `shots`: of each line, in
-        order, the number of its pose.
+    def draw(
+        self, shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Return the phase-encoding `axis`, the `poses` (degrees, mm along it, mm across) and the
+        `shots`: of each line, in order, the number of its pose.
         """
         axis, shift = int(rng.integers(2)), rng.uniform(*self.shift)
         size, lines = np.array([rng.uniform(*self.turn), shift, shift]), np.arange(shape[axis])
         if rng.random() < self.periodic:
             cycle = lines / rng.uniform(*self.period) + rng.random()
             shots = (cycle * PHASES).astype(int) % PHASES
-            poses = np.sin(2 * np.pi * (np.arange(PHASES)[:, None] + 0.5) / PHASES) * size * [1, 1, 0]
+            poses = (
+                np.sin(2 * np.pi * (np.arange(PHASES)[:, None] + 0.5) / PHASES) * size * [1, 1, 0]
+            )
         else:
             count = min(int(rng.integers(self.moves[0], self.moves[1] + 1)), len(lines) - 1)
-            shots = np.searchsorted(np.sort(rng.choice(lines[1:], count, replace=False)), lines, side="right")
+            shots = np.searchsorted(
+                np.sort(rng.choice(lines[1:], count, replace=False)), lines, side="right"
+            )
             poses = rng.uniform(-size, size, (count + 1, 3))
             poses[shots[len(lines) // 2]] = 0
         return {"axis": axis, "poses": poses.tolist(), "shots": shots.tolist()}
 
-    def apply(self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]) -> Array:
+    def apply(
+        self, image: Array, spacing: tuple[float, float], parameters: Mapping[str, Any]
+    ) -> Array:
         axis, poses = parameters["axis"], torch.tensor(parameters["poses"])
         slices = np.moveaxis(checked(image), 1 + axis, 1)
         poses[:, 0] = torch.deg2rad(poses[:, 0])
         shape = (slices.shape[1], slices.shape[2])
         shots = torch.tensor(parameters["shots"]) == torch.arange(len(poses))[:, None]
         maps = torch.ones(1, 1, *shape, dtype=torch.complex64)
-        scan = Motion(shots.float()[:, :, None].expand(-1, -1, shape[1]), poses, maps, (spacing[axis], spacing[1 - axis]))
-        moved = ifft(scan.forward(torch.from_numpy(slices.astype(np.complex64))[:, None])[:, 0]).abs().numpy()
+        scan = Motion(
+            shots.float()[:, :, None].expand(-1, -1, shape[1]),
+            poses,
+            maps,
+            (spacing[axis], spacing[1 - axis]),
+        )
+        moved = (
+            ifft(scan.forward(torch.from_numpy(slices.astype(np.complex64))[:, None])[:, 0])
+            .abs()
+            .numpy()
+        )
         return np.ascontiguousarray(np.moveaxis(moved, 1, 1 + axis))

@@ -1,4 +1,6 @@
-"""Parallel-beam projection of an image slice: first-generation CT, rebinned CT, and PET's lines of response."""
+"""Parallel-beam projection of an image slice: first-generation CT, rebinned CT, and PET's lines of
+response.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from veridical.physics.projection import PlanarBeam, gaps, turn
 
 
 class ParallelBeam(PlanarBeam):
-    """`y[a, d]`: integral along the line `x cos(a) + y sin(a) = u_d`, the mean over the detector bin.
+    """`y[a, d]`: integral along the line `x cos(a) + y sin(a) = u_d`, the mean over the detector
+    bin.
 
     Args:
         shape: `(y, x)` of the image.
@@ -42,7 +45,9 @@ class ParallelBeam(PlanarBeam):
         self._set(shape, spacing, angles, detectors or turn(shape, spacing, pitch), pitch, 0.0)
 
     def quadrature(self) -> Tensor:
-        """Return `(angle,)` radians that sum to pi; a missing wedge is not made up for by the views at its edges."""
+        """Return `(angle,)` radians that sum to pi; a missing wedge is not made up for by the views
+        at its edges.
+        """
         widths = gaps(self.angles, math.pi)
         return torch.minimum(widths, 2 * widths.median())
 
@@ -54,16 +59,24 @@ class ParallelBeam(PlanarBeam):
     def from_geometry(cls, settings: Mapping[str, Any]) -> ParallelBeam:
         """Build the beam from plain values.
 
-        Args:
-            settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `angles` in degrees, or `views` with `start` (0) and
-                `arc` (180) in degrees; if need be `detectors` and `pitch` in mm.
+        Args: settings: `shape` [rows, columns]; `spacing` [dy, dx] in mm; `angles` in degrees, or
+            `views` with `start` (0) and `arc` (180) in degrees; if need be `detectors` and `pitch`
+            in mm.
 
         Raises:
             SettingError: a key is unknown, missing or of a wrong value.
         """
-        table = GeometryTable.of(cls.name, settings, ("shape", "spacing"), ("views", *ANGLES, "detectors", "pitch"))
+        table = GeometryTable.of(
+            cls.name, settings, ("shape", "spacing"), ("views", *ANGLES, "detectors", "pitch")
+        )
         pitch = table.number("pitch", above=0) if "pitch" in settings else None
-        return cls(table.grid(), table.pair("spacing"), table.angles(180.0), table.whole("detectors"), pitch)
+        return cls(
+            table.grid(),
+            table.pair("spacing"),
+            table.angles(180.0),
+            table.whole("detectors"),
+            pitch,
+        )
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:

@@ -21,12 +21,20 @@ class Selection(LinearOperator):
 
     name = "selection"
 
-    def __init__(self, keep: tuple[int, ...], domain: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, keep: tuple[int, ...], domain: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> None:
         if not keep or len(set(keep)) != len(keep) or min(keep) < 0 or max(keep) >= domain[0]:
             raise GeometryError(
-                f"Selection of {keep} out of {domain[0]} channels; expected different indices below {domain[0]}."
+                f"Selection of {keep} out of {domain[0]} channels; expected different indices "
+                f"below {domain[0]}."
             )
-        self.keep, self.domain, self.range, self.dtype = tuple(keep), tuple(domain), (len(keep), *domain[1:]), dtype
+        self.keep, self.domain, self.range, self.dtype = (
+            tuple(keep),
+            tuple(domain),
+            (len(keep), *domain[1:]),
+            dtype,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x, self.domain, "the state")

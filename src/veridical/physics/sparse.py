@@ -1,7 +1,7 @@
 """Sparse recovery: FISTA with a cycle-spun orthonormal Haar transform.
 
-Beck and Teboulle 2009 (FISTA, 10.1137/080716542), Lustig et al. 2007 (10.1002/mrm.21391), Figueiredo and Nowak 2003 (cycle
-spinning by one shift per iteration, 10.1109/TIP.2003.814255).
+Beck and Teboulle 2009 (FISTA, 10.1137/080716542), Lustig et al. 2007 (10.1002/mrm.21391),
+Figueiredo and Nowak 2003 (cycle spinning by one shift per iteration, 10.1109/TIP.2003.814255).
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def fista(
     momentum = 1.0
     for _ in range(iterations):
         descended = ahead - (normal(ahead) - adjoint)
-        renewed = shrink(descended, threshold, levels, (int(rng.integers(2**levels)), int(rng.integers(2**levels))))
+        renewed = shrink(
+            descended,
+            threshold,
+            levels,
+            (int(rng.integers(2**levels)), int(rng.integers(2**levels))),
+        )
         following = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
         ahead = renewed + (momentum - 1) / following * (renewed - image)
         image, momentum = renewed, following
@@ -46,7 +51,9 @@ def fista(
 
 
 def shrink(image: Tensor, threshold: float, levels: int, shift: tuple[int, int]) -> Tensor:
-    """Soft-threshold the Haar details of an image `(..., y, x)`, shifted so that the grid of blocks varies."""
+    """Soft-threshold the Haar details of an image `(..., y, x)`, shifted so that the grid of blocks
+    varies.
+    """
     multiple = 2**levels
     rows, columns = image.shape[-2:]
     moved = torch.roll(image, shift, (-2, -1))
@@ -56,7 +63,9 @@ def shrink(image: Tensor, threshold: float, levels: int, shift: tuple[int, int])
 
 
 def _haar(image: Tensor, threshold: float, levels: int) -> Tensor:
-    """One level: orthonormal sums and differences of 2x2 blocks, details thresholded, the sum treated again."""
+    """One level: orthonormal sums and differences of 2x2 blocks, details thresholded, the sum
+    treated again.
+    """
     a, b = image[..., 0::2, 0::2], image[..., 0::2, 1::2]
     c, d = image[..., 1::2, 0::2], image[..., 1::2, 1::2]
     total, across = 0.5 * (a + b + c + d), _soft(0.5 * (a - b + c - d), threshold)
@@ -78,7 +87,9 @@ def _soft(values: Tensor, threshold: float) -> Tensor:
 
 def _pad(image: Tensor, rows: int, columns: int) -> Tensor:
     if rows:
-        image = torch.cat([image, image[..., -1:, :].expand(*image.shape[:-2], rows, image.shape[-1])], -2)
+        image = torch.cat(
+            [image, image[..., -1:, :].expand(*image.shape[:-2], rows, image.shape[-1])], -2
+        )
     if columns:
         image = torch.cat([image, image[..., :, -1:].expand(*image.shape[:-1], columns)], -1)
     return image

@@ -1,4 +1,6 @@
-"""Thick slices: what a multi-slice scan makes of a volume, each slice a mean over its profile, with gaps or overlap."""
+"""Thick slices: what a multi-slice scan makes of a volume, each slice a mean over its profile, with
+gaps or overlap.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +22,22 @@ FINE = 9
 
 
 class ThickSlices(LinearOperator):
-    """`y[j]`: the mean of the volume along one axis, weighted with the profile of slice j; the other axes stay as they are.
+    """`y[j]`: the mean of the volume along one axis, weighted with the profile of slice j; the
+    other axes stay as they are.
 
-    The profile is a rectangle as wide as the slice with edges that fall off like the integral of a Gaussian, as those of
-    selective pulses do. Weights sum to 1, so constants stay. As many slices as fit, centred in the volume.
+    The profile is a rectangle as wide as the slice with edges that fall off like the integral of a
+    Gaussian, as those of selective pulses do. Weights sum to 1, so constants stay. As many slices
+    as fit, centred in the volume.
 
-    Args:
-        shape: `(x, y, z)` or `(z,)`, any number of axes.
-        spacing: voxel size along the axis in mm.
-        thickness: full width of a slice at half maximum in mm; 2 to 6 in two-dimensional MR, 3 to 10 in older CT.
-        distance: of the slices' centres in mm; above the thickness: gaps; None: the thickness.
-        axis: of the slices.
-        edge: full width at half maximum of the edges' blur as a share of the thickness, above 0; 1 is nearly a Gaussian.
-        dtype: of `x`: float32 or complex64.
+    Args: shape: `(x, y, z)` or `(z,)`, any number of axes. spacing: voxel size along the axis in
+        mm. thickness: full width of a slice at half maximum in mm; 2 to 6 in two-dimensional MR, 3
+        to 10 in older CT. distance: of the slices' centres in mm; above the thickness: gaps; None:
+        the thickness. axis: of the slices. edge: full width at half maximum of the edges' blur as a
+        share of the thickness, above 0; 1 is nearly a Gaussian. dtype: of `x`: float32 or
+        complex64.
 
-    Domain `shape`; range the same with the number of slices along the axis; both in the units of the object.
+    Domain `shape`; range the same with the number of slices along the axis; both in the units of
+    the object.
 
     Raises:
         GeometryError: no slice fits into the volume, or there is no such axis.
@@ -56,16 +59,20 @@ class ThickSlices(LinearOperator):
         distance = thickness if distance is None else distance
         if min(spacing, thickness, distance, edge) <= 0:
             raise SettingError(
-                f"thick-slices: voxels of {spacing} mm, slices of {thickness} mm every {distance} mm, edges {edge}; all must "
+                f"thick-slices: voxels of {spacing} mm, slices of {thickness} mm every {distance} "
+                f"mm, edges {edge}; all must "
                 "be above 0."
             )
         if not -len(shape) <= axis < len(shape) or thickness > shape[axis] * spacing:
             raise GeometryError(
-                f"thick-slices: slices of {thickness:g} mm along axis {axis} of a volume {tuple(shape)} with voxels of "
+                f"thick-slices: slices of {thickness:g} mm along axis {axis} of a volume "
+                f"{tuple(shape)} with voxels of "
                 f"{spacing:g} mm do not fit. Give the axis of the slices, and sizes in mm."
             )
         self.axis, self.dtype = axis % len(shape), dtype
-        self.spacing, self.thickness, self.distance, self.edge = map(float, (spacing, thickness, distance, edge))
+        self.spacing, self.thickness, self.distance, self.edge = map(
+            float, (spacing, thickness, distance, edge)
+        )
         count = math.floor((shape[axis] * spacing - thickness) / distance + 1e-6) + 1
         self.domain = tuple(map(int, shape))
         self.range = (*self.domain[: self.axis], count, *self.domain[self.axis + 1 :])
@@ -75,7 +82,9 @@ class ThickSlices(LinearOperator):
     def centres(self) -> Tensor:
         """Of the slices, `(slice,)`, in mm from the centre of the first voxel."""
         count, middle = self.range[self.axis], 0.5 * (self.domain[self.axis] - 1) * self.spacing
-        return middle + (torch.arange(count, dtype=torch.float64) - 0.5 * (count - 1)) * self.distance
+        return (
+            middle + (torch.arange(count, dtype=torch.float64) - 0.5 * (count - 1)) * self.distance
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x, self.domain, "the volume")
@@ -92,7 +101,10 @@ class ThickSlices(LinearOperator):
             GeometryError: the grid is not of the domain.
         """
         if geometry.shape != self.domain:
-            raise GeometryError(f"thick-slices: a grid of {geometry.shape}; expected {self.domain}, as the operator's domain.")
+            raise GeometryError(
+                f"thick-slices: a grid of {geometry.shape}; expected {self.domain}, as the "
+                "operator's domain."
+            )
         affine = np.array(geometry.affine)
         affine[:3, 3] += affine[:3, self.axis] * float(self.centres[0]) / self.spacing
         affine[:3, self.axis] *= self.distance / self.spacing
@@ -116,7 +128,9 @@ class ThickSlices(LinearOperator):
     def _matrix(self) -> Tensor:
         """Return `(slice, voxel)`: the mean of each profile over each voxel, normalised."""
         offsets = (torch.arange(FINE, dtype=torch.float64) - (FINE - 1) / 2) / FINE
-        fine = (torch.arange(self.domain[self.axis], dtype=torch.float64)[:, None] + offsets).flatten() * self.spacing
+        fine = (
+            torch.arange(self.domain[self.axis], dtype=torch.float64)[:, None] + offsets
+        ).flatten() * self.spacing
         away = (fine - self.centres[:, None]) * (FWHM / (math.sqrt(2) * self.edge * self.thickness))
         half = FWHM / (math.sqrt(2) * self.edge * 2)
         profile = torch.special.erf(away + half) - torch.special.erf(away - half)

@@ -1,4 +1,6 @@
-"""Voxel average: what an image of large voxels is of the same object on a finer grid that shares its edges."""
+"""Voxel average: what an image of large voxels is of the same object on a finer grid that shares
+its edges.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +18,22 @@ from veridical.physics.linear import LinearOperator
 
 
 class VoxelAverage(LinearOperator):
-    """Each coarse voxel is the mean of the fine voxels inside it; along one axis it may be a Gaussian slice profile instead.
+    """Each coarse voxel is the mean of the fine voxels inside it; along one axis it may be a
+    Gaussian slice profile instead.
 
-    The fine grid is that of `tasks.grids.subdivided`. Weights sum to 1, so constants stay, also at the borders.
+    The fine grid is that of `tasks.grids.subdivided`. Weights sum to 1, so constants stay, also at
+    the borders.
 
-    Args:
-        shape: of the fine grid, `(z, y, x)` or `(y, x)`, any number of axes.
-        factors: fine voxels to a coarse one along each axis, in the order of `shape` (a geometry has x first); each must
-            divide it.
-        fwhm: of the slice profile, full width at half maximum in coarse voxels, so that 1 is slices without gap; 0: a box,
-            the mean as along the other axes.
-        axis: of the slices.
+    Args: shape: of the fine grid, `(z, y, x)` or `(y, x)`, any number of axes. factors: fine voxels
+        to a coarse one along each axis, in the order of `shape` (a geometry has x first); each must
+        divide it. fwhm: of the slice profile, full width at half maximum in coarse voxels, so that
+        1 is slices without gap; 0: a box, the mean as along the other axes. axis: of the slices.
         dtype: of `x`: float32 or complex64.
 
     Domain `shape`; range `shape / factors`; both in the units of the object.
 
-    Raises:
-        GeometryError: the numbers of axes differ, there is no such axis, or a factor does not divide the shape.
-        SettingError: a factor below 1 or a width that is negative or not finite.
+    Raises: GeometryError: the numbers of axes differ, there is no such axis, or a factor does not
+        divide the shape. SettingError: a factor below 1 or a width that is negative or not finite.
     """
 
     name = "voxel-average"
@@ -49,18 +49,32 @@ class VoxelAverage(LinearOperator):
     ) -> None:
         if min(factors) < 1 or not 0 <= fwhm < np.inf:
             raise SettingError(
-                f"voxel-average: factors {tuple(factors)} and fwhm {fwhm}; expected factors from 1 and a finite width from 0."
+                f"voxel-average: factors {tuple(factors)} and fwhm {fwhm}; expected factors from 1 "
+                "and a finite width from 0."
             )
-        if len(shape) != len(factors) or any(size % factor for size, factor in zip(shape, factors, strict=True)):
+        if len(shape) != len(factors) or any(
+            size % factor for size, factor in zip(shape, factors, strict=True)
+        ):
             raise GeometryError(
-                f"voxel-average: factors {tuple(factors)} for a fine grid {tuple(shape)}; expected one an axis, each a divisor "
+                f"voxel-average: factors {tuple(factors)} for a fine grid {tuple(shape)}; expected "
+                "one an axis, each a divisor "
                 "of its size. Multiply the coarse shape by the factors."
             )
         if not -len(shape) <= axis < len(shape):
-            raise GeometryError(f"voxel-average: axis {axis} of {tuple(shape)}; expected one of its {len(shape)} axes.")
-        self.factors, self.fwhm, self.axis, self.dtype = tuple(map(int, factors)), float(fwhm), axis % len(shape), dtype
+            raise GeometryError(
+                f"voxel-average: axis {axis} of {tuple(shape)}; expected one of its {len(shape)} "
+                "axes."
+            )
+        self.factors, self.fwhm, self.axis, self.dtype = (
+            tuple(map(int, factors)),
+            float(fwhm),
+            axis % len(shape),
+            dtype,
+        )
         self.domain = tuple(map(int, shape))
-        self.range = tuple(size // factor for size, factor in zip(self.domain, self.factors, strict=True))
+        self.range = tuple(
+            size // factor for size, factor in zip(self.domain, self.factors, strict=True)
+        )
         widths = [self.fwhm if number == self.axis else 0.0 for number in range(len(shape))]
         self._means = tuple(map(_profiles, self.range, self.factors, widths))
         self._splines = tuple(map(_spline, self.range, self.factors))
@@ -76,14 +90,12 @@ class VoxelAverage(LinearOperator):
     def classical(self, y: Tensor, iterations: int = 100, tolerance: float = 1e-5) -> Tensor:
         """Return a cubic spline through the coarse image, corrected until its averages are `y`.
 
-        Iterative back-projection of Irani and Peleg 1991 (10.1016/1049-9652(91)90045-L), with the spline as back-projection.
-        Boxes and profiles up to about 1.5 voxels converge in 20 to 100 iterations. Wider profiles take more, and noise grows:
-        there stop at about 5.
+        Iterative back-projection of Irani and Peleg 1991 (10.1016/1049-9652(91)90045-L), with the
+        spline as back-projection. Boxes and profiles up to about 1.5 voxels converge in 20 to 100
+        iterations. Wider profiles take more, and noise grows: there stop at about 5.
 
-        Args:
-            y: `(..., *range)`.
-            iterations: at most so many.
-            tolerance: stop when `A x - y` is below this share of `y`, in the norm of the whole batch.
+        Args: y: `(..., *range)`. iterations: at most so many. tolerance: stop when `A x - y` is
+            below this share of `y`, in the norm of the whole batch.
 
         Returns:
             `(..., *domain)`, in the units of `y`.
@@ -99,7 +111,11 @@ class VoxelAverage(LinearOperator):
 
     def describe(self) -> dict[str, Any]:
         """Return the shapes, the factors and the slice profile."""
-        return super().describe() | {"factors": list(self.factors), "fwhm": self.fwhm, "axis": self.axis}
+        return super().describe() | {
+            "factors": list(self.factors),
+            "fwhm": self.fwhm,
+            "axis": self.axis,
+        }
 
     @classmethod
     def example(cls, seed: int) -> LinearOperator:
@@ -117,7 +133,9 @@ def _profiles(coarse: int, factor: int, fwhm: float) -> Tensor:
 
 
 def _spline(coarse: int, factor: int) -> Tensor:
-    """Return `(fine, coarse)`: cubic-spline interpolation at the centres of the fine voxels, edges continued."""
+    """Return `(fine, coarse)`: cubic-spline interpolation at the centres of the fine voxels, edges
+    continued.
+    """
     matrix = ndimage.zoom(np.eye(coarse), (factor, 1), order=3, mode="nearest", grid_mode=True)
     return torch.from_numpy(matrix).float()
 

@@ -1,4 +1,6 @@
-"""Weighting: every number times its own factor. Whitens data whose noise differs from sample to sample."""
+"""Weighting: every number times its own factor. Whitens data whose noise differs from sample to
+sample.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Weighting(LinearOperator):
 
     def __init__(self, weights: Tensor) -> None:
         if weights.is_complex():
-            raise GeometryError(f"weighting: weights of type {weights.dtype} were given; expected real ones.")
+            raise GeometryError(
+                f"weighting: weights of type {weights.dtype} were given; expected real ones."
+            )
         self.weights = weights
         self.domain = self.range = tuple(weights.shape)
 

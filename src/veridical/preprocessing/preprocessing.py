@@ -1,8 +1,10 @@
-"""Preprocessing: one invertible step between images as files hold them and images as networks see them.
+"""Preprocessing: one invertible step between images as files hold them and images as networks see
+them.
 
-Training, calibration, tasks and benchmarks call the same object, and the card of weights stores its parameters. Slices are
-turned so that the front or the top of the patient is up. CT and PET keep absolute units; images in arbitrary units have air
-at 0 and are scaled by their inner tissue, so that a head and the same head without its skull have equal brains.
+Training, calibration, tasks and benchmarks call the same object, and the card of weights stores its
+parameters. Slices are turned so that the front or the top of the patient is up. CT and PET keep
+absolute units; images in arbitrary units have air at 0 and are scaled by their inner tissue, so
+that a head and the same head without its skull have equal brains.
 """
 
 from __future__ import annotations
@@ -28,13 +30,17 @@ class Preprocessing:
     """From images to network units and back: orientation, intensity scale, clipping."""
 
     tissue: float = 0.4
-    """What the inner tissue of an image in arbitrary units becomes; bright fat and fluid then lie near 1."""
+    """What the inner tissue of an image in arbitrary units becomes; bright fat and fluid then lie
+    near 1.
+    """
     hounsfield: float = 1000.0
     """HU that are 1 in network units; air is -1 and water 0."""
     uptake: float = 5.0
     """SUV that are 1 in network units."""
     most: float = 4.0
-    """Network units above which training images are clipped: metal, vessels, hot spots. Tasks clip nothing."""
+    """Network units above which training images are clipped: metal, vessels, hot spots. Tasks clip
+    nothing.
+    """
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Preprocessing:
@@ -46,14 +52,19 @@ class Preprocessing:
         stored = card.get("preprocessing", {})
         known = [f.name for f in fields(cls)]
         if unknown := set(stored) - set(known):
-            raise FormatError(f"The card's preprocessing states {', '.join(sorted(unknown))}; expected {', '.join(known)}.")
+            raise FormatError(
+                f"The card's preprocessing states {', '.join(sorted(unknown))}; expected "
+                f"{', '.join(known)}."
+            )
         return cls(**stored)
 
     def to_card(self) -> dict[str, float]:
         """Return the parameters as a card stores them."""
         return asdict(self)
 
-    def scale(self, channel: str, units: str, data: Array, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)) -> float:
+    def scale(
+        self, channel: str, units: str, data: Array, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+    ) -> float:
         """Return what one network unit is, in the units of an image.
 
         Args:
@@ -69,7 +80,8 @@ class Preprocessing:
         name = channel.split(".")[0]
         if name in UNITS and units != UNITS[name]:
             raise UnitsError(
-                f"{channel} is in {units!r}; expected {UNITS[name]}, which is what networks were trained on. Convert it, or "
+                f"{channel} is in {units!r}; expected {UNITS[name]}, which is what networks were "
+                "trained on. Convert it, or "
                 f"say so if it is: --units {UNITS[name]}."
             )
         if name in UNITS:
@@ -99,21 +111,24 @@ class Preprocessing:
     def __call__(self, image: Image, axis: int | None = None) -> Prepared:
         """Turn an image into slices as networks see them.
 
-        Args:
-            image: any orientation; oblique ones are turned to the nearest axes. Label maps keep their values.
-            axis: slice axis in patient space: 0 sagittal, 1 coronal, 2 axial; None takes that of a single slice, else of the
-                thickest voxels, else axial.
+        Args: image: any orientation; oblique ones are turned to the nearest axes. Label maps keep
+            their values. axis: slice axis in patient space: 0 sagittal, 1 coronal, 2 axial; None
+            takes that of a single slice, else of the thickest voxels, else axial.
 
-        Raises:
-            InputError: complex values or such that are not finite, a channel that shows nothing, one that was standardized
-                within a mask.
-            UnitsError: as `scale`.
+        Raises: InputError: complex values or such that are not finite, a channel that shows
+            nothing, one that was standardized within a mask. UnitsError: as `scale`.
         """
         data = np.asarray(image.data)
         if np.iscomplexobj(data):
-            raise InputError("The image is complex; networks take real images. Take its magnitude, or reconstruct its k-space.")
+            raise InputError(
+                "The image is complex; networks take real images. Take its magnitude, or "
+                "reconstruct its k-space."
+            )
         if not np.isfinite(data).all():
-            raise InputError("The image holds NaN or infinite values; write a number there, 0 for what is outside the body.")
+            raise InputError(
+                "The image holds NaN or infinite values; write a number there, 0 for what is "
+                "outside the body."
+            )
         turn, back = _turned(image.geometry)
         spacing = patient_spacing(image.geometry)
         x, y, z = (int(n) for n in turn(data).shape[-3:])
@@ -130,7 +145,9 @@ class Preprocessing:
             shifted = channel - offsets[name] if offsets[name] else channel
             scales[name] = 1.0 if units == "label" else self.scale(name, units, shifted, size)
             images[name] = np.ascontiguousarray(shifted / scales[name], np.float32)
-        return Prepared(images, scales, offsets, size, lambda a: back(backward(a)), lambda a: forward(turn(a)))
+        return Prepared(
+            images, scales, offsets, size, lambda a: back(backward(a)), lambda a: forward(turn(a))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +178,9 @@ class Prepared:
 
 
 def _turned(geometry: Geometry) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Return the turn of the last three axes to RAS+ and its inverse; arrays without known space stay as they are."""
+    """Return the turn of the last three axes to RAS+ and its inverse; arrays without known space
+    stay as they are.
+    """
     from nibabel.orientations import io_orientation
 
     if geometry.frame == "index":
@@ -195,7 +214,9 @@ def patient_spacing(geometry: Geometry) -> tuple[float, float, float]:
 
 
 def slice_axis(spacing: tuple[float, float, float], shape: tuple[int, int, int] = (2, 2, 2)) -> int:
-    """Return the axis of the slices: that of a single slice, else of much thicker voxels, else the third."""
+    """Return the axis of the slices: that of a single slice, else of much thicker voxels, else the
+    third.
+    """
     if 1 in shape:
         return max((axis for axis in (0, 1, 2) if shape[axis] == 1), key=lambda axis: spacing[axis])
     thickest = int(np.argmax(spacing))
@@ -204,7 +225,9 @@ def slice_axis(spacing: tuple[float, float, float], shape: tuple[int, int, int] 
 
 
 def _cut(axis: int, upright: bool) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Return `(..., x, y, z)` to `(..., slice, row, column)` with the front (axial) or the top (others) up, and its inverse."""
+    """Return `(..., x, y, z)` to `(..., slice, row, column)` with the front (axial) or the top
+    (others) up, and its inverse.
+    """
     rest = [a for a in (2, 1, 0) if a != axis]
     order = [axis, *rest]
 

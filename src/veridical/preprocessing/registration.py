@@ -1,7 +1,9 @@
-"""Rigid registration of one volume to another by mutual information, with SimpleITK (extra `registration`).
+"""Rigid registration of one volume to another by mutual information, with SimpleITK (extra
+`registration`).
 
-Mattes mutual information needs no likeness of intensities, so MR, CT and PET are registered alike. Starts with several
-positions and angles are compared on a coarse grid; the best are refined there, and the best of these on finer grids.
+Mattes mutual information needs no likeness of intensities, so MR, CT and PET are registered alike.
+Starts with several positions and angles are compared on a coarse grid; the best are refined there,
+and the best of these on finer grids.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from veridical.types import Array, Geometry
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LEVELS = (6.0, 3.0, 1.5)
-"""Millimetres of the grids, coarse to fine. Finer ones take longer and gain less than a tenth of a voxel."""
+"""Millimetres of the grids, coarse to fine. Finer ones take longer and gain less than a tenth of a
+voxel.
+"""
 TURNS = (-20.0, 0.0, 20.0)
 """Degrees about each axis that the starts try."""
 KEPT = 4
@@ -31,7 +35,9 @@ BINS = 32
 ENDS = (1.0, 99.5)
 """Percentiles to which intensities are clipped: padding and bladders would fill the histogram."""
 STEPS, RELAXATION = 150, 0.75
-"""Steps of a level at most, and the factor by which a step shrinks where the gradient turns: 0.5 stops too early."""
+"""Steps of a level at most, and the factor by which a step shrinks where the gradient turns: 0.5
+stops too early.
+"""
 OVERLAP = 0.4
 """Least share of the smaller field of view that must lie within the other."""
 
@@ -40,12 +46,10 @@ OVERLAP = 0.4
 class Registration:
     """A rigid transform that was found.
 
-    Args:
-        matrix: `(4, 4)`, mm of the fixed volume to mm of the moving one, RAS+.
-        shift: mm by which it moves the centre of the fixed volume.
-        angle: degrees by which it turns.
-        before, after: normalized mutual information (Studholme 1999) without and with it, 1 (independent) to 2 (equal);
-            before is NaN where the fields of view did not overlap.
+    Args: matrix: `(4, 4)`, mm of the fixed volume to mm of the moving one, RAS+. shift: mm by which
+        it moves the centre of the fixed volume. angle: degrees by which it turns. before, after:
+        normalized mutual information (Studholme 1999) without and with it, 1 (independent) to 2
+        (equal); before is NaN where the fields of view did not overlap.
     """
 
     matrix: Array
@@ -55,18 +59,20 @@ class Registration:
     after: float
 
     def __str__(self) -> str:
-        likeness = f"normalized mutual information {self.before:.3f} before and {self.after:.3f} after"
+        likeness = (
+            f"normalized mutual information {self.before:.3f} before and {self.after:.3f} after"
+        )
         return f"moved by {self.shift:.1f} mm and {self.angle:.1f} degrees, {likeness}"
 
 
 def register(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> Registration:
-    """Return the rigid transform under which a moving volume fits a fixed one; none where that is no better than before.
+    """Return the rigid transform under which a moving volume fits a fixed one; none where that is
+    no better than before.
 
     The same volumes give the same numbers.
 
-    Args:
-        fixed, moving: `(x, y, z)`, real, in any units.
-        grid, own: their grids. Positions need not be comparable; orientations must be, to about 40 degrees.
+    Args: fixed, moving: `(x, y, z)`, real, in any units. grid, own: their grids. Positions need not
+        be comparable; orientations must be, to about 40 degrees.
 
     Raises:
         MissingExtra: SimpleITK is not installed.
@@ -76,10 +82,13 @@ def register(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> Regi
         import SimpleITK as sitk
     except ImportError as error:
         raise MissingExtra(
-            "A registration needs SimpleITK, which is not there: pip install 'veridical[registration]'."
+            "A registration needs SimpleITK, which is not there: pip install "
+            "'veridical[registration]'."
         ) from error
     if min(grid.shape) < 4 or min(own.shape) < 4:
-        raise GeometryError(f"{grid} and {own}: a registration needs four slices or more. Register them elsewhere.")
+        raise GeometryError(
+            f"{grid} and {own}: a registration needs four slices or more. Register them elsewhere."
+        )
     pair = [(_clipped(data), place) for data, place in ((fixed, grid), (moving, own))]
     with _one_thread(sitk):
         found = _started(sitk, [_level(sitk, *one, LEVELS[0]) for one in pair])
@@ -92,12 +101,16 @@ def register(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> Regi
         matrix, after = np.eye(4), before
     centre = grid.affine @ [*((n - 1) / 2 for n in grid.shape), 1.0]
     angle = np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))
-    return Registration(matrix, float(np.linalg.norm((matrix @ centre - centre)[:3])), float(angle), before, after)
+    return Registration(
+        matrix, float(np.linalg.norm((matrix @ centre - centre)[:3])), float(angle), before, after
+    )
 
 
 @contextmanager
 def _one_thread(sitk: Any) -> Iterator[None]:
-    """Keep ITK to one thread: sums over several come out in another order each time, so that results would not repeat."""
+    """Keep ITK to one thread: sums over several come out in another order each time, so that
+    results would not repeat.
+    """
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -107,14 +120,17 @@ def _one_thread(sitk: Any) -> Iterator[None]:
 
 
 def similarity(fixed: Array, grid: Geometry, moving: Array, own: Geometry, matrix: Array) -> float:
-    """Return the normalized mutual information of two volumes where both are, 1 to 2; NaN where that is nowhere.
+    """Return the normalized mutual information of two volumes where both are, 1 to 2; NaN where
+    that is nowhere.
 
     Args:
         fixed, grid, moving, own: as in `register`.
         matrix: `(4, 4)`, mm of the fixed volume to mm of the moving one.
     """
     every = max(1, round((np.prod(grid.shape) / SAMPLES) ** (1 / 3)))
-    index = np.stack(np.meshgrid(*[np.arange(0, n, every) for n in grid.shape], indexing="ij")).reshape(3, -1)
+    index = np.stack(
+        np.meshgrid(*[np.arange(0, n, every) for n in grid.shape], indexing="ij")
+    ).reshape(3, -1)
     step = np.linalg.inv(own.affine) @ matrix @ grid.affine
     there = step[:3, :3] @ index + step[:3, 3:]
     inside = ((there >= 0) & (there <= np.array(own.shape)[:, None] - 1)).all(0)
@@ -139,12 +155,16 @@ def _clipped(data: Array) -> Array:
 
 
 def _level(sitk: Any, data: Array, geometry: Geometry, size: float) -> Any:
-    """Return a volume smoothed and resampled to voxels of about `size` mm, finer sides left as coarse as they are."""
+    """Return a volume smoothed and resampled to voxels of about `size` mm, finer sides left as
+    coarse as they are.
+    """
     factors = np.maximum(1.0, size / np.array(geometry.spacing))
     shape = np.maximum(2, np.ceil(np.array(geometry.shape) / factors)).astype(int)
     smooth = ndimage.gaussian_filter(data, 0.45 * (factors - 1))
     offset = ((np.array(geometry.shape) - 1) - factors * (shape - 1)) / 2
-    coarse = ndimage.affine_transform(smooth, factors, offset, tuple(shape), order=1, mode="nearest")
+    coarse = ndimage.affine_transform(
+        smooth, factors, offset, tuple(shape), order=1, mode="nearest"
+    )
     affine = LPS @ geometry.affine @ np.vstack([np.c_[np.diag(factors), offset], [0, 0, 0, 1]])
     return _image(sitk, coarse, affine)
 
@@ -154,7 +174,10 @@ def _image(sitk: Any, data: Array, affine: Array) -> Any:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / spacing
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
-        raise GeometryError("A sheared grid (tilted gantry) cannot be registered. Resample it to right angles first.")
+        raise GeometryError(
+            "A sheared grid (tilted gantry) cannot be registered. Resample it to right angles "
+            "first."
+        )
     image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
@@ -163,11 +186,16 @@ def _image(sitk: Any, data: Array, affine: Array) -> Any:
 
 
 def _started(sitk: Any, pair: list[Any]) -> Any:
-    """Return the best of the refined starts: as the volumes lie, grid centres together, centres of mass together."""
+    """Return the best of the refined starts: as the volumes lie, grid centres together, centres of
+    mass together.
+    """
     fixed, moving = pair
     kinds = sitk.CenteredTransformInitializerFilter
     places = [sitk.Euler3DTransform()]
-    places += [sitk.CenteredTransformInitializer(fixed, moving, places[0], kind) for kind in (kinds.GEOMETRY, kinds.MOMENTS)]
+    places += [
+        sitk.CenteredTransformInitializer(fixed, moving, places[0], kind)
+        for kind in (kinds.GEOMETRY, kinds.MOMENTS)
+    ]
     centre = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
     method, starts = _method(sitk, fixed), list[tuple[float, int, Any]]()
     for place, turn in itertools.product(places, itertools.product(np.radians(TURNS), repeat=3)):
@@ -179,7 +207,10 @@ def _started(sitk: Any, pair: list[Any]) -> Any:
             method.SetInitialTransform(start)
             starts.append((method.MetricEvaluate(fixed, moving), len(starts), start))
     if not starts:
-        raise GeometryError("No start of the registration overlaps enough; the volumes show different parts of the body.")
+        raise GeometryError(
+            "No start of the registration overlaps enough; the volumes show different parts of the "
+            "body."
+        )
     refined = [_refined(sitk, pair, start) for _, _, start in sorted(starts)[:KEPT]]
     return min(refined, key=lambda one: one[0])[1]
 
@@ -205,7 +236,8 @@ def _refined(sitk: Any, pair: list[Any], start: Any) -> tuple[float, Any]:
         method.Execute(*pair)
     except RuntimeError as error:
         raise GeometryError(
-            f"The registration failed: {str(error).strip().splitlines()[-1]}. Register them elsewhere."
+            f"The registration failed: {str(error).strip().splitlines()[-1]}. Register them "
+            "elsewhere."
         ) from error
     return method.GetMetricValue(), found
 
@@ -219,11 +251,20 @@ def _matrix(transform: Any, ras: bool = True) -> Array:
 
 
 def _overlap(fixed: Any, moving: Any, matrix: Array) -> float:
-    """Return the share of the smaller field of view that lies within the other, from a coarse grid of points."""
+    """Return the share of the smaller field of view that lies within the other, from a coarse grid
+    of points.
+    """
     shares = []
     for one, other, step in ((fixed, moving, matrix), (moving, fixed, np.linalg.inv(matrix))):
-        index = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 6) for n in one.GetSize()], indexing="ij")).reshape(3, -1)
-        there = np.linalg.inv(_affine(other)) @ step @ _affine(one) @ np.vstack([index, np.ones(index.shape[1])])
+        index = np.stack(
+            np.meshgrid(*[np.linspace(0, n - 1, 6) for n in one.GetSize()], indexing="ij")
+        ).reshape(3, -1)
+        there = (
+            np.linalg.inv(_affine(other))
+            @ step
+            @ _affine(one)
+            @ np.vstack([index, np.ones(index.shape[1])])
+        )
         inside = (there[:3] >= -0.5) & (there[:3] <= np.array(other.GetSize())[:, None] - 0.5)
         shares.append(float(inside.all(0).mean()))
     return max(shares)

@@ -1,7 +1,9 @@
-"""Scales of images without absolute units: the intensity of a body's inner tissue, that of what is bright, and that of air.
+"""Scales of images without absolute units: the intensity of a body's inner tissue, that of what is
+bright, and that of air.
 
-The foreground's percentiles differ twofold between a whole head and the same head without its skull, since bright scalp fat
-belongs to one of them only. What lies deep inside is tissue of the organ in both.
+The foreground's percentiles differ twofold between a whole head and the same head without its
+skull, since bright scalp fat belongs to one of them only. What lies deep inside is tissue of the
+organ in both.
 """
 
 from __future__ import annotations
@@ -14,17 +16,25 @@ from veridical.types import Array
 FOREGROUND = 0.1
 """Share of the 99th percentile above which a voxel shows something."""
 DEPTH = 0.7
-"""Share of the greatest depth below the surface from which voxels count as inner tissue: of a head 55 mm, of a brain
-without its skull 45 mm, so that both are white matter, deep grey matter and ventricles. At 0.4 the two differ by 12 %, at
-0.7 by 3 %, over ten healthy heads in T1w; over 20 digital ones, whole down to the neck, by 7 % in four contrasts."""
+"""Share of the greatest depth below the surface from which voxels count as inner tissue: of a head
+55 mm, of a brain without its skull 45 mm, so that both are white matter, deep grey matter and
+ventricles. At 0.4 the two differ by 12 %, at 0.7 by 3 %, over ten healthy heads in T1w; over 20
+digital ones, whole down to the neck, by 7 % in four contrasts.
+"""
 COARSE = 48
-"""Voxels along the longest axis at which depths are measured; finer ones change the level by less than 1 %."""
+"""Voxels along the longest axis at which depths are measured; finer ones change the level by less
+than 1 %.
+"""
 LEAST = 8
-"""Slices from which a stack has a depth along its own axis; below, depths are measured in each slice."""
+"""Slices from which a stack has a depth along its own axis; below, depths are measured in each
+slice.
+"""
 
 SHIFTED, DARK, BINS = 0.03, 0.33, 50
-"""An image is taken to be shifted if the most frequent value of the darkest third of its range, told from a histogram, lies
-below zero by this share of the range; noise about zero keeps it at zero."""
+"""An image is taken to be shifted if the most frequent value of the darkest third of its range,
+told from a histogram, lies below zero by this share of the range; noise about zero keeps it at
+zero.
+"""
 MASKED = 0.2
 """Share of voxels that are exactly zero from which a mask outside of the object is suspected."""
 
@@ -48,17 +58,25 @@ def tissue_level(image: Array, spacing: tuple[float, float, float] = (1.0, 1.0, 
     small = volume[tuple(slice(step // 2, None, step) for step in every)]
     top = float(np.percentile(small, 99)) or float(small.max())
     if not top > 0:
-        raise InputError("The image shows nothing above zero, so it has no scale. Leave it out, or crop it to what it shows.")
+        raise InputError(
+            "The image shows nothing above zero, so it has no scale. Leave it out, or crop it to "
+            "what it shows."
+        )
     shown = _filled(small > FOREGROUND * top, flat)
     size = [s * step for s, step in zip(spacing, every, strict=True)]
-    depth = _slicewise(shown, size) if flat else ndimage.distance_transform_edt(_padded(shown), size)[1:-1, 1:-1, 1:-1]
+    depth = (
+        _slicewise(shown, size)
+        if flat
+        else ndimage.distance_transform_edt(_padded(shown), size)[1:-1, 1:-1, 1:-1]
+    )
     inner = small[(depth >= DEPTH * depth.max()) & (small > FOREGROUND * top)]
     return float(np.median(inner if len(inner) else small[small > FOREGROUND * top]))
 
 
 def bright_level(image: Array) -> float:
-    """Return the 99th percentile of what lies above a tenth of the image's own 99th percentile: a scale for signals that are
-    sparse, such as uptake, absorbers and echoes, whose inner tissue may be dark.
+    """Return the 99th percentile of what lies above a tenth of the image's own 99th percentile: a
+    scale for signals that are sparse, such as uptake, absorbers and echoes, whose inner tissue may
+    be dark.
 
     Raises:
         InputError: the image shows nothing above zero.
@@ -67,18 +85,23 @@ def bright_level(image: Array) -> float:
     flat = flat[:: max(1, len(flat) // 10**6)]
     top = float(np.percentile(flat, 99)) or float(np.max(image))
     if not top > 0:
-        raise InputError("The image shows nothing above zero, so it has no scale. Leave it out, or crop it to what it shows.")
+        raise InputError(
+            "The image shows nothing above zero, so it has no scale. Leave it out, or crop it to "
+            "what it shows."
+        )
     bright = flat[flat > FOREGROUND * top]
     return float(np.percentile(bright, 99)) if len(bright) else top
 
 
 def air_level(image: Array) -> float:
-    """Return what an image in arbitrary units shows where nothing is: 0, or its low end where it was shifted below zero.
+    """Return what an image in arbitrary units shows where nothing is: 0, or its low end where it
+    was shifted below zero.
 
-    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to be 0.
+    Standardized images (mean 0, deviation 1) have air below zero; networks and priors take air to
+    be 0.
 
-    Raises:
-        InputError: it was standardized within a mask, so that what is outside lies in the middle of its range.
+    Raises: InputError: it was standardized within a mask, so that what is outside lies in the
+        middle of its range.
     """
     flat = np.asarray(image, np.float32).reshape(-1)
     flat = flat[:: max(1, len(flat) // 10**6)]
@@ -91,15 +114,17 @@ def air_level(image: Array) -> float:
         return 0.0
     if np.mean(flat == 0) > MASKED:
         raise InputError(
-            f"The image is exactly 0 in {np.mean(flat == 0):.0%} of its voxels and goes down to {low:.3g}: it was standardized "
-            "within a mask. Expected air as the darkest value. Give the image before that, or what is outside its lowest value."
+            f"The image is exactly 0 in {np.mean(flat == 0):.0%} of its voxels and goes down to "
+            f"{low:.3g}: it was standardized "
+            "within a mask. Expected air as the darkest value. Give the image before that, or what "
+            "is outside its lowest value."
         )
     return most
 
 
 def _filled(shown: Array, flat: bool) -> Array:
-    """Return the foreground with what it encloses in any slice; in three dimensions the neck opens dark skull and fluid to the
-    outside.
+    """Return the foreground with what it encloses in any slice; in three dimensions the neck opens
+    dark skull and fluid to the outside.
     """
     from scipy import ndimage
 
@@ -113,9 +138,13 @@ def _filled(shown: Array, flat: bool) -> Array:
 def _slicewise(shown: Array, size: list[float]) -> Array:
     from scipy import ndimage
 
-    return np.stack([ndimage.distance_transform_edt(np.pad(one, 1), size[1:])[1:-1, 1:-1] for one in shown])
+    return np.stack(
+        [ndimage.distance_transform_edt(np.pad(one, 1), size[1:])[1:-1, 1:-1] for one in shown]
+    )
 
 
 def _padded(shown: Array) -> Array:
-    """Return the foreground with air beside it in plane; along z the body goes on where the image ends."""
+    """Return the foreground with air beside it in plane; along z the body goes on where the image
+    ends.
+    """
     return np.pad(np.pad(shown, ((0, 0), (1, 1), (1, 1))), ((1, 1), (0, 0), (0, 0)), mode="edge")

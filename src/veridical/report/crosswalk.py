@@ -1,4 +1,6 @@
-"""Reporting checklists, answered from an evaluation: what it says itself, what it says in part, what the authors must state."""
+"""Reporting checklists, answered from an evaluation: what it says itself, what it says in part,
+what the authors must state.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ MUST = "You must state this."
 
 @dataclass(frozen=True)
 class Answer:
-    """One item of a checklist: its number there, what it asks in short, whether the data answer it, and how."""
+    """One item of a checklist: its number there, what it asks in short, whether the data answer it,
+    and how.
+    """
 
     item: str
     asks: str
@@ -50,37 +54,53 @@ def crosswalk(evaluation: Evaluation) -> tuple[Checklist, ...]:
     Raises:
         FormatError: an item names a fact that is not known.
     """
-    text = resources.files("veridical.report").joinpath("crosswalk.toml").read_text(encoding="utf-8")
+    text = (
+        resources.files("veridical.report").joinpath("crosswalk.toml").read_text(encoding="utf-8")
+    )
     facts = {name: find(evaluation) for name, find in FACTS.items()}
     found = []
     for checklist in tomllib.loads(text)["checklist"]:
         answers = tuple(
-            _answer(item["id"], item["asks"], item["from"], item.get("part", False), facts) for item in checklist["items"]
+            _answer(item["id"], item["asks"], item["from"], item.get("part", False), facts)
+            for item in checklist["items"]
         )
         found.append(Checklist(checklist["name"], checklist["cites"], answers))
     return tuple(found)
 
 
-def _answer(item: str, asks: str, needed: list[str], part: bool, facts: Mapping[str, str]) -> Answer:
+def _answer(
+    item: str, asks: str, needed: list[str], part: bool, facts: Mapping[str, str]
+) -> Answer:
     for name in needed:
         if name not in facts:
-            raise FormatError(f"Item {item} of a checklist rests on the fact {name!r}. {nearest(name, facts)}")
+            raise FormatError(
+                f"Item {item} of a checklist rests on the fact {name!r}. {nearest(name, facts)}"
+            )
     there = [facts[name] for name in needed if facts[name]]
     if not there:
         return Answer(item, asks, "not answered", MUST)
     partly = part or len(there) < len(needed)
     return Answer(
-        item, asks, "partly" if partly else "answered", " ".join(there) + (" The rest you must state." if partly else "")
+        item,
+        asks,
+        "partly" if partly else "answered",
+        " ".join(there) + (" The rest you must state." if partly else ""),
     )
 
 
 def _endpoints(evaluation: Evaluation) -> str:
     primary = [e for e in evaluation.endpoints if e.primary]
-    return f"Declared before: {listed(f'{rows.named(e)} ({rows.row(e).limit})' for e in primary)}." if primary else ""
+    return (
+        f"Declared before: {listed(f'{rows.named(e)} ({rows.row(e).limit})' for e in primary)}."
+        if primary
+        else ""
+    )
 
 
 def _inputs(evaluation: Evaluation) -> str:
-    return f"{len(evaluation.inputs)} input files, each with its SHA-256." if evaluation.inputs else ""
+    return (
+        f"{len(evaluation.inputs)} input files, each with its SHA-256." if evaluation.inputs else ""
+    )
 
 
 def _excluded(evaluation: Evaluation) -> str:
@@ -88,7 +108,10 @@ def _excluded(evaluation: Evaluation) -> str:
     dropped = len(evaluation.about.get("dropped", {}))
     if not evaluation.cases:
         return ""
-    return f"{dropped} left out and {failed} of {len(evaluation.cases)} cases failed, each listed with its reason."
+    return (
+        f"{dropped} left out and {failed} of {len(evaluation.cases)} cases failed, each listed "
+        "with its reason."
+    )
 
 
 def _preparation(evaluation: Evaluation) -> str:
@@ -106,27 +129,43 @@ def _preparation(evaluation: Evaluation) -> str:
 
 def _failures(evaluation: Evaluation) -> str:
     failed = sum(bool(row.failed) for row in evaluation.cases)
-    return f"A failed case counts as the worst value; {failed} of {len(evaluation.cases)} did." if evaluation.cases else ""
+    return (
+        f"A failed case counts as the worst value; {failed} of {len(evaluation.cases)} did."
+        if evaluation.cases
+        else ""
+    )
 
 
 def _worst(evaluation: Evaluation) -> str:
-    return "The worst 5 % of cases are shown with error maps; every case has a row." if len(evaluation.cases) > 1 else ""
+    return (
+        "The worst 5 % of cases are shown with error maps; every case has a row."
+        if len(evaluation.cases) > 1
+        else ""
+    )
 
 
 def _reference(evaluation: Evaluation) -> str:
     if not evaluation.cases:
         return ""
     labels = " and the labels given" if "labels" in evaluation.about.get("roles", ()) else ""
-    return f"The real images{labels}, {evaluation.about.get('references', len(evaluation.cases))} of them."
+    return (
+        f"The real images{labels}, {evaluation.about.get('references', len(evaluation.cases))} of "
+        "them."
+    )
 
 
 def _leakage(evaluation: Evaluation) -> str:
     training = evaluation.about.get("training")
-    checks = [f for f in evaluation.integrity if "leak" in f.check.lower() and f.verdict != "not_run"]
+    checks = [
+        f for f in evaluation.integrity if "leak" in f.check.lower() and f.verdict != "not_run"
+    ]
     if not training or not checks:
         return ""
     reasons = " ".join(finding.reason for finding in checks)
-    return f"{training} training images were compared with the test cases, by patient and by bytes. {reasons}"
+    return (
+        f"{training} training images were compared with the test cases, by patient and by bytes. "
+        f"{reasons}"
+    )
 
 
 def _patients(evaluation: Evaluation) -> str:
@@ -135,14 +174,22 @@ def _patients(evaluation: Evaluation) -> str:
 
 
 def _software(evaluation: Evaluation) -> str:
-    named = [f"{name} {evaluation.versions[name]}" for name in ("veridical", "torch", "numpy") if name in evaluation.versions]
+    named = [
+        f"{name} {evaluation.versions[name]}"
+        for name in ("veridical", "torch", "numpy")
+        if name in evaluation.versions
+    ]
     return f"Evaluated with {listed(named)}." if named else ""
 
 
 def _metrics(evaluation: Evaluation) -> str:
     said = []
     for level in LEVELS:
-        labels = list(dict.fromkeys(e.label for e in evaluation.endpoints if e.level == level and e.value is not None))
+        labels = list(
+            dict.fromkeys(
+                e.label for e in evaluation.endpoints if e.level == level and e.value is not None
+            )
+        )
         if labels:
             said.append(f"{level}: {listed(labels)}")
     return f"{capital('; '.join(said))}." if said else ""
@@ -152,7 +199,10 @@ def _statistics(evaluation: Evaluation) -> str:
     if not any(e.interval for e in evaluation.endpoints):
         return ""
     resamples = evaluation.protocol.get("resamples", "unknown")
-    return f"95 % BCa bootstrap intervals over patients ({resamples} resamples); Holm's correction over primary endpoints."
+    return (
+        f"95 % BCa bootstrap intervals over patients ({resamples} resamples); Holm's correction "
+        "over primary endpoints."
+    )
 
 
 def _subgroups(evaluation: Evaluation) -> str:
@@ -171,18 +221,27 @@ def _sites(evaluation: Evaluation) -> str:
 def _characteristics(evaluation: Evaluation) -> str:
     said = []
     for column in sorted({column for row in evaluation.cases for column in row.groups}):
-        people = {row.patient: row.groups[column] for row in evaluation.cases if column in row.groups}
+        people = {
+            row.patient: row.groups[column] for row in evaluation.cases if column in row.groups
+        }
         counts = Counter(people.values())
         if 1 < len(counts) <= 12:
-            said.append(f"{column}: {', '.join(f'{value} {count}' for value, count in sorted(counts.items()))}")
+            said.append(
+                f"{column}: {', '.join(f'{value} {count}' for value, count in sorted(counts.items()))}"  # noqa: E501
+            )
     return f"Patients by {'; '.join(said)}." if said else ""
 
 
 def _results(evaluation: Evaluation, level: str = "") -> str:
-    there = [e for e in evaluation.endpoints if e.value is not None and (e.level == level if level else e.primary)]
+    there = [
+        e
+        for e in evaluation.endpoints
+        if e.value is not None and (e.level == level if level else e.primary)
+    ]
     there = [e for e in there if e.primary] or there
     said = [
-        f"{rows.named(e)}: {rows.number(e.value, e.units, e.interval)} ({rows.between(e.interval) or 'no interval'})"
+        f"{rows.named(e)}: {rows.number(e.value, e.units, e.interval)} "
+        f"({rows.between(e.interval) or 'no interval'})"
         for e in there
     ]
     return f"{'; '.join(said)}." if said else ""
@@ -207,12 +266,24 @@ def _checklists(evaluation: Evaluation) -> str:
 
 def _structures(evaluation: Evaluation) -> str:
     roles = set(evaluation.about.get("roles", ()))
-    return "Structures come from the labels given, the same for all metrics." if "labels" in roles else ""
+    return (
+        "Structures come from the labels given, the same for all metrics."
+        if "labels" in roles
+        else ""
+    )
 
 
 def _segmentation(evaluation: Evaluation) -> str:
-    found = [e for e in evaluation.endpoints if e.metric in ("dice", "surface-dice", "hausdorff95") and e.value is not None]
-    return f"{'; '.join(f'{rows.named(e)} {rows.number(e.value, e.units, e.interval)}' for e in found)}." if found else ""
+    found = [
+        e
+        for e in evaluation.endpoints
+        if e.metric in ("dice", "surface-dice", "hausdorff95") and e.value is not None
+    ]
+    return (
+        f"{'; '.join(f'{rows.named(e)} {rows.number(e.value, e.units, e.interval)}' for e in found)}."  # noqa: E501
+        if found
+        else ""
+    )
 
 
 def _extractors(evaluation: Evaluation) -> str:
@@ -221,25 +292,52 @@ def _extractors(evaluation: Evaluation) -> str:
 
 
 def _calibration(evaluation: Evaluation) -> str:
-    found = [e for e in evaluation.endpoints if e.level == "trust" and e.metric == "coverage" and e.value is not None]
+    found = [
+        e
+        for e in evaluation.endpoints
+        if e.level == "trust" and e.metric == "coverage" and e.value is not None
+    ]
     return " ".join(
-        f"Coverage in {e.region}: {rows.number(e.value, e.units, e.interval)} where {e.ideal:g} is ideal."
+        f"Coverage in {e.region}: {rows.number(e.value, e.units, e.interval)} where {e.ideal:g} is "
+        "ideal."
         for e in found
         if e.ideal
     )
 
 
 def _baseline(evaluation: Evaluation) -> str:
-    found = list(dict.fromkeys(e.bad_is for e in evaluation.endpoints if e.score is not None and e.bad_is))
+    found = list(
+        dict.fromkeys(e.bad_is for e in evaluation.endpoints if e.score is not None and e.bad_is)
+    )
     return f"Every score is relative to a simple baseline: {'; '.join(found)}." if found else ""
 
 
 FACTS: Mapping[str, Callable[[Evaluation], str]] = {
-    "endpoints": _endpoints, "inputs": _inputs, "excluded": _excluded, "preparation": _preparation, "failures": _failures,
-    "worst": _worst, "reference": _reference, "leakage": _leakage, "patients": _patients, "software": _software,
-    "metrics": _metrics, "statistics": _statistics, "subgroups": _subgroups, "sites": _sites,
-    "characteristics": _characteristics, "results": _results, "task": lambda evaluation: _results(evaluation, "task"),
-    "limits": _limits, "protocol": _protocol, "integrity": _integrity, "checklists": _checklists, "structures": _structures,
-    "segmentation": _segmentation, "extractors": _extractors, "calibration": _calibration, "baseline": _baseline,
-}  # fmt: skip
+    "endpoints": _endpoints,
+    "inputs": _inputs,
+    "excluded": _excluded,
+    "preparation": _preparation,
+    "failures": _failures,
+    "worst": _worst,
+    "reference": _reference,
+    "leakage": _leakage,
+    "patients": _patients,
+    "software": _software,
+    "metrics": _metrics,
+    "statistics": _statistics,
+    "subgroups": _subgroups,
+    "sites": _sites,
+    "characteristics": _characteristics,
+    "results": _results,
+    "task": lambda evaluation: _results(evaluation, "task"),
+    "limits": _limits,
+    "protocol": _protocol,
+    "integrity": _integrity,
+    "checklists": _checklists,
+    "structures": _structures,
+    "segmentation": _segmentation,
+    "extractors": _extractors,
+    "calibration": _calibration,
+    "baseline": _baseline,
+}
 """What an evaluation can say of itself, by name; empty where it cannot."""

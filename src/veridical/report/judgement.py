@@ -1,4 +1,6 @@
-"""The report of an evaluation: one HTML file, understood in a minute at its top, complete at its end."""
+"""The report of an evaluation: one HTML file, understood in a minute at its top, complete at its
+end.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,12 @@ SIMILARITY = "viridis"
 class Exhibit:
     """One case to look at, one slice of it.
 
-    Args:
-        role: why it is shown.
-        case: its name.
-        metric: what it scored, in words, e.g. `MAE 21 HU, SSIM 0.94`.
-        reference, candidate: `(x, y)`, real, a slice `volume[:, :, k]`.
-        baseline: the same of the simple baseline, or None.
-        error: `(x, y)`, absolute difference, or None where there is no pixel to compare.
-        ssim: `(x, y)` local structural similarity, or None.
-        window: lowest and highest intensity shown, one for all exhibits.
-        geometry: of the volume that the slices come from: gives pixels their size and the slice its orientation.
+    Args: role: why it is shown. case: its name. metric: what it scored, in words, e.g. `MAE 21 HU,
+        SSIM 0.94`. reference, candidate: `(x, y)`, real, a slice `volume[:, :, k]`. baseline: the
+        same of the simple baseline, or None. error: `(x, y)`, absolute difference, or None where
+        there is no pixel to compare. ssim: `(x, y)` local structural similarity, or None. window:
+        lowest and highest intensity shown, one for all exhibits. geometry: of the volume that the
+        slices come from: gives pixels their size and the slice its orientation.
     """
 
     role: Role
@@ -51,16 +49,21 @@ class Exhibit:
     def __post_init__(self) -> None:
         shape = self.geometry.shape[:2]
         planes = (self.reference, self.candidate, self.baseline, self.error, self.ssim)
-        wrong = next((plane.shape for plane in planes if plane is not None and plane.shape != shape), None)
+        wrong = next(
+            (plane.shape for plane in planes if plane is not None and plane.shape != shape), None
+        )
         if wrong is not None:
             raise GeometryError(
-                f"A slice of shape {wrong} of {self.case} was given; expected {shape}, volume[:, :, k] of its grid."
+                f"A slice of shape {wrong} of {self.case} was given; expected {shape}, volume[:, "
+                ":, k] of its grid."
             )
 
     @property
     def view(self) -> View:
         """How the slices are turned to be shown."""
-        return View(Geometry((*self.geometry.shape[:2], 1), self.geometry.affine, self.geometry.frame), 0)
+        return View(
+            Geometry((*self.geometry.shape[:2], 1), self.geometry.affine, self.geometry.frame), 0
+        )
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,12 @@ class Shown:
 
 
 def render(evaluation: Evaluation, exhibits: Sequence[Exhibit], head: str) -> str:
-    """Return the report as one page that loads nothing and runs nothing. The same input gives the same bytes.
+    """Return the report as one page that loads nothing and runs nothing. The same input gives the
+    same bytes.
 
-    Args:
-        evaluation: what was found.
-        exhibits: cases to show, in their order; all in one window.
-        head: last hash of the chain over inputs, protocol and results, in hex; printed with how to check it.
+    Args: evaluation: what was found. exhibits: cases to show, in their order; all in one window.
+        head: last hash of the chain over inputs, protocol and results, in hex; printed with how to
+        check it.
     """
     refused = firstpage.refused(evaluation)
     content: dict[str, Any] = {
@@ -132,13 +135,25 @@ def _levels(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _drawn(curve: Curve) -> dict[str, Any]:
     named = [(f"series-{n}", name) for n, name in enumerate(curve.lines, 1)]
-    marks = [("mark", f"{name} {value:.3g}") for name, value in curve.marks.items()] if curve.kind == "bars" else []
-    return {"curve": curve, "svg": plots.curve(curve), "legend": named + marks if len(named + marks) > 1 else []}
+    marks = (
+        [("mark", f"{name} {value:.3g}") for name, value in curve.marks.items()]
+        if curve.kind == "bars"
+        else []
+    )
+    return {
+        "curve": curve,
+        "svg": plots.curve(curve),
+        "legend": named + marks if len(named + marks) > 1 else [],
+    }
 
 
 def _shown(exhibits: Sequence[Exhibit]) -> list[Shown]:
-    """Return the exhibits as pictures; error maps share one scale, that of the largest 99.5th percentile."""
-    tops = [pictures.percentile_window(e.error, e.error)[1] for e in exhibits if e.error is not None]
+    """Return the exhibits as pictures; error maps share one scale, that of the largest 99.5th
+    percentile.
+    """
+    tops = [
+        pictures.percentile_window(e.error, e.error)[1] for e in exhibits if e.error is not None
+    ]
     top = max(tops, default=1.0) or 1.0
     return [_pictures(exhibit, top) for exhibit in exhibits]
 
@@ -154,7 +169,9 @@ def _pictures(e: Exhibit, top: float) -> Shown:
     maps = []
     if e.error is not None:
         drawn = pictures.coloured(view.plane(e.error[..., None]), (0.0, top), pictures.ERROR, view)
-        maps.append(("Error", drawn, Scale(pictures.bar(pictures.ERROR), "0", f"{top:.3g} or more")))
+        maps.append(
+            ("Error", drawn, Scale(pictures.bar(pictures.ERROR), "0", f"{top:.3g} or more"))
+        )
     if e.ssim is not None:
         drawn = pictures.coloured(view.plane(e.ssim[..., None]), (0.0, 1.0), SIMILARITY, view)
         maps.append(("Local SSIM", drawn, Scale(pictures.bar(SIMILARITY), "0 unlike", "1 alike")))

@@ -1,4 +1,6 @@
-"""The methods paragraph of an evaluation, from what was really done, with numbered references; ready to paste."""
+"""The methods paragraph of an evaluation, from what was really done, with numbered references;
+ready to paste.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ from veridical.report.words import capital, listed
 
 EFRON = "Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185."
 HESTERBERG = (
-    "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate statistics curriculum. "
+    "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate "
+    "statistics curriculum. "
     "Am Stat 2015;69:371-386."
 )
 HOLM = "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70."
 BENJAMINI = (
-    "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful approach to multiple testing. "
+    "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful "
+    "approach to multiple testing. "
     "J R Stat Soc B 1995;57:289-300."
 )
 
@@ -51,26 +55,37 @@ class References:
 
 
 def methods(evaluation: Evaluation) -> Methods:
-    """Return the methods of an evaluation that was not refused; of a refused one the integrity checks only."""
+    """Return the methods of an evaluation that was not refused; of a refused one the integrity
+    checks only.
+    """
     references = References()
     parts = [_data(evaluation)]
     if not refused(evaluation):
         parts += [
-            _regions(evaluation), _metrics(evaluation, references), _scales(evaluation), _statistics(evaluation, references),
-            _decisions(evaluation, references), _rest(evaluation),
-        ]  # fmt: skip
+            _regions(evaluation),
+            _metrics(evaluation, references),
+            _scales(evaluation),
+            _statistics(evaluation, references),
+            _decisions(evaluation, references),
+            _rest(evaluation),
+        ]
     return Methods(tuple(part for part in parts if part), tuple(references.listed))
 
 
 def source(metric: str) -> str:
-    """Return what a metric cites; nothing for a user's own task, which is no metric of the registry."""
+    """Return what a metric cites; nothing for a user's own task, which is no metric of the
+    registry.
+    """
     return facts(metric).cites if metric in registry.entries("metric") else ""
 
 
 def extractors(evaluation: Evaluation) -> dict[str, tuple[str, str]]:
     """Return the feature extractors that were used: name -> label and source."""
     found = {}
-    for name in sorted({e.region for e in evaluation.endpoints if e.level == "feature"} & set(registry.entries("extractor"))):
+    for name in sorted(
+        {e.region for e in evaluation.endpoints if e.level == "feature"}
+        & set(registry.entries("extractor"))
+    ):
         about = getattr(sys.modules[registry.get("extractor", name).__module__], "ABOUT", None)
         found[name] = (about.label, about.cites) if about is not None else (name, "")
     return found
@@ -89,12 +104,17 @@ def _data(evaluation: Evaluation) -> str:
     said[0] += "."
     checks = listed(finding.check for finding in evaluation.integrity)
     if checks:
-        ending = "At least one failed, so nothing was scored" if refused(evaluation) else "None failed as a whole"
+        ending = (
+            "At least one failed, so nothing was scored"
+            if refused(evaluation)
+            else "None failed as a whole"
+        )
         said.append(f"Before any score the data were checked for {checks}. {ending}.")
     failed = sum(bool(row.failed) for row in evaluation.cases)
     if evaluation.cases:
         said.append(
-            f"{failed or 'No'} case{'' if failed == 1 else 's'} failed ({done} of {total} patients have an analysed case); a "
+            f"{failed or 'No'} case{'' if failed == 1 else 's'} failed ({done} of {total} patients "
+            "have an analysed case); a "
             "failed case counts as the worst value of a metric and is not left out of its mean."
         )
     if about.get("dropped"):
@@ -108,14 +128,22 @@ def _regions(evaluation: Evaluation) -> str:
         said = ["Voxels inside the masks given count as foreground."]
     else:
         said = [
-            "Voxels of the reference above a tenth of the way from its 1st to its 99th percentile count as foreground, the "
+            "Voxels of the reference above a tenth of the way from its 1st to its 99th percentile "
+            "count as foreground, the "
             "same for candidate and reference."
         ]
     data_range = about.get("data_range") or protocol.get("data_range")
     if data_range:
         found = "found as the mean over reference images of their 0.5th to 99.5th percentile"
-        how = f"as the protocol says or, where it leaves it open, {found}" if "protocol" in evaluation.settings else found
-        said.append(f"One data range of {float(data_range):g}, {how}, holds for all cases; it never comes from a candidate.")
+        how = (
+            f"as the protocol says or, where it leaves it open, {found}"
+            if "protocol" in evaluation.settings
+            else found
+        )
+        said.append(
+            f"One data range of {float(data_range):g}, {how}, holds for all cases; it never comes "
+            "from a candidate."
+        )
     window = about.get("window") or protocol.get("window")
     if window and window[1] > window[0] and any(e.level == "feature" for e in evaluation.endpoints):
         said.append(f"Feature extractors saw intensities from {window[0]:g} to {window[1]:g}.")
@@ -130,10 +158,18 @@ def _metrics(evaluation: Evaluation, references: References) -> str:
             continue
         where = list(dict.fromkeys(e.region for e in ours))
         if level == "feature":
-            where = [f"{label}{references.cite(cites)}" for label, cites in extractors(evaluation).values()] or where
+            where = [
+                f"{label}{references.cite(cites)}"
+                for label, cites in extractors(evaluation).values()
+            ] or where
         names = {e.metric: e.label for e in ours}
-        cited = listed(f"{label}{references.cite(source(metric))}" for metric, label in names.items())
-        said.append(f"{capital(NAMES[level])} ({'on' if level == 'feature' else 'in'} {listed(where)}): {cited}.")
+        cited = listed(
+            f"{label}{references.cite(source(metric))}" for metric, label in names.items()
+        )
+        said.append(
+            f"{capital(NAMES[level])} ({'on' if level == 'feature' else 'in'} {listed(where)}): "
+            f"{cited}."
+        )
     return " ".join(said)
 
 
@@ -142,7 +178,10 @@ def _scales(evaluation: Evaluation) -> str:
     if not scored:
         return ""
     floors, bads = (_by_level(scored, name) for name in ("floor_is", "bad_is"))
-    said = "Each value m is also given as (b - m) / (b - r), 0 for a simple baseline b and 1 for real against real r."
+    said = (
+        "Each value m is also given as (b - m) / (b - r), 0 for a simple baseline b and 1 for real "
+        "against real r."
+    )
     if bads:
         said += f" Baseline: {bads}."
     if floors:
@@ -165,35 +204,51 @@ def _statistics(evaluation: Evaluation, references: References) -> str:
         return ""
     within = f" within each {strata}" if strata else ""
     said = (
-        f"Intervals are of 95 %, by the bias-corrected and accelerated bootstrap{references.cite(EFRON)} over patients, "
+        "Intervals are of 95 %, by the bias-corrected and accelerated "
+        f"bootstrap{references.cite(EFRON)} over patients, "
         f"widened for few of them{references.cite(HESTERBERG)}, drawn with replacement{within} "
-        f"({protocol.get('resamples', 'unknown')} resamples, seed {protocol.get('seed', 'unknown')})."
+        f"({protocol.get('resamples', 'unknown')} resamples, seed "
+        f"{protocol.get('seed', 'unknown')})."
     )
     feature = [e for e in evaluation.endpoints if e.level == "feature"]
     if any(e.interval is not None for e in feature):
         said += (
-            " Metrics between sets depend on the sizes of the sets, so their intervals come from a jackknife or "
+            " Metrics between sets depend on the sizes of the sets, so their intervals come from a "
+            "jackknife or "
             "half-samples of patients, and "
-            "their scores compare the candidates of one half of the patients with the real images of the other half."
+            "their scores compare the candidates of one half of the patients with the real images "
+            "of the other half."
         )
     if any(e.p is not None for e in feature):
-        said += f" P-values of two-sample tests come from {protocol.get('permutations', 'unknown')} permutations of patients."
+        said += (
+            f" P-values of two-sample tests come from {protocol.get('permutations', 'unknown')} "
+            "permutations of patients."
+        )
     return said
 
 
 def _decisions(evaluation: Evaluation, references: References) -> str:
     primary = [e for e in evaluation.endpoints if e.primary]
     if not primary:
-        return "No endpoint was declared as primary, so nothing was decided; all numbers are exploratory."
+        return (
+            "No endpoint was declared as primary, so nothing was decided; all numbers are "
+            "exploratory."
+        )
     limits = listed(f"{rows.named(e)} ({rows.row(e).limit})" for e in primary)
     said = (
-        f"Primary endpoints, declared in the protocol '{evaluation.protocol.get('name', 'unnamed')}': {limits}. An endpoint "
-        f"passes if it is better than its limit at a one-sided level of {ALPHA:g} after Holm's correction"
-        f"{references.cite(HOLM)} over the primary endpoints, fails if it is worse than it at the same level, and is "
+        "Primary endpoints, declared in the protocol "
+        f"'{evaluation.protocol.get('name', 'unnamed')}': {limits}. An endpoint "
+        f"passes if it is better than its limit at a one-sided level of {ALPHA:g} after Holm's "
+        "correction"
+        f"{references.cite(HOLM)} over the primary endpoints, fails if it is worse than it at the "
+        "same level, and is "
         "inconclusive otherwise; a level is its worst primary endpoint."
     )
     if any(not e.primary and e.p_adjusted is not None for e in evaluation.endpoints):
-        said += f" Exploratory p-values are adjusted for the false discovery rate{references.cite(BENJAMINI)}."
+        said += (
+            " Exploratory p-values are adjusted for the false discovery "
+            f"rate{references.cite(BENJAMINI)}."
+        )
     return said
 
 
@@ -201,7 +256,9 @@ def _rest(evaluation: Evaluation) -> str:
     said = []
     columns = sorted({forest.column for forest in rows.forests(evaluation)})
     if columns:
-        said.append(f"Endpoints are also given by {listed(columns)}; these comparisons are exploratory.")
+        said.append(
+            f"Endpoints are also given by {listed(columns)}; these comparisons are exploratory."
+        )
     audits = listed(dict.fromkeys(f.check for f in evaluation.findings if f.verdict != "not_run"))
     if audits:
         said.append(f"Audits: {audits}.")

@@ -1,4 +1,6 @@
-"""The numbers behind the sentences: how much was measured, where the rest lies, and what became of a lesion."""
+"""The numbers behind the sentences: how much was measured, where the rest lies, and what became of
+a lesion.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,18 @@ MEASURED, IMAGINED = 0.9, 0.5
 LEAST = 0.03
 """The share of voxels, those with the least evidence, whose place is described."""
 RING = (1.0, 5.0)
-"""A lesion's surroundings: further than the first and at most the second from it, in voxels of the smallest size."""
+"""A lesion's surroundings: further than the first and at most the second from it, in voxels of the
+smallest size.
+"""
 FAINT = 0.02
 """A lesion whose contrast is below this share of its surroundings has none that could be kept."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a region by evidence: `measured` (0.9 or more), `imagined` (below 0.5), `mixed` (between); and its mean."""
+    """Shares of a region by evidence: `measured` (0.9 or more), `imagined` (below 0.5), `mixed`
+    (between); and its mean.
+    """
 
     measured: float
     mixed: float
@@ -34,10 +40,9 @@ class Shares:
 class Place:
     """Where the voxels with the least evidence lie.
 
-    Args:
-        bound: the largest evidence among them.
-        edges: share of them on the sharpest fifth of the region; 0.2 if edges played no part.
-        rim: share of them in the outer half of the region's voxels; about 0.5 if depth played no part.
+    Args: bound: the largest evidence among them. edges: share of them on the sharpest fifth of the
+        region; 0.2 if edges played no part. rim: share of them in the outer half of the region's
+        voxels; about 0.5 if depth played no part.
     """
 
     bound: float
@@ -51,36 +56,51 @@ def evidence(derived: Result) -> Array | None:
 
 
 def shares(known: Array, mask: Array) -> Shares:
-    """Return how much of a region was measured; `known` is the evidence map `(channel, x, y, z)`, `mask` is `(x, y, z)`."""
+    """Return how much of a region was measured; `known` is the evidence map `(channel, x, y, z)`,
+    `mask` is `(x, y, z)`.
+    """
     values = known[:, mask]
     measured, imagined = float(np.mean(values >= MEASURED)), float(np.mean(values < IMAGINED))
     return Shares(measured, 1 - measured - imagined, imagined, float(values.mean()))
 
 
 def place(known: Array, image: Image, mask: Array) -> Place | None:
-    """Return where the 3 % with the least evidence lie, by the mean over channels; None where all have the same."""
+    """Return where the 3 % with the least evidence lie, by the mean over channels; None where all
+    have the same.
+    """
     values = known.mean(axis=0)[mask]
     bound = float(np.quantile(values, LEAST, method="higher"))
     if bound >= values.max():
         return None
     least = values <= bound
     sharpness = _gradient(magnitude(image.data).mean(axis=0), image.geometry)[mask]
-    depth = ndimage.distance_transform_edt(np.pad(mask, ((1, 1), (1, 1), (0, 0))), image.geometry.spacing)[1:-1, 1:-1][mask]
+    depth = ndimage.distance_transform_edt(
+        np.pad(mask, ((1, 1), (1, 1), (0, 0))), image.geometry.spacing
+    )[1:-1, 1:-1][mask]
     sharp = sharpness >= np.quantile(sharpness, 0.8)
-    return Place(bound, float(sharp[least].mean()), float((depth <= np.median(depth))[least].mean()))
+    return Place(
+        bound, float(sharp[least].mean()), float((depth <= np.median(depth))[least].mean())
+    )
 
 
 def prior_energy(derived: Result) -> float | None:
-    """Return the share of the estimate's energy that lies where the measurement is blind; None without the exact split."""
+    """Return the share of the estimate's energy that lies where the measurement is blind; None
+    without the exact split.
+    """
     found = derived.evidence
     if found is None or found.measured is None or found.unmeasured is None:
         return None
-    parts = [float(np.sum(np.abs(part.astype(np.complex128)) ** 2)) for part in (found.measured, found.unmeasured)]
+    parts = [
+        float(np.sum(np.abs(part.astype(np.complex128)) ** 2))
+        for part in (found.measured, found.unmeasured)
+    ]
     return parts[1] / sum(parts) if sum(parts) > 0 else None
 
 
 def half_width(derived: Result, mask: Array) -> tuple[float, float] | None:
-    """Return the median half-width of the interval in a region and the median magnitude of the estimate there."""
+    """Return the median half-width of the interval in a region and the median magnitude of the
+    estimate there.
+    """
     if derived.interval is None:
         return None
     width = (derived.interval.upper - derived.interval.lower)[:, mask] / 2
@@ -88,7 +108,9 @@ def half_width(derived: Result, mask: Array) -> tuple[float, float] | None:
 
 
 def error_ratio(derived: Result, truth: Image, mask: Array) -> float | None:
-    """Return the mean error where it was imagined over the mean error where it was measured; None with too few of either."""
+    """Return the mean error where it was imagined over the mean error where it was measured; None
+    with too few of either.
+    """
     known = evidence(derived)
     if known is None:
         return None
@@ -102,26 +124,33 @@ def error_ratio(derived: Result, truth: Image, mask: Array) -> float | None:
 
 
 def surroundings(lesion: Array, region: Array, geometry: Geometry) -> Array:
-    """Return the ring around a lesion inside a region, bool `(x, y, z)`: voxels more than 1 and at most 5 voxels away."""
-    distance = ndimage.distance_transform_edt(~lesion, np.array(geometry.spacing) / min(geometry.spacing))
+    """Return the ring around a lesion inside a region, bool `(x, y, z)`: voxels more than 1 and at
+    most 5 voxels away.
+    """
+    distance = ndimage.distance_transform_edt(
+        ~lesion, np.array(geometry.spacing) / min(geometry.spacing)
+    )
     return np.asarray((distance > RING[0]) & (distance <= RING[1]) & region)
 
 
 def contrast(data: Array, lesion: Array, ring: Array) -> float:
-    """Return a lesion's mean minus its surroundings' mean, averaged over channels; `data` is `(channel, x, y, z)`."""
+    """Return a lesion's mean minus its surroundings' mean, averaged over channels; `data` is
+    `(channel, x, y, z)`.
+    """
     return float(magnitude(data)[:, lesion].mean() - magnitude(data)[:, ring].mean())
 
 
 def recovery(truth: Image, candidates: Array, lesion: Array, ring: Array) -> list[float] | None:
-    """Return each candidate's lesion contrast over the true one (contrast recovery, NEMA NU 2 in spirit).
+    """Return each candidate's lesion contrast over the true one (contrast recovery, NEMA NU 2 in
+    spirit).
 
     Args:
         truth: the true image.
         candidates: `(candidate, channel, x, y, z)`.
         lesion, ring: bool `(x, y, z)`.
 
-    Returns:
-        1: kept; 0: gone; None where the truth shows no contrast (less than 2 % of the surroundings).
+    Returns: 1: kept; 0: gone; None where the truth shows no contrast (less than 2 % of the
+        surroundings).
     """
     real = contrast(truth.data, lesion, ring)
     if abs(real) < FAINT * float(np.abs(truth.data[:, ring]).mean()):

@@ -1,4 +1,6 @@
-"""The rows of pictures on the page: images, errors, intervals and evidence, each row in one fixed window."""
+"""The rows of pictures on the page: images, errors, intervals and evidence, each row in one fixed
+window.
+"""
 
 from __future__ import annotations
 
@@ -66,13 +68,17 @@ class Panels:
 
     @property
     def basis(self) -> tuple[str, Image]:
-        """The image that the grey window is taken from, and its name: the truth, else the first result."""
+        """The image that the grey window is taken from, and its name: the truth, else the first
+        result.
+        """
         name, first = next(iter(self.results.items()))
         return ("the truth", self.truth) if self.truth is not None else (name, first.image)
 
     @property
     def window(self) -> tuple[float, float]:
-        """The grey window: the 0.5th percentile of the whole volume to the 99.5th inside the region."""
+        """The grey window: the 0.5th percentile of the whole volume to the 99.5th inside the
+        region.
+        """
         data = self.basis[1].data[self.channel]
         return pictures.percentile_window(data, data[self.region.mask])
 
@@ -82,9 +88,17 @@ class Panels:
 
     def images(self, captions: Mapping[str, str]) -> PictureRow:
         """Return truth and results side by side, with a caption for each result."""
-        cells = [Cell(n, captions[n], f"{n}: {captions[n]}", self.image(d.image.data)) for n, d in self.results.items()]
+        cells = [
+            Cell(n, captions[n], f"{n}: {captions[n]}", self.image(d.image.data))
+            for n, d in self.results.items()
+        ]
         if self.truth is not None:
-            cells.insert(0, Cell("truth", "what was to be found", "the true image", self.image(self.truth.data)))
+            cells.insert(
+                0,
+                Cell(
+                    "truth", "what was to be found", "the true image", self.image(self.truth.data)
+                ),
+            )
         low, high = (amount(end, self.basis[1].units) for end in self.window)
         said = f"Black is {low}, white is {high} in every picture, after {self.basis[0]}."
         return PictureRow("Images", said, Scale(pictures.bar("grey"), low, high), tuple(cells))
@@ -99,16 +113,25 @@ class Panels:
         for name, plane in planes.items():
             drawn = pictures.grey(plane[around], self.window, self.view)
             cells.append(Cell(name, captions.get(name, ""), f"{lesion.name} in {name}", drawn))
-        scale = Scale(pictures.bar("grey"), *(amount(end, self.basis[1].units) for end in self.window))
+        scale = Scale(
+            pictures.bar("grey"), *(amount(end, self.basis[1].units) for end in self.window)
+        )
         said = "Same place, same window in every picture; of several, the largest."
-        return PictureRow(f"The {lesion.name} and its surroundings, enlarged", said, scale, tuple(cells))
+        return PictureRow(
+            f"The {lesion.name} and its surroundings, enlarged", said, scale, tuple(cells)
+        )
 
     def errors(self) -> PictureRow | None:
-        """Return the error maps, or None without a truth. The first, simplest method does not stretch the scale."""
+        """Return the error maps, or None without a truth. The first, simplest method does not
+        stretch the scale.
+        """
         if self.truth is None:
             return None
         true = magnitude(self.truth.data)
-        maps = {name: np.abs(magnitude(result.image.data) - true) for name, result in self.results.items()}
+        maps = {
+            name: np.abs(magnitude(result.image.data) - true)
+            for name, result in self.results.items()
+        }
         top = self._top(dict(list(maps.items())[1:]) or maps)
         cells = []
         for name, error in maps.items():
@@ -121,7 +144,11 @@ class Panels:
 
     def widths(self) -> PictureRow | None:
         """Return the half-widths of the intervals, or None where no result has one."""
-        maps = {n: (d.interval.upper - d.interval.lower) / 2 for n, d in self.results.items() if d.interval is not None}
+        maps = {
+            n: (d.interval.upper - d.interval.lower) / 2
+            for n, d in self.results.items()
+            if d.interval is not None
+        }
         if not maps:
             return None
         top = self._top(maps)
@@ -131,14 +158,20 @@ class Panels:
                 cells.append(_absent(name, derived, "interval"))
                 continue
             middle = float(np.median(maps[name][self.channel][self.region.mask]))
-            caption = f"median ± {amount(middle, derived.image.units)} at {derived.interval.level:.0%}"
-            drawn = pictures.coloured(self._plane(maps[name]), (0.0, top), pictures.WIDTH, self.view)
+            caption = (
+                f"median ± {amount(middle, derived.image.units)} at {derived.interval.level:.0%}"
+            )
+            drawn = pictures.coloured(
+                self._plane(maps[name]), (0.0, top), pictures.WIDTH, self.view
+            )
             cells.append(Cell(name, caption, f"interval of {name}: {caption}", drawn))
         said = "How far the truth may lie from the image. Bright is unsure."
         return PictureRow("Interval", said, self._scale(pictures.WIDTH, top), tuple(cells))
 
     def filled(self) -> PictureRow | None:
-        """Return the part of each image that the measurement cannot see, or None where no result knows it."""
+        """Return the part of each image that the measurement cannot see, or None where no result
+        knows it.
+        """
         maps = {
             name: magnitude(derived.evidence.unmeasured)
             for name, derived in self.results.items()
@@ -154,9 +187,14 @@ class Panels:
                 cells.append(Cell(name, "", "", None, "no exact split was computed"))
                 continue
             caption = f"{percent(energy)} of the energy"
-            drawn = pictures.coloured(self._plane(maps[name]), (0.0, top), pictures.FILLED, self.view)
+            drawn = pictures.coloured(
+                self._plane(maps[name]), (0.0, top), pictures.FILLED, self.view
+            )
             cells.append(Cell(name, caption, f"filled in by {name}: {caption}", drawn))
-        said = "The part of each image that lies where the scan is blind, by the exact split. Bright was filled in."
+        said = (
+            "The part of each image that lies where the scan is blind, by the exact split. Bright "
+            "was filled in."
+        )
         return PictureRow("Filled in", said, self._scale(pictures.FILLED, top), tuple(cells))
 
     def evidence(self) -> PictureRow | None:
@@ -174,7 +212,9 @@ class Panels:
             plane = np.where(self._mask(self.region.mask), self._plane(known), 0.0)
             drawn = pictures.coloured(plane, (0.0, 1.0), pictures.EVIDENCE, self.view)
             cells.append(Cell(name, caption, f"evidence of {name}: {caption}", drawn))
-        said = f"How much is owed to the scan rather than to the prior, inside the {self.region.name}."
+        said = (
+            f"How much is owed to the scan rather than to the prior, inside the {self.region.name}."
+        )
         scale = Scale(pictures.bar(pictures.EVIDENCE), "0 imagined", "1 measured")
         return PictureRow("Evidence", said, scale, tuple(cells))
 
@@ -183,7 +223,11 @@ class Panels:
         known = numbers.evidence(self.results[name])
         if known is None:
             return None
-        planes = self._plane(self.results[name].image.data), self._plane(known), self._mask(self.region.mask)
+        planes = (
+            self._plane(self.results[name].image.data),
+            self._plane(known),
+            self._mask(self.region.mask),
+        )
         return pictures.overlay(*planes, self.window, self.view)
 
     def outline(self, mask: Array) -> Picture:
@@ -206,7 +250,9 @@ class Panels:
 
 
 def _around(mask: Array) -> tuple[slice, slice]:
-    """Return the square about the largest part of a mask in a plane, with a margin of half its width and at least 8 pixels."""
+    """Return the square about the largest part of a mask in a plane, with a margin of half its
+    width and at least 8 pixels.
+    """
     if not mask.any():
         return slice(None), slice(None)
     parts, count = ndimage.label(mask)

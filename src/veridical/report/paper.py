@@ -1,4 +1,6 @@
-"""What every report is printed on: one template environment, one content policy, files that appear whole or not at all."""
+"""What every report is printed on: one template environment, one content policy, files that appear
+whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from veridical.io.guards import replacing
 
 
 def write(path: str | Path, html: str) -> Path:
-    """Write a page under a temporary name and rename it; its folder is made when missing. Return the path."""
+    """Write a page under a temporary name and rename it; its folder is made when missing. Return
+    the path.
+    """
     target = Path(path)
     with replacing(target) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
@@ -22,18 +26,21 @@ def write(path: str | Path, html: str) -> Path:
 def render(template: str, styles: tuple[str, ...], content: dict[str, Any]) -> str:
     """Return a page that loads nothing and runs nothing.
 
-    Args:
-        template: name of one that extends `paper.html.j2`.
-        styles: names of style sheets, put into the page one after another; the content policy allows these bytes only.
-        content: what the template is filled with, `title` among it; all text is escaped.
+    Args: template: name of one that extends `paper.html.j2`. styles: names of style sheets, put
+        into the page one after another; the content policy allows these bytes only. content: what
+        the template is filled with, `title` among it; all text is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("veridical", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=PackageLoader("veridical", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters["digest"] = lambda text: text[:12] if len(text) == 64 else text
     folder = resources.files("veridical.report")
     style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in styles)

@@ -1,4 +1,6 @@
-"""From arrays to PNG pictures inside the page: one slice, a fixed window, perceptually uniform colours."""
+"""From arrays to PNG pictures inside the page: one slice, a fixed window, perceptually uniform
+colours.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
 ERROR, WIDTH, FILLED, EVIDENCE = PALETTES = "inferno", "viridis", "magma", "cividis"
-"""Colour maps of matplotlib, the rows of `palettes.png`, so that a picture does not wait for matplotlib to load."""
+"""Colour maps of matplotlib, the rows of `palettes.png`, so that a picture does not wait for
+matplotlib to load.
+"""
 IMAGINED = np.array([230.0, 159.0, 0.0])
 """Okabe and Ito's orange, told from grey by every kind of colour vision."""
 OPAQUE = 0.85
@@ -50,7 +54,10 @@ class View:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.geometry.shape[self.along]:
-            raise InputError(f"Slice {self.index} was asked for; expected 0 to {self.geometry.shape[self.along] - 1}.")
+            raise InputError(
+                f"Slice {self.index} was asked for; expected 0 to "
+                f"{self.geometry.shape[self.along] - 1}."
+            )
 
     def plane(self, volume: Array) -> Array:
         """Return the slice of `(x, y, z)` as rows and columns of square pixels, as it is shown."""
@@ -76,7 +83,11 @@ class View:
         if self.geometry.frame == "index":
             return f"{where}, as stored (orientation unknown)"
         across = 3 - self._axes()[0][0] - self._axes()[1][0]
-        plane = ("sagittal, front on the left", "coronal, patient's right on the left", "axial, patient's right on the left")
+        plane = (
+            "sagittal, front on the left",
+            "coronal, patient's right on the left",
+            "axial, patient's right on the left",
+        )
         return f"{where}, {plane[across]}"
 
     @property
@@ -90,11 +101,15 @@ class View:
         return first < second
 
     def _axes(self) -> tuple[tuple[int, bool], tuple[int, bool]]:
-        """Return, for the two voxel axes of the slice, the world axis they run along and whether they run as they are shown.
+        """Return, for the two voxel axes of the slice, the world axis they run along and whether
+        they run as they are shown.
 
-        Shown: x and y (as a column axis) run from the patient's right and front; y and z (as a row axis) from front and top.
+        Shown: x and y (as a column axis) run from the patient's right and front; y and z (as a row
+        axis) from front and top.
         """
-        directions = (self.geometry.affine[:3, :3] / np.array(self.geometry.spacing))[:, self._across]
+        directions = (self.geometry.affine[:3, :3] / np.array(self.geometry.spacing))[
+            :, self._across
+        ]
         order = sorted((0, 1), key=lambda axis: -float(np.abs(directions[:, axis]).max()))
         world: dict[int, int] = {}
         for axis in order:
@@ -120,13 +135,19 @@ def coloured(plane: Array, window: tuple[float, float], colours: str, view: View
     return _encode(image, view)
 
 
-def overlay(plane: Array, evidence: Array, region: Array, window: tuple[float, float], view: View) -> Picture:
-    """Return a plane in grey, the more covered with orange the less evidence there is; only inside the region."""
+def overlay(
+    plane: Array, evidence: Array, region: Array, window: tuple[float, float], view: View
+) -> Picture:
+    """Return a plane in grey, the more covered with orange the less evidence there is; only inside
+    the region.
+    """
     from PIL import Image
 
     base = _bytes(plane, window).astype(np.float64)[..., None]
     cover = OPAQUE * np.where(region, 1 - np.clip(evidence, 0, 1), 0.0)[..., None]
-    mixed = np.round((1 - cover) * base + cover * IMAGINED * (0.45 + 0.55 * base / 255)).astype(np.uint8)
+    mixed = np.round((1 - cover) * base + cover * IMAGINED * (0.45 + 0.55 * base / 255)).astype(
+        np.uint8
+    )
     return _encode(Image.fromarray(mixed), view)
 
 
@@ -135,20 +156,26 @@ def outline(mask: Array, view: View) -> Picture:
     from PIL import Image
     from scipy import ndimage
 
-    edge = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2) & ~ndimage.binary_dilation(mask)
+    edge = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2) & ~ndimage.binary_dilation(
+        mask
+    )
     drawn = np.zeros((*mask.shape, 4), dtype=np.uint8)
     drawn[edge] = (0, 229, 255, 255)
     return _encode(Image.fromarray(drawn), view)
 
 
 def bar(colours: str) -> Picture:
-    """Return a colour bar, small values on the left; `grey` and `overlay` are known beside matplotlib's names."""
+    """Return a colour bar, small values on the left; `grey` and `overlay` are known beside
+    matplotlib's names.
+    """
     from PIL import Image
 
     ramp = np.arange(256, dtype=np.uint8)[None]
     if colours == "overlay":
         cover = OPAQUE * (1 - ramp / 255.0)[..., None]
-        image = Image.fromarray(np.round((1 - cover) * 150 + cover * IMAGINED * 0.9).astype(np.uint8))
+        image = Image.fromarray(
+            np.round((1 - cover) * 150 + cover * IMAGINED * 0.9).astype(np.uint8)
+        )
     else:
         image = Image.fromarray(ramp)
         if colours != "grey":
@@ -156,9 +183,16 @@ def bar(colours: str) -> Picture:
     return _encode(image)
 
 
-def percentile_window(low: Array, high: Array, bounds: tuple[float, float] = (0.5, 99.5)) -> tuple[float, float]:
-    """Return a window from a low percentile of one set of values and a high percentile of another."""
-    window = float(np.percentile(magnitude(low), bounds[0])), float(np.percentile(magnitude(high), bounds[1]))
+def percentile_window(
+    low: Array, high: Array, bounds: tuple[float, float] = (0.5, 99.5)
+) -> tuple[float, float]:
+    """Return a window from a low percentile of one set of values and a high percentile of
+    another.
+    """
+    window = (
+        float(np.percentile(magnitude(low), bounds[0])),
+        float(np.percentile(magnitude(high), bounds[1])),
+    )
     return window if window[1] > window[0] else (window[0], window[0] + 1.0)
 
 
@@ -181,7 +215,11 @@ def _encode(drawing: Drawing, view: View | None = None) -> Picture:
 
     size = drawing.size if view is None else view.size((drawing.height, drawing.width))
     if size != drawing.size:
-        drawing = (drawing.convert("RGB") if drawing.mode == "P" else drawing).resize(size, Resampling.BILINEAR)
+        drawing = (drawing.convert("RGB") if drawing.mode == "P" else drawing).resize(
+            size, Resampling.BILINEAR
+        )
     buffer = io.BytesIO()
     drawing.save(buffer, "PNG", optimize=True)
-    return Picture(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}", *size)
+    return Picture(
+        f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}", *size
+    )

@@ -1,4 +1,6 @@
-"""The page beside every result: input and estimate, interval, evidence, findings in words, where it came from."""
+"""The page beside every result: input and estimate, interval, evidence, findings in words, where it
+came from.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class ChannelRow:
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A companion of one channel, `(x, y, z)`, in colours from 0 to `top`; without data, `said` is why it is absent."""
+    """A companion of one channel, `(x, y, z)`, in colours from 0 to `top`; without data, `said` is
+    why it is absent.
+    """
 
     name: str
     said: str
@@ -42,8 +46,17 @@ class Map:
     ends: tuple[str, str] = ("", "")
 
 
-def save(result: Result, folder: str | Path, name: str, *, overwrite: bool = False, described: bool = True) -> dict[str, Path]:
-    """Write a result with all its companions and its page; arguments, return value and errors as `Result.save`."""
+def save(
+    result: Result,
+    folder: str | Path,
+    name: str,
+    *,
+    overwrite: bool = False,
+    described: bool = True,
+) -> dict[str, Path]:
+    """Write a result with all its companions and its page; arguments, return value and errors as
+    `Result.save`.
+    """
     page = render(result, name)
     written = bids.save(result, folder, name, overwrite=overwrite, described=described)
     written["report"] = paper.write(Path(folder) / PAGE, page)
@@ -67,7 +80,10 @@ def render(result: Result, name: str) -> str:
         "result": result,
         "headline": words.headline(result.findings),
         "lead": _lead(result, given),
-        "channels": [(_named(result, channel, given), _rows(result, channel, region, placed, given)) for channel in shown],
+        "channels": [
+            (_named(result, channel, given), _rows(result, channel, region, placed, given))
+            for channel in shown
+        ],
         "beside": _beside(result, placed[0], given),
         "more": image.channels[CHANNELS:],
         "interval": interval_line(result),
@@ -82,18 +98,28 @@ def render(result: Result, name: str) -> str:
 
 def _finite(image: Image) -> Image:
     """Return an image whose NaN and infinities are 0, as they are drawn."""
-    return image if np.isfinite(image.data).all() else replace(image, data=np.nan_to_num(image.data, posinf=0.0, neginf=0.0))
+    return (
+        image
+        if np.isfinite(image.data).all()
+        else replace(image, data=np.nan_to_num(image.data, posinf=0.0, neginf=0.0))
+    )
 
 
 def _given(result: Result) -> Mapping[str, Image | Measurement]:
-    """Return the images and raw data of the last visit that the result was made from; nothing where that is not known."""
+    """Return the images and raw data of the last visit that the result was made from; nothing where
+    that is not known.
+    """
     return result.study.visit() if result.study and result.study.visits else {}
 
 
 def _lead(result: Result, given: Mapping[str, Image | Measurement]) -> str:
-    made = words.listed(f"{channel} ({result.image.units_of(channel)})" for channel in result.image.channels)
+    made = words.listed(
+        f"{channel} ({result.image.units_of(channel)})" for channel in result.image.channels
+    )
     source = f" from {words.listed(given)}" if given else ""
-    model = f" by {result.steps[-1].model}" if result.steps and result.steps[-1].model != "none" else ""
+    model = (
+        f" by {result.steps[-1].model}" if result.steps and result.steps[-1].model != "none" else ""
+    )
     return f"{words.capital(result.kind)} of {made}{source}{model}; {result.image.geometry}."
 
 
@@ -101,13 +127,19 @@ def _named(result: Result, channel: str, given: Mapping[str, Image | Measurement
     """Return the title of a channel: its units, and that it was made where it was not measured."""
     images = [one for one in given.values() if isinstance(one, Image)]
     made = images and not any(channel in one.channels for one in images)
-    return f"{channel}, {result.image.units_of(channel)}{'; made by the model, not measured' if made else ''}"
+    return f"{channel}, {result.image.units_of(channel)}{'; made by the model, not measured' if made else ''}"  # noqa: E501
 
 
 def _rows(
-    result: Result, channel: str, region: Region, placed: tuple[View, ...], given: Mapping[str, Image | Measurement]
+    result: Result,
+    channel: str,
+    region: Region,
+    placed: tuple[View, ...],
+    given: Mapping[str, Image | Measurement],
 ) -> list[ChannelRow]:
-    """Return a row for each slice: input, estimate, half-width of the interval, evidence, what the prior filled in."""
+    """Return a row for each slice: input, estimate, half-width of the interval, evidence, what the
+    prior filled in.
+    """
     units, data = result.image.units_of(channel), _finite(result.image)[channel]
     window = pictures.percentile_window(data, data[region.mask])
     maps = _maps(result, channel, region)
@@ -125,21 +157,46 @@ def _maps(result: Result, channel: str, region: Region) -> list[Map]:
     """Return the companions of a channel, those that are absent with the reason."""
     k, units = result.image.channels.index(channel), result.image.units_of(channel)
     band, parts = result.interval, result.evidence
-    absent = {name: result.absent.get(name, "no reason was given") for name in ("interval", "evidence")}
+    absent = {
+        name: result.absent.get(name, "no reason was given") for name in ("interval", "evidence")
+    }
     maps = [Map("interval", absent["interval"]), Map("evidence", absent["evidence"])]
     if band is not None:
         half = (magnitude(band.upper[k]) - magnitude(band.lower[k])) / 2
         top = _top(half, region)
         ends = ("0", f"{words.amount(top, units)} or more")
-        maps[0] = Map("interval", f"half-width at {words.percent(band.level)}", half, pictures.WIDTH, top, ends)
+        maps[0] = Map(
+            "interval",
+            f"half-width at {words.percent(band.level)}",
+            half,
+            pictures.WIDTH,
+            top,
+            ends,
+        )
     if parts is not None and parts.map is not None:
         ends = ("0 imagined", "1 measured")
-        maps[1] = Map("evidence", "how much is owed to the measurement", parts.map[k], pictures.EVIDENCE, 1.0, ends)
+        maps[1] = Map(
+            "evidence",
+            "how much is owed to the measurement",
+            parts.map[k],
+            pictures.EVIDENCE,
+            1.0,
+            ends,
+        )
     if parts is not None and parts.unmeasured is not None and parts.unmeasured[k].any():
         filled = magnitude(parts.unmeasured[k])
         top = _top(np.abs(filled), region)
         ends = ("0", f"{words.amount(top, units)} or more")
-        maps.append(Map("filled in", "what the measurement does not fix", np.abs(filled), pictures.FILLED, top, ends))
+        maps.append(
+            Map(
+                "filled in",
+                "what the measurement does not fix",
+                np.abs(filled),
+                pictures.FILLED,
+                top,
+                ends,
+            )
+        )
     return maps
 
 
@@ -148,23 +205,40 @@ def _top(data: Array, region: Region) -> float:
     return float(np.percentile(np.nan_to_num(data)[region.mask], 99)) or 1.0
 
 
-def _grey(name: str, caption: str, data: Array, window: tuple[float, float], units: str, view: View) -> Cell:
+def _grey(
+    name: str, caption: str, data: Array, window: tuple[float, float], units: str, view: View
+) -> Cell:
     scale = Scale(pictures.bar("grey"), *(words.amount(end, units) for end in window))
-    return Cell(name, caption, f"{name}, {view.said}", pictures.grey(view.plane(data), window, view), "", scale)
+    return Cell(
+        name,
+        caption,
+        f"{name}, {view.said}",
+        pictures.grey(view.plane(data), window, view),
+        "",
+        scale,
+    )
 
 
 def _coloured(shown: Map, channel: str, view: View) -> Cell:
     if shown.data is None:
         return Cell(shown.name, "", "", None, shown.said)
-    drawn = pictures.coloured(view.plane(np.nan_to_num(shown.data)), (0.0, shown.top), shown.colours, view)
+    drawn = pictures.coloured(
+        view.plane(np.nan_to_num(shown.data)), (0.0, shown.top), shown.colours, view
+    )
     scale = Scale(pictures.bar(shown.colours), *shown.ends)
     return Cell(shown.name, shown.said, f"{shown.name} of {channel}, {view.said}", drawn, "", scale)
 
 
 def _input(
-    given: Mapping[str, Image | Measurement], channel: str, units: str, window: tuple[float, float], view: View
+    given: Mapping[str, Image | Measurement],
+    channel: str,
+    units: str,
+    window: tuple[float, float],
+    view: View,
 ) -> Cell | None:
-    """Return the measured image of a channel, in the window of the estimate; None where it was not measured."""
+    """Return the measured image of a channel, in the window of the estimate; None where it was not
+    measured.
+    """
     for one in given.values():
         if isinstance(one, Image) and channel in one.channels:
             own, data = one.units_of(channel), _finite(one)[channel]
@@ -188,7 +262,9 @@ def _beside(result: Result, view: View, given: Mapping[str, Image | Measurement]
 
 
 def _raw(name: str, measurement: Measurement, view: View) -> Cell:
-    """Return one slice of raw data as it was measured: magnitudes, over coils their root sum of squares."""
+    """Return one slice of raw data as it was measured: magnitudes, over coils their root sum of
+    squares.
+    """
     data, spectrum = magnitude(measurement.data), np.iscomplexobj(measurement.data)
     if data.ndim > 2:
         data = data[min(view.index, len(data) - 1) if view.along == 2 else len(data) // 2]
@@ -206,7 +282,9 @@ def _raw(name: str, measurement: Measurement, view: View) -> Cell:
 
 
 def beside(view: View, other: Geometry) -> View:
-    """Return the slice of another grid that lies nearest to a slice, across the axis that is most parallel to its own."""
+    """Return the slice of another grid that lies nearest to a slice, across the axis that is most
+    parallel to its own.
+    """
     grid, along = view.geometry, view.along
     if "index" in (grid.frame, other.frame):
         place = (view.index + 0.5) / grid.shape[along] * other.shape[along] - 0.5

@@ -76,34 +76,63 @@ def number(value: float | None, units: str, interval: tuple[float, float] | None
 
 
 def ruler(e: Endpoint) -> plots.Ruler:
-    """Return the scale that an endpoint is shown on: the normalised one where it has a score that counts."""
+    """Return the scale that an endpoint is shown on: the normalised one where it has a score that
+    counts.
+    """
     if e.score is not None and not (e.limit is not None and e.limit_of == "value"):
         return plots.normalised(e.limit)
     return plots.of_values(e)
 
 
 def strip(e: Endpoint, size: str = "small") -> Markup | None:
-    """Return the dot and interval of an endpoint, or None where there is neither a score nor a limit to hold it against."""
+    """Return the dot and interval of an endpoint, or None where there is neither a score nor a
+    limit to hold it against.
+    """
     limited = e.limit is not None and e.limit_of == "value"
     if e.value is None or (e.score is None and not limited):
         return None
     by_score = e.score is not None and not limited
     value, interval = (e.score, e.score_interval) if by_score else (e.value, e.interval)
     scale = (
-        "on the scale from the simple baseline (0) to real against real (1)" if by_score else "" if e.units == "1" else e.units
+        "on the scale from the simple baseline (0) to real against real (1)"
+        if by_score
+        else ""
+        if e.units == "1"
+        else e.units
     )
     between = "" if interval is None else f", 95 % interval {interval[0]:.3g} to {interval[1]:.3g}"
     asked = "" if e.limit is None else f", limit {e.limit:g}"
-    return plots.strip(value or 0.0, interval, ruler(e), f"{named(e)}: {value:.3g} {scale}{between}{asked}", size, e.verdict)
+    return plots.strip(
+        value or 0.0,
+        interval,
+        ruler(e),
+        f"{named(e)}: {value:.3g} {scale}{between}{asked}",
+        size,
+        e.verdict,
+    )
 
 
 def row(e: Endpoint) -> EndpointRow:
     """Return an endpoint as a table shows it."""
-    limit = "" if e.limit is None else f"score ≥ {e.limit:g}" if e.limit_of == "score" else number(e.limit, e.units)
+    limit = (
+        ""
+        if e.limit is None
+        else f"score ≥ {e.limit:g}"
+        if e.limit_of == "score"
+        else number(e.limit, e.units)
+    )
     if e.limit is not None and e.limit_of == "value":
-        limit = f"{e.ideal:g} ± {e.limit:g}" if e.ideal is not None else f"{'≤' if e.better == 'lower' else '≥'} {limit}"
+        limit = (
+            f"{e.ideal:g} ± {e.limit:g}"
+            if e.ideal is not None
+            else f"{'≤' if e.better == 'lower' else '≥'} {limit}"
+        )
     direction = (
-        f"ideal {e.ideal:g}" if e.ideal is not None else "higher is better" if e.better == "higher" else "lower is better"
+        f"ideal {e.ideal:g}"
+        if e.ideal is not None
+        else "higher is better"
+        if e.better == "higher"
+        else "lower is better"
     )
     direction += f"; {e.units}" if len(e.units) > SHORT else ""
     away = "" if e.ideal is None else " away"
@@ -128,16 +157,23 @@ def row(e: Endpoint) -> EndpointRow:
 
 
 def common(found: Sequence[EndpointRow]) -> tuple[str, str]:
-    """Return what real against real and the baseline were, each where it is one for all rows and else empty."""
+    """Return what real against real and the baseline were, each where it is one for all rows and
+    else empty.
+    """
     floors, bads = (
-        {text for text in texts if text} for texts in zip(*((r.real_is, r.baseline_is) for r in found), strict=True)
+        {text for text in texts if text}
+        for texts in zip(*((r.real_is, r.baseline_is) for r in found), strict=True)
     )
     return (floors.pop() if len(floors) == 1 else "", bads.pop() if len(bads) == 1 else "")
 
 
 def between(interval: tuple[float, float] | None) -> str:
     """Return an interval as `0.89 to 0.93`."""
-    return "" if interval is None else f"{number(interval[0], '1', interval)} to {number(interval[1], '1', interval)}"
+    return (
+        ""
+        if interval is None
+        else f"{number(interval[0], '1', interval)} to {number(interval[1], '1', interval)}"
+    )
 
 
 def p_value(p: float | None) -> str:
@@ -147,7 +183,9 @@ def p_value(p: float | None) -> str:
 
 def patients(evaluation: Evaluation) -> tuple[int, int]:
     """Return the number of patients, and of those with a case that did not fail."""
-    return len({row.patient for row in evaluation.cases}), len({row.patient for row in evaluation.cases if not row.failed})
+    return len({row.patient for row in evaluation.cases}), len(
+        {row.patient for row in evaluation.cases if not row.failed}
+    )
 
 
 def forests(evaluation: Evaluation) -> tuple[Forest, ...]:
@@ -159,12 +197,18 @@ def forests(evaluation: Evaluation) -> tuple[Forest, ...]:
         if value and e.value is not None:
             grouped.setdefault((base, column), []).append((value, e))
     known = {e.key: e for e in evaluation.endpoints}
-    return tuple(_forest(known.get(base), column, found) for (base, column), found in grouped.items())
+    return tuple(
+        _forest(known.get(base), column, found) for (base, column), found in grouped.items()
+    )
 
 
 def columns(evaluation: Evaluation) -> list[Endpoint]:
-    """Return the endpoints that the table of cases shows: the primary ones, else the first few, that cases have values of."""
-    there = [e for e in evaluation.endpoints if any(e.key in row.values for row in evaluation.cases)]
+    """Return the endpoints that the table of cases shows: the primary ones, else the first few,
+    that cases have values of.
+    """
+    there = [
+        e for e in evaluation.endpoints if any(e.key in row.values for row in evaluation.cases)
+    ]
     return [e for e in there if e.primary] or there[:MOST_COLUMNS]
 
 
@@ -174,7 +218,9 @@ def cells(case: CaseRow, chosen: Sequence[Endpoint]) -> list[tuple[str, str]]:
 
 
 def _forest(whole: Endpoint | None, column: str, found: Sequence[tuple[str, Endpoint]]) -> Forest:
-    shown = ([("all", whole)] if whole is not None and whole.value is not None else []) + list(found)
+    shown = ([("all", whole)] if whole is not None and whole.value is not None else []) + list(
+        found
+    )
     ends = [v for _, e in shown for v in (e.value, *(e.interval or ())) if v is not None]
     pad = 0.06 * ((max(ends) - min(ends)) or abs(max(ends)) or 1.0)
     ticks = {whole.value: "all"} if whole is not None and whole.value is not None else {}
@@ -184,9 +230,13 @@ def _forest(whole: Endpoint | None, column: str, found: Sequence[tuple[str, Endp
         value = number(e.value, e.units, e.interval)
         said = f"{e.label}, {name}: {value}, 95 % interval {between(e.interval) or 'not known'}"
         drawn = plots.strip(e.value or 0.0, e.interval, scale, said)
-        rows.append((name, f"{e.n}", f"{value} ({between(e.interval)})" if e.interval else value, drawn))
+        rows.append(
+            (name, f"{e.n}", f"{value} ({between(e.interval)})" if e.interval else value, drawn)
+        )
     first = found[0][1]
-    return Forest(f"{first.label}, {first.region.partition(', ')[0]}", column, tuple(rows), _gap(found))
+    return Forest(
+        f"{first.label}, {first.region.partition(', ')[0]}", column, tuple(rows), _gap(found)
+    )
 
 
 def _gap(found: Sequence[tuple[str, Endpoint]]) -> str:
@@ -199,4 +249,7 @@ def _gap(found: Sequence[tuple[str, Endpoint]]) -> str:
     if low.interval is None or high.interval is None:
         return f"Largest gap: {gap}, {high_name} above {low_name}; its certainty is not known."
     apart = low.interval[1] < high.interval[0]
-    return f"Largest gap: {gap}, {high_name} above {low_name}; their 95 % intervals {'lie apart' if apart else 'overlap'}."
+    return (
+        f"Largest gap: {gap}, {high_name} above {low_name}; their 95 % intervals "
+        f"{'lie apart' if apart else 'overlap'}."
+    )

@@ -1,4 +1,6 @@
-"""Looking at an image, a study or a result from Python: three planes, as HTML for a notebook or as a figure."""
+"""Looking at an image, a study or a result from Python: three planes, as HTML for a notebook or as
+a figure.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,11 @@ class PlanesRow:
 
 
 def views(geometry: Geometry, seen: Array | None = None) -> tuple[View, ...]:
-    """Return a view across each axis, the third first, without those whose planes are a single line of voxels.
+    """Return a view across each axis, the third first, without those whose planes are a single line
+    of voxels.
 
-    Args:
-        geometry: the grid.
-        seen: bool `(x, y, z)`, what is to be shown: the slices go through its centre of mass; None takes the middle.
+    Args: geometry: the grid. seen: bool `(x, y, z)`, what is to be shown: the slices go through its
+        centre of mass; None takes the middle.
     """
     shape = geometry.shape
     centre = [size // 2 for size in shape]
@@ -62,7 +64,9 @@ def views(geometry: Geometry, seen: Array | None = None) -> tuple[View, ...]:
 
 
 def rows(shown: Image | Study | Result) -> list[PlanesRow]:
-    """Return the channels of an image, of a result's estimate, or of all images of a study's last visit."""
+    """Return the channels of an image, of a result's estimate, or of all images of a study's last
+    visit.
+    """
     found = []
     for image in _images(shown):
         for channel in image.channels[:CHANNELS]:
@@ -77,17 +81,24 @@ def rows(shown: Image | Study | Result) -> list[PlanesRow]:
 
 
 def html(shown: Image | Study | Result) -> str:
-    """Return three planes of every channel, and a result's findings, as HTML that loads and runs nothing."""
+    """Return three planes of every channel, and a result's findings, as HTML that loads and runs
+    nothing.
+    """
     blocks = [f"<p><code>{escape(repr(shown))}</code></p>"]
     for row in rows(shown):
-        drawn = [(pictures.grey(p, row.window, v), v.said) for p, v in zip(row.planes, row.views, strict=True)]
+        drawn = [
+            (pictures.grey(p, row.window, v), v.said)
+            for p, v in zip(row.planes, row.views, strict=True)
+        ]
         cells = "".join(
-            f'<img src="{one.uri}" width="{one.width}" height="{one.height}" alt="{escape(f"{row.title}, {said}")}" '
-            f'title="{escape(said)}" style="background:#000;margin-right:4px;max-width:32%;height:auto">'
+            f'<img src="{one.uri}" width="{one.width}" height="{one.height}" alt="{escape(f"{row.title}, {said}")}" '  # noqa: E501
+            f'title="{escape(said)}" style="background:#000;margin-right:4px;max-width:32%;height:auto">'  # noqa: E501
             for one, said in drawn
         )
         low, high = (f"{end:.4g}" for end in row.window)
-        blocks.append(f"<div><small>{escape(row.title)}; black {low}, white {high}</small><br>{cells}</div>")
+        blocks.append(
+            f"<div><small>{escape(row.title)}; black {low}, white {high}</small><br>{cells}</div>"
+        )
     if isinstance(shown, Result):
         items = "".join(f"<li>{escape(line)}</li>" for line in said_of(shown))
         blocks.append(f"<ul>{items}</ul>")
@@ -95,7 +106,9 @@ def html(shown: Image | Study | Result) -> str:
 
 
 def show(shown: Image | Study | Result, file: str | Path | None = None) -> None:
-    """Draw three planes of every channel with matplotlib, in a window or notebook, or into a file."""
+    """Draw three planes of every channel with matplotlib, in a window or notebook, or into a
+    file.
+    """
     if file is not None:
         from matplotlib.figure import Figure
 
@@ -106,7 +119,9 @@ def show(shown: Image | Study | Result, file: str | Path | None = None) -> None:
     from matplotlib import pyplot
 
     _draw(pyplot.figure(layout="constrained"), rows(shown))
-    with warnings.catch_warnings():  # a backend without windows says so: there is nothing to do about it
+    with (
+        warnings.catch_warnings()
+    ):  # a backend without windows says so: there is nothing to do about it
         warnings.simplefilter("ignore", UserWarning)
         pyplot.show()
 
@@ -115,12 +130,16 @@ def said_of(result: Result) -> Iterator[str]:
     """Yield the interval, the findings and what is absent, a line each."""
     if result.interval is not None:
         yield f"interval: {interval_line(result)}"
-    yield from (f"{_verdict(finding)} {finding.check}: {finding.reason}" for finding in result.findings)
+    yield from (
+        f"{_verdict(finding)} {finding.check}: {finding.reason}" for finding in result.findings
+    )
     yield from (f"no {companion}: {reason}" for companion, reason in result.absent.items())
 
 
 def interval_line(result: Result) -> str:
-    """Return the level of a result's interval, on how many patients it rests, and its median half-width."""
+    """Return the level of a result's interval, on how many patients it rests, and its median
+    half-width.
+    """
     band, image = result.interval, result.image
     if band is None:
         return "no interval"
@@ -129,7 +148,10 @@ def interval_line(result: Result) -> str:
         f"{channel} ± {amount(float(half), image.units_of(channel))}"
         for channel, half in zip(image.channels, halves, strict=True)
     )
-    return f"{percent(band.level)}, calibrated on {band.patients} patients; in the median voxel {widths}"
+    return (
+        f"{percent(band.level)}, calibrated on {band.patients} patients; in the median voxel "
+        f"{widths}"
+    )
 
 
 def _verdict(finding: Finding) -> str:

@@ -23,12 +23,19 @@ TITLES: Mapping[Verdict, str] = {
     "pass": "No check objects to this image.",
     "not_run": "No check was run on this image.",
 }
-ACTIONS: Mapping[Verdict, str] = {"fail": "fails", "warn": "warns", "pass": "passes", "not_run": "was not run"}
+ACTIONS: Mapping[Verdict, str] = {
+    "fail": "fails",
+    "warn": "warns",
+    "pass": "passes",
+    "not_run": "was not run",
+}
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict over all findings: the worst one that was run, a title, who said what, and why unless all pass."""
+    """The verdict over all findings: the worst one that was run, a title, who said what, and why
+    unless all pass.
+    """
 
     verdict: Verdict
     title: str
@@ -45,7 +52,9 @@ class Lesion:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage that never rounds to all or nothing: `82%`, `3.4%`, `more than 99.9%`."""
+    """Return a share as a percentage that never rounds to all or nothing: `82%`, `3.4%`, `more than
+    99.9%`.
+    """
     value = 100 * share
     if value in (0, 100):
         return f"{value:.0f}%"
@@ -53,7 +62,11 @@ def percent(share: float) -> str:
         return "less than 0.1%"
     if 99.9 < value < 100:
         return "more than 99.9%"
-    return f"{value:.0f}%" if 9.95 <= value < 98.95 or value > 100 else f"{value:.1f}".removesuffix(".0") + "%"
+    return (
+        f"{value:.0f}%"
+        if 9.95 <= value < 98.95 or value > 100
+        else f"{value:.1f}".removesuffix(".0") + "%"
+    )
 
 
 def capital(text: str) -> str:
@@ -64,7 +77,9 @@ def capital(text: str) -> str:
 def listed(items: Iterable[str]) -> str:
     """Return `a`, `a and b` or `a, b and c`."""
     words = list(items)
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    return (
+        words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    )
 
 
 def amount(value: float, units: str) -> str:
@@ -73,26 +88,41 @@ def amount(value: float, units: str) -> str:
 
 
 def headline(findings: Sequence[Finding]) -> Headline:
-    """Return the verdict over all findings: fail before warn before pass; nothing run is no pass."""
-    named = {verdict: [f.check for f in findings if f.verdict == verdict] for verdict in reversed(SEVERITY)}
+    """Return the verdict over all findings: fail before warn before pass; nothing run is no
+    pass.
+    """
+    named = {
+        verdict: [f.check for f in findings if f.verdict == verdict]
+        for verdict in reversed(SEVERITY)
+    }
     verdict = worst(findings)
     said = [_act(one, checks) for one, checks in named.items() if checks]
     text = f"{'; '.join(said)}." if said else "It has no findings."
-    reasons = tuple(f"{capital(f.check)}: {f.reason}" for f in findings if f.verdict == verdict in ("fail", "warn"))
+    reasons = tuple(
+        f"{capital(f.check)}: {f.reason}"
+        for f in findings
+        if f.verdict == verdict in ("fail", "warn")
+    )
     return Headline(verdict, TITLES[verdict], capital(text), reasons)
 
 
 def measured(derived: Result, region: Region) -> list[str]:
-    """Return how much of the region was measured, where the rest lies, and what the exact split says."""
+    """Return how much of the region was measured, where the rest lies, and what the exact split
+    says.
+    """
     said = []
     known = numbers.evidence(derived)
     if known is None:
         why = derived.absent.get("evidence", "no reason was given")
-        said.append(f"How much of each voxel was measured and how much imagined is not known: {why.rstrip('.')}.")
+        said.append(
+            "How much of each voxel was measured and how much imagined is not known: "
+            f"{why.rstrip('.')}."
+        )
     else:
         split = numbers.shares(known, region.mask)
         said.append(
-            f"{capital(percent(split.measured))} of the {region.name} is measured (evidence {MEASURED:g} or more), "
+            f"{capital(percent(split.measured))} of the {region.name} is measured (evidence "
+            f"{MEASURED:g} or more), "
             f"{percent(split.mixed)} is owed to scan and prior together, "
             f"{percent(split.imagined)} is imagined (evidence below {IMAGINED:g})."
         )
@@ -101,13 +131,15 @@ def measured(derived: Result, region: Region) -> list[str]:
         place = numbers.place(known, derived.image, region.mask)
         if place is not None:
             said.append(
-                f"The {percent(LEAST)} of voxels with the least evidence ({place.bound:.2f} or less) lie {_edges(place.edges)} "
+                f"The {percent(LEAST)} of voxels with the least evidence ({place.bound:.2f} or "
+                f"less) lie {_edges(place.edges)} "
                 f"and {_rim(place.rim, region.name)}."
             )
     energy = numbers.prior_energy(derived)
     if energy is not None:
         said.append(
-            f"By the exact split, {percent(1 - energy)} of the image's energy is fixed by the measurement; "
+            f"By the exact split, {percent(1 - energy)} of the image's energy is fixed by the "
+            "measurement; "
             f"{percent(energy)} lies where the scan is blind and was filled in."
         )
     return said
@@ -117,13 +149,24 @@ def interval(derived: Result, region: Region, truth: Image | None = None) -> lis
     """Return how wide the interval is and, where the truth is known, how often it holds it."""
     width = numbers.half_width(derived, region.mask)
     if derived.interval is None or width is None:
-        return [f"There is no interval: {derived.absent.get('interval', 'no reason was given').rstrip('.')}."]
+        return [
+            "There is no interval: "
+            f"{derived.absent.get('interval', 'no reason was given').rstrip('.')}."
+        ]
     half, middle = width
     units = derived.image.units
-    relative = f", {percent(half / middle)} of the median signal" if units == "a.u." and middle > 0 else ""
-    said = [f"The {percent(derived.interval.level)} interval is ± {amount(half, units)} in the median voxel{relative}."]
+    relative = (
+        f", {percent(half / middle)} of the median signal" if units == "a.u." and middle > 0 else ""
+    )
+    said = [
+        f"The {percent(derived.interval.level)} interval is ± {amount(half, units)} in the median "
+        f"voxel{relative}."
+    ]
     if truth is not None:
-        said.append(f"It holds the truth in {percent(held(derived.interval, truth, region.mask))} of the {region.name}.")
+        said.append(
+            f"It holds the truth in {percent(held(derived.interval, truth, region.mask))} of the "
+            f"{region.name}."
+        )
     return said
 
 
@@ -137,32 +180,58 @@ def against_truth(derived: Result, region: Region, truth: Image) -> list[str]:
     ratio = numbers.error_ratio(derived, truth, region.mask)
     if ratio is None:
         return []
-    return [f"Where it was imagined its mean error is {ratio:.1f} times that where it was measured."]
+    return [
+        f"Where it was imagined its mean error is {ratio:.1f} times that where it was measured."
+    ]
 
 
-def lesion(results: Mapping[str, Result], main: str, region: Region, found: Lesion, truth: Image | None = None) -> list[str]:
-    """Return what became of a known lesion: its contrast by method, the draws that show it, the evidence inside it."""
+def lesion(
+    results: Mapping[str, Result],
+    main: str,
+    region: Region,
+    found: Lesion,
+    truth: Image | None = None,
+) -> list[str]:
+    """Return what became of a known lesion: its contrast by method, the draws that show it, the
+    evidence inside it.
+    """
     said = []
     inside = found.mask
     ring = numbers.surroundings(inside, region.mask, results[main].image.geometry)
     if truth is not None and ring.any():
         kept = contrasts(results, region, found, truth)
         if not kept:
-            said.append(f"In the truth the {found.name} does not stand out from its surroundings in this contrast.")
+            said.append(
+                f"In the truth the {found.name} does not stand out from its surroundings in this "
+                "contrast."
+            )
         else:
-            said.append(f"Contrast of the {found.name}: {listed(f'{name} {what}' for name, what in kept.items())}.")
+            said.append(
+                f"Contrast of the {found.name}: "
+                f"{listed(f'{name} {what}' for name, what in kept.items())}."
+            )
             draws = results[main].draws
             if draws is not None:
                 each = numbers.recovery(truth, draws, inside, ring) or []
                 shown = sum(value >= LOST for value in each)
-                said.append(f"{shown} of {len(each)} draws of {main} show it with at least half of its true contrast.")
+                said.append(
+                    f"{shown} of {len(each)} draws of {main} show it with at least half of its "
+                    "true contrast."
+                )
     known = numbers.evidence(results[main])
     if known is not None:
         values = known[:, inside]
         mean = float(values.mean())
-        kind = "measured" if mean >= MEASURED else "imagined" if mean < IMAGINED else "owed to scan and prior together"
+        kind = (
+            "measured"
+            if mean >= MEASURED
+            else "imagined"
+            if mean < IMAGINED
+            else "owed to scan and prior together"
+        )
         said.append(
-            f"Inside it the evidence is {mean:.2f} on average and {float(values.min()):.2f} at the least: it is {kind}."
+            f"Inside it the evidence is {mean:.2f} on average and {float(values.min()):.2f} at the "
+            f"least: it is {kind}."
         )
     band = results[main].interval
     if truth is not None and band is not None:
@@ -170,8 +239,12 @@ def lesion(results: Mapping[str, Result], main: str, region: Region, found: Lesi
     return said
 
 
-def recoveries(results: Mapping[str, Result], region: Region, found: Lesion, truth: Image) -> dict[str, float] | None:
-    """Return the lesion contrast of every result over the true one; None where the truth shows none."""
+def recoveries(
+    results: Mapping[str, Result], region: Region, found: Lesion, truth: Image
+) -> dict[str, float] | None:
+    """Return the lesion contrast of every result over the true one; None where the truth shows
+    none.
+    """
     first = next(iter(results.values()))
     ring = numbers.surroundings(found.mask, region.mask, first.image.geometry)
     images = np.stack([magnitude(result.image.data) for result in results.values()])
@@ -179,8 +252,12 @@ def recoveries(results: Mapping[str, Result], region: Region, found: Lesion, tru
     return None if kept is None else dict(zip(results, kept, strict=True))
 
 
-def contrasts(results: Mapping[str, Result], region: Region, found: Lesion, truth: Image | None) -> dict[str, str]:
-    """Return for each result what became of the lesion, e.g. `keeps it (97%)`; empty where that is not known."""
+def contrasts(
+    results: Mapping[str, Result], region: Region, found: Lesion, truth: Image | None
+) -> dict[str, str]:
+    """Return for each result what became of the lesion, e.g. `keeps it (97%)`; empty where that is
+    not known.
+    """
     kept = recoveries(results, region, found, truth) if truth is not None else None
     return {} if kept is None else {name: _kept(value) for name, value in kept.items()}
 
@@ -188,17 +265,26 @@ def contrasts(results: Mapping[str, Result], region: Region, found: Lesion, trut
 def summary(derived: Result, region: Region | None = None) -> str:
     """Return a result in a few lines, for a terminal.
 
-    Args:
-        derived: the result.
-        region: what the shares are of, e.g. `Region("brain", mask)`; None takes the foreground by a stated rule.
+    Args: derived: the result. region: what the shares are of, e.g. `Region("brain", mask)`; None
+        takes the foreground by a stated rule.
 
     Returns:
         One line each for the verdict, what was measured, the interval, and what else is absent.
     """
-    counted = foreground(derived.image) if region is None else region.checked(derived.image.geometry)
+    counted = (
+        foreground(derived.image) if region is None else region.checked(derived.image.geometry)
+    )
     found = headline(derived.findings)
-    parts = [f"{found.title} {found.text}", " ".join(measured(derived, counted)), " ".join(interval(derived, counted))]
-    others = {name: reason for name, reason in derived.absent.items() if name not in ("evidence", "interval")}
+    parts = [
+        f"{found.title} {found.text}",
+        " ".join(measured(derived, counted)),
+        " ".join(interval(derived, counted)),
+    ]
+    others = {
+        name: reason
+        for name, reason in derived.absent.items()
+        if name not in ("evidence", "interval")
+    }
     parts += [f"No {name}: {reason.rstrip('.')}." for name, reason in others.items()]
     if counted.said and (numbers.evidence(derived) is not None or derived.interval is not None):
         parts.append(f"{capital(counted.name)}: {counted.said}.")
@@ -212,16 +298,34 @@ def _act(verdict: Verdict, checks: list[str]) -> str:
 
 def _edges(share: float) -> str:
     said = f"({percent(share)} of them on the sharpest fifth of the image)"
-    return f"on edges {said}" if share > 0.35 else f"away from edges {said}" if share < 0.1 else f"on edges and off them {said}"
+    return (
+        f"on edges {said}"
+        if share > 0.35
+        else f"away from edges {said}"
+        if share < 0.1
+        else f"on edges and off them {said}"
+    )
 
 
 def _rim(share: float, name: str) -> str:
     said = f"({percent(share)} in the outer half of the {name})"
-    return f"near the rim {said}" if share > 0.6 else f"in the depth {said}" if share < 0.4 else f"at all depths {said}"
+    return (
+        f"near the rim {said}"
+        if share > 0.6
+        else f"in the depth {said}"
+        if share < 0.4
+        else f"at all depths {said}"
+    )
 
 
 def _kept(value: float) -> str:
     word = (
-        "loses it" if value < LOST else "weakens it" if value < KEPT[0] else "exaggerates it" if value > KEPT[1] else "keeps it"
+        "loses it"
+        if value < LOST
+        else "weakens it"
+        if value < KEPT[0]
+        else "exaggerates it"
+        if value > KEPT[1]
+        else "keeps it"
     )
     return f"{word} ({value:.0%})"

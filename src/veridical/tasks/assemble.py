@@ -12,12 +12,15 @@ from veridical.audit.interval import Calibration, interval
 from veridical.models.base import Model
 from veridical.types import Array, Evidence, Geometry, Image, Interval, Result
 
-NOT_CALIBRATED = "These weights are not calibrated for {}: `veridical calibrate` needs patients with a truth."
+NOT_CALIBRATED = (
+    "These weights are not calibrated for {}: `veridical calibrate` needs patients with a truth."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What a model found of a volume: arrays `(channel, slice, y, x)` in the units of the result; None where there is none.
+    """What a model found of a volume: arrays `(channel, slice, y, x)` in the units of the result;
+    None where there is none.
 
     Args:
         estimate: of every channel.
@@ -51,7 +54,9 @@ class Solution:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def assemble(found: Solution, geometry: Geometry, restore: Callable[[Array], Array], model: Model) -> Result:
+def assemble(
+    found: Solution, geometry: Geometry, restore: Callable[[Array], Array], model: Model
+) -> Result:
     """Put a solution onto the grid of the result.
 
     Args:
@@ -77,12 +82,20 @@ def assemble(found: Solution, geometry: Geometry, restore: Callable[[Array], Arr
             else f"{model.name} gives one estimate; a sampler (denoiser, generator) has draws."
         )
     if found.evidence is None:
-        absent["evidence"] = f"{model.name} was not asked for several draws of a prior, so no variances can be compared."
+        absent["evidence"] = (
+            f"{model.name} was not asked for several draws of a prior, so no variances can be "
+            "compared."
+        )
     if found.unbelievable:
         absent["interval"] = absent["evidence"] = found.unbelievable
     band = _interval(found, data, placed(found.spread), model, absent)
     evidence = None if found.unbelievable else placed(found.evidence)
-    parts = Evidence(evidence, placed(found.measured), placed(found.unmeasured), "" if evidence is None else found.about)
+    parts = Evidence(
+        evidence,
+        placed(found.measured),
+        placed(found.unmeasured),
+        "" if evidence is None else found.about,
+    )
     facts = {"card": model.card, **found.facts}
     return Result(image, found.kind, placed(found.draws), band, parts, (), (), absent, facts)
 
@@ -94,12 +107,18 @@ def calibrations(model: Model, jobs: tuple[str, ...]) -> list[Calibration] | Non
 
 
 def spread_factors(model: Model, jobs: tuple[str, ...]) -> list[float]:
-    """Return by how much the spread of the draws must grow to be calibrated, for each job; 1 where that is not known."""
+    """Return by how much the spread of the draws must grow to be calibrated, for each job; 1 where
+    that is not known.
+    """
     known = calibrations(model, jobs)
-    return [1.0] * len(jobs) if known is None else [calibration.spread_factor for calibration in known]
+    return (
+        [1.0] * len(jobs) if known is None else [calibration.spread_factor for calibration in known]
+    )
 
 
-def _interval(found: Solution, data: Array, spread: Array | None, model: Model, absent: dict[str, str]) -> Interval | None:
+def _interval(
+    found: Solution, data: Array, spread: Array | None, model: Model, absent: dict[str, str]
+) -> Interval | None:
     if spread is None or found.unbelievable:
         return None
     known = calibrations(model, found.jobs)
@@ -109,10 +128,18 @@ def _interval(found: Solution, data: Array, spread: Array | None, model: Model, 
         return None
     steps, calibrated = getattr(model, "steps", None), model.card.get("calibration_steps")
     if calibrated is not None and steps != calibrated:
-        absent["interval"] = f"The interval is calibrated for --steps {calibrated}; this result took {steps}."
+        absent["interval"] = (
+            f"The interval is calibrated for --steps {calibrated}; this result took {steps}."
+        )
         return None
-    bands = [interval(data[k : k + 1], spread[k : k + 1], calibration, found.scales[k]) for k, calibration in enumerate(known)]
+    bands = [
+        interval(data[k : k + 1], spread[k : k + 1], calibration, found.scales[k])
+        for k, calibration in enumerate(known)
+    ]
     least = min(bands, key=lambda band: band.patients)
-    lower, upper = (np.concatenate([getattr(b, side) for b in bands]).astype(np.float32) for side in ("lower", "upper"))
+    lower, upper = (
+        np.concatenate([getattr(b, side) for b in bands]).astype(np.float32)
+        for side in ("lower", "upper")
+    )
     how = "; ".join(dict.fromkeys(band.method for band in bands))
     return Interval(lower, upper, least.level, least.patients, how, least.promises)

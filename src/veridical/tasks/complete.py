@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from veridical.models.base import ImageModel
 
 LESIONS = "lesions"
-"""Name of a label map of lesions: the checks ask whether they are kept, and a generator may depend on it."""
+"""Name of a label map of lesions: the checks ask whether they are kept, and a generator may depend
+on it.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Complete(Task):
     takes: ClassVar[Literal["image", "visit", "raw", "study"]] = "visit"
 
     to: str = ""
-    """Contrasts to make, separated by commas: T1w, T2w, FLAIR, PD, T1c. Empty: FLAIR, else the first that is missing."""
+    """Contrasts to make, separated by commas: T1w, T2w, FLAIR, PD, T1c. Empty: FLAIR, else the
+    first that is missing.
+    """
     model: str = "generator"
     """generator, or intensity-map: the polynomial that it starts from and has to beat."""
     draws: int = 8
@@ -33,7 +37,9 @@ class Complete(Task):
     steps: int = 4
     """Sampler steps. One gives the mean only; more give texture and spread."""
     estimate: Literal["mean", "draw"] = "mean"
-    """mean: the mean of the samples, closest to the truth; draw: one sample, which looks like an image."""
+    """mean: the mean of the samples, closest to the truth; draw: one sample, which looks like an
+    image.
+    """
     weights: str = "brain"
     """Name of shipped weights, or path of others (.safetensors with a card beside it)."""
     device: str = "auto"
@@ -41,7 +47,10 @@ class Complete(Task):
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.estimate not in ("mean", "draw"):
-            raise SettingError(f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and mean or draw.")
+            raise SettingError(
+                f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and "
+                "mean or draw."
+            )
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         from veridical.preprocessing.preprocessing import Preprocessing
@@ -55,35 +64,55 @@ class Complete(Task):
         masks = {} if lesions is None else {LESIONS: np.asarray(prepared.cut(lesions))}
         volume = Volume(prepared, image.channels, masks, attributes(image, study))
         wanted = [Wanted(name) for name in self.wanted(image.channels, model.contrasts)]
-        found = generate(model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress)
+        found = generate(
+            model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress
+        )
         return assemble(found, image.geometry, prepared.restore, model)
 
     def wanted(self, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
         """Return the contrasts to make."""
         asked = tuple(name.strip() for name in self.to.split(",") if name.strip())
-        found = asked or tuple(name for name in ("FLAIR", *known) if name in known and name not in given)[:1]
+        found = (
+            asked
+            or tuple(name for name in ("FLAIR", *known) if name in known and name not in given)[:1]
+        )
         for name in found:
             if name not in known:
-                raise SettingError(f"--to {self.to}: these weights do not make {name!r}. {nearest(name, known)}")
+                raise SettingError(
+                    f"--to {self.to}: these weights do not make {name!r}. {nearest(name, known)}"
+                )
             if name in given:
-                raise InputError(f"{name} was measured already. Ask for another contrast with --to, or leave {name} out.")
+                raise InputError(
+                    f"{name} was measured already. Ask for another contrast with --to, or leave "
+                    f"{name} out."
+                )
         if not found:
-            raise InputError("The study has every contrast that these weights know; there is nothing to make.")
+            raise InputError(
+                "The study has every contrast that these weights know; there is nothing to make."
+            )
         return found
 
     def of_visit(self, names: tuple[str, ...]) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
         known = self.build().contrasts
-        asked = self.wanted((), known) if self.to else tuple(name for name in ("FLAIR", *known) if name in known)
+        asked = (
+            self.wanted((), known)
+            if self.to
+            else tuple(name for name in ("FLAIR", *known) if name in known)
+        )
         missing = tuple(name for name in asked if name not in names)
         making = missing if self.to else missing[:1]
-        given = tuple(name for name in names if name in known and (name not in asked or not self.to))
+        given = tuple(
+            name for name in names if name in known and (name not in asked or not self.to)
+        )
         return replace(self, to=",".join(making)), given if making else (), making
 
     def build(self) -> ImageModel:
         """Return the model with these settings."""
         from veridical.models.base import ImageModel, chosen
 
-        return chosen(self.model, ImageModel, weights=self.weights, steps=self.steps, device=self.device)
+        return chosen(
+            self.model, ImageModel, weights=self.weights, steps=self.steps, device=self.device
+        )
 
     def model_and_weights(self) -> tuple[str, str]:
         return self.model, self.build().weights_hash
@@ -91,7 +120,9 @@ class Complete(Task):
 
 def attributes(image: Image, study: Study) -> dict[str, float]:
     """Return what is known of a scan and a patient as numbers."""
-    numbers = {key: value for key, value in study.covariates.items() if isinstance(value, int | float)}
+    numbers = {
+        key: value for key, value in study.covariates.items() if isinstance(value, int | float)
+    }
     field = image.header.get("field")
     return {**numbers, **({"field": float(field)} if isinstance(field, int | float) else {})}
 

@@ -21,7 +21,8 @@ THIN = 1.2
 
 
 def finer(geometry: Geometry, factor: float = 2.0, along: int = 2) -> Geometry:
-    """Return the grid with `factor` times the voxels in plane (rounded), as k-space padding places them.
+    """Return the grid with `factor` times the voxels in plane (rounded), as k-space padding places
+    them.
 
     The voxels of index n // 2 of the old and of the new matrix keep their place.
 
@@ -41,11 +42,13 @@ def finer(geometry: Geometry, factor: float = 2.0, along: int = 2) -> Geometry:
 
 
 def subdivided(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
-    """Return the grid whose voxels are `factors` to a voxel of the old one along each axis, within its edges.
+    """Return the grid whose voxels are `factors` to a voxel of the old one along each axis, within
+    its edges.
 
-    Fine and coarse voxels share their outer edges, so a coarse voxel is the mean of the fine ones inside it: the grid for
-    `physics.voxel_average`, and for images that were downsampled by averaging. `finer` is for k-space padding: there
-    voxel centres stay, and the grids differ by half a fine voxel for factor 2.
+    Fine and coarse voxels share their outer edges, so a coarse voxel is the mean of the fine ones
+    inside it: the grid for `physics.voxel_average`, and for images that were downsampled by
+    averaging. `finer` is for k-space padding: there voxel centres stay, and the grids differ by
+    half a fine voxel for factor 2.
 
     Args:
         geometry: the coarse grid.
@@ -55,7 +58,10 @@ def subdivided(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
         SettingError: factors that are not whole numbers from 1.
     """
     if len(factors) != 3 or any(factor != int(factor) or factor < 1 for factor in factors):
-        raise SettingError(f"A grid was to be divided by {factors}; expected three whole numbers from 1, along x, y, z.")
+        raise SettingError(
+            f"A grid was to be divided by {factors}; expected three whole numbers from 1, along x, "
+            "y, z."
+        )
     affine = np.array(geometry.affine)
     affine[:3, :3] /= factors
     affine[:3, 3] += geometry.affine[:3, :3] @ (0.5 / np.array(factors) - 0.5)
@@ -64,18 +70,22 @@ def subdivided(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
 
 
 def noise_of(image: Image, name: str) -> float:
-    """Return the noise standard deviation of a channel per real component, in the units of the image.
+    """Return the noise standard deviation of a channel per real component, in the units of the
+    image.
 
-    MR: the smaller of two estimates, each of which anatomy makes too large: from where k-space has least signal, the median
-    over slices, and the lower quartile of `noise_map` in the foreground. CT and PET, whose noise is alike in neighbours: from
-    what a Gaussian of `COARSER` pixels takes away, where the object is smooth; anatomy counts as noise, so it is rather high.
+    MR: the smaller of two estimates, each of which anatomy makes too large: from where k-space has
+    least signal, the median over slices, and the lower quartile of `noise_map` in the foreground.
+    CT and PET, whose noise is alike in neighbours: from what a Gaussian of `COARSER` pixels takes
+    away, where the object is smooth; anatomy counts as noise, so it is rather high.
     """
     along = slice_axis(image.geometry.spacing, image.geometry.shape)
     slices = np.moveaxis(np.asarray(image[name], np.float32), along, 0)
     chosen = slices[np.unique(np.linspace(0.2, 0.8, 7) * (len(slices) - 1)).astype(int)]
     shown = [one for one in chosen if one.max() > one.min()]
     if not shown:
-        raise InputError(f"No slice of {name} shows anything, so its noise cannot be estimated. Give noise.")
+        raise InputError(
+            f"No slice of {name} shows anything, so its noise cannot be estimated. Give noise."
+        )
     if name in ("CT", "PET"):
         return float(np.median([_smooth_noise(one) for one in shown]))
     found = []
@@ -88,15 +98,20 @@ def noise_of(image: Image, name: str) -> float:
 
 
 def noise_map(stack: Array) -> Array:
-    """Return the noise standard deviation of every voxel of `(slice, y, x)`, smooth over `BLOCK` pixels.
+    """Return the noise standard deviation of every voxel of `(slice, y, x)`, smooth over `BLOCK`
+    pixels.
 
-    From the diagonal detail of 2 x 2 blocks, where images have least of their own, by its local median (Donoho 1995).
+    From the diagonal detail of 2 x 2 blocks, where images have least of their own, by its local
+    median (Donoho 1995).
     """
     rows, columns = (n - n % 2 for n in stack.shape[-2:])
     even = stack[:, :rows, :columns]
     fine = 0.5 * (even[:, ::2, ::2] - even[:, 1::2, ::2] - even[:, ::2, 1::2] + even[:, 1::2, 1::2])
     block = max(3, min(BLOCK // 2, min(fine.shape[-2:]) | 1))
-    typical = ndimage.median_filter(np.abs(fine), size=(min(3, len(fine)), block, block), mode="reflect") / 0.6745
+    typical = (
+        ndimage.median_filter(np.abs(fine), size=(min(3, len(fine)), block, block), mode="reflect")
+        / 0.6745
+    )
     smooth = ndimage.gaussian_filter(typical, (0, block / 3, block / 3), mode="nearest")
     zoom = (1, stack.shape[1] / smooth.shape[1], stack.shape[2] / smooth.shape[2])
     wide = ndimage.zoom(smooth, zoom, order=1, grid_mode=True, mode="nearest")

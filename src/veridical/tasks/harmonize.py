@@ -19,23 +19,29 @@ MODEL = "intensity-curve"
 
 @dataclass(frozen=True)
 class Harmonize(Task):
-    """Show an MR image in the intensity style of another site, by one rising curve for the whole volume.
+    """Show an MR image in the intensity style of another site, by one rising curve for the whole
+    volume.
 
-    A network after the curve was tried and lost to it (16.6 against 17.0 dB to the true style), so the curve is what ships:
-    what no curve can do, sharpness, noise and tissues that another sequence orders anew, stays. Volumes of tissue, contrast
-    of lesions and, in a folder of patients of known age, the age effect are checked to be kept.
+    A network after the curve was tried and lost to it (16.6 against 17.0 dB to the true style), so
+    the curve is what ships: what no curve can do, sharpness, noise and tissues that another
+    sequence orders anew, stays. Volumes of tissue, contrast of lesions and, in a folder of patients
+    of known age, the age effect are checked to be kept.
     """
 
     style: tuple[float, ...] = ()
-    """Quantiles 10, 30, 50, 70 and 90 % of the target site's foreground, in network units: what veridical.style(images) and
-    the command `veridical style IMAGES` give."""
+    """Quantiles 10, 30, 50, 70 and 90 % of the target site's foreground, in network units: what
+    veridical.style(images) and the command `veridical style IMAGES` give.
+    """
     channel: str = ""
     """Which image to harmonize; empty: the first."""
 
     def __post_init__(self) -> None:
-        if self.style and (len(self.style) != len(QUANTILES) or list(self.style) != sorted(self.style)):
+        if self.style and (
+            len(self.style) != len(QUANTILES) or list(self.style) != sorted(self.style)
+        ):
             raise SettingError(
-                f"style = {self.style}; expected {len(QUANTILES)} numbers that do not fall, as `veridical style IMAGES` gives."
+                f"style = {self.style}; expected {len(QUANTILES)} numbers that do not fall, as "
+                "`veridical style IMAGES` gives."
             )
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
@@ -44,17 +50,28 @@ class Harmonize(Task):
         one = image.channel(channel)
         if not self.style:
             raise SettingError(
-                "Which style is wanted? Give the quantiles of the target site: --style, from `veridical style IMAGES`."
+                "Which style is wanted? Give the quantiles of the target site: --style, from "
+                "`veridical style IMAGES`."
             )
         if channel in UNITS:
-            raise InputError(f"{channel} is in absolute units and has no style of its own; harmonize is for MR contrasts.")
+            raise InputError(
+                f"{channel} is in absolute units and has no style of its own; harmonize is for MR "
+                "contrasts."
+            )
         prepared = Preprocessing()(one)
-        curved = curve(prepared.images[channel], style_of(prepared.images[channel], channel), np.array(self.style))
+        curved = curve(
+            prepared.images[channel],
+            style_of(prepared.images[channel], channel),
+            np.array(self.style),
+        )
         progress("harmonizing", 1, 1)
         scale, offset = np.float32(prepared.scales[channel]), np.float32(prepared.offsets[channel])
         data = np.ascontiguousarray(prepared.restore(curved * scale + offset)[None])
         done = Image(data, one.geometry, one.units, one.channels, {"units": {channel: one.units}})
-        absent = dict.fromkeys(("draws", "interval", "evidence"), "An intensity curve gives one estimate; it has no posterior.")
+        absent = dict.fromkeys(
+            ("draws", "interval", "evidence"),
+            "An intensity curve gives one estimate; it has no posterior.",
+        )
         facts = {"harmonized": channel, "measured": (channel,)}
         return Result(done, "point estimate", absent=absent, facts=facts)
 
@@ -63,7 +80,8 @@ class Harmonize(Task):
 
 
 def style(images: Sequence[Image]) -> tuple[float, ...]:
-    """Return the intensity style of a site: the mean over images of the quantiles that `Harmonize.style` takes.
+    """Return the intensity style of a site: the mean over images of the quantiles that
+    `Harmonize.style` takes.
 
     Args:
         images: of one contrast, one channel each, of patients of the target site.
@@ -73,12 +91,17 @@ def style(images: Sequence[Image]) -> tuple[float, ...]:
     """
     if not images or any(len(image.channels) != 1 for image in images):
         raise InputError("A style is taken of one or more images of one channel each.")
-    found = [style_of(Preprocessing()(image).images[image.channels[0]], image.channels[0]) for image in images]
+    found = [
+        style_of(Preprocessing()(image).images[image.channels[0]], image.channels[0])
+        for image in images
+    ]
     return tuple(round(float(value), 4) for value in np.mean(found, 0))
 
 
 def style_of(slices: Array, channel: str) -> Array:
-    """Return the quantiles `(5,)` of the foreground of slices `(slice, y, x)` in network units, over their middle half."""
+    """Return the quantiles `(5,)` of the foreground of slices `(slice, y, x)` in network units,
+    over their middle half.
+    """
     quarter = len(slices) // 4
     middle = slices[quarter : max(quarter + 1, 3 * quarter)]
     inside = middle[Preprocessing().foreground(channel, middle)]
@@ -86,8 +109,8 @@ def style_of(slices: Array, channel: str) -> Array:
 
 
 def curve(slices: Array, own: Array, wanted: Array) -> Array:
-    """Return slices under the rising curve that takes one style to another; zero stays, and beyond the last quantile the curve
-    goes on with slope 1.
+    """Return slices under the rising curve that takes one style to another; zero stays, and beyond
+    the last quantile the curve goes on with slope 1.
 
     Args:
         slices: `(slice, y, x)`, network units.

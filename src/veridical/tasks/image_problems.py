@@ -1,7 +1,8 @@
-"""Images as measurements: what was measured of the image that is wanted, as a problem that any model of raw data solves.
+"""Images as measurements: what was measured of the image that is wanted, as a problem that any
+model of raw data solves.
 
-Noise: the image itself. A finer grid in plane: the centre of a larger k-space, or means over larger voxels. Thick slices: means
-along the slice axis. Blur: a point spread.
+Noise: the image itself. A finer grid in plane: the centre of a larger k-space, or means over larger
+voxels. Thick slices: means along the slice axis. Blur: a point spread.
 """
 
 from __future__ import annotations
@@ -66,17 +67,32 @@ class Posed:
         return np.moveaxis(turned, -1, lead + self.along)
 
 
-def enhanced(task: Enhance, model: MeasurementModel, image: Image, channel: str, seed: int, progress: Progress) -> Result:
+def enhanced(
+    task: Enhance,
+    model: MeasurementModel,
+    image: Image,
+    channel: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
     """Enhance one channel by a model of measurements."""
     posed = pose(task, image, channel)
     job, slices = f"{task.name}-{task.job}", []
     for index, problem in enumerate(posed.problems):
         if not model.accepts(problem.operator):
-            raise SettingError(f"--model {model.name} does not take --job {task.job}. Leave --model out: the denoiser does.")
+            raise SettingError(
+                f"--model {model.name} does not take --job {task.job}. Leave --model out: the "
+                "denoiser does."
+            )
         slices.append(measured.solve(model, problem, task.draws, seed + index, job))
         progress("enhancing", index + 1, posed.count)
     found = measured.stacked(slices, job, channel, image.units_of(channel), posed.offset)
-    return assemble(replace(found, facts={**found.facts, "measured": (channel,)}), posed.geometry, posed.restore, model)
+    return assemble(
+        replace(found, facts={**found.facts, "measured": (channel,)}),
+        posed.geometry,
+        posed.restore,
+        model,
+    )
 
 
 def pose(task: Enhance, image: Image, channel: str) -> Posed:
@@ -84,7 +100,9 @@ def pose(task: Enhance, image: Image, channel: str) -> Posed:
     geometry, offset = image.geometry, air(image, channel)
     data = np.asarray(image[channel], np.float32) - np.float32(offset)
     if not np.abs(data).max() > 0:
-        raise InputError(f"{channel} is the same everywhere: it shows nothing that could be enhanced.")
+        raise InputError(
+            f"{channel} is the same everywhere: it shows nothing that could be enhanced."
+        )
     along = slice_axis(geometry.spacing, geometry.shape)
     stack = torch.from_numpy(np.ascontiguousarray(stacked(data, along)))
     if task.job == "super-resolve":
@@ -98,11 +116,15 @@ def pose(task: Enhance, image: Image, channel: str) -> Posed:
     if task.job == "deblur":
         return Posed(iter([blurred(task, stack, geometry, along, scale)]), geometry, along, offset)
     noise = task.noise or grids.noise_of(image, channel)
-    return Posed(iter([noisy(stack, noise, geometry, scale, task.varying)]), geometry, along, offset)
+    return Posed(
+        iter([noisy(stack, noise, geometry, scale, task.varying)]), geometry, along, offset
+    )
 
 
 def unit(image: Image, channel: str, stack: Array, along: int) -> float:
-    """Return what one network unit is for `(slice, y, x)` whose air is 0: by inner tissue for MR, by what is bright else."""
+    """Return what one network unit is for `(slice, y, x)` whose air is 0: by inner tissue for MR,
+    by what is bright else.
+    """
     if image.units_of(channel) in ("HU", "SUV"):
         return bright_level(np.abs(stack))
     spacing = [image.geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
@@ -110,7 +132,9 @@ def unit(image: Image, channel: str, stack: Array, along: int) -> float:
 
 
 def air(image: Image, channel: str) -> float:
-    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted below zero its low end."""
+    """Return what a channel shows where nothing is: -1000 HU, 0, or where an MR image was shifted
+    below zero its low end.
+    """
     return AIR_HU if image.units_of(channel) == "HU" else air_level(image[channel])
 
 
@@ -125,34 +149,50 @@ def cubic(geometry: Geometry) -> bool:
 
 
 def noisy(stack: Tensor, noise: float, geometry: Geometry, scale: float, varying: bool) -> Problem:
-    """Return the problem of a volume under noise of a standard deviation in its own units; `scale` is one network unit."""
+    """Return the problem of a volume under noise of a standard deviation in its own units; `scale`
+    is one network unit.
+    """
     weights = None
     if varying:
         local = torch.from_numpy(grids.noise_map(stack.numpy()))
         weights = (local.mean() / local).square()
     return Problem(
-        Identity(tuple(stack.shape)), stack / scale, noise / scale, stack / scale, weights, scale=scale,
-        support=(stack.abs() > 0.1 * scale).float(), stacked=True, isotropic=cubic(geometry) and min(stack.shape) > 16,
-    )  # fmt: skip
+        Identity(tuple(stack.shape)),
+        stack / scale,
+        noise / scale,
+        stack / scale,
+        weights,
+        scale=scale,
+        support=(stack.abs() > 0.1 * scale).float(),
+        stacked=True,
+        isotropic=cubic(geometry) and min(stack.shape) > 16,
+    )
 
 
-def finer_grid(task: Enhance, geometry: Geometry, stack: Tensor, along: int) -> tuple[VoxelAverage, Geometry]:
+def finer_grid(
+    task: Enhance, geometry: Geometry, stack: Tensor, along: int
+) -> tuple[VoxelAverage, Geometry]:
     """Return the operator from the finer grid to the image, and that grid."""
     if task.job == "upsample":
         step = max(2, round(task.factor))
         factors = tuple(1 if axis == along else step for axis in (0, 1, 2))
     else:
-        thin = float(np.sqrt(np.prod([s for axis, s in enumerate(geometry.spacing) if axis != along])))
+        thin = float(
+            np.sqrt(np.prod([s for axis, s in enumerate(geometry.spacing) if axis != along]))
+        )
         ratio = geometry.spacing[along] / thin
         if ratio <= grids.THIN or geometry.frame == "index":
             raise InputError(
-                f"The image has {geometry}; its slices are not thicker than its pixels, or their spacing is not known. "
+                f"The image has {geometry}; its slices are not thicker than its pixels, or their "
+                "spacing is not known. "
                 "Nothing is to be made isotropic."
             )
         factors = tuple(max(2, round(ratio)) if axis == along else 1 for axis in (0, 1, 2))
     ordered = stacked_factors(factors, along)
     fine = tuple(n * f for n, f in zip(stack.shape, ordered, strict=True))
-    return VoxelAverage(fine, ordered), grids.subdivided(geometry, (factors[0], factors[1], factors[2]))
+    return VoxelAverage(fine, ordered), grids.subdivided(
+        geometry, (factors[0], factors[1], factors[2])
+    )
 
 
 def stacked_factors(factors: tuple[int, ...], along: int) -> tuple[int, ...]:
@@ -162,9 +202,16 @@ def stacked_factors(factors: tuple[int, ...], along: int) -> tuple[int, ...]:
 
 
 def volume_problem(
-    operator: LinearOperator, stack: Tensor, noise: float, geometry: Geometry, scale: float, level: float | None = None
+    operator: LinearOperator,
+    stack: Tensor,
+    noise: float,
+    geometry: Geometry,
+    scale: float,
+    level: float | None = None,
 ) -> Problem:
-    """Return the problem of a whole volume under an operator, from its classical solution; `scale` is one network unit."""
+    """Return the problem of a whole volume under an operator, from its classical solution; `scale`
+    is one network unit.
+    """
     start = operator.classical(stack)
     sigma = (noise / scale) or QUIET
     return Problem(
@@ -175,7 +222,9 @@ def volume_problem(
 
 
 def blurred(task: Enhance, stack: Tensor, geometry: Geometry, along: int, scale: float) -> Problem:
-    """Return the problem of a volume that was blurred in plane by a Gaussian of a full width at half maximum in mm."""
+    """Return the problem of a volume that was blurred in plane by a Gaussian of a full width at
+    half maximum in mm.
+    """
     spacing = [geometry.spacing[axis] for axis in (0, 1, 2) if axis != along]
     across = (geometry.spacing[along], spacing[1], spacing[0])
     operator = Blur(tuple(stack.shape), across, (0.0, task.blur, task.blur))
@@ -189,10 +238,14 @@ def as_scan(image: Array, noise: float, factor: float) -> Problem:
         InputError: the slice is all zero.
     """
     if not np.abs(image).max() > 0:
-        raise InputError("A slice of the image is all zero. Crop the volume to the slices that show something.")
+        raise InputError(
+            "A slice of the image is all zero. Crop the volume to the slices that show something."
+        )
     kspace = fft(torch.from_numpy(np.array(image, dtype=np.complex64)))[None]
     mask = torch.ones(image.shape)
-    sigma = noise or QUIET * bright_level(np.abs(image))  # the outer ring of a k-space that was cut short is signal
+    sigma = noise or QUIET * bright_level(
+        np.abs(image)
+    )  # the outer ring of a k-space that was cut short is signal
     size = (round(factor * image.shape[0]), round(factor * image.shape[1]))
     kept = (size[0] * size[1] / mask.numel()) ** 0.5
     kspace, mask, sigma = kept * centre(kspace, size), centre(mask, size), kept * sigma

@@ -9,7 +9,9 @@ from veridical.tasks.complete import Complete
 
 @dataclass(frozen=True)
 class Translate(Complete):
-    """Make a modality that is missing from T1w, CT (HU) and PET (SUV), as far as they were measured."""
+    """Make a modality that is missing from T1w, CT (HU) and PET (SUV), as far as they were
+    measured.
+    """
 
     to: str = "CT"
     """Modality to make: CT, PET or T1w; several separated by commas."""

@@ -12,9 +12,11 @@ from veridical.types import SEVERITY, Finding, Result, Study
 Audit = Callable[[Study, Result], Finding | None]
 
 
-def check_audit(audit: Audit, study: Study | None = None, result: Result | None = None) -> Finding | None:
-    """Check an audit: it leaves study and result as they are, says the same twice, gives reasons, passes nothing where nothing
-    was measured, and its numbers are JSON.
+def check_audit(
+    audit: Audit, study: Study | None = None, result: Result | None = None
+) -> Finding | None:
+    """Check an audit: it leaves study and result as they are, says the same twice, gives reasons,
+    passes nothing where nothing was measured, and its numbers are JSON.
 
     Args:
         audit: a function `(study, result) -> Finding | None`.
@@ -27,7 +29,10 @@ def check_audit(audit: Audit, study: Study | None = None, result: Result | None 
         AssertionError: a promise is broken.
     """
     absent = dict.fromkeys(("draws", "interval", "evidence"), "there is no model")
-    subject, made = study or Study.of(image()), result or Result(image(), "point estimate", absent=absent)
+    subject, made = (
+        study or Study.of(image()),
+        result or Result(image(), "point estimate", absent=absent),
+    )
     before = inputs(subject), outputs(made)
     finding = audit(subject, made)
     assert (inputs(subject), outputs(made)) == before, "study or result were changed"

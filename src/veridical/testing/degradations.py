@@ -13,8 +13,8 @@ SPACING = (2.0, 1.5)
 
 
 def check_degradation(degradation: Degradation) -> None:
-    """Check a degradation: parameters are JSON and give the same image again, the input stays, the result is finite float32 of
-    the same shape, and another draw gives another image.
+    """Check a degradation: parameters are JSON and give the same image again, the input stays, the
+    result is finite float32 of the same shape, and another draw gives another image.
 
     Raises:
         AssertionError: a promise is broken.
@@ -22,10 +22,15 @@ def check_degradation(degradation: Degradation) -> None:
     images = np.stack([disc(), 0.8 * disc()])
     image = 1000 * images - 1000 if "CT" in degradation.modalities else 5 * images
     kept = image.copy()
-    drawn = [degradation.draw((image.shape[1], image.shape[2]), SPACING, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    drawn = [
+        degradation.draw((image.shape[1], image.shape[2]), SPACING, np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1], "the same seed draws other parameters"
     stored = json.loads(json.dumps(drawn[0]))
-    first, again, other = (degradation.apply(image, SPACING, p) for p in (drawn[0], stored, drawn[2]))
+    first, again, other = (
+        degradation.apply(image, SPACING, p) for p in (drawn[0], stored, drawn[2])
+    )
     assert np.array_equal(image, kept), "the image was changed"
     assert first.shape == image.shape, f"the shape became {first.shape}; expected {image.shape}"
     assert first.dtype == np.float32, f"the type became {first.dtype}; expected float32"

@@ -22,11 +22,21 @@ def request() -> Request:
     support = (disc() > 0).astype(np.float32)
     images = {"T2w": np.stack([disc()] * 3), "T1w": np.stack([0.8 * disc()] * 3)}
     masks = {"lesions": (disc() > 0.8).astype(np.float32)}
-    return Request("FLAIR", 0.4 * support, 0.2, support, images, "", masks, {"field": 3.0, "height": 0.2, "age": 60})
+    return Request(
+        "FLAIR",
+        0.4 * support,
+        0.2,
+        support,
+        images,
+        "",
+        masks,
+        {"field": 3.0, "height": 0.2, "age": 60},
+    )
 
 
 def check_condition(condition: Condition) -> None:
-    """Check a condition: its value has its size, it may be unknown, its encoder fits a network, which learns it.
+    """Check a condition: its value has its size, it may be unknown, its encoder fits a network,
+    which learns it.
 
     Raises:
         AssertionError: a promise is broken.
@@ -34,7 +44,9 @@ def check_condition(condition: Condition) -> None:
     known = request()
     value = condition.value(known)
     shape = (condition.size, *(known.initial.shape if condition.kind == "map" else ()))
-    assert value is None or np.shape(value) == shape, f"a value has shape {np.shape(value)}; expected {shape}"
+    assert value is None or np.shape(value) == shape, (
+        f"a value has shape {np.shape(value)}; expected {shape}"
+    )
     bare = Request("FLAIR", known.initial, known.level, known.support)
     batch = Conditioning.of([condition], [known, bare])
     net = Conditioned([condition], "unet", {"widths": (8, 8), "blocks": 1})
@@ -50,16 +62,21 @@ def check_condition(condition: Condition) -> None:
 
 
 def check_backbone(kind: type[Backbone]) -> None:
-    """Check a backbone class: any image size, zero output when it is made, gradients to every parameter, its condition seen.
+    """Check a backbone class: any image size, zero output when it is made, gradients to every
+    parameter, its condition seen.
 
     Raises:
         AssertionError: a promise is broken.
     """
     small = {"widths": (8, 8), "blocks": 1}
-    settings = {key: value for key, value in small.items() if key in inspect.signature(kind).parameters}
+    settings = {
+        key: value for key, value in small.items() if key in inspect.signature(kind).parameters
+    }
     torch.manual_seed(0)
     net = kind(inputs=3, outputs=2, conditions=4, **settings)
-    assert (net.inputs, net.conditions) == (3, 4), "inputs and conditions are not kept as attributes"
+    assert (net.inputs, net.conditions) == (3, 4), (
+        "inputs and conditions are not kept as attributes"
+    )
     assert net.multiple >= 1, "multiple says to what sides are padded"
     for shape in ((32, 32), (21, 35)):
         x, condition = torch.randn(2, 3, *shape), torch.randn(2, 4)
@@ -76,12 +93,17 @@ def check_backbone(kind: type[Backbone]) -> None:
         torch.autograd.backward(loss)
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0], f"its loss does not fall: {losses[0]:.3g} to {losses[-1]:.3g} in {STEPS} steps"
-    assert not torch.equal(net(x, condition), net(x, condition + 1)), "it does not see its condition"
+    assert losses[-1] < losses[0], (
+        f"its loss does not fall: {losses[0]:.3g} to {losses[-1]:.3g} in {STEPS} steps"
+    )
+    assert not torch.equal(net(x, condition), net(x, condition + 1)), (
+        "it does not see its condition"
+    )
 
 
 def check_family(family: Family, name: str = "unet") -> None:
-    """Check a family: a network learns by its loss, its mean and draws have the right shape, draws follow their noise.
+    """Check a family: a network learns by its loss, its mean and draws have the right shape, draws
+    follow their noise.
 
     Args:
         family: an instance with its settings.
@@ -94,11 +116,16 @@ def check_family(family: Family, name: str = "unet") -> None:
     from veridical.conditioning.condition import conditions
 
     torch.manual_seed(0)
-    chosen = conditions(("contrast", "images", "initial-estimate"), contrasts=("T1w", "T2w", "FLAIR"))
+    chosen = conditions(
+        ("contrast", "images", "initial-estimate"), contrasts=("T1w", "T2w", "FLAIR")
+    )
     small = {"widths": (8, 8), "blocks": 1}
     known = inspect.signature(registry.get("backbone", name)).parameters
     net = family.prepare(Conditioned(chosen, name, {k: v for k, v in small.items() if k in known}))
-    given, truth = Given.of(chosen, [request()] * 2), torch.from_numpy(disc())[None, None].repeat(2, 1, 1, 1)
+    given, truth = (
+        Given.of(chosen, [request()] * 2),
+        torch.from_numpy(disc())[None, None].repeat(2, 1, 1, 1),
+    )
     optimizer = torch.optim.Adam(net.parameters(), 5e-3)
 
     def loss(seed: int) -> torch.Tensor:
@@ -112,10 +139,16 @@ def check_family(family: Family, name: str = "unet") -> None:
     after = float(loss(0).detach())
     assert after < before, f"its loss does not fall: {before:.3g} to {after:.3g} in {STEPS} steps"
     mean = family.mean(net, given)
-    assert mean.shape == truth.shape, f"its mean has shape {tuple(mean.shape)}; expected {tuple(truth.shape)}"
+    assert mean.shape == truth.shape, (
+        f"its mean has shape {tuple(mean.shape)}; expected {tuple(truth.shape)}"
+    )
     noise = torch.randn(2, 3, *truth.shape[1:], generator=torch.Generator().manual_seed(1))
     drawn = family.draw(net, given, noise, 2)
-    assert drawn.shape == (2, 3 if family.stochastic else 1, *truth.shape[1:]), f"3 draws have shape {tuple(drawn.shape)}"
+    assert drawn.shape == (2, 3 if family.stochastic else 1, *truth.shape[1:]), (
+        f"3 draws have shape {tuple(drawn.shape)}"
+    )
     assert torch.isfinite(drawn).all(), "draws are not finite"
     assert torch.equal(drawn, family.draw(net, given, noise, 2)), "the same noise gave other draws"
-    assert not family.stochastic or not torch.equal(drawn[:, 0], drawn[:, 1]), "two draws are the same"
+    assert not family.stochastic or not torch.equal(drawn[:, 0], drawn[:, 1]), (
+        "two draws are the same"
+    )

@@ -16,8 +16,9 @@ from veridical.types import Array, Geometry, Image, Interval, Result
 
 
 def check_metric(name: str) -> None:
-    """Check a registered metric: it says what it is, gives one finite number, the same twice, leaves its input, says so when a
-    result is better, and refuses other grids, other units, NaN and empty regions.
+    """Check a registered metric: it says what it is, gives one finite number, the same twice,
+    leaves its input, says so when a result is better, and refuses other grids, other units, NaN and
+    empty regions.
 
     Raises:
         AssertionError: a promise is broken.
@@ -36,16 +37,25 @@ def _of_images(name: str) -> None:
     before = result.image.data.tobytes(), truth.data.tobytes()
     value = scored(name, result, truth, mask)
     assert np.isfinite(value), f"its value is {value}"
-    assert value == scored(name, result, truth, mask), "the same images have another score the second time"
+    assert value == scored(name, result, truth, mask), (
+        "the same images have another score the second time"
+    )
     assert before == (result.image.data.tobytes(), truth.data.tobytes()), "the images were changed"
     about = facts(name)
     if about.level == "pixel":
         data = truth.data + 0.5 * (result.image.data - truth.data)
-        better = scored(name, dataclasses.replace(result, image=dataclasses.replace(result.image, data=data)), truth, mask)
+        better = scored(
+            name,
+            dataclasses.replace(result, image=dataclasses.replace(result.image, data=data)),
+            truth,
+            mask,
+        )
         rises = better > value if about.better == "higher" else better < value
         nearer = about.ideal is not None and abs(better - about.ideal) < abs(value - about.ideal)
         assert nearer if about.ideal is not None else rises, "half the error is not scored better"
-    elsewhere = dataclasses.replace(truth, geometry=Geometry(truth.geometry.shape, np.diag([2.0, 1, 1, 1])))
+    elsewhere = dataclasses.replace(
+        truth, geometry=Geometry(truth.geometry.shape, np.diag([2.0, 1, 1, 1]))
+    )
     broken = truth.data.copy()
     broken[0, 10, 10, 10] = np.nan
     _refuses(GeometryError, "another grid", name, result, elsewhere, mask)
@@ -54,7 +64,9 @@ def _of_images(name: str) -> None:
     _refuses(InputError, "NaN", name, result, dataclasses.replace(truth, data=broken), mask)
 
 
-def _refuses(error: type[VeridicalError], what: str, name: str, result: Result, truth: Image, mask: Array) -> None:
+def _refuses(
+    error: type[VeridicalError], what: str, name: str, result: Result, truth: Image, mask: Array
+) -> None:
     try:
         scored(name, result, truth, mask)
     except error:
@@ -69,7 +81,9 @@ def _of_arrays(metric: Any) -> None:
     assert isinstance(value, float), f"it returns {type(value).__name__}; expected float"
     assert np.isfinite(value), f"its value is {value}"
     assert value == metric(**given), "the same input has another score the second time"
-    assert before == {key: np.array(v).tobytes() for key, v in given.items()}, "the input was changed"
+    assert before == {key: np.array(v).tobytes() for key, v in given.items()}, (
+        "the input was changed"
+    )
     first = next(key for key in given if isinstance(given[key], np.ndarray))
     wrong = [{**given, first: given[first][..., :-1]}]
     if given[first].dtype != bool:
@@ -81,7 +95,9 @@ def _of_arrays(metric: Any) -> None:
             metric(**bad)
         except InputError:
             continue
-        raise AssertionError("an array of another shape, or with NaN, was not refused; expected an InputError")
+        raise AssertionError(
+            "an array of another shape, or with NaN, was not refused; expected an InputError"
+        )
 
 
 def scored(name: str, candidate: Result, reference: Image, mask: Array) -> float:
@@ -91,7 +107,9 @@ def scored(name: str, candidate: Result, reference: Image, mask: Array) -> float
 
 @cache
 def compared() -> tuple[Result, Image, Array]:
-    """Return a result with an interval, the truth, and the region that counts; wide enough for five scales of MS-SSIM."""
+    """Return a result with an interval, the truth, and the region that counts; wide enough for five
+    scales of MS-SSIM.
+    """
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 1, (1, 180, 176, 16)).astype(np.float32)
     grid = Geometry((180, 176, 16), np.eye(4))
@@ -114,10 +132,17 @@ def arguments(metric: Any) -> dict[str, Any]:
     truth = np.arange(40) % 2 == 0
     dose = 60 * np.exp(-((x - 12) ** 2 + (y - 10) ** 2 + (z - 8) ** 2) / 60)
     known = {
-        "candidate_structure": np.roll(ball, 1, 0), "reference_structure": ball, "spacing": (1.0, 1.5, 2.0), "seed": 0,
-        "candidate_features": rng.normal(0.2, 1, (40, 6)), "reference_features": rng.normal(0, 1, (50, 6)),
-        "candidate_dose": 1.01 * dose, "reference_dose": dose, "predicted": truth + rng.normal(0, 0.7, 40), "truth": truth,
+        "candidate_structure": np.roll(ball, 1, 0),
+        "reference_structure": ball,
+        "spacing": (1.0, 1.5, 2.0),
+        "seed": 0,
+        "candidate_features": rng.normal(0.2, 1, (40, 6)),
+        "reference_features": rng.normal(0, 1, (50, 6)),
+        "candidate_dose": 1.01 * dose,
+        "reference_dose": dose,
+        "predicted": truth + rng.normal(0, 0.7, 40),
+        "truth": truth,
         "mask": ball,
-    }  # fmt: skip
+    }
     wanted = inspect.signature(metric).parameters
     return {key: value for key, value in known.items() if key in wanted}

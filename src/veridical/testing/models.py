@@ -15,8 +15,8 @@ from veridical.testing.subjects import disc, measured
 
 
 def check_model(model: Model) -> None:
-    """Check a model: the same seed gives the same finite draws, different ones differ where it is stochastic, one where it is
-    not, and what was measured stays as it was.
+    """Check a model: the same seed gives the same finite draws, different ones differ where it is
+    stochastic, one where it is not, and what was measured stays as it was.
 
     Args:
         model: an instance with its settings; a `MeasurementModel` or an `ImageModel`.
@@ -25,13 +25,18 @@ def check_model(model: Model) -> None:
         AssertionError: a promise is broken.
     """
     assert model.name, "a model has a name"
-    assert len(model.weights_hash) == 64 or model.weights_hash == "none", "weights_hash is a SHA-256 or `none`"
+    assert len(model.weights_hash) == 64 or model.weights_hash == "none", (
+        "weights_hash is a SHA-256 or `none`"
+    )
     if isinstance(model, MeasurementModel):
         _solver(model, measured())
     elif isinstance(model, ImageModel):
         _maker(model)
     else:
-        raise AssertionError("a model solves measurements or makes images: derive from MeasurementModel or ImageModel")
+        raise AssertionError(
+            "a model solves measurements or makes images: derive from MeasurementModel or "
+            "ImageModel"
+        )
 
 
 def _solver(model: MeasurementModel, every: Sequence[Problem]) -> None:
@@ -40,7 +45,9 @@ def _solver(model: MeasurementModel, every: Sequence[Problem]) -> None:
     for problem in accepted:
         before = [digest(tensor.numpy()) for tensor in (problem.data, problem.start)]
         first, again = (model.solve(problem, 2, 3) for _ in range(2))
-        assert [digest(t.numpy()) for t in (problem.data, problem.start)] == before, "what was measured was changed"
+        assert [digest(t.numpy()) for t in (problem.data, problem.start)] == before, (
+            "what was measured was changed"
+        )
         assert len(first) == (2 if model.stochastic else 1), f"{len(first)} images for 2 draws"
         assert first.shape[1:] == problem.operator.domain, "images are not of the operator's domain"
         assert torch.isfinite(first.abs()).all(), "images are not finite"
@@ -48,17 +55,24 @@ def _solver(model: MeasurementModel, every: Sequence[Problem]) -> None:
         assert len(model.solve(problem, 1, 3)) == 1, "one draw was asked for"
         if model.stochastic:
             assert not torch.equal(first[0], first[1]), "two draws are the same"
-            assert not torch.equal(first, model.solve(problem, 2, 4)), "another seed gave the same draws"
+            assert not torch.equal(first, model.solve(problem, 2, 4)), (
+                "another seed gave the same draws"
+            )
 
 
 def _maker(model: ImageModel) -> None:
     known = model.contrasts
     support = (disc() > 0).astype(np.float32)
     shown = {name: np.stack([disc()] * 3) for name in known[1:2]}
-    requests = [Request(known[0], 0.4 * support, 0.2, support, shown), Request(known[0], 0.4 * support, 0.2, support)]
+    requests = [
+        Request(known[0], 0.4 * support, 0.2, support, shown),
+        Request(known[0], 0.4 * support, 0.2, support),
+    ]
     noise = np.random.default_rng(0).standard_normal((2, 3, *support.shape), np.float32)
     first, again = (model.make(requests, 3, noise) for _ in range(2))
-    assert first.shape == (2, 3 if model.stochastic else 1, *support.shape), f"3 draws of 2 slices have shape {first.shape}"
+    assert first.shape == (2, 3 if model.stochastic else 1, *support.shape), (
+        f"3 draws of 2 slices have shape {first.shape}"
+    )
     assert np.isfinite(first).all(), "images are not finite"
     assert np.array_equal(first, again), "the same noise gave other numbers"
     if model.stochastic:

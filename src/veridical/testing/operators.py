@@ -16,7 +16,8 @@ Apply = tuple[Callable[[Tensor], Tensor], tuple[int, ...]]
 
 
 def check_operator(kind: type[LinearOperator]) -> None:
-    """Check an operator class by its `example`: exact adjoint, linearity, leading axes, pseudo-inverse, description, refusals.
+    """Check an operator class by its `example`: exact adjoint, linearity, leading axes,
+    pseudo-inverse, description, refusals.
 
     Raises:
         AssertionError: a promise is broken.
@@ -30,13 +31,19 @@ def check_operator(kind: type[LinearOperator]) -> None:
         _refuses(operator, apply, shape)
         _carries(operator, apply, shape)
     x = noise(operator, operator.domain, 7)
-    assert close(operator.normal(x), operator.adjoint(operator.forward(x))), "normal is not adjoint after forward"
+    assert close(operator.normal(x), operator.adjoint(operator.forward(x))), (
+        "normal is not adjoint after forward"
+    )
     seen = operator.forward(noise(operator, operator.domain, 10))
-    assert close(operator.forward(operator.pinv(seen, iterations=300)), seen, 5e-3), "A A^+ A x is not A x"
+    assert close(operator.forward(operator.pinv(seen, iterations=300)), seen, 5e-3), (
+        "A A^+ A x is not A x"
+    )
     said = operator.describe()
     assert json.loads(json.dumps(said)) == said, "the description is not JSON"
     assert said["operator"] == operator.name, "the description does not name the operator"
-    assert said == kind.example(SEED).describe(), "two equal operators describe themselves differently"
+    assert said == kind.example(SEED).describe(), (
+        "two equal operators describe themselves differently"
+    )
 
 
 def noise(operator: LinearOperator, shape: tuple[int, ...], seed: int) -> Tensor:
@@ -58,24 +65,38 @@ def _adjoint(operator: LinearOperator) -> None:
     for seed in range(3):
         x, y = noise(operator, operator.domain, seed), noise(operator, operator.range, seed + 100)
         forward, back = operator.forward(x), operator.adjoint(y)
-        assert forward.shape == operator.range, f"forward gives {tuple(forward.shape)}; expected {operator.range}"
-        assert back.shape == operator.domain, f"adjoint gives {tuple(back.shape)}; expected {operator.domain}"
+        assert forward.shape == operator.range, (
+            f"forward gives {tuple(forward.shape)}; expected {operator.range}"
+        )
+        assert back.shape == operator.domain, (
+            f"adjoint gives {tuple(back.shape)}; expected {operator.domain}"
+        )
         gap = abs(_inner(forward, y) - _inner(x, back))
-        assert gap <= 1e-5 * float(forward.norm() * y.norm()), "the adjoint is not that of forward: <A x, y> is not <x, A^H y>"
+        assert gap <= 1e-5 * float(forward.norm() * y.norm()), (
+            "the adjoint is not that of forward: <A x, y> is not <x, A^H y>"
+        )
 
 
-def _linear(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+def _linear(
+    operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     factor = 0.7 - 0.3j if operator.dtype.is_complex else 0.7
     u, v = noise(operator, shape, 1), noise(operator, shape, 2)
     assert close(apply(factor * u + v), factor * apply(u) + apply(v)), "not linear"
 
 
-def _carries(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+def _carries(
+    operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     stack = noise(operator, (2, *shape), 5)
-    assert close(apply(stack), torch.stack([apply(item) for item in stack])), "leading axes are not carried"
+    assert close(apply(stack), torch.stack([apply(item) for item in stack])), (
+        "leading axes are not carried"
+    )
 
 
-def _untouched(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+def _untouched(
+    operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     x = noise(operator, shape, 4)
     kept = x.clone()
     first, second = apply(x), apply(x)
@@ -83,7 +104,9 @@ def _untouched(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shap
     assert torch.equal(first, second), "the same input gave other numbers"
 
 
-def _refuses(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+def _refuses(
+    operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     for wrong in ((*shape[:-1], shape[-1] + 1), shape[1:]):
         said = ""
         try:
@@ -91,4 +114,6 @@ def _refuses(operator: LinearOperator, apply: Callable[[Tensor], Tensor], shape:
         except GeometryError as refused:
             said = str(refused)
         assert said, f"input of shape {wrong} was not refused; expected a GeometryError"
-        assert len(wrong) < len(shape) or str(shape) in said, f"the refusal does not say {shape}: {said}"
+        assert len(wrong) < len(shape) or str(shape) in said, (
+            f"the refusal does not say {shape}: {said}"
+        )

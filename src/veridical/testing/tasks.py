@@ -20,9 +20,9 @@ COMPANIONS = ("draws", "interval", "evidence")
 def check_task(kind: type[Task], study: Study | None = None, **settings: Any) -> Result:
     """Check a task class by running it on a small study.
 
-    Settings survive a record and have docs; the same seed gives the same bytes; the study stays as it was; the grid keeps its
-    frame; each companion is there or its absence is explained, has the estimate's shape and keeps its range; findings have
-    reasons; NaN are refused.
+    Settings survive a record and have docs; the same seed gives the same bytes; the study stays as
+    it was; the grid keeps its frame; each companion is there or its absence is explained, has the
+    estimate's shape and keeps its range; findings have reasons; NaN are refused.
 
     Args:
         kind: the class.
@@ -40,9 +40,13 @@ def check_task(kind: type[Task], study: Study | None = None, **settings: Any) ->
     before = inputs(subject)
     result = task(subject, seed=1)
     assert inputs(subject) == before, "the study was changed"
-    assert dict(result.steps[-1].inputs) == before, "the provenance does not hold the hashes of the input"
+    assert dict(result.steps[-1].inputs) == before, (
+        "the provenance does not hold the hashes of the input"
+    )
     again = task(subject, seed=1)
-    assert dict(again.steps[-1].outputs) == dict(result.steps[-1].outputs), "the same seed gave other bytes"
+    assert dict(again.steps[-1].outputs) == dict(result.steps[-1].outputs), (
+        "the same seed gave other bytes"
+    )
     _companions(result)
     _sound(result, subject)
     for bad in _damaged(subject):
@@ -57,9 +61,13 @@ def check_task(kind: type[Task], study: Study | None = None, **settings: Any) ->
 def _settings(kind: type[Task]) -> None:
     usual = kind()
     stored = json.loads(json.dumps(dataclasses.asdict(usual)))
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    plain = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+    }
     assert kind.from_settings(plain) == usual, "settings do not survive being stored as JSON"
-    silent = [field.name for field in dataclasses.fields(kind) if field.name not in setting_docs(kind)]
+    silent = [
+        field.name for field in dataclasses.fields(kind) if field.name not in setting_docs(kind)
+    ]
     assert not silent, f"no docstring says what these settings do: {', '.join(silent)}"
 
 
@@ -72,10 +80,14 @@ def _companions(result: Result) -> None:
         assert (value is None) == missing, f"{name} is {wrong} absent"
         assert not missing or len(result.absent[name]) > 10, f"it is not said why {name} is absent"
     shape = result.image.data.shape
-    assert result.draws is None or result.draws.shape[1:] == shape, "draws have another shape than the estimate"
+    assert result.draws is None or result.draws.shape[1:] == shape, (
+        "draws have another shape than the estimate"
+    )
     if result.interval is not None:
         lower, upper = result.interval.lower, result.interval.upper
-        assert lower.shape == upper.shape == shape, "the interval has another shape than the estimate"
+        assert lower.shape == upper.shape == shape, (
+            "the interval has another shape than the estimate"
+        )
         assert (lower <= upper).all(), "a lower end lies above its upper end"
         assert 0 < result.interval.level < 1, "the level is no share"
     if evidence is not None:

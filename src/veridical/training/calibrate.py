@@ -1,4 +1,6 @@
-"""Calibrate trained weights: the multipliers of their intervals, on patients that they never saw, written into their card."""
+"""Calibrate trained weights: the multipliers of their intervals, on patients that they never saw,
+written into their card.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from veridical.training.training_data import training_data
 
 LEVEL = 0.9
 FLOOR = 0.003
-"""Least spread in network units; without it a voxel on which all samples agree could never be covered."""
+"""Least spread in network units; without it a voxel on which all samples agree could never be
+covered.
+"""
 
 
 def calibrate_weights(
@@ -28,16 +32,16 @@ def calibrate_weights(
     patients: int = 32,
     progress: Progress = silent,
 ) -> dict[str, Calibration]:
-    """Calibrate jobs of some weights and add that to their card; the calibration of other jobs stays as it is.
+    """Calibrate jobs of some weights and add that to their card; the calibration of other jobs
+    stays as it is.
 
-    Args:
-        name: shipped weights, or the path of a .safetensors file with its card beside it.
-        data: folder of your patients; those that the weights were trained on are left out. None: what the kind of model is
-            calibrated on as a rule, digital patients of the second simulator and held-out real ones.
-        jobs: as the card names them, `reconstruct-mri`, `complete-FLAIR`; all that can be when empty.
-        level: share of voxels that are to lie inside; 0.9 needs 9 patients, 0.8 four.
-        patients: at most so many a job where they are digital.
-        progress: called as work goes on.
+    Args: name: shipped weights, or the path of a .safetensors file with its card beside it. data:
+        folder of your patients; those that the weights were trained on are left out. None: what the
+        kind of model is calibrated on as a rule, digital patients of the second simulator and
+        held-out real ones. jobs: as the card names them, `reconstruct-mri`, `complete-FLAIR`; all
+        that can be when empty. level: share of voxels that are to lie inside; 0.9 needs 9 patients,
+        0.8 four. patients: at most so many a job where they are digital. progress: called as work
+        goes on.
 
     Returns:
         Job -> its calibration.
@@ -50,7 +54,10 @@ def calibrate_weights(
     kind = training_data(registry.get("model", card["model"]).learns)
     possible = kind.jobs_of(card)
     if not possible:
-        raise SettingError(f"The weights {name!r} give one estimate and no draws, so there is no interval to calibrate.")
+        raise SettingError(
+            f"The weights {name!r} give one estimate and no draws, so there is no interval to "
+            "calibrate."
+        )
     for job in jobs:
         if job not in possible:
             raise SettingError(f"These weights do not do {job!r}. {nearest(job, possible)}")
@@ -60,12 +67,19 @@ def calibrate_weights(
         source = None if data is None else studies(data)
         cases, where = kind.cases(name, job, source, patients, progress)
         try:
-            found[job] = calibrate(cases, level, FLOOR, where if data is None else f"patients of {Path(data).name}, {where}")
+            found[job] = calibrate(
+                cases,
+                level,
+                FLOOR,
+                where if data is None else f"patients of {Path(data).name}, {where}",
+            )
         except CalibrationError as error:
             short.append(f"{job}: {error}")
     if short and (jobs or not found):
         raise CalibrationError(" ".join(short))
-    card["calibration"] = card.get("calibration", {}) | {job: one.to_dict() for job, one in found.items()}
+    card["calibration"] = card.get("calibration", {}) | {
+        job: one.to_dict() for job, one in found.items()
+    }
     card |= kind.calibrated(card)
     write_text(path, json.dumps(card, indent=2) + "\n")
     return found

@@ -1,4 +1,6 @@
-"""What a training run writes: tensors, texts, and checkpoints to go on from; a temporary name first, then renamed."""
+"""What a training run writes: tensors, texts, and checkpoints to go on from; a temporary name
+first, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ class State:
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        meta = {"step": str(step), "seconds": str(seconds), "scaler": json.dumps(self.scaler.state_dict())}
+        meta = {
+            "step": str(step),
+            "seconds": str(seconds),
+            "scaler": json.dumps(self.scaler.state_dict()),
+        }
         write_tensors(folder / FILE, tensors, meta)
 
     def restore(self, folder: Path) -> tuple[int, float]:
@@ -96,7 +102,9 @@ def step_of(folder: Path) -> int:
         with safe_open(path, "pt") as file:
             return int(file.metadata()["step"])
     except (SafetensorError, KeyError, TypeError) as error:
-        raise FormatError(f"The checkpoint {path} is damaged ({error}). Remove it, or train into another folder.") from error
+        raise FormatError(
+            f"The checkpoint {path} is damaged ({error}). Remove it, or train into another folder."
+        ) from error
 
 
 @contextmanager
@@ -118,7 +126,8 @@ def claimed(folder: Path, first: bool = True) -> Iterator[None]:
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         if not _locked(file):
             raise InputError(
-                f"Process {owner(folder)} trains in {folder} already. Wait for it, end it, or train into another folder."
+                f"Process {owner(folder)} trains in {folder} already. Wait for it, end it, or "
+                "train into another folder."
             )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -137,7 +146,9 @@ def owner(folder: Path) -> str:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Lock an open file until it is closed; False where another has locked it. Where the system has no locks, nobody has."""
+    """Lock an open file until it is closed; False where another has locked it. Where the system has
+    no locks, nobody has.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
@@ -152,7 +163,11 @@ def _locked(file: IO[str]) -> bool:
 def log_lines(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log."""
     path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.is_file()
+        else []
+    )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
@@ -165,4 +180,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }

@@ -1,8 +1,9 @@
-"""Clean volumes that a denoiser learns from: real MR, CT and PET, images painted from label maps, and photographs.
+"""Clean volumes that a denoiser learns from: real MR, CT and PET, images painted from label maps,
+and photographs.
 
-Every volume is `(slice, y, x)`, never interpolated, air 0. MR is scaled by its inner tissue, as `preprocessing` does; CT,
-shifted to HU + 1000, PET and photographs by what is bright in them. The sets are those whose licence allows weights trained
-on them to be passed on.
+Every volume is `(slice, y, x)`, never interpolated, air 0. MR is scaled by its inner tissue, as
+`preprocessing` does; CT, shifted to HU + 1000, PET and photographs by what is bright in them. The
+sets are those whose licence allows weights trained on them to be passed on.
 """
 
 from __future__ import annotations
@@ -64,26 +65,33 @@ def clean_volumes(source: str) -> Iterator[CleanVolume]:
         InputError: its folder is not there.
     """
     if source not in SOURCES:
-        raise SettingError(f"No set of clean volumes is called {source!r}. {nearest(source, SOURCES)}")
+        raise SettingError(
+            f"No set of clean volumes is called {source!r}. {nearest(source, SOURCES)}"
+        )
     some = False
     for volume in SOURCES[source].load():
         some = True
         yield volume
     if not some:
         raise InputError(
-            f"Nothing of {source!r} was found in {data_root()} or beside it. Set VERIDICAL_DATA to the folder of real data, "
+            f"Nothing of {source!r} was found in {data_root()} or beside it. Set VERIDICAL_DATA to "
+            "the folder of real data, "
             "or leave this set out of the recipe."
         )
 
 
 def normalized(image: Array) -> Array:
-    """Scale an image `(slice, y, x)` without negative values by its inner tissue, as `preprocessing` does."""
+    """Scale an image `(slice, y, x)` without negative values by its inner tissue, as
+    `preprocessing` does.
+    """
     positive, unit = np.clip(np.asarray(image, np.float32), 0, None), Preprocessing()
     return np.asarray(unit.clipped(positive / (tissue_level(positive) / unit.tissue)), np.float32)
 
 
 def brightened(image: Array) -> Array:
-    """Scale an image without negative values by what is bright in it: CT densities, uptake, photographs."""
+    """Scale an image without negative values by what is bright in it: CT densities, uptake,
+    photographs.
+    """
     positive = np.clip(np.asarray(image, np.float32), 0, None)
     return np.asarray(np.clip(positive / bright_level(positive), 0, BRIGHTEST), np.float32)
 
@@ -94,7 +102,9 @@ def density(hounsfield: Array) -> Array:
 
 
 def _roots(*places: str) -> Iterator[Path]:
-    """Yield the files that match any of the patterns in the data folder and in `training_data` beside it."""
+    """Yield the files that match any of the patterns in the data folder and in `training_data`
+    beside it.
+    """
     for root in (data_root(), data_root().parent / "training_data"):
         for place in places:
             yield from sorted(root.glob(place))
@@ -109,10 +119,14 @@ def _nifti(path: Path) -> tuple[Array, bool]:
     return np.moveaxis(data, thick, 0), bool(size.max() / size.min() < 1.3)
 
 
-def _of_files(source: str, convert: Callable[[Array], Array], *places: str) -> Iterator[CleanVolume]:
+def _of_files(
+    source: str, convert: Callable[[Array], Array], *places: str
+) -> Iterator[CleanVolume]:
     for path in _roots(*places):
         data, isotropic = _nifti(path)
-        patient = next(p for p in (path.name.split("-")[0], path.parent.name) if p[:3] in ("IXI", "pat", "STS"))
+        patient = next(
+            p for p in (path.name.split("-")[0], path.parent.name) if p[:3] in ("IXI", "pat", "STS")
+        )
         yield CleanVolume(convert(data), source, patient, isotropic)
 
 
@@ -120,16 +134,26 @@ def _head_ct() -> Iterator[CleanVolume]:
     """The head CT slice by slice: its gantry was tilted."""
     import pydicom
 
-    files = [pydicom.dcmread(path) for path in _roots("ct_head_ge/*.dcm", "dicom_rt_dicompyler/example_data/ct.*.dcm")]
+    files = [
+        pydicom.dcmread(path)
+        for path in _roots("ct_head_ge/*.dcm", "dicom_rt_dicompyler/example_data/ct.*.dcm")
+    ]
     for name in sorted({str(file.SeriesInstanceUID) for file in files}):
         series = [file for file in files if str(file.SeriesInstanceUID) == name]
         series.sort(key=lambda file: float(file.ImagePositionPatient[2]))
-        stack = [file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept) for file in series]
-        yield CleanVolume(density(np.stack(stack)), "head-ct", f"ct-{len(series)}-slices", False, len(series) > 1)
+        stack = [
+            file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept)
+            for file in series
+        ]
+        yield CleanVolume(
+            density(np.stack(stack)), "head-ct", f"ct-{len(series)}-slices", False, len(series) > 1
+        )
 
 
 def _openkbp() -> Iterator[CleanVolume]:
-    """Planning CT of heads and necks; the rounding to steps of 16 HU is made smooth by noise of one step."""
+    """Planning CT of heads and necks; the rounding to steps of 16 HU is made smooth by noise of one
+    step.
+    """
     for path in _roots("openkbp/*/pt_*.npz"):
         with np.load(path) as file:
             stored = file["ct"].astype(np.float32)
@@ -141,7 +165,10 @@ def _openkbp() -> Iterator[CleanVolume]:
 def label_maps() -> Iterator[tuple[str, Array]]:
     """Yield name and labels `(slice, y, x)` of the whole heads."""
     for path in _roots("synthseg_labels/head*.nii.gz"):
-        yield path.name.split(".")[0], np.transpose(np.asarray(nibabel.load(path).dataobj), (2, 1, 0))[:, ::-1]
+        yield (
+            path.name.split(".")[0],
+            np.transpose(np.asarray(nibabel.load(path).dataobj), (2, 1, 0))[:, ::-1],
+        )
 
 
 def _painted() -> Iterator[CleanVolume]:
@@ -151,11 +178,18 @@ def _painted() -> Iterator[CleanVolume]:
             rng = np.random.default_rng([number, image])
             values = ct_of_labels(rng) if image == PAINTED - 1 else contrast_of_labels(rng)
             painted = paint(labels, values, rng)
-            yield CleanVolume(brightened(painted) if image == PAINTED - 1 else normalized(painted), "painted", head, True)
+            yield CleanVolume(
+                brightened(painted) if image == PAINTED - 1 else normalized(painted),
+                "painted",
+                head,
+                True,
+            )
 
 
 def contrast_of_labels(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return mean and texture of every label under a random MR contrast; bone and air are dark, fat often bright."""
+    """Return mean and texture of every label under a random MR contrast; bone and air are dark, fat
+    often bright.
+    """
     mean, texture = rng.uniform(0.1, 1.0, 54), rng.uniform(0, 0.06, 54)
     mean[AIR_LABEL], texture[AIR_LABEL] = 0.0, 0.0
     mean[BONE[0]] = rng.uniform(0.0, 0.12)
@@ -179,20 +213,38 @@ def ct_of_labels(rng: np.random.Generator) -> tuple[Array, Array]:
 def paint(labels: Array, values: tuple[Array, Array], rng: np.random.Generator) -> Array:
     """Give every label its mean and a smooth texture, and blur the borders as voxels do."""
     mean, texture = (np.asarray(v, np.float32) for v in values)
-    grain = ndimage.gaussian_filter(rng.standard_normal(labels.shape, np.float32), float(rng.uniform(0.5, 2.0)))
+    grain = ndimage.gaussian_filter(
+        rng.standard_normal(labels.shape, np.float32), float(rng.uniform(0.5, 2.0))
+    )
     image = mean[labels] + texture[labels] * grain / grain.std()
     return np.asarray(ndimage.gaussian_filter(image, float(rng.uniform(*BLUR))).clip(0), np.float32)
 
 
 def _photographs() -> Iterator[CleanVolume]:
-    """Photographs that ship inside scikit-image and scikit-learn: sharp edges and textures of all kinds."""
+    """Photographs that ship inside scikit-image and scikit-learn: sharp edges and textures of all
+    kinds.
+    """
     from skimage import color, data
     from sklearn.datasets import load_sample_image
 
     names = (
-        "astronaut", "brick", "camera", "cat", "chelsea", "clock", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
-        "immunohistochemistry", "moon", "page", "rocket", "text",
-    )  # fmt: skip
+        "astronaut",
+        "brick",
+        "camera",
+        "cat",
+        "chelsea",
+        "clock",
+        "coffee",
+        "coins",
+        "grass",
+        "gravel",
+        "hubble_deep_field",
+        "immunohistochemistry",
+        "moon",
+        "page",
+        "rocket",
+        "text",
+    )
     loaders = {name: getattr(data, name) for name in names if hasattr(data, name)}
     for name in ("china.jpg", "flower.jpg"):
         loaders[name] = lambda name=name: load_sample_image(name)
@@ -214,9 +266,14 @@ class CleanSet:
 
 
 SOURCES = {
-    "ixi": CleanSet(lambda: _of_files("ixi", normalized, "ixi_t1_2mm/nifti/*.nii.gz"), "CC BY-SA 3.0"),
+    "ixi": CleanSet(
+        lambda: _of_files("ixi", normalized, "ixi_t1_2mm/nifti/*.nii.gz"), "CC BY-SA 3.0"
+    ),
     "openms-mni": CleanSet(
-        lambda: _of_files("openms-mni", normalized, "openms/cross_sectional_MNI/*/[FT]*_regtoMNI.nii.gz"), "CC BY"
+        lambda: _of_files(
+            "openms-mni", normalized, "openms/cross_sectional_MNI/*/[FT]*_regtoMNI.nii.gz"
+        ),
+        "CC BY",
     ),
     "openms-raw": CleanSet(
         lambda: _of_files(
@@ -229,17 +286,28 @@ SOURCES = {
     ),
     "sarcoma-mr": CleanSet(
         lambda: _of_files(
-            "sarcoma-mr", normalized, "sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz", "sts_mr_ct_pet/*/MR_T1_image.nii.gz"
+            "sarcoma-mr",
+            normalized,
+            "sts_mr_ct_pet/nifti/*/MR_T1_image.nii.gz",
+            "sts_mr_ct_pet/*/MR_T1_image.nii.gz",
         ),
         "CC BY 3.0",
     ),
     "sarcoma-ct": CleanSet(
-        lambda: _of_files("sarcoma-ct", density, "sts_mr_ct_pet/nifti/*/CT_image.nii.gz", "sts_mr_ct_pet/*/CT_image.nii.gz"),
+        lambda: _of_files(
+            "sarcoma-ct",
+            density,
+            "sts_mr_ct_pet/nifti/*/CT_image.nii.gz",
+            "sts_mr_ct_pet/*/CT_image.nii.gz",
+        ),
         "CC BY 3.0",
     ),
     "sarcoma-pet": CleanSet(
         lambda: _of_files(
-            "sarcoma-pet", brightened, "sts_mr_ct_pet/nifti/*/PET_image.nii.gz", "sts_mr_ct_pet/*/PET_image.nii.gz"
+            "sarcoma-pet",
+            brightened,
+            "sts_mr_ct_pet/nifti/*/PET_image.nii.gz",
+            "sts_mr_ct_pet/*/PET_image.nii.gz",
         ),
         "CC BY 3.0",
     ),

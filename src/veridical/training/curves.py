@@ -1,4 +1,6 @@
-"""The curves of a training as a page that a browser keeps fresh: the loss, and each validation score against its start."""
+"""The curves of a training as a page that a browser keeps fresh: the loss, and each validation
+score against its start.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ svg {{ max-width: 100%; height: auto }}</style>
 
 
 def draw(folder: Path, name: str, steps: int) -> Path:
-    """Draw the log of a run into `curves.html`; while it lasts, the page asks the browser to load it again.
+    """Draw the log of a run into `curves.html`; while it lasts, the page asks the browser to load
+    it again.
 
     Args:
         folder: of the run.
@@ -40,12 +43,17 @@ def draw(folder: Path, name: str, steps: int) -> Path:
     text += f", about {left / 60:.1f} to go." if 0 < last["step"] < steps else "."
     refresh = f'<meta http-equiv="refresh" content="{FRESH}">' if last["step"] < steps else ""
     path = folder / "curves.html"
-    write_text(path, PAGE.format(title=f"Training {name}", text=text, refresh=refresh, figure=_figure(lines)))
+    write_text(
+        path,
+        PAGE.format(title=f"Training {name}", text=text, refresh=refresh, figure=_figure(lines)),
+    )
     return path
 
 
 def scores(line: Mapping[str, Any]) -> dict[str, str]:
-    """Return the validation scores of a log line: name of the net's -> name of what the data alone give."""
+    """Return the validation scores of a log line: name of the net's -> name of what the data alone
+    give.
+    """
     return {key: key.replace("net", "start") for key in line if "net" in key.split("_")}
 
 
@@ -62,7 +70,9 @@ def _figure(lines: Sequence[Mapping[str, Any]]) -> str:
     for axis, (name, start) in zip(axes[1:], names.items(), strict=True):
         steps = [line["step"] for line in lines]
         axis.plot(steps, [line.get(name) for line in lines], marker=".", label="net")
-        axis.plot(steps, [line.get(start) for line in lines], linestyle="--", color="0.5", label="start")
+        axis.plot(
+            steps, [line.get(start) for line in lines], linestyle="--", color="0.5", label="start"
+        )
         axis.set(title=name.replace("_", " ").replace(" db", " (dB)"), xlabel="step")
         axis.legend()
     drawn = io.StringIO()

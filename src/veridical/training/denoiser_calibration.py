@@ -1,7 +1,9 @@
-"""Calibrate a denoiser: for each job, the intervals of patients it never saw, against a truth without noise.
+"""Calibrate a denoiser: for each job, the intervals of patients it never saw, against a truth
+without noise.
 
-MR and PET are calibrated on digital patients of the second simulator, which trains nothing, and on held-out real ones; CT on
-the held-out patients of OpenKBP and on painted heads; thick slices on heads painted under contrasts that no training used.
+MR and PET are calibrated on digital patients of the second simulator, which trains nothing, and on
+held-out real ones; CT on the held-out patients of OpenKBP and on painted heads; thick slices on
+heads painted under contrasts that no training used.
 """
 
 from __future__ import annotations
@@ -39,7 +41,13 @@ from veridical.task import Progress
 from veridical.tasks import measured
 from veridical.tasks.enhance import Enhance
 from veridical.tasks.image_problems import pose
-from veridical.training.clean_volumes import clean_volumes, contrast_of_labels, ct_of_labels, label_maps, paint
+from veridical.training.clean_volumes import (
+    clean_volumes,
+    contrast_of_labels,
+    ct_of_labels,
+    label_maps,
+    paint,
+)
 from veridical.types import Array, Geometry, Image, Measurement, Noise, Study
 
 SEED = 901
@@ -50,7 +58,9 @@ MADE_NOISY: dict[str, Degradation] = {
     "low-dose-ct": LowDoseNoise(),
     "low-count-pet": LowCountNoise(MR_NOISE, grain=(1.5, 3.5)),
 }
-"""Job -> what it removes. MR slices stand for PET, with pixels that count as 1 mm; those of PET are 2 to 4 mm wide."""
+"""Job -> what it removes. MR slices stand for PET, with pixels that count as 1 mm; those of PET are
+2 to 4 mm wide.
+"""
 WATER = 0.02
 """Attenuation of water at CT energies, 1/mm."""
 WHERE = "digital patients of a second simulator and held-out real ones, one slice or slab a patient"
@@ -58,7 +68,9 @@ WHERE = "digital patients of a second simulator and held-out real ones, one slic
 
 @dataclass(frozen=True, eq=False)
 class CalibrationProblem:
-    """A problem of a patient, its truth `(z, y, x)` in the units of the measurement, and where it counts."""
+    """A problem of a patient, its truth `(z, y, x)` in the units of the measurement, and where it
+    counts.
+    """
 
     patient: str
     problem: Problem
@@ -74,25 +86,27 @@ def cases(
 ) -> tuple[list[CalibrationCase], str]:
     """Return one case a patient, in the problem's units, and in words who they are.
 
-    Args:
-        name: of the weights.
-        job: one of `JOBS`.
-        studies: not taken: a denoiser is calibrated against truths without noise, which patients of a folder do not have.
-        patients: at most so many.
-        progress: called as work goes on.
+    Args: name: of the weights. job: one of `JOBS`. studies: not taken: a denoiser is calibrated
+        against truths without noise, which patients of a folder do not have. patients: at most so
+        many. progress: called as work goes on.
 
     Raises:
         SettingError: a folder was given.
     """
     if studies is not None:
         raise SettingError(
-            "A denoiser is calibrated against truths without noise, which a folder does not have. Leave out --data."
+            "A denoiser is calibrated against truths without noise, which a folder does not have. "
+            "Leave out --data."
         )
     chosen = limited(POSERS[job](patients), patients, progress, job)
-    return [case(Denoiser(weights=name), posed, index, job) for index, posed in enumerate(chosen)], WHERE
+    return [
+        case(Denoiser(weights=name), posed, index, job) for index, posed in enumerate(chosen)
+    ], WHERE
 
 
-def limited(every: Iterator[CalibrationProblem], count: int, progress: Progress, job: str) -> Iterator[CalibrationProblem]:
+def limited(
+    every: Iterator[CalibrationProblem], count: int, progress: Progress, job: str
+) -> Iterator[CalibrationProblem]:
     """Yield at most `count` of them, and say so."""
     for index, posed in enumerate(every):
         if index == count:
@@ -101,19 +115,26 @@ def limited(every: Iterator[CalibrationProblem], count: int, progress: Progress,
         progress(f"calibrating {job}", index + 1, count)
 
 
-def case(model: MeasurementModel, posed: CalibrationProblem, seed: int, job: str) -> CalibrationCase:
+def case(
+    model: MeasurementModel, posed: CalibrationProblem, seed: int, job: str
+) -> CalibrationCase:
     """Solve one problem with 8 draws and compare with the truth, in the problem's units."""
     found = measured.solve(model, posed.problem, 8, seed, job, raw=job == "reconstruct-mri")
     if found.draws is None:
         raise AssertionError("a denoiser gives draws")
     spread = np.sqrt(local_variance(found.draws[:, None], measured.SMOOTHING)[0])
     return CalibrationCase(
-        np.abs(found.estimate - posed.truth) / found.scale, spread / found.scale, posed.foreground, posed.patient
+        np.abs(found.estimate - posed.truth) / found.scale,
+        spread / found.scale,
+        posed.foreground,
+        posed.patient,
     )
 
 
 def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
-    """Yield a slice `(y, x)`, 99th percentile about 1, of held-out real patients and then of digital ones."""
+    """Yield a slice `(y, x)`, 99th percentile about 1, of held-out real patients and then of
+    digital ones.
+    """
     for source in ("ixi", "sarcoma-mr"):
         for volume in clean_volumes(source):
             if volume.patient.startswith(HELD_OUT[source]):
@@ -121,21 +142,31 @@ def mr_slices(count: int) -> Iterator[tuple[str, Array]]:
                 yield volume.patient, np.asarray(middle / bright_level(middle), np.float32)
     cohort = CohortB(SEED)
     for index in range(count):
-        image = render(cohort.slice(index, size=(192, 160), spacing=1.2, plane="axial"), CONTRASTS[index % 5])
+        image = render(
+            cohort.slice(index, size=(192, 160), spacing=1.2, plane="axial"), CONTRASTS[index % 5]
+        )
         yield f"cohort-b-{index}", np.asarray(image / bright_level(image), np.float32)
 
 
 def ct_slices(count: int) -> Iterator[tuple[str, Array]]:
-    """Yield a slice `(y, x)` in HU of held-out radiotherapy patients, and of painted heads with tissue values of their own."""
+    """Yield a slice `(y, x)` in HU of held-out radiotherapy patients, and of painted heads with
+    tissue values of their own.
+    """
     for volume in clean_volumes("openkbp"):
         if volume.patient.startswith(HELD_OUT["openkbp"]):
             middle = volume.image[len(volume.image) // 2]
-            yield volume.patient, np.asarray(1000 * middle / np.median(middle[middle > 0.5]) - 1000, np.float32)
+            yield (
+                volume.patient,
+                np.asarray(1000 * middle / np.median(middle[middle > 0.5]) - 1000, np.float32),
+            )
     for index, (patient, labels) in enumerate(label_maps()):
         rng = np.random.default_rng([SEED, index, 10])
         middle = len(labels) // 2
         painted = paint(labels[middle - 2 : middle + 3, ::2, ::2], ct_of_labels(rng), rng)[2]
-        yield patient, np.asarray(1000 * painted / np.median(painted[painted > 0.3]) - 1000, np.float32)
+        yield (
+            patient,
+            np.asarray(1000 * painted / np.median(painted[painted > 0.3]) - 1000, np.float32),
+        )
 
 
 def scans(count: int) -> Iterator[CalibrationProblem]:
@@ -144,7 +175,12 @@ def scans(count: int) -> Iterator[CalibrationProblem]:
     for index in range(count):
         exam = draw_exam(cohort, index)
         problem = next(problems(exam.measurement))
-        yield CalibrationProblem(exam.patient, problem, exam.truth.data[0].transpose(2, 1, 0), exam.brain.transpose(2, 1, 0))
+        yield CalibrationProblem(
+            exam.patient,
+            problem,
+            exam.truth.data[0].transpose(2, 1, 0),
+            exam.brain.transpose(2, 1, 0),
+        )
 
 
 def radial_scans(count: int) -> Iterator[CalibrationProblem]:
@@ -172,12 +208,19 @@ def sinograms(count: int) -> Iterator[CalibrationProblem]:
     for index, (patient, hounsfield) in enumerate(ct_slices(count)):
         rng = np.random.default_rng([SEED, index, 7])
         mu = torch.from_numpy(np.clip(hounsfield + 1000, 0, None) / 1000 * WATER)
-        operator = ParallelBeam((mu.shape[0], mu.shape[1]), (3.0, 3.0), half_turn(int(rng.choice([60, 120, 240]))))
+        operator = ParallelBeam(
+            (mu.shape[0], mu.shape[1]), (3.0, 3.0), half_turn(int(rng.choice([60, 120, 240])))
+        )
         photons = float(np.exp(rng.uniform(np.log(3e3), np.log(1e5))))
-        data = poisson_gaussian(operator.forward(mu), photons, 0.0, torch.Generator().manual_seed(index))
+        data = poisson_gaussian(
+            operator.forward(mu), photons, 0.0, torch.Generator().manual_seed(index)
+        )
         truth = mu.numpy()[None]
         yield CalibrationProblem(
-            patient, linear(operator, data.numpy(), Noise("poisson_gaussian", photons)), truth, truth > 0.1 * WATER
+            patient,
+            linear(operator, data.numpy(), Noise("poisson_gaussian", photons)),
+            truth,
+            truth > 0.1 * WATER,
         )
 
 
@@ -193,7 +236,9 @@ def counts(count: int) -> Iterator[CalibrationProblem]:
         system = PET(projector, scale=float(np.exp(rng.uniform(np.log(5e4), np.log(5e5)))) / total)
         data = poisson(system.expected(activity), torch.Generator().manual_seed(index))
         truth = activity.numpy()[None]
-        yield CalibrationProblem(f"cohort-b-{index}", linear(system, data.numpy(), Noise("poisson")), truth, truth > 0.05)
+        yield CalibrationProblem(
+            f"cohort-b-{index}", linear(system, data.numpy(), Noise("poisson")), truth, truth > 0.05
+        )
 
 
 def images(job: str, count: int) -> Iterator[CalibrationProblem]:
@@ -209,7 +254,9 @@ def images(job: str, count: int) -> Iterator[CalibrationProblem]:
         task = Enhance(job=job, **settings)  # type: ignore[arg-type]
         posed = pose(task, Image(given.T[None, :, :, None], grid, units, (channel,)), channel)
         truth = even[None] - posed.offset
-        yield CalibrationProblem(patient, next(posed.problems), truth, truth > 0.1 * np.percentile(truth, 99))
+        yield CalibrationProblem(
+            patient, next(posed.problems), truth, truth > 0.1 * np.percentile(truth, 99)
+        )
 
 
 def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, dict[str, float]]:
@@ -220,7 +267,12 @@ def degraded(job: str, image: Array, rng: np.random.Generator) -> tuple[Array, d
         drawn = made.draw((image.shape[0], image.shape[1]), pixel, rng)
         return made.apply(image[None], pixel, drawn)[0], {"noise": drawn["noise"]}
     if job == "super-resolve":
-        small = 0.5 * ifft(centre(fft(stack.to(torch.complex64)), (image.shape[0] // 2, image.shape[1] // 2))).real
+        small = (
+            0.5
+            * ifft(
+                centre(fft(stack.to(torch.complex64)), (image.shape[0] // 2, image.shape[1] // 2))
+            ).real
+        )
         return small[0].numpy(), {"factor": 2.0, "noise": 0.005}
     if job == "upsample":
         return Blur(image.shape, pixel, (0, 0), (2, 2)).forward(stack)[0].numpy(), {"factor": 2.0}
@@ -241,7 +293,11 @@ def thick_slices(count: int) -> Iterator[CalibrationProblem]:
         volume = paint(labels[start : start + 32, 40:168, 20:148], contrast_of_labels(rng), rng)
         thick = volume.reshape(8, 4, *volume.shape[1:]).mean(1)
         grid = Geometry((thick.shape[2], thick.shape[1], 8), np.diag([1.0, 1.0, 4.0, 1.0]))
-        posed = pose(Enhance(job="isotropic"), Image(thick.transpose(2, 1, 0)[None], grid, "a.u.", ("T1w",)), "T1w")
+        posed = pose(
+            Enhance(job="isotropic"),
+            Image(thick.transpose(2, 1, 0)[None], grid, "a.u.", ("T1w",)),
+            "T1w",
+        )
         yield CalibrationProblem(patient, next(posed.problems), volume, volume > 0.1)
 
 
@@ -253,7 +309,14 @@ POSERS: dict[str, Poser] = {
     "enhance-isotropic": thick_slices,
     **{
         f"enhance-{job}": partial(images, job)
-        for job in ("denoise", "super-resolve", "upsample", "deblur", "low-dose-ct", "low-count-pet")
+        for job in (
+            "denoise",
+            "super-resolve",
+            "upsample",
+            "deblur",
+            "low-dose-ct",
+            "low-count-pet",
+        )
     },
 }
 JOBS = tuple(POSERS)

@@ -1,4 +1,6 @@
-"""The course of a denoiser: batches by step number from a packed cache, and validation on held-out patients."""
+"""The course of a denoiser: batches by step number from a packed cache, and validation on held-out
+patients.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,13 @@ class DenoisingData(TrainingData):
     def __post_init__(self) -> None:
         for name, weight in self.sources.items():
             if name not in SOURCES or not weight > 0:
-                raise SettingError(f"The recipe trains on {name!r} with weight {weight}. {nearest(name, SOURCES)}")
+                raise SettingError(
+                    f"The recipe trains on {name!r} with weight {weight}. {nearest(name, SOURCES)}"
+                )
         if self.batch < 1 or self.patch < 16 or self.patch % 8:
             raise SettingError(
-                f"batch = {self.batch}, patch = {self.patch}; expected at least 1, and a multiple of 8 from 16 on."
+                f"batch = {self.batch}, patch = {self.patch}; expected at least 1, and a multiple "
+                "of 8 from 16 on."
             )
 
     @classmethod
@@ -63,7 +68,9 @@ class DenoisingData(TrainingData):
     ) -> tuple[list[CalibrationCase], str]:
         return denoiser_calibration.cases(name, job, studies, patients, progress)
 
-    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> DenoisingCourse:
+    def course(
+        self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool
+    ) -> DenoisingCourse:
         return DenoisingCourse(self, seed, int(net.get("reach", 2)), validation)
 
 
@@ -78,7 +85,9 @@ class DenoisingCourse(Course[NoisyBatch]):
 
     data: DenoisingData
 
-    def __init__(self, data: DenoisingData, seed: int, reach: int, validation: bool = False) -> None:
+    def __init__(
+        self, data: DenoisingData, seed: int, reach: int, validation: bool = False
+    ) -> None:
         super().__init__(data, seed, validation)
         self.reach = reach
         self.cache = pack(list(data.sources), os.environ.get("VERIDICAL_CACHE") or data.cache)
@@ -94,13 +103,19 @@ class DenoisingCourse(Course[NoisyBatch]):
         ]
 
     def patients(self) -> dict[str, int]:
-        return {name: len({self.cache.entries[n].patient for n in pool}) for name, pool in self.pools.items()}
+        return {
+            name: len({self.cache.entries[n].patient for n in pool})
+            for name, pool in self.pools.items()
+        }
 
     def licences(self) -> dict[str, str]:
         return {name: SOURCES[name].licence for name in self.data.sources}
 
     def facts(self) -> dict[str, Any]:
-        return {"preprocessing": Preprocessing().to_card(), **described(tuple(self.data.sources), self.data.held_out)}
+        return {
+            "preprocessing": Preprocessing().to_card(),
+            **described(tuple(self.data.sources), self.data.held_out),
+        }
 
     def barred(self) -> list[str]:
         return []  # every set of clean volumes may train weights that are passed on
@@ -113,15 +128,22 @@ class DenoisingCourse(Course[NoisyBatch]):
     def stacks(self, rng: np.random.Generator, count: int) -> tuple[Tensor, list[bool]]:
         """Draw clean stacks `(count, slice, y, x)` and whether each has neighbours."""
         chosen = [int(rng.choice(self.pools[self.pick(rng)])) for _ in range(count)]
-        cut = [clean_stack(self.cache, number, 2 * self.reach + 1, self.data.patch, rng) for number in chosen]
+        cut = [
+            clean_stack(self.cache, number, 2 * self.reach + 1, self.data.patch, rng)
+            for number in chosen
+        ]
         return torch.stack(cut), [self.cache.entries[number].deep for number in chosen]
 
-    def losses(self, net: nn.Module, item: NoisyBatch, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+    def losses(
+        self, net: nn.Module, item: NoisyBatch, generator: torch.Generator, device: torch.device
+    ) -> Iterator[Tensor]:
         batch = item.to(device)
         yield denoising_loss(net(batch.noisy, batch.sigma), batch.clean, batch.sigma, batch.real)
 
     def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
-        """Return mean PSNR in dB (peak 1) of noisy patches and of the net, alone and between neighbours, real white noise."""
+        """Return mean PSNR in dB (peak 1) of noisy patches and of the net, alone and between
+        neighbours, real white noise.
+        """
         if not self.names:
             return {}
         sums = dict.fromkeys(("start_db", "net_db", "stack_start_db", "stack_net_db"), 0.0)

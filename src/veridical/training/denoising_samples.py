@@ -1,7 +1,8 @@
 """Training samples of a denoiser: clean stacks of slices, and the noise that is put on them.
 
-Noise is white or coloured, even or varying over the image, complex, real or Rician; phases are smooth and random. All of it is
-drawn for a whole batch at once from one generator, so that a step's number gives its samples.
+Noise is white or coloured, even or varying over the image, complex, real or Rician; phases are
+smooth and random. All of it is drawn for a whole batch at once from one generator, so that a step's
+number gives its samples.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ from veridical.training.packed_cache import PackedCache
 USUAL, USUAL_SHARE = (0.006, 0.25), 0.8
 """Noise levels that most samples have; the rest spans all levels."""
 COMPLEX, COMPLEX_NOISE_ONLY = 0.5, 0.1
-"""Share of samples with a phase, and of real images under complex noise; the rest is real with real noise."""
+"""Share of samples with a phase, and of real images under complex noise; the rest is real with real
+noise.
+"""
 STEEPNESS, TISSUE, BRIGHT, EDGE = (0.1, 1.0), 0.4, (0.4, 1.2), 0.05
-"""Of phases: half turns over a patch; share of samples whose bright tissue has a phase of its own, above which magnitude, and
-how far the step is smeared. Real heads have about one turn over all, and another phase in the fat of the scalp."""
+"""Of phases: half turns over a patch; share of samples whose bright tissue has a phase of its own,
+above which magnitude, and how far the step is smeared. Real heads have about one turn over all, and
+another phase in the fat of the scalp.
+"""
 RICIAN = 0.2
 """Share of the real samples that are magnitudes of complex data."""
 COLOURED, VARYING = 0.25, 0.3
 STACKED = 0.7
 """Share of samples shown with their neighbours, where there are any."""
 AVERAGED, ENLARGED = 0.3, 0.2
-"""Share of patches that are averaged 2 x 2 first, which makes a cleaner truth, and of those that are interpolated."""
+"""Share of patches that are averaged 2 x 2 first, which makes a cleaner truth, and of those that
+are interpolated.
+"""
 GAIN, GAMMA = (0.4, 1.2), (0.7, 1.4)
 
 
@@ -53,10 +60,14 @@ class NoisyBatch:
 
     def to(self, device: torch.device) -> NoisyBatch:
         """Return the same on a device."""
-        return NoisyBatch(*(part.to(device) for part in (self.noisy, self.clean, self.sigma, self.real)))
+        return NoisyBatch(
+            *(part.to(device) for part in (self.noisy, self.clean, self.sigma, self.real))
+        )
 
 
-def clean_stack(cache: PackedCache, number: int, depth: int, side: int, rng: np.random.Generator) -> Tensor:
+def clean_stack(
+    cache: PackedCache, number: int, depth: int, side: int, rng: np.random.Generator
+) -> Tensor:
     """Cut, turn, average or enlarge one random stack `(depth, side, side)` of a volume."""
     entry = cache.entries[number]
     axis = int(rng.integers(3)) if entry.isotropic else 0
@@ -67,7 +78,10 @@ def clean_stack(cache: PackedCache, number: int, depth: int, side: int, rng: np.
         pick = 2 * side
     elif kind > 1 - ENLARGED:
         pick = 2 * int(side / rng.uniform(1.2, 2.2) / 2)
-    place = [int(p + rng.integers(-pick // 3, pick // 3 + 1)) if k != axis else int(p) for k, p in enumerate(centre)]
+    place = [
+        int(p + rng.integers(-pick // 3, pick // 3 + 1)) if k != axis else int(p)
+        for k, p in enumerate(centre)
+    ]
     stack = torch.from_numpy(cache.stack(number, place, axis, depth, pick))[:, None]
     if pick > side:
         stack = functional.avg_pool2d(stack, 2)
@@ -116,8 +130,9 @@ def add_noise(stacks: Tensor, deep: Sequence[bool], generator: torch.Generator) 
 
 
 def phases(stacks: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw phases `(batch, slice, y, x)` for magnitudes of that shape: gentle or steep over the patch, and in some of them
-    another phase in what is bright, as fat and flowing blood have beside water.
+    """Draw phases `(batch, slice, y, x)` for magnitudes of that shape: gentle or steep over the
+    patch, and in some of them another phase in what is bright, as fat and flowing blood have beside
+    water.
     """
     batch, _, side, _ = stacks.shape
 
@@ -145,8 +160,8 @@ def smooth(batch: int, side: int, knots: int, generator: torch.Generator) -> Ten
 
 
 def coloured_at_random(noise: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """Give the chosen noise `(batch, slice, 2, y, x)` a random spectrum of unit power: interpolated, filtered back-projected,
-    or sampled more densely along one axis.
+    """Give the chosen noise `(batch, slice, 2, y, x)` a random spectrum of unit power:
+    interpolated, filtered back-projected, or sampled more densely along one axis.
     """
     for index in torch.nonzero(chosen).flatten().tolist():
         gain = random_spectrum(noise.shape[-1], generator)

@@ -1,9 +1,10 @@
-"""The processes of one training: one, or as many as `torchrun` starts, each with its device and its own items.
+"""The processes of one training: one, or as many as `torchrun` starts, each with its device and its
+own items.
 
     torchrun --nproc-per-node 4 -m veridical.apps.cli train RECIPE
 
-Each process draws other items, gradients are averaged after each step, and the first process alone writes. With several nodes
-the folder of the run must be one that all of them see.
+Each process draws other items, gradients are averaged after each step, and the first process alone
+writes. With several nodes the folder of the run must be one that all of them see.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Ranks:
         if self.size == 1:
             return
         for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = (
+                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            )
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([grad.reshape(-1) for grad in grads])
         distributed.all_reduce(flat)
@@ -61,7 +64,9 @@ class Ranks:
         """
         if self.size == 1:
             return
-        steps: list[Tensor] = [torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(self.size)]
+        steps: list[Tensor] = [
+            torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(self.size)
+        ]
         distributed.all_gather(steps, torch.tensor([step], device=self.device))
         found = sorted({int(one) for one in steps})
         if len(found) > 1:

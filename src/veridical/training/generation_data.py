@@ -1,4 +1,6 @@
-"""What a generator learns from: slices of which some contrasts are shown, and one, degraded or missing, is asked for."""
+"""What a generator learns from: slices of which some contrasts are shown, and one, degraded or
+missing, is asked for.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ from veridical.task import Progress
 from veridical.training import generator_calibration
 from veridical.training.described import described
 from veridical.training.patches import patch
-from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, phantom_slab, prepared_visits
+from veridical.training.prepared_visits import (
+    PreparedVisit,
+    Slab,
+    held_out_of,
+    phantom_slab,
+    prepared_visits,
+)
 from veridical.training.training_data import Course, TrainingData
 from veridical.types import Array, Study
 
@@ -51,12 +59,15 @@ class GenerationData(TrainingData):
 
     learns: ClassVar[str] = "generation"
     sources: Mapping[str, float] = field(default_factory=lambda: {PHANTOMS: 1.0})
-    """Source -> weight: `phantoms` (digital patients), public sets by name, folders of any known layout by their path, and
-    `data` for the folder given when the recipe is used."""
+    """Source -> weight: `phantoms` (digital patients), public sets by name, folders of any known
+    layout by their path, and `data` for the folder given when the recipe is used.
+    """
     held_out: tuple[str, ...] = ()
     """Patients of the real sets (or beginnings of their names) that are only validated on."""
     validate_on: int = 0
-    """Patients of each folder that are held out where none of them is named: chosen by the hash of their name, never all."""
+    """Patients of each folder that are held out where none of them is named: chosen by the hash of
+    their name, never all.
+    """
     batch: int = 12
     """Patches a step."""
     patch: int = 96
@@ -67,14 +78,20 @@ class GenerationData(TrainingData):
     def __post_init__(self) -> None:
         if self.batch < 1 or self.patch < 16 or self.validate_on < 0:
             raise SettingError(
-                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; expected at least 1, at least "
+                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; "
+                "expected at least 1, at least "
                 "16, and 0 or more."
             )
         if not self.sources or not all(weight > 0 for weight in self.sources.values()):
-            raise SettingError(f"sources = {dict(self.sources)}; expected at least one source, each with a weight above 0.")
+            raise SettingError(
+                f"sources = {dict(self.sources)}; expected at least one source, each with a weight "
+                "above 0."
+            )
         for name, share in self.jobs.items():
             if name not in JOBS or share < 0 or not sum(self.jobs.values()) > 0:
-                raise SettingError(f"The recipe's jobs give {name!r} a share of {share}. {nearest(name, JOBS)}")
+                raise SettingError(
+                    f"The recipe's jobs give {name!r} a share of {share}. {nearest(name, JOBS)}"
+                )
 
     @classmethod
     def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,19 +108,30 @@ class GenerationData(TrainingData):
         return {"calibration_steps": Generator().steps}
 
     def located(self, beside: Path, folder: str | Path | None) -> GenerationData:
-        """Return the data with sources that are folders as paths: relative ones are beside the recipe, `data` is `folder`."""
+        """Return the data with sources that are folders as paths: relative ones are beside the
+        recipe, `data` is `folder`.
+        """
         if folder is not None and YOURS not in self.sources:
-            raise SettingError(f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it could be.")
+            raise SettingError(
+                f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it "
+                "could be."
+            )
         if folder is not None and not Path(folder).exists():
-            raise InputError(f"{folder} does not exist; expected a folder of images. Check the path.")
+            raise InputError(
+                f"{folder} does not exist; expected a folder of images. Check the path."
+            )
         found: dict[str, float] = {}
         for name, weight in self.sources.items():
             path = Path(folder) if name == YOURS and folder is not None else beside / name
-            known = name in (PHANTOMS, *SETS) or (name == YOURS and folder is None) or not path.exists()
+            known = (
+                name in (PHANTOMS, *SETS) or (name == YOURS and folder is None) or not path.exists()
+            )
             found[name if known else str(path.resolve())] = weight
         return replace(self, sources=found)
 
-    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> GenerationCourse:
+    def course(
+        self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool
+    ) -> GenerationCourse:
         return GenerationCourse(self, net, seed, validation)
 
 
@@ -126,11 +154,15 @@ class GenerationCourse(Course[Batch]):
 
     data: GenerationData
 
-    def __init__(self, data: GenerationData, net: Mapping[str, Any], seed: int, validation: bool = False) -> None:
+    def __init__(
+        self, data: GenerationData, net: Mapping[str, Any], seed: int, validation: bool = False
+    ) -> None:
         super().__init__(data, seed, validation)
         self.parts, self.contrasts = parts(net), tuple(net["contrasts"])
         self.preprocessing = Preprocessing()
-        self.degradations = [registry.get("degradation", name)() for name in net.get("degradations", ())]
+        self.degradations = [
+            registry.get("degradation", name)() for name in net.get("degradations", ())
+        ]
         self.cohort = Cohort(seed + (VALIDATION_COHORT if validation else 0))
         self.pools = {name: self._visits(name) for name in sorted(data.sources) if name != PHANTOMS}
         self.mix(self.pools)
@@ -138,8 +170,13 @@ class GenerationCourse(Course[Batch]):
         self.slabs: dict[int, Slab] = {}
 
     def facts(self) -> dict[str, Any]:
-        """Fit the intensity maps that every generator starts from; the card holds them and the preprocessing."""
-        real, made = (intensity_map.fit(samples, self.contrasts) for samples in (self._voxels(), self._phantom_voxels()))
+        """Fit the intensity maps that every generator starts from; the card holds them and the
+        preprocessing.
+        """
+        real, made = (
+            intensity_map.fit(samples, self.contrasts)
+            for samples in (self._voxels(), self._phantom_voxels())
+        )
         self.maps = {name: made.get(name, {}) | real.get(name, {}) for name in self.contrasts}
         facts = {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
         return facts | described(tuple(self.data.sources), self.data.held_out, self.contrasts)
@@ -152,12 +189,24 @@ class GenerationCourse(Course[Batch]):
         if name == YOURS:
             raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
         if not (name in SETS or Path(name).is_absolute()):
-            raise SettingError(f"The recipe trains on {name!r}. {nearest(name, (PHANTOMS, *SETS))} Or give a folder.")
-        held_out = self.data.held_out if name in SETS else held_out_of(name, self.data.held_out, self.data.validate_on)
-        visits = prepared_visits(name, self.contrasts, self.preprocessing, held_out, self.validation)
+            raise SettingError(
+                f"The recipe trains on {name!r}. {nearest(name, (PHANTOMS, *SETS))} Or give a "
+                "folder."
+            )
+        held_out = (
+            self.data.held_out
+            if name in SETS
+            else held_out_of(name, self.data.held_out, self.data.validate_on)
+        )
+        visits = prepared_visits(
+            name, self.contrasts, self.preprocessing, held_out, self.validation
+        )
         able = [(visit, usable) for visit in visits if (usable := visit.usable(self.preprocessing))]
         if not able and not self.validation:
-            raise InputError(f"No slice in {name} shows enough in every contrast to learn from. Crop the images to the body.")
+            raise InputError(
+                f"No slice in {name} shows enough in every contrast to learn from. Crop the images "
+                "to the body."
+            )
         return able
 
     def _voxels(self) -> Iterator[dict[str, Array]]:
@@ -165,16 +214,31 @@ class GenerationCourse(Course[Batch]):
         rng = np.random.default_rng(self.seed)
         for pool in self.pools.values():
             for visit, _ in pool:
-                shown = [self.preprocessing.foreground(n, i) for n, i in zip(visit.names, visit.images, strict=True)]
+                shown = [
+                    self.preprocessing.foreground(n, i)
+                    for n, i in zip(visit.names, visit.images, strict=True)
+                ]
                 inside = np.flatnonzero(np.min(shown, 0))
-                chosen = rng.choice(inside, min(FITTED, len(inside)), replace=False) if len(inside) else inside
-                yield {n: i.reshape(-1)[chosen].astype(np.float32) for n, i in zip(visit.names, visit.images, strict=True)}
+                chosen = (
+                    rng.choice(inside, min(FITTED, len(inside)), replace=False)
+                    if len(inside)
+                    else inside
+                )
+                yield {
+                    n: i.reshape(-1)[chosen].astype(np.float32)
+                    for n, i in zip(visit.names, visit.images, strict=True)
+                }
 
     def _phantom_voxels(self) -> Iterator[dict[str, Array]]:
-        """Yield foreground voxels of a few digital patients: real ones count more wherever they show the same contrasts."""
+        """Yield foreground voxels of a few digital patients: real ones count more wherever they
+        show the same contrasts.
+        """
         for index in range(FITTED_SLICES if PHANTOMS in self.data.sources else 0):
             slab = self._phantom(index)
-            shown = [self.preprocessing.foreground(n, i[0]) for n, i in zip(slab.names, slab.images, strict=True)]
+            shown = [
+                self.preprocessing.foreground(n, i[0])
+                for n, i in zip(slab.names, slab.images, strict=True)
+            ]
             inside = np.min(shown, 0)
             yield {n: i[0][inside][::4] for n, i in zip(slab.names, slab.images, strict=True)}
 
@@ -182,17 +246,29 @@ class GenerationCourse(Course[Batch]):
         """Return a slab of a digital patient; there are `PATIENTS` of them, each made once."""
         number = index % PATIENTS
         if number not in self.slabs:
-            self.slabs[number] = phantom_slab(self.cohort, number, self.contrasts, 2.0, self.preprocessing)
+            self.slabs[number] = phantom_slab(
+                self.cohort, number, self.contrasts, 2.0, self.preprocessing
+            )
         return self.slabs[number]
 
     def patients(self) -> dict[str, int]:
-        return {name: len({visit.patient for visit, _ in pool}) for name, pool in self.pools.items()}
+        return {
+            name: len({visit.patient for visit, _ in pool}) for name, pool in self.pools.items()
+        }
 
     def licences(self) -> dict[str, str]:
-        return {name: SETS[name].licence if name in SETS else "yours" for name in self.data.sources if name != PHANTOMS}
+        return {
+            name: SETS[name].licence if name in SETS else "yours"
+            for name in self.data.sources
+            if name != PHANTOMS
+        }
 
     def barred(self) -> list[str]:
-        return [name for name in self.data.sources if name != PHANTOMS and not (name in SETS and SETS[name].may_ship)]
+        return [
+            name
+            for name in self.data.sources
+            if name != PHANTOMS and not (name in SETS and SETS[name].may_ship)
+        ]
 
     def __getitem__(self, step: int) -> Batch:
         rng = self.generator(step)
@@ -222,11 +298,15 @@ class GenerationCourse(Course[Batch]):
             others = others[: int(rng.integers(1, len(others) + 1))]
         else:
             others = [name for name in others if rng.random() < BESIDE]
-        support = np.max([self.preprocessing.foreground(n, i[0]) for n, i in images.items()], 0).astype(np.float32)
+        support = np.max(
+            [self.preprocessing.foreground(n, i[0]) for n, i in images.items()], 0
+        ).astype(np.float32)
         shown = {name: images[name] for name in others}
         initial, level, degradation = self._begin(job, made, images, shown, support, slab, rng)
         truth = np.ascontiguousarray(images[made][0], np.float32)
-        request = Request(made, initial, level, support, shown, degradation, slab.masks, slab.attributes)
+        request = Request(
+            made, initial, level, support, shown, degradation, slab.masks, slab.attributes
+        )
         return request, truth
 
     def _job(self, several: bool, made: str, rng: np.random.Generator) -> str:
@@ -245,26 +325,38 @@ class GenerationCourse(Course[Batch]):
         return [way for way in self.degradations if modality in way.modalities]
 
     def _begin(
-        self, job: str, made: str, images: Mapping[str, Array], shown: Mapping[str, Array], support: Array, slab: Slab,
+        self, job: str, made: str, images: Mapping[str, Array], shown: Mapping[str, Array], support: Array, slab: Slab,  # noqa: E501
         rng: np.random.Generator,
     ) -> tuple[Array, float, str]:  # fmt: skip
         """Return the initial estimate, its expected error, and what is wrong with it."""
         if job != "restore":
             middle = {name: image[0] for name, image in shown.items()}
-            return *intensity_map.estimate(self.maps, middle, made, support, self.preprocessing.air(made)), ""
+            return *intensity_map.estimate(
+                self.maps, middle, made, support, self.preprocessing.air(made)
+            ), ""
         ways = self._ways(made)
         way = ways[int(rng.integers(len(ways)))]
-        unit = {"CT": self.preprocessing.hounsfield, "PET": self.preprocessing.uptake}.get(made, 1.0)
+        unit = {"CT": self.preprocessing.hounsfield, "PET": self.preprocessing.uptake}.get(
+            made, 1.0
+        )
         clean = images[made][:1]
         poor = way(unit * clean, slab.spacing, rng) / unit
         error = float(np.sqrt(np.average((poor[0] - clean[0]) ** 2, weights=support + 1e-6)))
-        return np.asarray(poor[0], np.float32), max(LEAST_LEVEL, error * math.exp(0.2 * rng.standard_normal())), way.name
+        return (
+            np.asarray(poor[0], np.float32),
+            max(LEAST_LEVEL, error * math.exp(0.2 * rng.standard_normal())),
+            way.name,
+        )
 
-    def losses(self, net: nn.Module, item: Batch, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+    def losses(
+        self, net: nn.Module, item: Batch, generator: torch.Generator, device: torch.device
+    ) -> Iterator[Tensor]:
         yield self.parts.family.loss(net, item.given.to(device), item.truth.to(device), generator)
 
     def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
-        """Return PSNR in dB (peak 1 network unit) of initial estimates and of the net's means: missing, degraded."""
+        """Return PSNR in dB (peak 1 network unit) of initial estimates and of the net's means:
+        missing, degraded.
+        """
         if not self.names:
             return {}
         found: dict[str, list[Sequence[float]]] = {}
@@ -277,7 +369,9 @@ class GenerationCourse(Course[Batch]):
                 found.setdefault("degraded" if measured else "missing", []).append(pair)
         scores = {kind: np.mean(pairs, 0) for kind, pairs in found.items()}
         return {
-            f"{kind}_{who}_db": round(float(m[i]), 3) for kind, m in scores.items() for i, who in enumerate(("start", "net"))
+            f"{kind}_{who}_db": round(float(m[i]), 3)
+            for kind, m in scores.items()
+            for i, who in enumerate(("start", "net"))
         }
 
 

@@ -1,4 +1,6 @@
-"""Calibration cases of a generator: slices of patients it never saw, made from the rest of the visit, against the truth."""
+"""Calibration cases of a generator: slices of patients it never saw, made from the rest of the
+visit, against the truth.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ from veridical.phantoms.scanners import CONTRASTS
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.tasks.generated import SMOOTHING
-from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, phantom_slab, visits_of
+from veridical.training.prepared_visits import (
+    PreparedVisit,
+    Slab,
+    held_out_of,
+    phantom_slab,
+    visits_of,
+)
 from veridical.types import Array, Study
 
 SEED = 901
@@ -57,14 +65,26 @@ def cases(
     card, model = weights.card(name), Generator(weights=name)
     preprocessing, asked = Preprocessing.from_card(card), job.split("-", 1)[1]
     found: dict[str, list[tuple[Array, Array, Array]]] = {}
-    sources = _phantoms(card, preprocessing, patients) if studies is None else _slabs(card, studies, preprocessing)
+    sources = (
+        _phantoms(card, preprocessing, patients)
+        if studies is None
+        else _slabs(card, studies, preprocessing)
+    )
     for patient, slab in sources:
-        for index, (request, truth) in enumerate(_requests(card, slab, asked, preprocessing, len(found))):
+        for index, (request, truth) in enumerate(
+            _requests(card, slab, asked, preprocessing, len(found))
+        ):
             draws = model.make([request], DRAWS, _noise(request, index))[0]
             spread = np.sqrt(local_variance(draws[:, None], SMOOTHING)[0])
-            found.setdefault(patient, []).append((np.abs(draws.mean(0) - truth), spread, request.support > 0.5))
+            found.setdefault(patient, []).append(
+                (np.abs(draws.mean(0) - truth), spread, request.support > 0.5)
+            )
         progress(f"calibrating {job}", len(found), max(patients, len(found)))
-    where = "digital patients of a second simulator" if studies is None else f"{asked} made from the rest of the visit"
+    where = (
+        "digital patients of a second simulator"
+        if studies is None
+        else f"{asked} made from the rest of the visit"
+    )
     return [_merged(parts, patient) for patient, parts in found.items()], where
 
 
@@ -78,7 +98,9 @@ def _noise(request: Request, index: int) -> Array:
     return np.random.default_rng([SEED, index]).standard_normal(shape, np.float32)
 
 
-def _phantoms(card: Mapping[str, Any], preprocessing: Preprocessing, patients: int) -> Iterator[tuple[str, Slab]]:
+def _phantoms(
+    card: Mapping[str, Any], preprocessing: Preprocessing, patients: int
+) -> Iterator[tuple[str, Slab]]:
     names = tuple(name for name in card["net"]["contrasts"] if name in CONTRASTS)
     if len(names) < 2:
         return
@@ -87,8 +109,12 @@ def _phantoms(card: Mapping[str, Any], preprocessing: Preprocessing, patients: i
         yield f"cohort-b-{index}", phantom_slab(cohort, index, names, 2.0, preprocessing)
 
 
-def _slabs(card: Mapping[str, Any], studies: Iterable[Study], preprocessing: Preprocessing) -> Iterator[tuple[str, Slab]]:
-    """Yield a few slices of every visit of patients that the weights were not trained on, as far as the card tells."""
+def _slabs(
+    card: Mapping[str, Any], studies: Iterable[Study], preprocessing: Preprocessing
+) -> Iterator[tuple[str, Slab]]:
+    """Yield a few slices of every visit of patients that the weights were not trained on, as far as
+    the card tells.
+    """
     for study in studies:
         if not trained_on(card, study):
             for visit in visits_of(study, tuple(card["net"]["contrasts"]), preprocessing, ""):
@@ -97,10 +123,16 @@ def _slabs(card: Mapping[str, Any], studies: Iterable[Study], preprocessing: Pre
 
 
 def trained_on(card: Mapping[str, Any], study: Study) -> bool:
-    """Say whether a patient was among those that trained some weights, as far as their card tells."""
+    """Say whether a patient was among those that trained some weights, as far as their card
+    tells.
+    """
     data, place = card.get("data", {}), Path(str(study.source.get("path", "")))
     for name in data.get("sources", {}):
-        folders = [folder for folder in (SETS[name].places if name in SETS else (name,)) if folder in place.parts]
+        folders = [
+            folder
+            for folder in (SETS[name].places if name in SETS else (name,))
+            if folder in place.parts
+        ]
         if folders:
             kept = tuple(data.get("held_out", ()))
             if name not in SETS:
@@ -111,7 +143,9 @@ def trained_on(card: Mapping[str, Any], study: Study) -> bool:
 
 
 def chosen(visit: PreparedVisit, preprocessing: Preprocessing) -> list[int]:
-    """Return the slices that are made: evenly spread over those in which every contrast shows something."""
+    """Return the slices that are made: evenly spread over those in which every contrast shows
+    something.
+    """
     places = visit.usable(preprocessing)
     at = np.linspace(0, len(places) - 1, min(SLICES, len(places))).round().astype(int)
     return [places[int(i)] for i in at]
@@ -120,22 +154,34 @@ def chosen(visit: PreparedVisit, preprocessing: Preprocessing) -> list[int]:
 def _requests(
     card: Mapping[str, Any], slab: Slab, asked: str, preprocessing: Preprocessing, seed: int
 ) -> Iterator[tuple[Request, Array]]:
-    """Yield what is asked of a slab for one contrast, or for one way in which every contrast may be degraded."""
+    """Yield what is asked of a slab for one contrast, or for one way in which every contrast may be
+    degraded.
+    """
     images = dict(zip(slab.names, slab.images, strict=True))
-    support = np.max([preprocessing.foreground(n, i[0]) for n, i in images.items()], 0).astype(np.float32)
+    support = np.max([preprocessing.foreground(n, i[0]) for n, i in images.items()], 0).astype(
+        np.float32
+    )
     if asked in images and len(images) > 1:
         shown = {name: image for name, image in images.items() if name != asked}
         middle = {name: image[0] for name, image in shown.items()}
         maps, air = card.get("intensity_maps", {}), preprocessing.air(asked)
         initial, level = intensity_map.estimate(maps, middle, asked, support, air)
-        yield Request(asked, initial, level, support, shown, "", slab.masks, slab.attributes), images[asked][0]
+        yield (
+            Request(asked, initial, level, support, shown, "", slab.masks, slab.attributes),
+            images[asked][0],
+        )
         return
     if asked not in card["net"].get("degradations", ()):
         return
     way = registry.get("degradation", asked)()
-    fitting = (name for name in images if (name if name in ("CT", "PET") else "MR") in way.modalities)
+    fitting = (
+        name for name in images if (name if name in ("CT", "PET") else "MR") in way.modalities
+    )
     for name in islice(fitting, 1):
-        image, unit = images[name], {"CT": preprocessing.hounsfield, "PET": preprocessing.uptake}.get(name, 1.0)
+        image, unit = (
+            images[name],
+            {"CT": preprocessing.hounsfield, "PET": preprocessing.uptake}.get(name, 1.0),
+        )
         poor = way(unit * image[:1], slab.spacing, np.random.default_rng([SEED, seed]))[0] / unit
         level = float(np.sqrt(np.average((poor - image[0]) ** 2, weights=support + 1e-6)))
         yield Request(name, poor, level, support, {}, asked, slab.masks, slab.attributes), image[0]

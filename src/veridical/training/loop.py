@@ -1,4 +1,6 @@
-"""The loop of training. Item number and seed decide the data, so a killed run resumes to the same weights."""
+"""The loop of training. Item number and seed decide the data, so a killed run resumes to the same
+weights.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,15 @@ class Run:
         self.state = State(
             self.net,
             {key: value.detach().clone() for key, value in self.net.state_dict().items()},
-            torch.optim.Adam(self.net.parameters(), lr=plan.training.learning_rate, betas=(0.9, 0.99)),
+            torch.optim.Adam(
+                self.net.parameters(), lr=plan.training.learning_rate, betas=(0.9, 0.99)
+            ),
             torch.amp.GradScaler(ranks.device.type, enabled=self.precision is torch.float16),
         )
         self.step, self.seconds = 0, 0.0
         self.source, self.unseen = (
-            plan.data.course(model, plan.net, plan.training.seed, validation) for validation in (False, True)
+            plan.data.course(model, plan.net, plan.training.seed, validation)
+            for validation in (False, True)
         )
         self.facts = self.source.facts()
         self.unseen.learned(self.facts)
@@ -64,7 +69,8 @@ class Run:
         except RuntimeError as error:
             last = str(error).splitlines()[-1].strip()
             raise SettingError(
-                f"The weights {self.plan.start!r} do not fit the net of the recipe's [model] ({last}). Leave its settings out: "
+                f"The weights {self.plan.start!r} do not fit the net of the recipe's [model] "
+                f"({last}). Leave its settings out: "
                 "weights to start from bring their own net."
             ) from error
 
@@ -74,7 +80,9 @@ class Run:
         self.ranks.agree(self.step)
 
     def items(self) -> list[int]:
-        """Return the numbers of the items that this process still learns from: in each step every process has its own."""
+        """Return the numbers of the items that this process still learns from: in each step every
+        process has its own.
+        """
         settings, count = self.plan.training, self.ranks.size
         first, last = self.step * settings.accumulate, settings.steps * settings.accumulate
         return [part * count + self.ranks.rank for part in range(first, last)]
@@ -103,10 +111,16 @@ class Run:
                     self.state.save(self.folder, self.step, self.seconds)
                 losses, since = [], time.perf_counter()
             speed = (self.step - first) / (time.perf_counter() - begun)
-            progress(f"training {self.plan.name}: loss {shown:.3g}, {speed:.2g} steps/s", self.step, settings.steps)
+            progress(
+                f"training {self.plan.name}: loss {shown:.3g}, {speed:.2g} steps/s",
+                self.step,
+                settings.steps,
+            )
 
     def update(self, parts: list[tuple[int, Any]]) -> float:
-        """One optimizer step on numbered items and one step of the moving average; returns the loss."""
+        """One optimizer step on numbered items and one step of the moving average; returns the
+        loss.
+        """
         settings, state = self.plan.training, self.state
         for group in state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(self.step, settings)
@@ -136,10 +150,13 @@ class Run:
             total += float(loss.detach())
 
     def _cast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.ranks.device.type, self.precision, enabled=self.precision is not torch.float32)
+        return torch.autocast(
+            self.ranks.device.type, self.precision, enabled=self.precision is not torch.float32
+        )
 
     def log(self, loss: float | None) -> None:
-        """Validate the moving average on held-out items, append one line of JSON to the log, and draw the curves anew.
+        """Validate the moving average on held-out items, append one line of JSON to the log, and
+        draw the curves anew.
 
         Args:
             loss: mean since the last line; None before the first step.
@@ -163,14 +180,22 @@ class Run:
 
 
 def precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that a net computes in: float32 on the CPU by default, a half precision that the GPU is fast in."""
+    """Return the type that a net computes in: float32 on the CPU by default, a half precision that
+    the GPU is fast in.
+    """
     if name == "auto" and device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float16
+        )
     return {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(name, torch.float32)
 
 
 def rate(step: int, settings: Training) -> float:
-    """Return the share of the peak learning rate at a step: linear warm-up, constant, cosine to zero."""
+    """Return the share of the peak learning rate at a step: linear warm-up, constant, cosine to
+    zero.
+    """
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
     begin = settings.decay_from * settings.steps
     late = max(0.0, (step - begin) / max(1.0, settings.steps - begin))

@@ -1,7 +1,8 @@
 """A packed cache: all clean volumes of a recipe in one file that is mapped into memory, made once.
 
-`volumes.f16` holds the voxels one volume after the other, `index.json` where each begins, and `centres.npy` foreground voxels
-from which patches are cut. Cutting a patch then reads a few pages and computes nothing.
+`volumes.f16` holds the voxels one volume after the other, `index.json` where each begins, and
+`centres.npy` foreground voxels from which patches are cut. Cutting a patch then reads a few pages
+and computes nothing.
 """
 
 from __future__ import annotations
@@ -51,31 +52,39 @@ class PackedCache:
         self.folder = Path(folder)
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-            self.entries = [PackedVolume(**{**e, "shape": tuple(e["shape"])}) for e in index["entries"]]
+            self.entries = [
+                PackedVolume(**{**e, "shape": tuple(e["shape"])}) for e in index["entries"]
+            ]
             self.voxels = np.memmap(self.folder / "volumes.f16", np.float16, "r")
             self.centres = np.load(self.folder / "centres.npy")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FormatError(
-                f"{self.folder} is not a whole packed cache ({error}). Remove it; it will be made anew."
+                f"{self.folder} is not a whole packed cache ({error}). Remove it; it will be made "
+                "anew."
             ) from error
         last = self.entries[-1]
-        if len(self.voxels) != last.offset + int(np.prod(last.shape)) or len(self.centres) != len(self.entries):
-            raise FormatError(f"The packed cache {self.folder} was cut short. Remove it; it will be made anew.")
+        if len(self.voxels) != last.offset + int(np.prod(last.shape)) or len(self.centres) != len(
+            self.entries
+        ):
+            raise FormatError(
+                f"The packed cache {self.folder} was cut short. Remove it; it will be made anew."
+            )
 
     def volume(self, number: int) -> Array:
         """Return a volume `(slice, y, x)` float16, mapped."""
         entry = self.entries[number]
-        return np.asarray(self.voxels[entry.offset : entry.offset + int(np.prod(entry.shape))].reshape(entry.shape))
+        return np.asarray(
+            self.voxels[entry.offset : entry.offset + int(np.prod(entry.shape))].reshape(
+                entry.shape
+            )
+        )
 
     def stack(self, number: int, centre: Sequence[int], axis: int, depth: int, side: int) -> Array:
         """Cut a stack of neighbouring patches.
 
-        Args:
-            number: of the volume.
-            centre: voxel `(slice, y, x)` that the middle patch shows somewhere; the patch stays inside of the volume.
-            axis: along which slices are stacked.
-            depth: slices, odd.
-            side: of a patch.
+        Args: number: of the volume. centre: voxel `(slice, y, x)` that the middle patch shows
+            somewhere; the patch stays inside of the volume. axis: along which slices are stacked.
+            depth: slices, odd. side: of a patch.
 
         Returns:
             `(depth, side, side)` float32, zero beyond the volume.
@@ -84,8 +93,13 @@ class PackedCache:
         volume = np.moveaxis(volume, axis, 0)
         first = place.pop(axis)
         out = np.zeros((depth, side, side), np.float32)
-        corner = [min(max(0, p - side // 2), max(0, n - side)) for p, n in zip(place, volume.shape[1:], strict=True)]
-        rows, columns = (slice(c, min(c + side, n)) for c, n in zip(corner, volume.shape[1:], strict=True))
+        corner = [
+            min(max(0, p - side // 2), max(0, n - side))
+            for p, n in zip(place, volume.shape[1:], strict=True)
+        ]
+        rows, columns = (
+            slice(c, min(c + side, n)) for c, n in zip(corner, volume.shape[1:], strict=True)
+        )
         for layer in range(depth):
             index = first + layer - depth // 2
             if 0 <= index < len(volume):
@@ -112,8 +126,16 @@ def pack(sources: Sequence[str], folder: str | Path, progress: Progress = silent
     with replacing(place / "volumes.f16") as temporary, temporary.open("wb") as file:
         for number, source in enumerate(sorted(sources)):
             for volume in clean_volumes(source):
-                shape = (int(volume.image.shape[0]), int(volume.image.shape[1]), int(volume.image.shape[2]))
-                entries.append(PackedVolume(offset, shape, source, volume.patient, volume.isotropic, volume.deep))
+                shape = (
+                    int(volume.image.shape[0]),
+                    int(volume.image.shape[1]),
+                    int(volume.image.shape[2]),
+                )
+                entries.append(
+                    PackedVolume(
+                        offset, shape, source, volume.patient, volume.isotropic, volume.deep
+                    )
+                )
                 centres.append(foreground_voxels(volume.image, len(entries)))
                 file.write(np.ascontiguousarray(volume.image, dtype=np.float16).tobytes())
                 offset += volume.image.size
@@ -121,12 +143,16 @@ def pack(sources: Sequence[str], folder: str | Path, progress: Progress = silent
     with replacing(place / "centres.npy") as temporary, temporary.open("wb") as file:
         np.save(file, np.stack(centres))
     with replacing(place / "index.json") as temporary:
-        temporary.write_text(json.dumps({"entries": [asdict(entry) for entry in entries]}), encoding="utf-8")
+        temporary.write_text(
+            json.dumps({"entries": [asdict(entry) for entry in entries]}), encoding="utf-8"
+        )
     return PackedCache(place)
 
 
 def foreground_voxels(image: Array, seed: int) -> Array:
-    """Return `(CENTRES, 3)` int16 random voxels above a tenth of the scale, drawn with replacement."""
+    """Return `(CENTRES, 3)` int16 random voxels above a tenth of the scale, drawn with
+    replacement.
+    """
     found = np.flatnonzero(image > FOREGROUND)
     drawn = np.random.default_rng(seed).choice(found, CENTRES)
     return np.stack(np.unravel_index(drawn, image.shape), 1).astype(np.int16)

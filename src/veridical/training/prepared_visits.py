@@ -1,7 +1,9 @@
-"""Visits as a generator learns from them: the images of a visit on one grid, in network units, cut into slices.
+"""Visits as a generator learns from them: the images of a visit on one grid, in network units, cut
+into slices.
 
-The grid is that with the thickest slices, so that no slice learned from was made up by interpolation. Real sets are read
-through `layouts`, as tasks and evaluation read them; digital patients are drawn slab by slab.
+The grid is that with the thickest slices, so that no slice learned from was made up by
+interpolation. Real sets are read through `layouts`, as tasks and evaluation read them; digital
+patients are drawn slab by slab.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Slab:
 
 @dataclass(frozen=True, eq=False)
 class PreparedVisit:
-    """A visit's aligned contrasts `(contrast, slice, y, x)` float16 in network units, and what is known beside them."""
+    """A visit's aligned contrasts `(contrast, slice, y, x)` float16 in network units, and what is
+    known beside them.
+    """
 
     images: Array
     names: tuple[str, ...]
@@ -64,8 +68,13 @@ class PreparedVisit:
 
     def usable(self, preprocessing: Preprocessing) -> list[int]:
         """Return the slices that show enough to learn from, in every contrast."""
-        shown = [preprocessing.foreground(n, i.astype(np.float32)) for n, i in zip(self.names, self.images, strict=True)]
-        return [int(i) for i in np.flatnonzero(np.min([s.mean((1, 2)) for s in shown], 0) > LEAST_SHOWN)]
+        shown = [
+            preprocessing.foreground(n, i.astype(np.float32))
+            for n, i in zip(self.names, self.images, strict=True)
+        ]
+        return [
+            int(i) for i in np.flatnonzero(np.min([s.mean((1, 2)) for s in shown], 0) > LEAST_SHOWN)
+        ]
 
     def slab(self, index: int) -> Slab:
         """Return a slice with its neighbours; the slice itself stands where there is none."""
@@ -77,7 +86,11 @@ class PreparedVisit:
 
 
 def prepared_visits(
-    source: str, contrasts: Sequence[str], preprocessing: Preprocessing, held_out: tuple[str, ...], validation: bool
+    source: str,
+    contrasts: Sequence[str],
+    preprocessing: Preprocessing,
+    held_out: tuple[str, ...],
+    validation: bool,
 ) -> list[PreparedVisit]:
     """Load the visits of a set, or of any folder whose layout is known.
 
@@ -98,46 +111,76 @@ def prepared_visits(
             if study.id.startswith(held_out or ("\0",)) == validation:
                 found += visits_of(study, contrasts, preprocessing, Path(source).name)
         if sum(visit.images.nbytes for visit in found) > BUDGET:
-            raise BudgetError(f"The images of {source} need more than {BUDGET >> 30} GiB of memory. Train on a part of them.")
+            raise BudgetError(
+                f"The images of {source} need more than {BUDGET >> 30} GiB of memory. Train on a "
+                "part of them."
+            )
     if not found and not validation:
         raise InputError(
-            f"Nothing in {source} can be trained on; expected images of {', '.join(contrasts)}. Name files by their contrast "
-            "(sub-01_T1w.nii.gz), leave a patient to train on, or train a net that knows these contrasts."
+            f"Nothing in {source} can be trained on; expected images of {', '.join(contrasts)}. "
+            "Name files by their contrast "
+            "(sub-01_T1w.nii.gz), leave a patient to train on, or train a net that knows these "
+            "contrasts."
         )
     return found
 
 
-def visits_of(study: Study, contrasts: Sequence[str], preprocessing: Preprocessing, source: str) -> Iterator[PreparedVisit]:
+def visits_of(
+    study: Study, contrasts: Sequence[str], preprocessing: Preprocessing, source: str
+) -> Iterator[PreparedVisit]:
     """Yield every visit of a study in which one of the contrasts was imaged."""
     for visit in study.visits.values():
         images = {name: visit[name] for name in visit if name in contrasts}
         shown = sorted((i for i in images.values() if isinstance(i, Image)), key=_first)
         if not shown:
             continue
-        labels = [image for name in visit if name in LESIONS and isinstance(image := visit[name], Image)]
+        labels = [
+            image for name in visit if name in LESIONS and isinstance(image := visit[name], Image)
+        ]
         whole = stacked(shown, labels[0] if labels else None)
         prepared = preprocessing(whole)
         names = tuple(name for name in prepared.images if name in contrasts)
-        data = np.stack([preprocessing.clipped(prepared.images[name]) for name in names]).astype(np.float16)
-        masks = {name: image > 0 for name, image in prepared.images.items() if name not in contrasts}
+        data = np.stack([preprocessing.clipped(prepared.images[name]) for name in names]).astype(
+            np.float16
+        )
+        masks = {
+            name: image > 0 for name, image in prepared.images.items() if name not in contrasts
+        }
         tesla = whole.header.get("field")
-        yield PreparedVisit(data, names, study.id, source, prepared.spacing, masks, {"field": float(tesla)} if tesla else {})
+        yield PreparedVisit(
+            data,
+            names,
+            study.id,
+            source,
+            prepared.spacing,
+            masks,
+            {"field": float(tesla)} if tesla else {},
+        )
 
 
 def _first(image: Image) -> tuple[float, float]:
-    """Sort images: the smallest field of view first, and among about equal ones that of the thickest slices."""
+    """Sort images: the smallest field of view first, and among about equal ones that of the
+    thickest slices.
+    """
     size = float(np.prod(image.geometry.shape) * np.prod(image.geometry.spacing))
     return round(np.log(size) / np.log(2)), -max(image.geometry.spacing)
 
 
 def phantom_slab(
-    cohort: Population, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing,
+    cohort: Population, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing,  # noqa: E501
     size: tuple[int, int] = (192, 160), spacing: float = 1.1,
 ) -> Slab:  # fmt: skip
-    """Return a slab of a digital patient, its neighbours `gap` mm away; size in pixels, spacing in mm."""
+    """Return a slab of a digital patient, its neighbours `gap` mm away; size in pixels, spacing in
+    mm.
+    """
     below, middle, above = cohort.slab(index, gap, size, spacing)
-    shown = np.stack([np.stack([render(head, name) for head in (middle, below, above)]) for name in names])
-    scales = [preprocessing.scale(n, "HU" if n == "CT" else "a.u.", i[:1]) for n, i in zip(names, shown, strict=True)]
+    shown = np.stack(
+        [np.stack([render(head, name) for head in (middle, below, above)]) for name in names]
+    )
+    scales = [
+        preprocessing.scale(n, "HU" if n == "CT" else "a.u.", i[:1])
+        for n, i in zip(names, shown, strict=True)
+    ]
     images = preprocessing.clipped(shown / np.array(scales)[:, None, None, None]).astype(np.float32)
     masks = {"lesions": middle.lesions} if middle.lesions.any() else {}
     return Slab(images, names, (spacing, spacing), masks, {"field": middle.site.field})

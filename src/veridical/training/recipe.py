@@ -1,4 +1,6 @@
-"""A training's recipe: a TOML file with the tables `[model]`, `[data]` and `[training]`, read strictly."""
+"""A training's recipe: a TOML file with the tables `[model]`, `[data]` and `[training]`, read
+strictly.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Training:
     accumulate: int = 1
     """Items (batches of patches) a step on each device; their gradients are averaged."""
     precision: str = "auto"
-    """`32`, `16-mixed`, `bf16-mixed`, or `auto`: 32 on the CPU, on a GPU the mixed one that it is fast in."""
+    """`32`, `16-mixed`, `bf16-mixed`, or `auto`: 32 on the CPU, on a GPU the mixed one that it is
+    fast in.
+    """
     checkpoint: int = 500
     """Steps between checkpoints."""
     seed: int = 0
@@ -54,11 +58,15 @@ class Training:
     def __post_init__(self) -> None:
         if min(self.steps, self.checkpoint, self.validate, self.accumulate) < 1 or self.workers < 0:
             raise SettingError(
-                f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = {self.validate}, accumulate = "
-                f"{self.accumulate}, workers = {self.workers}; expected at least 1 of the first four, and 0 or more workers."
+                f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = "
+                f"{self.validate}, accumulate = "
+                f"{self.accumulate}, workers = {self.workers}; expected at least 1 of the first "
+                "four, and 0 or more workers."
             )
         if self.precision not in PRECISIONS:
-            raise SettingError(f"precision = {self.precision!r} is not one. {nearest(self.precision, PRECISIONS)}")
+            raise SettingError(
+                f"precision = {self.precision!r} is not one. {nearest(self.precision, PRECISIONS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,9 @@ class Recipe:
     def read(cls, path: str | Path, folder: str | Path | None = None, start: str = "") -> Recipe:
         """Read a recipe; unknown tables and keys, and values of another type, are refused.
 
-        Args:
-            path: of the file, or the name of a shipped recipe.
-            folder: the folder of images that the source `data` of the recipe stands for.
-            start: weights to start from, whatever the recipe says; model and net are then those of their card.
+        Args: path: of the file, or the name of a shipped recipe. folder: the folder of images that
+            the source `data` of the recipe stands for. start: weights to start from, whatever the
+            recipe says; model and net are then those of their card.
 
         Raises:
             FormatError: the file cannot be read.
@@ -108,9 +115,19 @@ class Recipe:
         start = start or net.get("from", "")
         net.pop("from", None)
         model, net = _of_card(start, net) if start else _given(net)
-        data = _table("data", training_data(registry.get("model", model).learns), tables.get("data", {}))
+        data = _table(
+            "data", training_data(registry.get("model", model).learns), tables.get("data", {})
+        )
         training = _table("training", Training, tables.get("training", {}))
-        return cls(file.stem, model, net, data.located(file.parent, folder), training, start, str(tables.get("limits", "")))
+        return cls(
+            file.stem,
+            model,
+            net,
+            data.located(file.parent, folder),
+            training,
+            start,
+            str(tables.get("limits", "")),
+        )
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -120,27 +137,34 @@ def find(name_or_path: str | Path) -> Path:
         return path
     shipped = {file.stem: file for folder in FOLDERS for file in sorted(folder.glob("*.toml"))}
     if str(name_or_path) not in shipped:
-        raise SettingError(f"No recipe is called {str(name_or_path)!r}. {nearest(str(name_or_path), shipped)}")
+        raise SettingError(
+            f"No recipe is called {str(name_or_path)!r}. {nearest(str(name_or_path), shipped)}"
+        )
     return shipped[str(name_or_path)]
 
 
 def _given(net: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if "name" not in net:
-        raise SettingError('The recipe\'s [model] table needs a name, for instance name = "denoiser".')
+        raise SettingError(
+            'The recipe\'s [model] table needs a name, for instance name = "denoiser".'
+        )
     return net.pop("name"), net
 
 
 def _of_card(start: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return model and net of the weights to start from; what the recipe says of them must be the same.
+    """Return model and net of the weights to start from; what the recipe says of them must be the
+    same.
 
-    What the card does not say may be said by the recipe; whether the weights fit shows when they are loaded.
+    What the card does not say may be said by the recipe; whether the weights fit shows when they
+    are loaded.
     """
     card = weights.card(start)
     known = {"name": card["model"], **card["net"]}
     for key, value in given.items():
         if known.get(key, value) != value:
             raise SettingError(
-                f"The recipe's [model] says {key} = {value!r}, the weights {start!r} have {known[key]!r}. "
+                f"The recipe's [model] says {key} = {value!r}, the weights {start!r} have "
+                f"{known[key]!r}. "
                 "Leave it out: weights to start from bring their own net."
             )
     return card["model"], {key: value for key, value in {**known, **given}.items() if key != "name"}
@@ -149,13 +173,18 @@ def _of_card(start: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 def _table(name: str, cls: type[T], values: Mapping[str, Any]) -> T:
     usual = cls()
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    given = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     for key, value in given.items():
         if key not in known:
-            raise SettingError(f"The recipe's [{name}] table has no key {key!r}. {nearest(key, known)}")
+            raise SettingError(
+                f"The recipe's [{name}] table has no key {key!r}. {nearest(key, known)}"
+            )
         kind = type(getattr(usual, key))
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise SettingError(
-                f"The recipe's [{name}] {key} = {value!r}; expected {kind.__name__}, such as {getattr(usual, key)!r}."
+                f"The recipe's [{name}] {key} = {value!r}; expected {kind.__name__}, such as "
+                f"{getattr(usual, key)!r}."
             )
     return cls(**given)

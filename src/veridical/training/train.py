@@ -1,7 +1,7 @@
 """Training: from a recipe to weights with their card.
 
-A recipe is a TOML file (`training/recipe.py`). Every `checkpoint` steps, the net, its moving average and the optimizer's state
-are written beside the log, and `curves.html` is drawn anew.
+A recipe is a TOML file (`training/recipe.py`). Every `checkpoint` steps, the net, its moving
+average and the optimizer's state are written beside the log, and `curves.html` is drawn anew.
 """
 
 from __future__ import annotations
@@ -47,13 +47,12 @@ def train(
         start: weights to start from, by name or path; then model and net are those of their card.
         steps: optimizer steps; those of the recipe when None.
 
-    Returns:
-        The path of the weights (`NAME.safetensors`, half precision, with its card `NAME.json` beside it).
+    Returns: The path of the weights (`NAME.safetensors`, half precision, with its card `NAME.json`
+        beside it).
 
-    Raises:
-        SettingError: the recipe is wrong, or its model has nothing to train.
-        InputError: the data or the weights to start from are not there, nothing in them fits, or another process trains in
-            `out`.
+    Raises: SettingError: the recipe is wrong, or its model has nothing to train. InputError: the
+        data or the weights to start from are not there, nothing in them fits, or another process
+        trains in `out`.
     """
     plan = Recipe.read(recipe, data, start)
     if steps is not None:
@@ -70,9 +69,18 @@ def train(
         return finish(run)
 
 
-def _note(folder: Path, recipe: str | Path, data: str | Path | None, start: str, steps: int | None) -> None:
-    """Write what a run was started with, so that `train-on` can go on with it from the same working directory."""
-    given = {"recipe": str(recipe), "data": None if data is None else str(data), "start": start, "steps": steps}
+def _note(
+    folder: Path, recipe: str | Path, data: str | Path | None, start: str, steps: int | None
+) -> None:
+    """Write what a run was started with, so that `train-on` can go on with it from the same working
+    directory.
+    """
+    given = {
+        "recipe": str(recipe),
+        "data": None if data is None else str(data),
+        "start": start,
+        "steps": steps,
+    }
     write_text(folder / STARTED, json.dumps(given, indent=2) + "\n")
 
 
@@ -86,7 +94,8 @@ def finish(run: Run) -> Path:
 
 
 def card(run: Run) -> dict[str, Any]:
-    """Return the card: model and net, what they were trained on, from which weights, and whether they may be passed on.
+    """Return the card: model and net, what they were trained on, from which weights, and whether
+    they may be passed on.
 
     Folders are called by their last name.
     """
@@ -103,7 +112,10 @@ def card(run: Run) -> dict[str, Any]:
     barred = [Path(name).name for name in run.source.barred()]
     parent = weights.card(plan.start) if plan.start else {}
     if parent:
-        found["from"] = {"weights": Path(plan.start).stem, "sha256": weights.fingerprint(plan.start)}
+        found["from"] = {
+            "weights": Path(plan.start).stem,
+            "sha256": weights.fingerprint(plan.start),
+        }
         found["from"] |= {"patches": parent["patches"]} if "patches" in parent else {}
         barred += parent.get("barred_by", [])
     return (

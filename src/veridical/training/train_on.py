@@ -1,4 +1,6 @@
-"""Go on with a training that was interrupted: find the first unfinished run and continue it in the background."""
+"""Go on with a training that was interrupted: find the first unfinished run and continue it in the
+background.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,14 @@ class Unfinished:
 
     def command(self) -> list[str]:
         """Return the command line that goes on with it."""
-        words = ["train", str(self.given["recipe"]), "--out", str(self.folder), "--resume", "--quiet"]
+        words = [
+            "train",
+            str(self.given["recipe"]),
+            "--out",
+            str(self.folder),
+            "--resume",
+            "--quiet",
+        ]
         for flag, key in (("--data", "data"), ("--from", "start"), ("--steps", "steps")):
             if self.given.get(key):
                 words += [flag, str(self.given[key])]
@@ -41,11 +50,11 @@ class Unfinished:
 
 
 def train_on(runs: str | Path = "runs") -> str:
-    """Continue the first unfinished run in the background, at the lowest priority, unless one is going on already.
+    """Continue the first unfinished run in the background, at the lowest priority, unless one is
+    going on already.
 
-    Args:
-        runs: folder of runs, each with what it was started with (`started.json`, which `train` writes), or called like a
-            shipped recipe.
+    Args: runs: folder of runs, each with what it was started with (`started.json`, which `train`
+        writes), or called like a shipped recipe.
 
     Returns:
         What was done, in one sentence.
@@ -58,19 +67,27 @@ def train_on(runs: str | Path = "runs") -> str:
     busy = {folder: process for folder in folders if (process := owner(folder))}
     if busy:
         folder, process = next(iter(busy.items()))
-        return f"Process {process} trains in {folder} already; nothing was started. Its log: {folder / LOG}"
+        return (
+            f"Process {process} trains in {folder} already; nothing was started. Its log: "
+            f"{folder / LOG}"
+        )
     run = next(unfinished(folders), None)
     if run is None:
         return f"No run in {runs} is unfinished; nothing was started."
     with (run.folder / LOG).open("a", encoding="utf-8") as log:
-        child = subprocess.Popen(run.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(
+            run.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and not owner(run.folder):
         if child.poll() is not None:
-            raise SettingError(f"The training in {run.folder} ended at once; {run.folder / LOG} says why.")
+            raise SettingError(
+                f"The training in {run.folder} ended at once; {run.folder / LOG} says why."
+            )
         time.sleep(0.2)
     return (
-        f"Process {child.pid} trains in {run.folder} from step {run.step} of {run.steps} on, in the background at nice "
+        f"Process {child.pid} trains in {run.folder} from step {run.step} of {run.steps} on, in "
+        "the background at nice "
         f"{NICE}. Its log: {run.folder / LOG}; its curves: {run.folder / 'curves.html'}"
     )
 
@@ -88,14 +105,18 @@ def unfinished(folders: list[Path]) -> Iterator[Unfinished]:
 
 
 def started(folder: Path) -> dict[str, Any] | None:
-    """Return what a run was started with; the recipe of the folder's name where nothing is written; None: no run."""
+    """Return what a run was started with; the recipe of the folder's name where nothing is written;
+    None: no run.
+    """
     path = folder / STARTED
     if path.is_file():
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return found if found["recipe"] else None
         except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{path} cannot be read ({error}). Remove it and train with --resume once by hand.") from error
+            raise FormatError(
+                f"{path} cannot be read ({error}). Remove it and train with --resume once by hand."
+            ) from error
     try:
         find(folder.name)
     except VeridicalError:

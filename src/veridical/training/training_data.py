@@ -1,4 +1,6 @@
-"""What a model is trained on, whatever its kind: items drawn by step number from mixed sources, their loss, a validation."""
+"""What a model is trained on, whatever its kind: items drawn by step number from mixed sources,
+their loss, a validation.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class TrainingData(ABC):
     batch: int = 1
 
     @abstractmethod
-    def course(self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool) -> Course[Any]:
+    def course(
+        self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool
+    ) -> Course[Any]:
         """Return what a model learns from, or is validated on.
 
         Args:
@@ -45,14 +49,17 @@ class TrainingData(ABC):
     @classmethod
     @abstractmethod
     def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the jobs of weights that can be calibrated, as results name them: `reconstruct-mri`, `complete-FLAIR`."""
+        """Return the jobs of weights that can be calibrated, as results name them:
+        `reconstruct-mri`, `complete-FLAIR`.
+        """
 
     @classmethod
     @abstractmethod
     def cases(
         cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
     ) -> tuple[list[CalibrationCase], str]:
-        """Return calibration cases of a job, one a patient that the weights never saw, and in words who they are.
+        """Return calibration cases of a job, one a patient that the weights never saw, and in words
+        who they are.
 
         Args:
             name: of the weights.
@@ -78,7 +85,10 @@ class TrainingData(ABC):
             SettingError: a folder was given and no source stands for it.
         """
         if folder is not None:
-            raise SettingError(f"A folder {folder} was given, but models of this kind train on named sets. Leave it out.")
+            raise SettingError(
+                f"A folder {folder} was given, but models of this kind train on named sets. Leave "
+                "it out."
+            )
         return self
 
 
@@ -97,11 +107,17 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
 
     @abstractmethod
     def __getitem__(self, step: int) -> Item:
-        """Return the item of this number; a step of one process learns from one, else from as many as there are processes."""
+        """Return the item of this number; a step of one process learns from one, else from as many
+        as there are processes.
+        """
 
     @abstractmethod
-    def losses(self, net: nn.Module, item: Item, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-        """Yield the parts of the step's loss, each to be differentiated before the next is asked for."""
+    def losses(
+        self, net: nn.Module, item: Item, generator: torch.Generator, device: torch.device
+    ) -> Iterator[Tensor]:
+        """Yield the parts of the step's loss, each to be differentiated before the next is asked
+        for.
+        """
 
     @abstractmethod
     def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
@@ -120,15 +136,21 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         """Return the sources on which weights that are passed on may not be trained."""
 
     def facts(self) -> dict[str, Any]:
-        """Return what the card of the weights must hold besides, such as the preprocessing; fitted before training."""
+        """Return what the card of the weights must hold besides, such as the preprocessing; fitted
+        before training.
+        """
         return {}
 
     def learned(self, facts: Mapping[str, Any]) -> None:
-        """Take over what was fitted on the training patients; for the course of the held-out ones."""
+        """Take over what was fitted on the training patients; for the course of the held-out
+        ones.
+        """
 
     def mix(self, pools: Mapping[str, Sized]) -> None:
         """Keep the sources that have something, or need no pool, and their weights."""
-        self.names = [name for name in sorted(self.data.sources) if name not in pools or len(pools[name])]
+        self.names = [
+            name for name in sorted(self.data.sources) if name not in pools or len(pools[name])
+        ]
         weights = np.array([self.data.sources[name] for name in self.names], dtype=float)
         self.weights = weights / weights.sum() if len(weights) else weights
 
@@ -144,7 +166,9 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         """Return these items in order, prepared by other processes while the net trains."""
         if workers == 0:
             return (self[item] for item in items)
-        return torch.utils.data.DataLoader(self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4)
+        return torch.utils.data.DataLoader(
+            self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4
+        )
 
 
 def training_data(learns: str) -> type[TrainingData]:
@@ -153,8 +177,12 @@ def training_data(learns: str) -> type[TrainingData]:
     Raises:
         SettingError: there is none.
     """
-    known = {entry.load().learns: entry.load() for entry in registry.entries("training-data").values()}
+    known = {
+        entry.load().learns: entry.load() for entry in registry.entries("training-data").values()
+    }
     if learns not in known:
-        raise SettingError(f"Nothing is there to learn {learns or 'this model'} from. {nearest(learns, known)}")
+        raise SettingError(
+            f"Nothing is there to learn {learns or 'this model'} from. {nearest(learns, known)}"
+        )
     found: type[TrainingData] = known[learns]
     return found

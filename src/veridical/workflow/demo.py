@@ -1,4 +1,6 @@
-"""The main job on the embedded data: a digital patient is scanned, reconstructed three ways, and compared with the truth."""
+"""The main job on the embedded data: a digital patient is scanned, reconstructed three ways, and
+compared with the truth.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,14 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    exam = examine(Cohort(COHORT_SEED), PATIENT, "FLAIR", 4, "uniform", plane="axial", pathology="ms")
+    exam = examine(
+        Cohort(COHORT_SEED), PATIENT, "FLAIR", 4, "uniform", plane="axial", pathology="ms"
+    )
     np.save(folder / "scan.npy", exam.measurement.data[0])
-    write_text(folder / "README.txt", "scan.npy: k-space (coil, y, x). veridical reconstruct scan.npy out --axes coil,y,x\n")
+    write_text(
+        folder / "README.txt",
+        "scan.npy: k-space (coil, y, x). veridical reconstruct scan.npy out --axes coil,y,x\n",
+    )
     data_range = float(exam.truth.data[0][exam.brain].max())
     results: dict[str, Result] = {}
     scores: dict[str, list[Score]] = {}
@@ -46,7 +53,15 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
         derived = Reconstruct(model=method)(exam.measurement, seed)
         results[method] = derived
         scores[method] = [
-            score(name, derived, exam.truth, data_range=data_range, mask=exam.brain, region="brain", case=exam.patient)
+            score(
+                name,
+                derived,
+                exam.truth,
+                data_range=data_range,
+                mask=exam.brain,
+                region="brain",
+                case=exam.patient,
+            )
             for name in ("psnr", "ssim", "nmse")
         ]
         if derived.interval is not None:
@@ -59,7 +74,8 @@ def demo(out: str | Path = "demo", progress: Progress = silent, seed: int = 0) -
     sampled = float(np.asarray(exam.measurement.operator.describe()["sampled"]))
     story = Story(
         lead=(
-            "A digital patient with multiple-sclerosis lesions was scanned: one FLAIR slice, 8 coils, every fourth line and "
+            "A digital patient with multiple-sclerosis lesions was scanned: one FLAIR slice, 8 "
+            "coils, every fourth line and "
             "the 24 central ones. The scan was reconstructed three ways; here the truth is known."
         ),
         facts={

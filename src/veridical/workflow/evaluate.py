@@ -1,8 +1,8 @@
 """Judge a generator: two folders in, one report with verdicts out.
 
-`Evaluate` holds the settings, which are also the flags of `veridical evaluate`; `evaluate` is the same in one call, for
-files, arrays and tensors. Cases are streamed, several at a time, and kept on disk until the report stands, so that an
-evaluation that was interrupted goes on where it was.
+`Evaluate` holds the settings, which are also the flags of `veridical evaluate`; `evaluate` is the
+same in one call, for files, arrays and tensors. Cases are streamed, several at a time, and kept on
+disk until the report stands, so that an evaluation that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from veridical.evaluation import protocol as protocols
 from veridical.evaluation.protocol import LEVELS, Protocol
 from veridical.task import Progress, explained, silent
 
-if TYPE_CHECKING:  # what measures loads torch; the settings, and with them the help, need none of it
+if (
+    TYPE_CHECKING
+):  # what measures loads torch; the settings, and with them the help, need none of it
     from veridical.evaluation.cases import Cases
     from veridical.evaluation.measure import Probe
     from veridical.evaluation.results import Evaluation
@@ -33,29 +35,44 @@ if TYPE_CHECKING:  # what measures loads torch; the settings, and with them the 
 RESUME = ".resume"
 """Folder for measured cases inside the report's; gone when the report stands."""
 ROLES = {
-    "masks": "mask", "labels": "labels", "candidate_labels": "candidate_labels", "draws": "draws", "lower": "lower",
-    "upper": "upper", "retest": "retest", "baseline": "baseline", "dose": "dose", "candidate_dose": "candidate_dose",
-}  # fmt: skip
+    "masks": "mask",
+    "labels": "labels",
+    "candidate_labels": "candidate_labels",
+    "draws": "draws",
+    "lower": "lower",
+    "upper": "upper",
+    "retest": "retest",
+    "baseline": "baseline",
+    "dose": "dose",
+    "candidate_dose": "candidate_dose",
+}
 """Setting -> role of a case."""
 
 
 TRAINED: dict[str, Segmenter] = {}
-"""Segmenters of this process by what they were trained on, so that several candidates are tried by one and the same."""
+"""Segmenters of this process by what they were trained on, so that several candidates are tried by
+one and the same.
+"""
 
 
 @explained
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge generated images against real ones: pixel fidelity, feature realism, task relevance, trust.
+    """Judge generated images against real ones: pixel fidelity, feature realism, task relevance,
+    trust.
 
-    Paths are folders or files of NIfTI, DICOM or arrays, or BIDS trees; in Python also arrays, tensors and images.
+    Paths are folders or files of NIfTI, DICOM or arrays, or BIDS trees; in Python also arrays,
+    tensors and images.
     """
 
     masks: Path | None = None
-    """Where it counts, one mask a case. Without: the voxels of the reference above a tenth of the way from its 1st to its 99th
-    percentile."""
+    """Where it counts, one mask a case. Without: the voxels of the reference above a tenth of the
+    way from its 1st to its 99th percentile.
+    """
     labels: Path | None = None
-    """Label maps or lesion masks of the reference cases: regions for all metrics, and the truth of the task level."""
+    """Label maps or lesion masks of the reference cases: regions for all metrics, and the truth of
+    the task level.
+    """
     candidate_labels: Path | None = None
     """The same structures as found in the candidate images."""
     draws: Path | None = None
@@ -65,27 +82,43 @@ class Evaluate:
     upper: Path | None = None
     """Upper ends of the candidate's intervals."""
     retest: Path | None = None
-    """A second real image of the same cases: the floor of pixel and task level. Without: a perfect match."""
+    """A second real image of the same cases: the floor of pixel and task level. Without: a perfect
+    match.
+    """
     baseline: Path | None = None
-    """A simple method's images of the same cases. Without: one number everywhere (pixels), a blurred reference (features)."""
+    """A simple method's images of the same cases. Without: one number everywhere (pixels), a
+    blurred reference (features).
+    """
     dose: Path | None = None
     """Doses in Gy on the reference images, for gamma and dose-volume points."""
     candidate_dose: Path | None = None
     """Doses in Gy on the candidate images."""
     training: Path | None = None
-    """The real images that the generator was trained on: checked for leakage, and what the segmenter is trained on."""
+    """The real images that the generator was trained on: checked for leakage, and what the
+    segmenter is trained on.
+    """
     training_labels: Path | None = None
-    """Their label maps: a small segmenter is then trained and tried on candidate and reference images (needs labels)."""
+    """Their label maps: a small segmenter is then trained and tried on candidate and reference
+    images (needs labels).
+    """
     second: Path | None = None
-    """Another set of real images, e.g. of another site: the floor of feature level. Without: halves of the reference set."""
+    """Another set of real images, e.g. of another site: the floor of feature level. Without: halves
+    of the reference set.
+    """
     table: Path | None = None
-    """CSV with a column case or patient; other columns (site, scanner, sex, age, class) are subgroups."""
+    """CSV with a column case or patient; other columns (site, scanner, sex, age, class) are
+    subgroups.
+    """
     strata: str = "site"
     """Column within whose groups patients are resampled, where the table has it."""
     protocol: Path | None = None
-    """Protocol file: primary endpoints, limits, rules. Write one with veridical protocol. Without: the convention."""
+    """Protocol file: primary endpoints, limits, rules. Write one with veridical protocol. Without:
+    the convention.
+    """
     paired: Literal["auto", "yes", "no"] = "auto"
-    """Whether candidate and reference show the same cases. auto: when at least half of the names match."""
+    """Whether candidate and reference show the same cases. auto: when at least half of the names
+    match.
+    """
     levels: tuple[str, ...] = ()
     """Levels to judge: pixel, feature, task, trust; all when none is given."""
     extractors: tuple[str, ...] = ()
@@ -93,7 +126,9 @@ class Evaluate:
     structures: tuple[str, ...] = ()
     """Names of labels, for instance 1=lesion."""
     tasks: tuple[str, ...] = ()
-    """Your own tasks, as module:function; each takes an Image and returns a number or a label map (x, y, z)."""
+    """Your own tasks, as module:function; each takes an Image and returns a number or a label map
+    (x, y, z).
+    """
     axes: str | None = None
     """Axes of bare arrays in their order, for instance x,y,z, or case,x,y for a stack."""
     units: str | None = None
@@ -101,8 +136,9 @@ class Evaluate:
     contrast: str | None = None
     """Contrast of the images where the files do not say it: T1w, FLAIR, CT."""
     classes: str = "class"
-    """Column of the table with a yes/no class of every case: a classifier is then trained on the candidates and tried on real
-    images, beside one trained on as many real ones."""
+    """Column of the table with a yes/no class of every case: a classifier is then trained on the
+    candidates and tried on real images, beside one trained on as many real ones.
+    """
     segmenter_steps: int = 1500
     """Training steps of the segmenter, about 12 a second on two processor cores."""
     workers: int = 0
@@ -114,16 +150,26 @@ class Evaluate:
                 raise SettingError(f"There is no level {level!r}. {nearest(level, LEVELS)}")
         for name in self.extractors:
             if name not in registry.entries("extractor"):
-                raise SettingError(f"No feature extractor is called {name!r}. {nearest(name, registry.entries('extractor'))}")
+                raise SettingError(
+                    f"No feature extractor is called {name!r}. "
+                    f"{nearest(name, registry.entries('extractor'))}"
+                )
         if (self.lower is None) != (self.upper is None):
             raise SettingError("An interval has two ends: give lower and upper.")
         if self.training_labels is not None and (self.training is None or self.labels is None):
-            raise SettingError("training_labels needs training (what to train on) and labels (what to test against).")
+            raise SettingError(
+                "training_labels needs training (what to train on) and labels (what to test "
+                "against)."
+            )
         if self.candidate_dose is not None and self.dose is None:
             raise SettingError("candidate_dose needs dose, the doses on the reference images.")
 
     def __call__(
-        self, candidate: Any, reference: Any, out: str | Path | None = None, progress: Progress = silent
+        self,
+        candidate: Any,
+        reference: Any,
+        out: str | Path | None = None,
+        progress: Progress = silent,
     ) -> Evaluation:
         """Evaluate, and write the report where a folder is given.
 
@@ -133,9 +179,9 @@ class Evaluate:
             out: folder for report.html and report.json; nothing is written when None.
             progress: called as work goes on.
 
-        Raises:
-            InputError: nothing to compare, or settings that do not fit the data. What is wrong with the images themselves
-                does not raise: it fails the integrity gate, and the result says so.
+        Raises: InputError: nothing to compare, or settings that do not fit the data. What is wrong
+            with the images themselves does not raise: it fails the integrity gate, and the result
+            says so.
         """
         from veridical.evaluation.conclude import Known, conclude, refuse
         from veridical.evaluation.integrity import check
@@ -167,7 +213,10 @@ class Evaluate:
             rules = Rules(protocol, self._extractors(), _structures(self.structures), probes, units)
             running = dataclasses.replace(running, extra=trained)
             measured = measure_all(cases, rules, failed, running)
-            further = {name: embed_all(found, rules, running, f"reading the {name} set") for name, found in _further(cases)}
+            further = {
+                name: embed_all(found, rules, running, f"reading the {name} set")
+                for name, found in _further(cases)
+            }
             judged = conclude(known, cases, rules, measured, further)
         if target is not None:
             from veridical.report.evaluation_report import write
@@ -184,29 +233,41 @@ class Evaluate:
             candidate,
             reference,
             paired={"auto": None, "yes": True, "no": False}[self.paired],
-            roles={role: getattr(self, name) for name, role in ROLES.items() if getattr(self, name) is not None},
+            roles={
+                role: getattr(self, name)
+                for name, role in ROLES.items()
+                if getattr(self, name) is not None
+            },
             training=self.training,
             second=self.second,
             table=self.table,
             options={key: value for key, value in options.items() if value is not None},
         )
 
-    def _probes(self, cases: Cases, protocol: Protocol, running: Schedule) -> tuple[dict[str, Probe], str]:
-        """Return the user's tasks, and the segmenter trained on the training set where it has labels, with its hash."""
+    def _probes(
+        self, cases: Cases, protocol: Protocol, running: Schedule
+    ) -> tuple[dict[str, Probe], str]:
+        """Return the user's tasks, and the segmenter trained on the training set where it has
+        labels, with its hash.
+        """
         from veridical.evaluation import segmenter
         from veridical.evaluation.sources import find
 
         probes = {spec.partition(":")[2]: _function(spec) for spec in self.tasks}
         if self.training_labels is None or "task" not in (self.levels or LEVELS):
             return probes, ""
-        labels = find(self.training_labels, {"units": "label"} | ({"axes": self.axes} if self.axes else {}))
+        labels = find(
+            self.training_labels, {"units": "label"} | ({"axes": self.axes} if self.axes else {})
+        )
         identity = segmenter.identity(cases.training, labels, self.segmenter_steps, protocol.seed)
         kept = None if running.folder is None else running.folder / f"{identity[:16]}.safetensors"
         if identity not in TRAINED:
             if kept is not None and kept.exists():
                 TRAINED[identity] = segmenter.load(kept)
             else:
-                found = segmenter.train(cases.training, labels, self.segmenter_steps, protocol.seed, running.progress)
+                found = segmenter.train(
+                    cases.training, labels, self.segmenter_steps, protocol.seed, running.progress
+                )
                 TRAINED[identity] = found
         trained = TRAINED[identity]
         if kept is not None and not kept.exists():
@@ -226,22 +287,29 @@ class Evaluate:
         given = {"candidate": candidate, "reference": reference}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "workers" and value is not field.default and not (isinstance(value, tuple) and not value):
+            if (
+                field.name != "workers"
+                and value is not field.default
+                and not (isinstance(value, tuple) and not value)
+            ):
                 given[field.name] = value
         return {name: _plain(value, out) for name, value in given.items()}
 
 
 def evaluate(
-    candidate: Any, reference: Any, out: str | Path | None = None, progress: Progress = silent, **settings: Any
+    candidate: Any,
+    reference: Any,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+    **settings: Any,
 ) -> Evaluation:
     """Judge generated images against real ones; see `Evaluate` for the settings.
 
-    Args:
-        candidate, reference: folders or files; or in memory an array or tensor `(case, x, y)`, `(case, channel, x, y)` or
-            `(case, channel, x, y, z)`, a list of images, or case -> image. In a training loop, `levels=("pixel",)` is fastest.
-        out: folder for the report; nothing is written when None.
-        progress: called as work goes on.
-        settings: fields of `Evaluate`; in memory as candidate and reference are.
+    Args: candidate, reference: folders or files; or in memory an array or tensor `(case, x, y)`,
+        `(case, channel, x, y)` or `(case, channel, x, y, z)`, a list of images, or case -> image.
+        In a training loop, `levels=("pixel",)` is fastest. out: folder for the report; nothing is
+        written when None. progress: called as work goes on. settings: fields of `Evaluate`; in
+        memory as candidate and reference are.
 
     Raises:
         SettingError: an unknown setting, with the nearest known one.
@@ -255,11 +323,17 @@ def evaluate(
 
 
 def _further(cases: Cases) -> list[tuple[str, Mapping[str, Source]]]:
-    return [(name, found) for name, found in (("second", cases.second), ("training", cases.training)) if found]
+    return [
+        (name, found)
+        for name, found in (("second", cases.second), ("training", cases.training))
+        if found
+    ]
 
 
 def _hashes(cases: Cases, out: Path | None) -> dict[str, str]:
-    """Return every input file, as seen from the report, with its SHA-256; what is in memory under its name."""
+    """Return every input file, as seen from the report, with its SHA-256; what is in memory under
+    its name.
+    """
     from veridical.evaluation.sources import Source
 
     found: dict[str, str] = {}
@@ -273,7 +347,11 @@ def _hashes(cases: Cases, out: Path | None) -> dict[str, str]:
                     found[place] = Source(one.name, one.path).sha256()
 
     for case in cases.cases:
-        for side, source in {"candidate": case.candidate, "reference": case.reference, **case.roles}.items():
+        for side, source in {
+            "candidate": case.candidate,
+            "reference": case.reference,
+            **case.roles,
+        }.items():
             add(side, source)
     for name, sources in _further(cases):
         for source in sources.values():
@@ -301,7 +379,9 @@ def _structures(given: tuple[str, ...]) -> dict[int, str]:
     for entry in given:
         label, _, name = entry.partition("=")
         if not label.isdigit() or not name:
-            raise SettingError(f"{entry!r} names no structure; expected LABEL=NAME, for instance 1=lesion.")
+            raise SettingError(
+                f"{entry!r} names no structure; expected LABEL=NAME, for instance 1=lesion."
+            )
         found[int(label)] = name
     return found
 
@@ -313,9 +393,12 @@ def _function(spec: str) -> Probe:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingError(
-            f"The task {spec!r} cannot be imported ({error}). Expected module:function, the module on the Python path."
+            f"The task {spec!r} cannot be imported ({error}). Expected module:function, the module "
+            "on the Python path."
         ) from error
     if not callable(found):
-        raise SettingError(f"The task {spec!r} is a {type(found).__name__}; expected a function of an Image.")
+        raise SettingError(
+            f"The task {spec!r} is a {type(found).__name__}; expected a function of an Image."
+        )
     probe: Probe = found
     return probe

@@ -1,10 +1,13 @@
-"""A task over a whole folder: every study gives one job or several; what is there already is kept, what fails is told.
+"""A task over a whole folder: every study gives one job or several; what is there already is kept,
+what fails is told.
 
-What is a job, the task says (`Task.takes`): an image, a raw scan, the images of a visit, or the whole study of a patient. What
-was chosen among several images of one contrast, and what was left out, stands in the result and in `cases.tsv`.
+What is a job, the task says (`Task.takes`): an image, a raw scan, the images of a visit, or the
+whole study of a patient. What was chosen among several images of one contrast, and what was left
+out, stands in the result and in `cases.tsv`.
 
-The output is a BIDS data set of derivatives: `sub-01/[ses-1/]anat/...`, a `provenance.json` with each result, `cases.tsv` and
-`summary.json`. Tasks that take one image at a time make one such data set for each contrast: `T1w/sub-01/anat/...`.
+The output is a BIDS data set of derivatives: `sub-01/[ses-1/]anat/...`, a `provenance.json` with
+each result, `cases.tsv` and `summary.json`. Tasks that take one image at a time make one such data
+set for each contrast: `T1w/sub-01/anat/...`.
 """
 
 from __future__ import annotations
@@ -63,7 +66,11 @@ class Job:
 
     def subject(self) -> Study:
         """Read the images; those of a whole study are read when asked for."""
-        return whole(self.study, self.images) if self.task.takes == "study" else read(self.study, self.images, self.lesions)
+        return (
+            whole(self.study, self.images)
+            if self.task.takes == "study"
+            else read(self.study, self.images, self.lesions)
+        )
 
 
 @dataclass(frozen=True)
@@ -116,15 +123,12 @@ def run_folder(
 ) -> list[Outcome]:
     """Run a task on every study of a folder, one job in memory at a time.
 
-    Args:
-        task: with its settings.
-        root: folder of a data set whose layout is known.
-        output: for the results; made when missing.
-        seed: the same for every job.
-        progress: told after every job, and within each by the task.
-        contrasts: images to use, `T1w`, or `T1w.2` for the one that was not chosen; all that fit when empty.
-        keep_draws: write the draws too, which take most of the space.
-        overwrite: replace results in the output that came of another input, other settings or other weights.
+    Args: task: with its settings. root: folder of a data set whose layout is known. output: for the
+        results; made when missing. seed: the same for every job. progress: told after every job,
+        and within each by the task. contrasts: images to use, `T1w`, or `T1w.2` for the one that
+        was not chosen; all that fit when empty. keep_draws: write the draws too, which take most of
+        the space. overwrite: replace results in the output that came of another input, other
+        settings or other weights.
 
     Returns:
         an outcome for each job. One that fails does not stop the others.
@@ -136,7 +140,10 @@ def run_folder(
     found = _named(data.studies())
     todo = list(_jobs(task, found, contrasts, where, outcomes))
     if not todo and not outcomes:
-        raise InputError(f"{root} holds nothing for {task.name}. Name files by contrast: sub-01/anat/sub-01_T1w.nii.gz.")
+        raise InputError(
+            f"{root} holds nothing for {task.name}. Name files by contrast: "
+            "sub-01/anat/sub-01_T1w.nii.gz."
+        )
     where.mkdir(parents=True, exist_ok=True)
     bids.describe(where)
     try:
@@ -151,7 +158,9 @@ def run_folder(
 
 
 def _named(found: Iterable[Study]) -> dict[str, Study]:
-    """Return the studies by BIDS name of the patient; ids that become one name are told apart by a number."""
+    """Return the studies by BIDS name of the patient; ids that become one name are told apart by a
+    number.
+    """
     named: dict[str, Study] = {}
     for study in found:
         name = case_name(study)
@@ -161,9 +170,15 @@ def _named(found: Iterable[Study]) -> dict[str, Study]:
 
 
 def _jobs(
-    task: Task, found: Mapping[str, Study], contrasts: Sequence[str], where: Path, outcomes: list[Outcome]
+    task: Task,
+    found: Mapping[str, Study],
+    contrasts: Sequence[str],
+    where: Path,
+    outcomes: list[Outcome],
 ) -> Iterator[Job]:
-    """Yield what is to be done; studies with nothing to do, or whose headers cannot be read, become outcomes at once."""
+    """Yield what is to be done; studies with nothing to do, or whose headers cannot be read, become
+    outcomes at once.
+    """
     for subject, study in found.items():
         for days in [study.days] if task.takes == "study" else [(day,) for day in study.days]:
             name = case_name(study, None if task.takes == "study" else days[0], subject)
@@ -174,11 +189,19 @@ def _jobs(
 
 
 def _of_days(
-    task: Task, name: str, study: Study, days: Sequence[float], contrasts: Sequence[str], where: Path, outcomes: list[Outcome]
+    task: Task,
+    name: str,
+    study: Study,
+    days: Sequence[float],
+    contrasts: Sequence[str],
+    where: Path,
+    outcomes: list[Outcome],
 ) -> Iterator[Job]:
     """Yield the jobs of a visit, or of all visits of a patient."""
     visits = {day: visit_of(study, day) for day in days}
-    offered = [(day, one) for day, visit in visits.items() for one in _names(task, visit, contrasts)]
+    offered = [
+        (day, one) for day, visit in visits.items() for one in _names(task, visit, contrasts)
+    ]
     names = tuple(dict.fromkeys(one for _, one in offered))
     together = task.takes in ("visit", "study")
     own, taken, made = task.of_visit(names) if together else (task, names, names)
@@ -187,8 +210,19 @@ def _of_days(
     if not images:
         said = " ".join(notes)
         held = ", ".join(names) or "no image that fits"
-        reason = said if said and not names else f"It has {held}: nothing asked for can or must be made. {said}".strip()
-        outcomes.append(Outcome(name, "failed" if said and not names else "nothing to do", reason=reason, notes=notes))
+        reason = (
+            said
+            if said and not names
+            else f"It has {held}: nothing asked for can or must be made. {said}".strip()
+        )
+        outcomes.append(
+            Outcome(
+                name,
+                "failed" if said and not names else "nothing to do",
+                reason=reason,
+                notes=notes,
+            )
+        )
     elif task.takes == "study":
         labels = tuple((day, one) for day, visit in visits.items() for one in visit.names("label"))
         yield Job(name, study, own, images + labels, made, "", where / _place(name, made))
@@ -208,7 +242,9 @@ def _names(task: Task, visit: Visit, contrasts: Sequence[str]) -> tuple[str, ...
     if not contrasts:
         return usual
     named = tuple(name for name in visit if name in contrasts and visit.entries[name].kind in kinds)
-    return named + tuple(name for name in usual if name not in named and name.split(".")[0] in contrasts)
+    return named + tuple(
+        name for name in usual if name not in named and name.split(".")[0] in contrasts
+    )
 
 
 def _place(name: str, made: Sequence[str]) -> Path:
@@ -216,20 +252,32 @@ def _place(name: str, made: Sequence[str]) -> Path:
     return Path(*name.split("_"), TYPES.get(made[0].split(".")[0], "anat"))
 
 
-def _attempt(job: Job, where: Path, seed: int, progress: Progress, keep_draws: bool, overwrite: bool) -> Outcome:
+def _attempt(
+    job: Job, where: Path, seed: int, progress: Progress, keep_draws: bool, overwrite: bool
+) -> Outcome:
     """Run one job unless its result is there; an error becomes an outcome."""
     begun, images = time.perf_counter(), tuple(dict.fromkeys(name for _, name in job.images))
     outcome = Outcome(
-        job.name, "failed", job.made, images, job.folder.relative_to(where).as_posix(), notes=notes_of(job.study, job.images)
+        job.name,
+        "failed",
+        job.made,
+        images,
+        job.folder.relative_to(where).as_posix(),
+        notes=notes_of(job.study, job.images),
     )
     try:
         subject = job.subject()
         kept = _kept(job, subject, seed)
         if isinstance(kept, bids.Record):
             made = tuple(kept.image["channels"])
-            return dataclasses.replace(outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent)
+            return dataclasses.replace(
+                outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent
+            )
         if kept and not overwrite:
-            reason = f"The output holds another result of this case: {kept}. Give another folder, or --overwrite."
+            reason = (
+                f"The output holds another result of this case: {kept}. Give another folder, or "
+                "--overwrite."
+            )
             return dataclasses.replace(outcome, reason=reason)
         derived = job.task(subject, seed, progress)
         del subject
@@ -238,16 +286,25 @@ def _attempt(job: Job, where: Path, seed: int, progress: Progress, keep_draws: b
         return dataclasses.replace(outcome, reason=str(error))
     except Exception as error:  # an error of ours in one case must not lose the others
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"Unexpected {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}. Please report it."
+        reason = (
+            f"Unexpected {type(error).__name__} in {Path(frame.filename).name}, line "
+            f"{frame.lineno}. Please report it."
+        )
         return dataclasses.replace(outcome, reason=reason)
     return dataclasses.replace(
-        outcome, status="done", made=derived.image.channels, findings=derived.findings, absent=derived.absent,
+        outcome,
+        status="done",
+        made=derived.image.channels,
+        findings=derived.findings,
+        absent=derived.absent,
         seconds=round(time.perf_counter() - begun, 1),
-    )  # fmt: skip
+    )
 
 
 def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
-    """Return the record of a whole result of the same input, settings, weights and seed; else what differs; else nothing."""
+    """Return the record of a whole result of the same input, settings, weights and seed; else what
+    differs; else nothing.
+    """
     try:
         record = bids.load_provenance(job.folder)
     except ProvenanceError:
@@ -257,10 +314,13 @@ def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
     step = record.steps[0]
     model, weights = job.task.model_and_weights()
     wanted: dict[str, tuple[Any, Any]] = {
-        "task": (step.task, job.task.name), "settings": (dict(step.settings), dataclasses.asdict(job.task)),
-        "model": (step.model, model), "weights": (step.weights, weights), "seed": (step.seed, seed),
+        "task": (step.task, job.task.name),
+        "settings": (dict(step.settings), dataclasses.asdict(job.task)),
+        "model": (step.model, model),
+        "weights": (step.weights, weights),
+        "seed": (step.seed, seed),
         "input": (dict(step.inputs), provenance.inputs(subject)),
-    }  # fmt: skip
+    }
     differing = [what for what, (before, now) in wanted.items() if before != now]
     return f"its {', '.join(differing)} differ" if differing else record
 
@@ -274,7 +334,7 @@ def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
     if derived.draws is not None and not keep_draws:
         absent = {
             **derived.absent,
-            "draws": "Not written for a folder unless asked for (--keep-draws); rerun makes them again.",
+            "draws": "Not written for a folder unless asked for (--keep-draws); rerun makes them again.",  # noqa: E501
         }
         derived = dataclasses.replace(derived, draws=None, absent=absent)
     own = job.folder.relative_to(where).parts[0]
@@ -284,15 +344,21 @@ def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
 
 
 def group(found: Mapping[str, Study], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
-    """Return by channel whether amounts of tissue still change with age: of patients of known age, the first visit of each."""
+    """Return by channel whether amounts of tissue still change with age: of patients of known age,
+    the first visit of each.
+    """
     ages = {subject: _age(study) for subject, study in found.items()}
-    names = [case_name(study, day, subject) for subject, study in found.items() for day in study.days]
+    names = [
+        case_name(study, day, subject) for subject, study in found.items() for day in study.days
+    ]
     order = {name: place for place, name in enumerate(names)}
     rows: dict[str, dict[str, tuple[float, Finding]]] = {}
     for one in sorted(outcomes, key=lambda outcome: order.get(outcome.case, 0)):
         patient = one.case.partition("_")[0]
         age = ages.get(patient)
-        for finding in (f for f in one.findings if f.check == "biology" and isinstance(age, int | float)):
+        for finding in (
+            f for f in one.findings if f.check == "biology" and isinstance(age, int | float)
+        ):
             rows.setdefault(",".join(one.made), {}).setdefault(patient, (float(age or 0), finding))
     return {
         channel: age_effect(
@@ -321,31 +387,55 @@ def _summarize(
     model, weights = task.model_and_weights()
     bids.dump(
         {
-            "format": FORMAT, "task": task.name, "settings": dataclasses.asdict(task), "model": model, "weights": weights,
-            "seed": seed, "counts": counts(outcomes),
-            "group": {channel: dataclasses.asdict(finding) for channel, finding in together.items()},
+            "format": FORMAT,
+            "task": task.name,
+            "settings": dataclasses.asdict(task),
+            "model": model,
+            "weights": weights,
+            "seed": seed,
+            "counts": counts(outcomes),
+            "group": {
+                channel: dataclasses.asdict(finding) for channel, finding in together.items()
+            },
             "left_out": dict(left_out),
             "cases": [{**dataclasses.asdict(one), "verdict": one.verdict} for one in outcomes],
-        }, where / SUMMARY,
-    )  # fmt: skip
+        },
+        where / SUMMARY,
+    )
     checks = sorted({finding.check for one in outcomes for finding in one.findings})
     head = ["participant_id", "session_id", "made", "made_from", "status", "verdict", *checks]
-    rows = [[*head, "interval", "folder", "reason", "notes"], *(_row(one, checks) for one in outcomes)]
+    rows = [
+        [*head, "interval", "folder", "reason", "notes"],
+        *(_row(one, checks) for one in outcomes),
+    ]
     with replacing(where / TABLE) as temporary:
         temporary.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
 
 
 def _row(outcome: Outcome, checks: Sequence[str]) -> list[str]:
-    """Return one line of `cases.tsv`, a verdict for each check; `n/a` where there is nothing, as in BIDS."""
+    """Return one line of `cases.tsv`, a verdict for each check; `n/a` where there is nothing, as in
+    BIDS.
+    """
     subject, _, session = outcome.case.partition("_")
-    said = {check: worst(finding for finding in outcome.findings if finding.check == check) for check in checks}
+    said = {
+        check: worst(finding for finding in outcome.findings if finding.check == check)
+        for check in checks
+    }
     there = outcome.status in ("done", "kept")
     interval = ("absent" if "interval" in outcome.absent else "present") if there else ""
     cells = (
-        subject, session, ",".join(outcome.made), ",".join(outcome.images), outcome.status, outcome.verdict,
-        *said.values(), interval, outcome.folder, " ".join(outcome.reason.split()),
+        subject,
+        session,
+        ",".join(outcome.made),
+        ",".join(outcome.images),
+        outcome.status,
+        outcome.verdict,
+        *said.values(),
+        interval,
+        outcome.folder,
+        " ".join(outcome.reason.split()),
         " ".join(" ".join(outcome.notes).split()),
-    )  # fmt: skip
+    )
     return [cell or "n/a" for cell in cells]
 
 

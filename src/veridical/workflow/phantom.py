@@ -1,4 +1,6 @@
-"""A scan to try things on: one slice of a digital patient as undersampled multi-coil raw data in a file."""
+"""A scan to try things on: one slice of a digital patient as undersampled multi-coil raw data in a
+file.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,20 @@ def phantom(
         SettingError: an unknown contrast or pattern, or a number out of range.
     """
     if out.suffix != ".npy" or out.exists():
-        raise InputError(f"{out} {'exists' if out.exists() else 'does not end in .npy'}; give the name of a new .npy file.")
-    exam = examine(Cohort(), patient, contrast, acceleration, pattern, coils=coils, plane="axial", pathology="ms")
+        raise InputError(
+            f"{out} {'exists' if out.exists() else 'does not end in .npy'}; give the name of a new "
+            ".npy file."
+        )
+    exam = examine(
+        Cohort(),
+        patient,
+        contrast,
+        acceleration,
+        pattern,
+        coils=coils,
+        plane="axial",
+        pathology="ms",
+    )
     with replacing(out) as temporary, temporary.open("wb") as file:
         np.save(file, exam.measurement.data[0])
     return out

@@ -17,15 +17,16 @@ from veridical.types import Image, Measurement, Result, Step, Study
 
 
 def rerun(path: str | Path, progress: Progress = silent) -> Result:
-    """Repeat every step of a stored result and return the result made again, which has the same bytes.
+    """Repeat every step of a stored result and return the result made again, which has the same
+    bytes.
 
     Args:
         path: the `provenance.json` that was saved with the result.
         progress: called as work goes on.
 
-    Raises:
-        ProvenanceError: the record cannot be read or repeated, or the remake differs. The message names the first
-            difference: the input, the weights, a version, or the outputs that differ.
+    Raises: ProvenanceError: the record cannot be read or repeated, or the remake differs. The
+        message names the first difference: the input, the weights, a version, or the outputs that
+        differ.
     """
     steps = load_provenance(path).steps
     subject: Study | Image | Measurement = source(steps, Path(path))
@@ -55,12 +56,15 @@ def source(steps: Sequence[Step], path: Path) -> Study | Image | Measurement:
     options = plain(steps[0].source) if steps else {}
     if not {"path", "paths"} & set(options):
         raise ProvenanceError(
-            f"{path} names no input file: the input was made in memory. Save it to a file and start from veridical.read(file)."
+            f"{path} names no input file: the input was made in memory. Save it to a file and "
+            "start from veridical.read(file)."
         )
     try:
         if "layout" in options:
             return from_record(options)
-        return read_together(**options) if "paths" in options else read(options.pop("path"), **options)
+        return (
+            read_together(**options) if "paths" in options else read(options.pop("path"), **options)
+        )
     except InputError as error:
         raise ProvenanceError(f"The input cannot be read any more. {error}") from error
 
@@ -70,7 +74,8 @@ def same_input(step: Step, subject: Study | Image | Measurement) -> None:
     changed = differing(step.inputs, provenance.inputs(Study.of(subject)))
     if changed:
         raise ProvenanceError(
-            f"Input changed since {step.task} was run: {', '.join(changed)} differ. Restore the original file."
+            f"Input changed since {step.task} was run: {', '.join(changed)} differ. Restore the "
+            "original file."
         )
 
 
@@ -79,13 +84,16 @@ def same_weights(step: Step, task: Task) -> None:
     model, weights = task.model_and_weights()
     if (model, weights) != (step.model, step.weights):
         raise ProvenanceError(
-            f"Weights changed: {step.task} was run by {step.model} ({step.weights[:12]}), now it is {model} ({weights[:12]}). "
+            f"Weights changed: {step.task} was run by {step.model} ({step.weights[:12]}), now it "
+            f"is {model} ({weights[:12]}). "
             "Install the version of Veridical, or the weights, that the record names."
         )
 
 
 def same_outputs(step: Step, repeated: Step) -> None:
-    """Raise a ProvenanceError when outputs differ; a version that differs is named first, as the likely cause."""
+    """Raise a ProvenanceError when outputs differ; a version that differs is named first, as the
+    likely cause.
+    """
     changed = differing(step.outputs, repeated.outputs)
     if not changed:
         return
@@ -94,8 +102,12 @@ def same_outputs(step: Step, repeated: Step) -> None:
     newer = differing(step.versions, repeated.versions)
     if not newer:
         raise ProvenanceError(f"{difference} Input, weights, settings and versions are the same.")
-    named = "; ".join(f"{name} was {step.versions.get(name)}, is {repeated.versions.get(name)}" for name in newer)
-    raise ProvenanceError(f"Version changed: {named}. {difference} Install the recorded versions and run it again.")
+    named = "; ".join(
+        f"{name} was {step.versions.get(name)}, is {repeated.versions.get(name)}" for name in newer
+    )
+    raise ProvenanceError(
+        f"Version changed: {named}. {difference} Install the recorded versions and run it again."
+    )
 
 
 def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
