@@ -81,7 +81,8 @@ def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
                 )
                 return node.name if takes == ["study", "result"] else None
             if kind == "reader":
-                return node.name if isinstance(node, ast.FunctionDef) else None
+                recognises = any(getattr(other, "name", "") == "recognises" for other in tree.body)
+                return node.name if isinstance(node, ast.FunctionDef) and recognises else None
             if kind not in ("task", "model", "layout", "operator", *BASES):
                 return node.name
             bases = (
