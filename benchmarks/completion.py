@@ -4,10 +4,12 @@ classical answers.
 python benchmarks/completion.py [--brain WEIGHTS] [--body WEIGHTS] [--only lgg] [--quick] [--visits
 0] [--slices 0]
 
-Rivals: a constant (the training patients' mean of the contrast, inside the object), and the
-intensity map that the generator starts from. Sets: openms (longitudinal_patient03), tcga
-(TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of site DU, 8 bits), sarcoma
-(STS_025, STS_032, STS_042: CT from MR, PET from MR and CT; the registration is the data set's own).
+Rivals: a constant (the training patients' mean of the contrast, inside the object), a copy of the
+measured contrast that is most like it, the intensity map that the generator starts from (the best
+polynomial of the training patients), and the regressor (the generator in one step). Sets: openms
+(longitudinal_patient03), tcga (TCGA-FG-6692, another site and scanner), lgg (20 glioma patients of
+site DU, 8 bits), painted (heads of three label maps that train nothing, 2 mm), sarcoma (STS_025,
+STS_032, STS_042: CT from MR, PET from MR and CT; the registration is the data set's own).
 
 Images are compared in network units, in which the inner tissue of MR is 0.4. PSNR and SSIM count
 the object as the measured images show it; their range is the 99th percentile of the true image
@@ -31,6 +33,7 @@ from patients import (
     arguments,
     lgg_visits,
     openms_visits,
+    painted_visits,
     parsed,
     peak_of,
     sarcoma_visits,
@@ -39,8 +42,9 @@ from patients import (
     table,
     tcga_visits,
 )
-from scipy import ndimage
+from scipy import ndimage, stats
 
+from veridical.metrics.dice import dice
 from veridical.metrics.psnr import psnr
 from veridical.metrics.ssim import ssim
 from veridical.models import weights
@@ -49,11 +53,23 @@ from veridical.tasks.complete import Complete
 from veridical.tasks.translate import Translate
 from veridical.types import Array, Image, Result
 
-SETS = {"openms": openms_visits, "tcga": tcga_visits, "lgg": lgg_visits, "sarcoma": sarcoma_visits}
+SETS = {
+    "openms": openms_visits,
+    "tcga": tcga_visits,
+    "lgg": lgg_visits,
+    "painted": painted_visits,
+    "sarcoma": sarcoma_visits,
+}
 JOBS = {
     "openms": {"FLAIR": ("T1w", "T2w"), "T2w": ("T1w", "FLAIR"), "T1w": ("T2w", "FLAIR")},
     "tcga": {"FLAIR": ("T1w", "T2w", "T1c"), "T1c": ("T1w", "T2w", "FLAIR")},
     "lgg": {"FLAIR": ("T1w", "T1c"), "T1c": ("T1w", "FLAIR"), "T1w": ("FLAIR", "T1c")},
+    "painted": {
+        "FLAIR": ("T1w", "T2w"),
+        "T1c": ("T1w", "T2w", "FLAIR"),
+        "CT": ("T1w", "T2w"),
+        "PET": ("T1w", "CT"),
+    },
     "sarcoma": {"CT": ("T1w",), "PET": ("T1w", "CT")},
 }
 """Set -> what is made -> what it is made from."""
@@ -72,6 +88,7 @@ COLUMNS = (
     "MAE",
     "MAE lesion, bone",
     "kept contrast",
+    "AUC lesion, Dice bone",
     "inside %",
     "in lesion %",
 )
@@ -89,7 +106,7 @@ class Row:
 
     def cells(self) -> list[str]:
         patients = str(len(self.found["PSNR dB"]))
-        digits = {"SSIM": 3, "kept contrast": 2}
+        digits = {"SSIM": 3, "kept contrast": 2, "AUC lesion, Dice bone": 2}
         return [
             patients,
             *(
@@ -136,6 +153,11 @@ class Case:
         lesion = (self.truth > BONE) & body if self.made == "CT" else self.visit.lesion
         if lesion is not None and lesion.any():
             found["MAE lesion, bone"] = float(error[lesion].mean())
+            found["AUC lesion, Dice bone"] = (
+                dice(made > BONE, lesion, (1.0, 1.0, 1.0))
+                if self.made == "CT"
+                else auc(made, lesion & body, body)
+            )
             if self.made != "CT" and abs(contrast(self.truth, lesion, body)) > FAINT:
                 found["kept contrast"] = contrast(made, lesion, body) / contrast(
                     self.truth, lesion, body
@@ -152,6 +174,14 @@ class Case:
         return found
 
 
+def auc(image: Array, lesion: Array, body: Array) -> float:
+    """Return how well brightness tells lesion voxels from the rest of the object; 0.5 is chance."""
+    ranks = stats.rankdata(image[body])
+    inside = lesion[body]
+    count, rest = int(inside.sum()), int((~inside).sum())
+    return float((ranks[inside].sum() - count * (count + 1) / 2) / max(count * rest, 1))
+
+
 def contrast(image: Array, lesion: Array, body: Array) -> float:
     """Return how much brighter a lesion is than what surrounds it in the slice."""
     near = ndimage.generate_binary_structure(2, 1)[:, :, None]
@@ -163,7 +193,9 @@ def makers(name: str, made: str, draws: int) -> Iterator[tuple[str, Complete]]:
     """Yield the methods by name."""
     task = Translate if made in ("CT", "PET") else Complete
     yield "intensity map", task(to=made, model="intensity-map", weights=name)
-    yield f"generator, mean of {draws}", task(to=made, draws=draws, weights=name)
+    yield "regressor", task(to=made, draws=1, steps=1, weights=name)
+    if draws > 1:
+        yield f"generator, mean of {draws}", task(to=made, draws=draws, weights=name)
     yield "generator, one sample", task(to=made, draws=1, weights=name)
 
 
@@ -177,6 +209,7 @@ def judged(
         if body is None:
             body = np.asarray(result.facts["body"], bool)
             yield "constant", case.scores(constant(name, case.made, body), body)
+            yield "copy", case.scores(copied(name, case), body)
             kept(keep, "real", case, case.truth)
         made = np.asarray(result.image.data[0]) / result.image.header["scale"][case.made]
         kept(keep, method.replace(", ", "-").replace(" ", "-"), case, made)
@@ -188,6 +221,16 @@ def constant(name: str, made: str, body: Array) -> Array:
     card = weights.card(name)
     air = Preprocessing.from_card(card).air(made)
     return np.where(body, np.float32(card["intensity_maps"][made][""]["terms"][0]), np.float32(air))
+
+
+def copied(name: str, case: Case) -> Array:
+    """Return the measured contrast from which the intensity map makes the wanted one best, as it
+    is, in network units.
+    """
+    maps = weights.card(name)["intensity_maps"][case.made]
+    best = min(case.given.channels, key=lambda c: maps.get(c, {"error": np.inf})["error"])
+    prepared = Preprocessing.from_card(weights.card(name))(case.given.channel(best))
+    return np.asarray(prepared.restore(prepared.images[best][None])[0])
 
 
 def kept(folder: Path | None, method: str, case: Case, image: Array) -> None:

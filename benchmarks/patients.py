@@ -4,7 +4,8 @@ benchmarks beside this file.
 Held out: IXI049 and IXI051 (T1w, 2 mm), STS_042 (T1w, CT and PET of a limb), OpenKBP pt_20* (CT of
 head and neck in steps of 16 HU), TCGA-FG-6692 (four raw contrasts, thick slices) and lgg_tcga (8
 bits, benchmarks only). Others are marked "trained on". Of visits with all their contrasts, also
-longitudinal_patient03 of openMS, STS_025 and STS_032, whom only the denoiser was trained on.
+longitudinal_patient03 of openMS, STS_025 and STS_032, whom only the denoiser was trained on. Label
+maps head14 to head16 train nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from veridical.io.assemble import stacked
 from veridical.io.files import read
 from veridical.layouts.discovery import studies
 from veridical.metrics.psnr import psnr
+from veridical.phantoms.rendering import render
+from veridical.training.digital_patients import painted_heads
 from veridical.types import Array, Geometry, Image
 
 DATA = Path(os.environ.get("VERIDICAL_DATA", "../shared/data"))
@@ -195,6 +199,26 @@ def lgg_visits(slices: int) -> Iterator[Visit]:
 def sarcoma_visits(slices: int) -> Iterator[Visit]:
     patients, folder = ("STS_025", "STS_032", "STS_042"), DATA / "sts_mr_ct_pet/nifti"
     yield from visits("sarcoma", folder, patients, ("T1w", "CT", "PET"), "T1w_tumour", slices)
+
+
+def painted_visits(slices: int) -> Iterator[Visit]:
+    """Yield heads painted from the three label maps that train nothing, at 2 mm."""
+    heads = painted_heads(77, ("head14", "head15", "head16"), True)
+    names = ("T1w", "T2w", "FLAIR", "T1c", "CT", "PET")
+    for index in range(6):
+        whole = heads.volume(index, 2.0, fine=2)
+        images = []
+        for name in names:
+            data = render(whole, "FDG" if name == "PET" else name)
+            data = ndimage.gaussian_filter(data, 1.2) / 16 if name == "PET" else data
+            units = {"CT": "HU", "PET": "SUV"}.get(name, "a.u.")
+            images.append(Image(data[None], whole.geometry, units, (name,)))
+        lesion = Image(whole.lesions[None] * 1.0, whole.geometry, "label", ("lesions",))
+        cut = middle(Image.stack([*images, lesion]), slices)
+        mask = np.asarray(cut["lesions"] > 0)
+        name = f"{heads.head(index).name}, {whole.pathology}"
+        kept = Image.stack([cut.channel(n) for n in names])
+        yield Visit("painted", name, kept, mask if mask.any() else None)
 
 
 def _image(path: Path, channel: str, units: str = "a.u.") -> Image:

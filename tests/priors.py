@@ -34,8 +34,8 @@ def maps(contrasts: Sequence[str]) -> dict[str, Any]:
     """Intensity maps that make each contrast the same as the one that is given, or 0.4 of
     nothing.
     """
-    alone = {"": {"terms": [0.4], "error": SPREAD}}
-    same = {"terms": [0.0, 1.0, 0.0, 0.0], "error": ERROR}
+    alone = {"": {"terms": [0.4], "error": SPREAD, "range": [-1.0, 4.0]}}
+    same = {"terms": [0.0, 1.0, 0.0, 0.0], "error": ERROR, "range": [-1.0, 4.0]}
     return {
         made: alone | {given: same for given in contrasts if given != made} for made in contrasts
     }

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+import segmenters
 import toys
 from veridical import registry, testing
-from veridical.apps import run
+from veridical.apps import create, run
 from veridical.audit.input_notes import input_notes
 from veridical.errors import MissingExtra
 from veridical.models.base import Model
@@ -39,7 +40,10 @@ CLASSICAL = {"reconstruct": "wavelet", "complete": "intensity-map", "translate":
 """Task -> a classical model of it."""
 NEEDS: dict[str, dict[str, Any]] = {"harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7)}}
 """Task -> settings without which it does not run."""
-OTHERWISE = {"translate": Study.of(subjects.image("T1w"))}
+OTHERWISE = {
+    "translate": Study.of(subjects.image("T1w")),
+    "segment": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
+}
 """Task -> a study that fits it better than any of its kind."""
 
 
@@ -99,8 +103,10 @@ def test_no_finding_of_a_good_study_fails(done: tuple[type[Task], Study, Result]
 
 @pytest.mark.parametrize("name", KNOWN["task"])
 def test_no_setting_takes_the_name_of_a_flag_that_every_task_has(name: str) -> None:
-    taken = {f.name for cls in (run.Reading, run.Running) for f in dataclasses.fields(cls)}
-    assert not taken & {f.name for f in dataclasses.fields(registry.get("task", name))}
+    kind = registry.get("task", name)
+    shared = (create.Creating,) if kind.takes == "nothing" else (run.Reading, run.Running)
+    taken = {f.name for cls in shared for f in dataclasses.fields(cls)}
+    assert not taken & {f.name for f in dataclasses.fields(kind)}
 
 
 @pytest.mark.parametrize("name", KNOWN["model"])

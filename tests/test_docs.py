@@ -54,7 +54,7 @@ def write_files(page: Path, folder: Path) -> list[str]:
     """Write the blocks that have a title into a copy of the package, and return their titles."""
     files = {title: content for _, title, content in blocks(page) if title}
     if files:
-        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "src", folder / "src")
     for title, content in files.items():
         (folder / title).write_text(content, encoding="utf-8")
     return list(files)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 import folders
 import priors
-from veridical.models import denoiser, generator
+import segmenters
+from veridical.models import denoiser, generator, head_segmenter
 from veridical.models import weights as shipped_weights
 from veridical.models.problem import Problem
 from veridical.models.problems import problems
@@ -217,8 +218,14 @@ def shipped() -> Iterator[Path]:
     priors.weights(
         folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"]
     )
+    segmenters.weights(folder)
     shipped_weights.FOLDER = folder
-    kept = (denoiser.denoising_net, generator._network, shipped_weights.fingerprint)
+    kept = (
+        denoiser.denoising_net,
+        generator._network,
+        head_segmenter._network,
+        shipped_weights.fingerprint,
+    )
     for memory in kept:
         memory.cache_clear()
     try:

@@ -29,6 +29,8 @@ _HOME = {
     "Complete": "tasks.complete",
     "Translate": "tasks.translate",
     "Harmonize": "tasks.harmonize",
+    "Segment": "tasks.segment",
+    "Synthesize": "tasks.synthesize",
     "style": "tasks.harmonize",
     "Evaluate": "workflow.evaluate",
     "evaluate": "workflow.evaluate",

@@ -69,7 +69,7 @@ def inputs(study: Study) -> dict[str, str]:
 
 
 def outputs(derived: Result) -> dict[str, str]:
-    """Return the hash of every array of a result by role."""
+    """Return the hash of every array of a result by role; of further results below their names."""
     arrays: dict[str, Array | None] = {"estimate": derived.image.data, "draws": derived.draws}
     if derived.interval is not None:
         arrays |= {"lower": derived.interval.lower, "upper": derived.interval.upper}
@@ -79,7 +79,10 @@ def outputs(derived: Result) -> dict[str, str]:
             "measured": derived.evidence.measured,
             "unmeasured": derived.evidence.unmeasured,
         }
-    return {role: digest(array) for role, array in arrays.items() if array is not None}
+    found = {role: digest(array) for role, array in arrays.items() if array is not None}
+    for name, other in derived.also.items():
+        found |= {f"{name}/{role}": value for role, value in outputs(other).items()}
+    return found
 
 
 def step(task: Task, study: Study, result: Result, seed: int) -> Step:

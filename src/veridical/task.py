@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 """
 
 
-Takes = Literal["image", "visit", "raw", "study"]
+Takes = Literal["image", "visit", "raw", "study", "nothing"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -40,7 +40,7 @@ class Task(ABC):
     name: ClassVar[str] = ""
     takes: ClassVar[Takes] = "image"
     """Of a folder of patients: one image at a time, all images of a visit together, raw data, or
-    whole studies over time.
+    whole studies over time. `nothing`: it makes patients and takes a label map at most.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,3 +171,28 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
             calibrate(cases, level, floor, "toys")
     with pytest.raises(InputError, match="complex"):
         interval(np.ones((1, 2), complex), np.ones((1, 2)), calibrate(cases, 0.9, 1e-3, "toys"))
+
+
+def test_a_band_says_what_share_of_a_region_it_holds_and_which_it_does_not() -> None:
+    rng = np.random.default_rng(3)
+    cases = []
+    for number in range(12):
+        error, bone = np.abs(rng.standard_normal(4000)), np.zeros(4000, bool)
+        bone[:100] = True
+        error[bone] *= 20
+        lesions = np.zeros(4000, bool)
+        lesions[200 : 200 + 10 * number] = True
+        cases.append(
+            CalibrationCase(
+                error, np.ones(4000), np.ones(4000, bool), str(number),
+                {"bone": bone, "lesions": lesions},
+            )
+        )  # fmt: skip
+    found = calibrate(cases, 0.9, 0.01, "toys")
+    assert found.regions["bone"] < 0.2
+    assert found.regions["lesions"] > 0.9
+    assert "of the voxels of bone" in found.unheld
+    assert "bone" in found.promises
+    assert Calibration.from_dict(found.to_dict()) == found
+    held = [replace(case, regions={"lesions": case.regions["lesions"]}) for case in cases]
+    assert calibrate(held, 0.9, 0.01, "toys").unheld == ""

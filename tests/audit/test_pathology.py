@@ -51,11 +51,33 @@ def test_a_harmonized_lesion_is_compared_under_the_style_it_had() -> None:
 
 @pytest.mark.parametrize(("known", "verdict"), [(0.9, "pass"), (0.1, "warn")])
 def test_a_made_channel_warns_where_large_regions_are_imagined(known: float, verdict: str) -> None:
+    card = {"lesion_tests": {"FLAIR": {"T1w": 0.9}}}
     found = pathology(
-        study({"T1w": image(picture())}), result(picture(), "FLAIR", np.full(SHAPE, known))
+        study({"T1w": image(picture())}),
+        result(picture(), "FLAIR", np.full(SHAPE, known), card=card),
     )
     assert found is not None
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("tests", "verdict", "words"),
+    [
+        ({}, "warn", "no test on lesions of patients is stated for images made from T1w"),
+        ({"FLAIR": {"T1w+T2w": 0.95}}, "warn", "no test on lesions"),
+        ({"T2w": {"T1w": 0.95}}, "warn", "no test on lesions"),
+        ({"FLAIR": {"T1w": 0.7}}, "warn", "with an AUC of 0.70"),
+        ({"FLAIR": {"T1w": 0.9}}, "pass", "No region"),
+    ],
+)
+def test_a_made_channel_passes_only_by_a_test_on_lesions_from_the_same_inputs(
+    tests: dict[str, dict[str, float]], verdict: str, words: str
+) -> None:
+    sure = result(picture(), "FLAIR", np.full(SHAPE, 0.95), card={"lesion_tests": tests})
+    found = pathology(study({"T1w": image(picture())}), sure)
+    assert found is not None
+    assert found.verdict == verdict
+    assert words in found.reason
 
 
 def test_a_made_channel_without_samples_and_a_draw_from_nothing_are_not_run() -> None:

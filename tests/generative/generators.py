@@ -44,10 +44,17 @@ def truth() -> Tensor:
     return torch.from_numpy(rng.uniform(0.2, 1, (2, 1, *SIZE)).astype(np.float32))
 
 
-def network(name: str, trained: bool = True) -> nn.Module:
+SMALL = {
+    "unet": {"widths": (8, 8), "blocks": 1},
+    "dit": {"width": 16, "blocks": 1},
+    "mamba": {"width": 16, "blocks": 1},
+}
+
+
+def network(name: str, trained: bool = True, backbone: str = "unet") -> nn.Module:
     """A network prepared for a family; `trained` stands for weights that are not those of the
     start.
     """
     torch.manual_seed(0)
-    made = family(name).prepare(Conditioned(CONDITIONS, "unet", {"widths": (8, 8), "blocks": 1}))
+    made = family(name).prepare(Conditioned(CONDITIONS, backbone, SMALL[backbone]))
     return awake(made) if trained else made

@@ -110,8 +110,8 @@ def test_an_untrained_net_changes_nothing_and_takes_slices_with_and_without_neig
 def test_unknown_settings_of_the_net_are_refused_with_the_nearest() -> None:
     with pytest.raises(SettingError, match="'widths'"):
         Denoiser.build({"widhts": [8]})
-    with pytest.raises(SettingError, match=r"No backbone is called 'mamba'.*unet"):
-        Denoiser.build({"backbone": "mamba"})
+    with pytest.raises(SettingError, match=r"No backbone is called 'unett'.*unet"):
+        Denoiser.build({"backbone": "unett"})
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_there_is_a_map_from_every_set_of_others_and_one_from_nothing() -> None:
     assert found["FLAIR"][""] == {
         "terms": [pytest.approx(truth.mean())],
         "error": pytest.approx(truth.std()),
+        "range": pytest.approx(np.percentile(truth, module.SHOWN), abs=1e-4),
     }
     assert set(fit(patients(), NAMES, most=1)["T1w"]) == {"", "T2w", "FLAIR"}
     errors = found["FLAIR"]
@@ -107,10 +108,27 @@ def test_outside_of_the_body_the_estimate_is_air_and_it_stays_within_what_images
         found, _ = estimate(maps(NAMES), images("T1w"), "FLAIR", body, air)
         assert (found[body == 0] == air).all()
         np.testing.assert_allclose(found[body == 1], images("T1w")["T1w"][body == 1], rtol=1e-5)
-    wild = {"FLAIR": {"T1w": {"terms": [0.0, 1e6, 0.0, 0.0], "error": 0.0}}}
+    wild = {"FLAIR": {"T1w": {"terms": [0.0, 1e6, 0.0, 0.0], "error": 0.0, "range": [0.1, 2.5]}}}
     found, level = estimate(wild, images("T1w"), "FLAIR", body, 0.0)
-    assert found.max() == module.INSIDE[1]
+    assert found[body == 1].min() == found.max() == 2.5
     assert level == LEAST_LEVEL
+
+
+def test_a_map_stays_within_what_the_training_voxels_showed_and_its_error_is_that_of_the_rest() -> (
+    None
+):
+    samples = patients()
+    found = fit(samples, NAMES)["FLAIR"]["T1w"]
+    truth = joined(samples, "FLAIR")
+    low, high = np.percentile(truth, module.SHOWN)
+    assert found["range"] == pytest.approx([low, high], abs=1e-4)
+    rows = np.stack(terms([joined(samples, "T1w")]), 1)
+    made = np.clip(rows @ np.array(found["terms"]), low, high)
+    assert found["error"] == pytest.approx(float(np.sqrt(np.mean((made - truth) ** 2))), rel=1e-3)
+    far = {"T1w": np.full((12, 14), 50.0, np.float32)}
+    body = np.ones((12, 14), np.float32)
+    beyond, _ = estimate(fit(samples, NAMES), far, "FLAIR", body, 0.0)
+    assert low - 1e-3 <= beyond.min() <= beyond.max() <= high + 1e-3
 
 
 def test_of_nothing_measured_and_of_what_nobody_showed_there_is_a_mean_and_a_wide_error() -> None:

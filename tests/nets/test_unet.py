@@ -104,3 +104,22 @@ def test_halving_the_grid_keeps_every_number_in_the_channels_of_its_square_or_cu
 def test_a_net_of_other_dimensions_is_refused() -> None:
     with pytest.raises(SettingError, match="dims = 4"):
         UNet(1, 1, 1, dims=4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_normalized_net_learns_labels_whatever_the_intensity_and_is_not_exported(
+    dims: int,
+) -> None:
+    torch.manual_seed(0)
+    net = UNet(1, 2, 1, (8, 16), blocks=1, dims=dims, normalized=True)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    image = torch.zeros(1, 1, *[16] * dims)
+    image[(..., *[slice(4, 12)] * dims)] = 1.0
+    labels, blank = image[:, 0].long(), torch.zeros(1, 1)
+    for _ in range(40):
+        loss = torch.nn.functional.cross_entropy(net(image, blank), labels)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    assert float((net(image, blank).argmax(1) == labels).float().mean()) > 0.95
+    assert not net.exports

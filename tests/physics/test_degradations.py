@@ -75,7 +75,7 @@ def test_the_name_is_that_of_the_file_and_no_degradation_is_an_operator(
 ) -> None:
     assert registry.get("degradation", degradation.name) is type(degradation)
     assert degradation.name not in registry.entries("operator")
-    assert set(degradation.modalities) <= {"MR", "CT", "PET"}
+    assert set(degradation.modalities) <= {"MR", "CT", "PET", "US", "PA"}
 
 
 def test_parameters_are_json_and_the_same_ones_give_the_same_image(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import heads
 import veridical
 from veridical.errors import InputError
 from veridical.phantoms.cohort import Cohort
 from veridical.phantoms.rendering import PhantomVolume, render
-from veridical.preprocessing.tissue_level import air_level, bright_level, tissue_level
+from veridical.preprocessing.tissue_level import _filled, air_level, bright_level, tissue_level
 from veridical.types import Array
 
 SPACING = (4.0, 4.0, 4.0)
@@ -171,3 +172,21 @@ def test_bright_fat_of_whole_t1w_heads_is_more_than_twice_as_bright_as_their_tis
         assert bright_level(image.data[0]) > 2 * tissue_level(
             image.data[0].transpose(2, 1, 0), (z, y, x)
         )
+
+
+@pytest.mark.parametrize("shape", [(12, 20, 16), (1, 9, 7), (3, 1, 4)])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+def test_what_a_slice_encloses_is_filled_slice_by_slice_along_each_axis(
+    shape: tuple[int, int, int], share: float
+) -> None:
+    shown = np.random.default_rng(0).random(shape) < share
+    along = [
+        np.moveaxis(
+            np.stack([ndimage.binary_fill_holes(one) for one in np.moveaxis(shown, axis, 0)]),
+            0,
+            axis,
+        )
+        for axis in range(3)
+    ]
+    np.testing.assert_array_equal(_filled(shown, flat=True), along[0])
+    np.testing.assert_array_equal(_filled(shown, flat=False), np.logical_or.reduce(along))

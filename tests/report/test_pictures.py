@@ -11,14 +11,18 @@ from PIL import Image as Drawing
 from veridical.errors import InputError
 from veridical.report.pictures import (
     IMAGINED,
+    LABELLED,
     Picture,
     View,
     bar,
     coloured,
     grey,
+    label_colour,
+    labelled,
     outline,
     overlay,
     percentile_window,
+    swatch,
 )
 from veridical.types import Array, Geometry
 
@@ -120,3 +124,18 @@ def test_a_window_of_equal_values_is_not_empty() -> None:
     assert percentile_window(np.zeros(5), np.zeros(5)) == (0.0, 1.0)
     low, high = percentile_window(np.arange(1001.0), np.arange(2001.0), (0, 50))
     assert (low, high) == (0.0, 1000.0)
+
+
+def test_labels_are_seen_in_colours_of_their_own_over_the_grey_image() -> None:
+    plane = np.zeros((5, 6), np.uint8)
+    plane[1:3, :3], plane[3:, 3:] = 1, 2
+    base = np.full((5, 6), 0.5)
+    shown = drawn(labelled(plane, base, (0.0, 1.0), SQUARE))
+    assert (shown[0, 0] == 128).all(), "0 has no colour"
+    for label, place in ((1, (1, 0)), (2, (4, 5))):
+        mixed = (1 - LABELLED) * 128 + LABELLED * np.array(label_colour(label))
+        np.testing.assert_allclose(shown[place], mixed, atol=1)
+        assert (drawn(swatch(label)) == label_colour(label)).all()
+    colours = [label_colour(label) for label in range(1, 17)]
+    apart = [np.abs(np.subtract(a, b)).sum() for a, b in itertools.combinations(colours, 2)]
+    assert min(apart) > 30, "sixteen labels can be told apart"

@@ -190,3 +190,22 @@ def test_complex_and_not_finite_estimates_can_be_looked_at() -> None:
     holed = image().data.copy()
     holed[0, 0, 0] = np.nan
     assert render(Result(Image(holed, GRID, "a.u.", ("T1w",)), "point estimate"), "sub-1")
+
+
+def test_labels_are_shown_in_colours_over_what_they_were_made_from_with_their_names() -> None:
+    grid = Geometry((12, 14, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
+    given = Image(np.ones((1, 12, 14, 10), np.float32), grid, "a.u.", ("T1w",))
+    labels = np.zeros((1, 12, 14, 10), np.uint8)
+    labels[0, 3:9, 4:9, 3:7], labels[0, 5:7, 6:8, 4:6] = 1, 2
+    header = {"labels": {0: "background", 1: "cortex", 2: "thalamus"}}
+    absent = dict.fromkeys(("draws", "interval", "evidence"), "Labels have none.")
+    made = Result(
+        Image(labels, grid, "label", ("structures",), header),
+        "point estimate",
+        absent=absent,
+        study=Study.of(given),
+    )
+    page = render(made, "sub-01")
+    assert page.count("cortex</li>") == page.count("thalamus</li>") == 3, "in each plane"
+    assert "background</li>" not in page
+    assert not re.search(r"<[^>]* style=", page), "which the page's own rule forbids"

@@ -91,6 +91,16 @@ def test_the_noise_of_a_channel_is_found_within_a_third(name: str, sigma: float)
     assert found == pytest.approx(sigma, rel=0.3)
 
 
+def test_empty_slices_do_not_change_the_noise_of_a_channel() -> None:
+    image = volume(("T1w",), (96, 112, 8))
+    noise = np.random.default_rng(0).normal(0, 6.0, (2, *image.data.shape))
+    noisy = np.hypot(image.data + noise[0], noise[1]).astype(np.float32)
+    wide = np.pad(noisy, ((0, 0), (0, 0), (0, 0), (12, 70)))
+    grid = Geometry(wide.shape[1:], image.geometry.affine)  # type: ignore[arg-type]
+    plain = noise_of(replace(image, data=noisy), "T1w")
+    assert noise_of(replace(image, data=wide, geometry=grid), "T1w") == plain
+
+
 def test_noise_of_an_empty_channel_is_to_be_given() -> None:
     with pytest.raises(InputError, match="Give noise"):
         noise_of(replace(volume(), data=0 * volume().data), "T1w")

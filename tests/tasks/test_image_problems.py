@@ -12,7 +12,6 @@ import torch
 
 import toys
 from priors import volume
-from veridical.errors import InputError
 from veridical.physics.blur import Blur
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.identity import Identity
@@ -89,6 +88,8 @@ def test_solutions_come_back_where_the_image_had_its_slices(along: int) -> None:
 
 def test_voxels_are_averaged_along_the_axis_that_becomes_finer() -> None:
     sagittal = volume(("T1w",), (5, 20, 22), (6.0, 2.0, 2.0))
+    air = np.random.default_rng(0).uniform(0, 1, sagittal.data.shape).astype(np.float32)
+    sagittal = replace(sagittal, data=sagittal.data + air)
     posed = pose(Enhance(job="isotropic", noise=1.0), sagittal, "T1w")
     operator = next(posed.problems).operator
     assert posed.geometry.shape == (15, 20, 22)
@@ -129,8 +130,21 @@ def test_a_finer_grid_sees_the_image_as_the_centre_of_kspace_with_its_noise() ->
         scan = as_scan(noisy, noise, 2.0)
         assert scan.sigma * scan.scale / 2 == pytest.approx(wanted, rel=0.15)
         assert scan.level == max(scan.sigma, UNSURE["super-resolve"])
-    with pytest.raises(InputError, match="all zero"):
-        as_scan(np.zeros((8, 8)), 0.1, 2.0)
+
+
+@pytest.mark.parametrize(("job", "solved"), [("super-resolve", [1, 3]), ("denoise", [1, 2, 3])])
+def test_slices_that_show_nothing_pose_no_problem_and_a_volume_keeps_those_in_between(
+    job: str, solved: list[int]
+) -> None:
+    image = thick(job)
+    data = image.data.copy()
+    data[..., [0, 2, 4, 5]] = 0
+    posed = pose(Enhance(job=job, noise=1.0), replace(image, data=data), "T1w")  # type: ignore[arg-type]
+    assert np.flatnonzero(posed.solved).tolist() == solved
+    every = list(posed.problems)
+    assert len(every) == posed.count
+    assert sum(len(p.data) for p in every) == (2 if job == "super-resolve" else 3)
+    assert np.flatnonzero(posed.shown.empty).tolist() == [0, 2, 4, 5]
 
 
 def test_varying_noise_weighs_what_is_noisier_less() -> None:

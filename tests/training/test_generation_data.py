@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import folders
+import painted
 import toys
 from veridical.conditioning.request import LEAST_LEVEL, Request
 from veridical.errors import InputError, SettingError
@@ -21,9 +22,10 @@ from veridical.generative.family import Given
 from veridical.models.generator import Generator
 from veridical.models.intensity_map import fit
 from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.training import digital_patients as digital
 from veridical.training import generation_data as module
+from veridical.training.digital_patients import VALIDATION
 from veridical.training.generation_data import (
-    PHANTOMS,
     YOURS,
     Batch,
     GenerationCourse,
@@ -130,8 +132,7 @@ def test_the_maps_are_least_squares_over_the_foreground_of_the_training_patients
     facts = made.facts()
     assert facts["preprocessing"] == Preprocessing().to_card()
     maps = facts["intensity_maps"]
-    assert set(maps) == {"T1w", "T2w", "FLAIR"}
-    assert maps["T2w"] == {}, "nobody has a T2w here"
+    assert set(maps) == {"T1w", "FLAIR"}, "nobody has a T2w here"
     assert set(maps["FLAIR"]) == {"", "T1w"}
     voxels = list(made._voxels())
     assert len(voxels) == 3
@@ -142,7 +143,7 @@ def test_the_maps_are_least_squares_over_the_foreground_of_the_training_patients
     assert again["intensity_maps"] == maps
 
 
-def test_a_contrast_is_made_from_others_that_are_shown_as_they_are() -> None:
+def test_a_contrast_is_made_from_others_as_another_scanner_might_have_shown_them() -> None:
     for request, truth in samples(20, jobs={"complete": 1.0}):
         (other,) = request.images
         assert {other, request.contrast} == {"T1w", "FLAIR"}
@@ -212,37 +213,46 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         image[1:] *= 0.5
         return Slab(image, names, (2.0, 2.0), {}, {"field": 1.5})
 
-    monkeypatch.setattr(module, "phantom_slab", square)
+    monkeypatch.setattr(digital, "phantom_slab", square)
     monkeypatch.setattr(module, "FITTED_SLICES", 3)
-    monkeypatch.setattr(module, "PATIENTS", 4)
+    monkeypatch.setattr(digital, "PATIENTS", {"phantoms": 4, "painted": 4})
     return made
 
 
-def test_digital_patients_are_each_made_once_and_fill_in_the_maps_that_no_real_one_has(
+def test_digital_patients_are_each_made_once_and_count_in_the_maps_like_real_ones(
     phantoms: list[int],
 ) -> None:
-    made = data(sources={str(toys.ward()): 1.0, PHANTOMS: 1.0}).course(Generator, NET, 0, False)
+    made = data(sources={str(toys.ward()): 1.0, "phantoms": 1.0}).course(Generator, NET, 0, False)
     maps = made.facts()["intensity_maps"]
-    assert (
-        maps["FLAIR"]["T1w"]
-        == data().course(Generator, NET, 0, False).facts()["intensity_maps"]["FLAIR"]["T1w"]
-    )
+    together = [*made._voxels(), *made.digital["phantoms"].voxels(3)]
+    assert maps == fit(together, NET["contrasts"])  # type: ignore[arg-type]
     assert set(maps["T2w"]) == {"", "T1w", "FLAIR", "FLAIR+T1w"}
     assert maps["T2w"]["T1w"]["error"] < 0.01
     for number in range(12):
         assert made[number].truth.shape == (4, 1, 32, 32)
     assert sorted(phantoms) == sorted(set(phantoms)) == [0, 1, 2, 3]
     assert made.barred() == [str(toys.ward())]
-    assert made.names == sorted([str(toys.ward()), PHANTOMS])
+    assert made.names == sorted([str(toys.ward()), "phantoms"])
 
 
-def test_digital_patients_of_the_validation_are_others(phantoms: list[int]) -> None:
-    seeds = [
-        GenerationData().course(Generator, NET, 3, validation).cohort.seed
+def test_digital_patients_of_the_validation_are_others(
+    phantoms: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIDICAL_DATA", str(painted.data_root()))
+    sources = {"phantoms": 1.0, "painted": 1.0}
+    seen, unseen = (
+        GenerationData(sources=sources, held_out=("head02",)).course(Generator, NET, 3, validation)
         for validation in (False, True)
-    ]
-    assert seeds == [3, 3 + module.VALIDATION_COHORT]
-    assert GenerationData().course(Generator, NET, 0, False).barred() == []
+    )
+    for name in sources:
+        seeds = [made.digital[name].heads.seed for made in (seen, unseen)]
+        assert seeds == [3, 3 + VALIDATION]
+    names = [{head.name for head in made.digital["painted"].heads.maps} for made in (seen, unseen)]
+    assert names == [{"head01", "head03"}, {"head02"}]
+    assert seen.barred() == []
+    assert set(seen.licences()) == {"painted"}, "nobody's data made the others"
+    assert "Apache-2.0" in seen.licences()["painted"]
+    assert seen.patients() == {}
 
 
 class Halfway(nn.Module):
@@ -301,7 +311,7 @@ def test_data_out_of_range_are_refused(settings: dict[str, Any], word: str) -> N
         course(**settings)
 
 
-@pytest.mark.parametrize("sources", [{PHANTOMS: 0.0}, {PHANTOMS: -1.0}, {}])
+@pytest.mark.parametrize("sources", [{"phantoms": 0.0}, {"phantoms": -1.0}, {}])
 def test_a_source_that_is_never_drawn_is_refused(sources: dict[str, float]) -> None:
     with pytest.raises(SettingError, match="at least one source, each with a weight above 0"):
         data(sources=sources)

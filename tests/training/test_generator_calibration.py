@@ -34,7 +34,7 @@ def test_jobs_are_called_as_results_name_them() -> None:
     head = priors.known_card(("T1w", "FLAIR"), degradations=["motion-ghosts"])
     assert jobs_of(head) == ("complete-T1w", "complete-FLAIR", "enhance-motion-ghosts")
     body = priors.known_card(("T1w", "CT"), degradations=["sparse-view-streaks"])
-    assert jobs_of(body) == ("translate-T1w", "translate-CT", "enhance-sparse-view-streaks")
+    assert jobs_of(body) == ("complete-T1w", "translate-CT", "enhance-sparse-view-streaks")
     assert jobs_of(priors.known_card(family="regression")) == ()
 
 

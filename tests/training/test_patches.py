@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from veridical.preprocessing.preprocessing import Preprocessing
-from veridical.training.patches import AS_IT_IS, patch
+from veridical.training.patches import AS_IT_IS, AT_LESION, patch
 from veridical.training.prepared_visits import Slab
 from veridical.types import Array
 
@@ -104,3 +104,17 @@ def test_attributes_and_names_stay_and_a_slab_without_an_object_is_cut_in_its_mi
     (found,) = patches(given, 1)
     assert (found.names, dict(found.attributes)) == (("T1w",), {"field": 1.5})
     assert not found.images.any()
+
+
+def test_patches_lie_about_a_lesion_as_often_as_said_where_there_is_one() -> None:
+    lesion = np.zeros((80, 80), bool)
+    lesion[12:14, 38:40] = True
+    nowhere = np.zeros((80, 80), bool)
+    given = slab("T1w", masks={"lesions": lesion, "change": nowhere})
+    middle = slice(SIZE // 2 - 4, SIZE // 2 + 4)
+    found = [one.masks["lesions"][middle, middle].any() for one in patches(given, 150)]
+    assert np.mean(found) == pytest.approx(AT_LESION, abs=0.12)
+    rest = [
+        one.masks["lesions"].any() for one in patches(slab("T1w", masks={"lesions": nowhere}), 9)
+    ]
+    assert not any(rest)

@@ -15,13 +15,11 @@ import folders
 import toys
 from priors import volume
 from veridical.errors import BudgetError, InputError
-from veridical.phantoms.cohort import Cohort
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.training import prepared_visits as module
 from veridical.training.prepared_visits import (
     PreparedVisit,
     held_out_of,
-    phantom_slab,
     prepared_visits,
     visits_of,
 )
@@ -169,16 +167,3 @@ def test_slices_that_show_too_little_in_one_of_the_contrasts_are_not_used() -> N
         5,
         6,
     ]
-
-
-def test_digital_patients_are_slabs_in_network_units_the_same_for_the_same_number() -> None:
-    made, again = (
-        phantom_slab(Cohort(0), 2, ("T1w", "FLAIR"), 2.0, PREPARE, (48, 40), 4.4) for _ in range(2)
-    )
-    assert made.images.shape == (2, 3, 48, 40)
-    np.testing.assert_array_equal(made.images, again.images)
-    assert made.spacing == (4.4, 4.4)
-    assert 0.2 < float(made.attributes["field"]) < 8
-    for image in made.images:
-        assert PREPARE.unit(image[:1], (2.0, 4.4, 4.4)) == pytest.approx(1.0, rel=0.1)
-    assert not np.array_equal(made.images[0, 0], made.images[0, 1])

@@ -23,10 +23,12 @@ from veridical.task import Progress
 from veridical.training.checkpoints import claimed, owner, write_tensors
 from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_data import DenoisingData
+from veridical.training.digital_patients import LICENCES
 from veridical.training.distributed import Ranks
-from veridical.training.generation_data import PHANTOMS, YOURS, GenerationData
+from veridical.training.generation_data import YOURS, GenerationData
 from veridical.training.loop import Run, rate
 from veridical.training.recipe import Recipe, Training
+from veridical.training.segmentation_data import SegmentationData
 from veridical.training.train import train
 
 STEPS = 4
@@ -244,10 +246,13 @@ def test_the_shipped_recipes_are_read(recipe: Path) -> None:
     with toys.shipped():
         plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
-    assert type(plan.data) is {"denoiser": DenoisingData, "generator": GenerationData}[plan.model]
-    assert set(plan.data.sources) <= (
-        {*SOURCES} if plan.model == "denoiser" else {PHANTOMS, YOURS, *SETS}
-    )
+    kind, sources = {
+        "denoiser": (DenoisingData, {*SOURCES}),
+        "generator": (GenerationData, {*LICENCES, YOURS, *SETS}),
+        "head-segmenter": (SegmentationData, {"painted"}),
+    }[plan.model]
+    assert type(plan.data) is kind
+    assert set(plan.data.sources) <= sources
     assert plan.limits or plan.start, "for which images the weights are is said for their card"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import toys
 from veridical.io.files import read
-from veridical.training.generation_data import VALIDATION_COHORT
+from veridical.training.digital_patients import VALIDATION
 from veridical.training.recipe import Recipe
 from veridical.types import Measurement
 from veridical.workflow import demo as module
@@ -60,6 +60,6 @@ def test_the_patient_has_a_lesion_and_is_of_a_cohort_that_no_recipe_trains_on(fo
     recipes = (Path(__file__).parents[2] / "recipes").glob("*.toml")
     with toys.shipped():
         seeds = {Recipe.read(path).training.seed for path in recipes}
-    assert module.COHORT_SEED not in seeds | {seed + VALIDATION_COHORT for seed in seeds}
+    assert module.COHORT_SEED not in seeds | {seed + VALIDATION for seed in seeds}
     assert "lesion" in (folder / "report.html").read_text(encoding="utf-8")
     assert np.load(folder / "scan.npy").dtype == np.complex64

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 ABOUT = "Generative medical imaging that says what was measured and what was imagined."
 DEBUG = "Add --debug to any command to see where an unexpected error came from."
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
-    "Judging": {"apps.judge": ("evaluate", "protocol", "compare", "verify")},
+    "Judging": {
+        "apps.judge": ("evaluate", "protocol", "compare", "verify"),
+        "apps.league": ("league",),
+    },
     "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},
 }
 """Group -> module -> its commands; all its public functions where none are named. The tasks make

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Group, Parameter
 
 from veridical import registry
-from veridical.apps import show
+from veridical.apps import create, show
 from veridical.errors import InputError, SettingError
 from veridical.task import Task, explained
 
@@ -125,6 +125,8 @@ def __getattr__(name: str) -> Callable[..., None]:
 
 def command(task: type[Task]) -> Callable[..., None]:
     """Return the function from which the command line makes a task's flags and help."""
+    if task.takes == "nothing":
+        return create.command(task)
 
     def run(
         source: Path,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from veridical.errors import CalibrationError, InputError, SettingError, nearest
 from veridical.types import Array, Interval
 
 ROUNDING = 1e-9
+HELD = 0.5
+"""Share of a region, such as bone or lesions, below which a band misses it more often than it holds
+it, and is not written.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +36,15 @@ class CalibrationCase:
         spread: standard deviation of the draws per voxel, of that shape.
         foreground: bool, of that shape: the voxels that count.
         patient: an identifier; each patient may come once.
+        regions: name -> bool, of that shape: where coverage is looked at besides, such as lesions
+            and bone.
     """
 
     error: Array
     spread: Array
     foreground: Array
     patient: str
+    regions: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Calibration:
         floor: the least spread, in the units that the calibration errors had.
         calibrated_on: what the patients were, in words.
         reached: smallest, median and largest share inside among the calibration patients.
+        regions: name -> share inside there, the mean over the calibration patients who have such a
+            region.
     """
 
     level: float
@@ -59,6 +68,20 @@ class Calibration:
     floor: float
     calibrated_on: str
     reached: tuple[float, float, float]
+    regions: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def unheld(self) -> str:
+        """The region that the band holds least, in words, where that is less than `HELD`; else
+        empty.
+        """
+        least = min(self.regions, key=lambda name: self.regions[name], default="")
+        if not least or self.regions[least] >= HELD:
+            return ""
+        return (
+            f"among the calibration patients a band of {self.level:.0%} held "
+            f"{self.regions[least]:.0%} of the voxels of {least}"
+        )
 
     @property
     def promises(self) -> str:
@@ -71,7 +94,9 @@ class Calibration:
             "patient, region or lesion, for the background, nor for other scanners, protocols or "
             "populations; among the "
             f"calibration patients the share inside went from {self.reached[0]:.0%} to "
-            f"{self.reached[2]:.0%}."
+            f"{self.reached[2]:.0%}"
+            + "".join(f", and was {share:.0%} in {name}" for name, share in self.regions.items())
+            + "."
         )
 
     @property
@@ -90,11 +115,11 @@ class Calibration:
         Raises:
             SettingError: a key is unknown or missing.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = [entry.name for entry in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
                 raise SettingError(f"A calibration has no entry {key!r}. {nearest(key, known)}")
-        missing = [name for name in known if name not in values]
+        missing = [name for name in known if name not in values and name != "regions"]
         if missing:
             raise SettingError(
                 f"The calibration lacks {', '.join(missing)}; write it anew with "
@@ -144,7 +169,26 @@ def calibrate(
     multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
     inside = [float((r <= multiplier).mean()) for r in ratios]
     reached = (min(inside), float(np.median(inside)), max(inside))
-    return Calibration(level, len(ratios), multiplier, floor, calibrated_on, reached)
+    return Calibration(
+        level,
+        len(ratios),
+        multiplier,
+        floor,
+        calibrated_on,
+        reached,
+        _held(listed, multiplier, floor),
+    )
+
+
+def _held(cases: Iterable[CalibrationCase], multiplier: float, floor: float) -> dict[str, float]:
+    """Return the share inside of each region, the mean over the patients who have it."""
+    shares: dict[str, list[float]] = {}
+    for case in cases:
+        for name, where in case.regions.items():
+            if where.any():
+                inside = case.error[where] <= multiplier * np.maximum(case.spread[where], floor)
+                shares.setdefault(name, []).append(float(np.mean(inside)))
+    return {name: round(float(np.mean(each)), 4) for name, each in shares.items()}
 
 
 def patients_needed(level: float) -> int:

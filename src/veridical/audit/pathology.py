@@ -3,7 +3,9 @@ one be imagined?
 
 With a lesion mask, contrast in the result is compared with contrast in the measured image of that
 channel. Of a channel that was not measured it can only be said where posterior samples disagree:
-there a lesion may be missed or invented.
+there a lesion may be missed or invented. Samples may also agree on an image without the lesion, so
+that a made channel passes only where the card of its weights states a test on lesions of patients
+that earned it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ second fails.
 """
 WEAK = 0.5
 """Evidence below which a voxel counts as imagined."""
+EARNED = 0.85
+"""Area under the ROC curve, lesion voxels of made images against other brain, from which a made
+channel may pass.
+"""
 LARGE = 1000.0
 """Cubic millimetres of connected imagined tissue that warn."""
 
@@ -59,6 +65,7 @@ def pathology(study: Study, result: Result) -> Finding | None:
         one = judged(
             _styled(name, after, before, result), before, known, marked, _body(after, result), voxel
         )
+        one = one if before is not None else _earned(one, name, set(measured), result)
         style = (
             ", under the intensity style it had" if name == result.facts.get("harmonized") else ""
         )
@@ -70,6 +77,25 @@ def pathology(study: Study, result: Result) -> Finding | None:
             )
         )
     return max(found, key=lambda finding: SEVERITY.index(finding.verdict), default=None)
+
+
+def _earned(finding: Finding, name: str, given: set[str], result: Result) -> Finding:
+    """Let a channel that was not measured pass only by a test on lesions that its card states."""
+    tests = result.facts.get("card", {}).get("lesion_tests", {}).get(name, {})
+    fitting = {inputs: auc for inputs, auc in tests.items() if set(inputs.split("+")) <= given}
+    best = max(fitting, key=lambda inputs: fitting[inputs], default="")
+    numbers = dict(finding.evidence) | ({"lesion_auc": fitting[best]} if best else {})
+    if finding.verdict != "pass" or (best and fitting[best] >= EARNED):
+        return replace(finding, evidence=numbers)
+    why = (
+        f"lesions of patients were told from other brain with an AUC of {fitting[best]:.2f} "
+        f"({EARNED} is asked for) in images made from {best.replace('+', ' and ')}"
+        if best
+        else "no test on lesions of patients is stated for images made from "
+        f"{' and '.join(sorted(given)) or 'nothing'}"
+    )
+    reason = f"{finding.reason} But this channel was not measured, and {why}."
+    return replace(finding, verdict="warn", reason=reason + _BEWARE, evidence=numbers)
 
 
 def _body(image: Array, result: Result) -> Array:

@@ -16,6 +16,7 @@ from veridical.evaluation import catalogue, lesions
 from veridical.evaluation.cases import Case
 from veridical.evaluation.catalogue import Handle
 from veridical.evaluation.draws import load_draws
+from veridical.evaluation.head_reader import HeadReader
 from veridical.evaluation.protocol import Protocol
 from veridical.evaluation.regions import blurred, foreground, structures
 from veridical.evaluation.results import CaseRow
@@ -44,7 +45,7 @@ class Rules:
         protocol: with its data range and window found.
         extractors: names of the feature extractors.
         names: label -> structure.
-        probes: name -> a user's task, and `segmenter` when one was trained.
+        probes: name -> a user's task, `segmenter` when one was trained, and the reader of heads.
         units: of the images.
     """
 
@@ -264,10 +265,9 @@ def _task(
         if all(isinstance(answer, float | int) for answer in answers):
             scores[0].values[f"task/{name}/number"] = float(answers[0]) - float(answers[1])
             continue
+        names = probe.names if isinstance(probe, HeadReader) else rules.names
         maps = [
-            structures(
-                replace(reference, data=np.asarray(a)[None], channels=("label",)), rules.names
-            )
+            structures(replace(reference, data=np.asarray(a)[None], channels=("label",)), names)
             for a in answers
         ]
         truth = labels or maps[1]

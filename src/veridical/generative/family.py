@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from veridical.conditioning.condition import Condition, Conditioning
 from veridical.conditioning.request import LEAST_LEVEL, Request
+from veridical.generative.conditioned import Conditioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,10 @@ class Family(ABC):
     stochastic: ClassVar[bool] = True
     """Whether it has draws; otherwise it gives one estimate."""
 
-    def prepare(self, net: nn.Module) -> nn.Module:
-        """Add to an untrained network what only training needs, such as a discriminator."""
+    def prepare(self, net: Conditioned) -> nn.Module:
+        """Add to an untrained network what the family needs besides: a discriminator, an encoder, a
+        network of latents.
+        """
         return net
 
     @abstractmethod

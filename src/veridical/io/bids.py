@@ -41,6 +41,8 @@ SUFFIX = {
     "CT": "CT",
     "PET": "pet",
 }
+MAPS = {"structures": "dseg", "tissues": "dseg", "brain": "mask"}
+"""Label map that a task makes -> its suffix."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def save(
     try:
         for role, image in images.items():
             write_nifti(image, temporary / names[role])
-        dump(_record(derived, names, temporary), temporary / PROVENANCE)
+        dump(record(derived, names, temporary), temporary / PROVENANCE)
         if described and not (target / DESCRIPTION).exists():
             dump(_description(), temporary / DESCRIPTION)
         _move_in(temporary, target, taken)
@@ -239,7 +241,14 @@ def _real(role: str, image: Image) -> tuple[str, Image]:
     return f"{role}_magnitude", dataclasses.replace(image, data=np.abs(image.data))
 
 
-def _record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str, Any]:
+def record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str, Any]:
+    """Return what a `provenance.json` says of a result.
+
+    Args:
+        derived: the result.
+        names: role -> file, from the folder of the record.
+        where: that folder, in which the files are.
+    """
     interval, image = derived.interval, derived.image
     geometry = image.geometry
     return {
@@ -324,7 +333,7 @@ def _file_name(name: str, role: str, channels: tuple[str, ...]) -> str:
     first, *rest = role.split("_")
     description = first + "".join(word.capitalize() for word in rest)
     contrast = channels[0] if len(channels) == 1 else "multi"
-    suffix = SUFFIX.get(contrast) or re.sub(r"[^A-Za-z0-9]", "", contrast) or "image"
+    suffix = (SUFFIX | MAPS).get(contrast) or re.sub(r"[^A-Za-z0-9]", "", contrast) or "image"
     agent = "_ce-gadolinium" if contrast == "T1c" else ""
     return f"{label(name)}{agent}_desc-{description}_{suffix}.nii.gz"
 

@@ -27,6 +27,8 @@ GZIP = b"\x1f\x8b"
 MAGIC = {348: (b"n+1\0", 344), 540: (b"n+2\0\r\n\x1a\n", 4)}
 SUFFIXES = (".nii", ".nii.gz")
 COMMENT = 6
+SYNTHETIC = b"synthetic: no patient was measured"
+"""Description in the header of images whose `header["synthetic"]` says that they are."""
 EXTENSION_LIMIT = 2**20
 BLOCK = 2**18
 """Bytes that are unpacked and converted at a time."""
@@ -91,6 +93,8 @@ def nifti(
         voxels = _voxels(stream, stored, np.empty(count, target), scale, file)
     data = np.moveaxis(voxels.reshape(shape, order="F"), -1, 0)
     geometry, affine_source, placed = placed_by(header, shape[:3], said.get("frame"), file)
+    if bytes(header["descrip"]).startswith(SYNTHETIC):
+        notes.append(f"{file.name} is synthetic: no patient was measured.")
     notes += placed + (
         [not_stated(file, shape[3])]
         if contrast_source == "not stated" and chosen != "label"
@@ -382,6 +386,8 @@ def _header_bytes(image: Image, data: Array) -> bytes:
     header.set_qform(image.geometry.affine, code, strip_shears=True)
     header.set_sform(image.geometry.affine, code)
     header.set_xyzt_units("mm")
+    if image.header.get("synthetic"):
+        header["descrip"] = SYNTHETIC
     told: dict[str, Any] = {
         "units": image.units,
         "channels": list(image.channels),

@@ -113,6 +113,25 @@ class ImageModel(Model, ABC):
         """
 
 
+@dataclass(frozen=True)
+class LabelModel(Model, ABC):
+    """A finder of structures in a volume."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """Names of what it tells apart, the background first."""
+
+    @property
+    @abstractmethod
+    def spacing(self) -> float:
+        """mm of the isotropic grid that it works on."""
+
+    @abstractmethod
+    def probabilities(self, volume: Array) -> Array:
+        """Return probabilities `(label, x, y, z)` of a volume `(x, y, z)` on that grid, RAS."""
+
+
 def pick_device(device: str) -> torch.device:
     """Return the device that a setting means: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
 

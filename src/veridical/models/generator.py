@@ -1,8 +1,8 @@
 """The conditional generator: makes what no operator reaches, from whatever else is known. A family,
 a backbone, conditions.
 
-The card of its weights says which; the shipped ones are `brain` (MR contrasts of heads) and `body`
-(CT, MR and PET of limbs).
+The card of its weights says which; the shipped ones are `brain` (MR contrasts, CT and PET of heads)
+and `body` (CT, MR and PET of limbs).
 """
 
 from __future__ import annotations

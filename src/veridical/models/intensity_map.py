@@ -26,12 +26,14 @@ RIDGE = 1e-4
 """Of the fit, relative to the mean square of each term: keeps maps of few patients from wild
 coefficients.
 """
-INSIDE = (-1.0, 4.0)
-"""Network units that a map may give."""
-NEVER_SEEN: Mapping[str, Any] = {"terms": [0.4], "error": 0.3}
+SHOWN = (0.2, 99.8)
+"""Percentiles of the training voxels between which a map stays: a polynomial runs away on
+intensities that it was not fitted on.
+"""
+NEVER_SEEN: Mapping[str, Any] = {"terms": [0.4], "error": 0.3, "range": [-1.0, 4.0]}
 """Of a contrast that no training patient had: about what MR images show."""
 Coefficients = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Contrast to be made -> measured contrasts joined by `+` -> `terms` and `error`."""
+"""Contrast to be made -> measured contrasts joined by `+` -> `terms`, `error` and `range`."""
 
 
 def terms(images: Sequence[Array]) -> list[Array]:
@@ -61,7 +63,13 @@ def fit(
         if not with_it:
             continue
         truth = np.concatenate([sample[made] for sample in with_it])
-        found[made] = {"": {"terms": [float(truth.mean())], "error": float(truth.std())}}
+        found[made] = {
+            "": {
+                "terms": [float(truth.mean())],
+                "error": float(truth.std()),
+                "range": _range(truth),
+            }
+        }
         sets = {
             s
             for sample in with_it
@@ -84,8 +92,17 @@ def _map(
     truth = np.concatenate([sample[made] for sample in samples])
     gram = rows.T @ rows / len(rows)
     found = np.linalg.solve(gram + RIDGE * np.diag(np.diag(gram)), rows.T @ truth / len(rows))
-    error = float(np.sqrt(np.mean((rows @ found - truth) ** 2)))
-    return {"terms": [round(float(v), 6) for v in found], "error": round(error, 5)}
+    low, high = _range(truth)
+    error = float(np.sqrt(np.mean((np.clip(rows @ found, low, high) - truth) ** 2)))
+    return {
+        "terms": [round(float(v), 6) for v in found],
+        "error": round(error, 5),
+        "range": _range(truth),
+    }
+
+
+def _range(truth: Array) -> list[float]:
+    return [round(float(v), 4) for v in np.percentile(truth, SHOWN)]
 
 
 def estimate(
@@ -106,7 +123,7 @@ def estimate(
     stored = known.get(best, NEVER_SEEN)
     parts = terms([images[name] for name in best.split("+")]) if best else [np.ones_like(support)]
     whole = sum(weight * part for weight, part in zip(stored["terms"], parts, strict=True))
-    inside = np.clip(np.asarray(whole, np.float32), *INSIDE)
+    inside = np.clip(np.asarray(whole, np.float32), *stored["range"])
     return np.asarray(air + (inside - air) * support, np.float32), max(
         LEAST_LEVEL, float(stored["error"])
     )

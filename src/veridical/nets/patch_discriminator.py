@@ -2,7 +2,8 @@
 looks.
 
 Isola, Zhu, Zhou and Efros, Image-to-image translation with conditional adversarial networks, CVPR
-2017 (arXiv 1611.07004). No normalization, as in the generator, so that intensities count.
+2017 (arXiv 1611.07004). No normalization, as in the generator, so that intensities count. Scores
+have no offset: they count against those of another image.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class PatchDiscriminator(nn.Module):
                 nn.Conv2d(before, after, 4 if stride == 2 else 3, stride, 1),
                 nn.LeakyReLU(0.2),
             ]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False))
 
     def forward(self, image: Tensor) -> Tensor:
         scores: Tensor = self.layers(image)

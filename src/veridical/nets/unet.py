@@ -1,5 +1,6 @@
-"""A small residual U-Net, fast on a CPU: pixel-unshuffled by two, no normalization, conditioned by
-scale and shift.
+"""A small residual U-Net, fast on a CPU: pixel-unshuffled by two, conditioned by scale and shift.
+
+Images keep their intensities: there is no normalization, unless what is wanted are labels.
 
 FiLM conditioning: Perez et al. 2018, arXiv 1709.07871. Pixel-unshuffle halves the grid before the
 first convolution, which quarters the cost of the widest layers.
@@ -25,6 +26,10 @@ TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
 }
+NORMS: dict[int, type[nn.InstanceNorm2d] | type[nn.InstanceNorm3d]] = {
+    2: nn.InstanceNorm2d,
+    3: nn.InstanceNorm3d,
+}
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -33,8 +38,9 @@ class ResidualBlock(nn.Module):
     initialization.
     """
 
-    def __init__(self, width: int, embedding: int, dims: int = 2) -> None:
+    def __init__(self, width: int, embedding: int, dims: int = 2, normalized: bool = False) -> None:
         super().__init__()
+        self.norm = NORMS[dims](width) if normalized else nn.Identity()
         self.first = CONVOLUTIONS[dims](width, width, 3, padding=1)
         self.second = CONVOLUTIONS[dims](width, width, 3, padding=1)
         self.film = nn.Linear(embedding, 2 * width)
@@ -43,7 +49,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         film = self.film(embedding)
         scale, shift = film.reshape(*film.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
-        hidden = functional.silu(torch.addcmul(shift, self.first(x), 1.0 + scale))
+        hidden = functional.silu(torch.addcmul(shift, self.norm(self.first(x)), 1.0 + scale))
         out: Tensor = x + self.second(hidden)
         return out
 
@@ -61,6 +67,8 @@ class UNet(Backbone):
         blocks: residual blocks per level, on the way down and up.
         embedding: width of the condition's embedding.
         dims: 2 or 3.
+        normalized: instance normalization in every block (Ulyanov et al. 2016, arXiv 1607.08022):
+            for labels, which do not depend on intensity; such nets are not exported.
 
     Raises:
         SettingError: another number of dimensions.
@@ -75,11 +83,13 @@ class UNet(Backbone):
         blocks: int = 2,
         embedding: int = 64,
         dims: int = 2,
+        normalized: bool = False,
     ) -> None:
         super().__init__()
         if dims not in CONVOLUTIONS:
             raise SettingError(f"dims = {dims}; a U-Net works on slices, 2, or on volumes, 3.")
         convolution, transposed, corners = CONVOLUTIONS[dims], TRANSPOSED[dims], 2**dims
+        self.normalized = normalized
         self.inputs, self.conditions, self.multiple, self.dims = (
             inputs,
             conditions,
@@ -91,12 +101,13 @@ class UNet(Backbone):
         )
         self.enter = convolution(corners * inputs, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks)) for w in widths
+            nn.ModuleList(ResidualBlock(w, embedding, dims, normalized) for _ in range(blocks))
+            for w in widths
         )
         self.shrink = nn.ModuleList(convolution(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.grow = nn.ModuleList(transposed(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(w, embedding, dims) for _ in range(blocks))
+            nn.ModuleList(ResidualBlock(w, embedding, dims, normalized) for _ in range(blocks))
             for w in widths[:-1]
         )
         self.leave = convolution(widths[0], corners * outputs, 3, padding=1)
@@ -106,7 +117,7 @@ class UNet(Backbone):
 
     @property
     def exports(self) -> bool:
-        return self.dims == 2
+        return self.dims == 2 and not self.normalized
 
     def onnx(self) -> ModelProto:
         from veridical.nets.unet_onnx import unet_onnx

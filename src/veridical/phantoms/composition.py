@@ -34,7 +34,7 @@ def _ramp(distance, width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(error_model="numpy", fastmath=True)
-def _noise(noise, x, y, z):  # type: ignore[no-untyped-def]
+def noise_at(noise, x, y, z):  # type: ignore[no-untyped-def]
     """Sample the periodic noise, standard deviation about 1; positions in voxels, positive."""
     one, mask = np.uint64(1), np.uint64(127)
     a, b, c = np.uint64(x), np.uint64(y), np.uint64(z)
@@ -158,15 +158,15 @@ def compose(  # type: ignore[no-untyped-def]
                 if free > 0.0:
                     k += int(free * skip)
                     continue
-                coarse = _noise(
+                coarse = noise_at(
                     noise, q0 * 0.22 + offsets[0, 0],
                     q1 * 0.22 + offsets[0, 1], q2 * 0.22 + offsets[0, 2]
                 )
-                fold = _noise(
+                fold = noise_at(
                     noise, q0 * 0.6 + offsets[1, 0],
                     q1 * 0.6 + offsets[1, 1], q2 * 0.6 + offsets[1, 2]
                 )
-                fine = _noise(
+                fine = noise_at(
                     noise, q0 * 1.7 + offsets[2, 0],
                     q1 * 1.7 + offsets[2, 1], q2 * 1.7 + offsets[2, 2]
                 )
@@ -174,7 +174,7 @@ def compose(  # type: ignore[no-untyped-def]
                     f[m] = 0.0
                 inner = np.float32(1.0)
                 if hull > surface:
-                    broad = _noise(
+                    broad = noise_at(
                         noise, q0 * 0.07 + offsets[3, 0],
                         q1 * 0.07 + offsets[3, 1], q2 * 0.07 + offsets[3, 2]
                     )
@@ -195,7 +195,7 @@ def compose(  # type: ignore[no-untyped-def]
                     if f[m] > f[best]:
                         best = m
                 labels[i, j, k] = best
-                other = _noise(
+                other = noise_at(
                     noise, q0 * 1.1 + offsets[3, 0],
                     q1 * 1.1 + offsets[3, 1], q2 * 1.1 + offsets[3, 2]
                 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
-
-from veridical.phantoms.template import Template
 
 Floats = NDArray[np.float32]
 
@@ -14,7 +14,17 @@ ROW = 17
 """Numbers that describe one lesion; see `anatomy.Subject.lesions`."""
 
 
-def sclerosis(rng: np.random.Generator, head: Template) -> Floats:
+class LesionSites(Protocol):
+    """Where lesions may lie, positions `(n, 3)` in mm."""
+
+    @property
+    def periventricular(self) -> Floats: ...
+
+    @property
+    def white(self) -> Floats: ...
+
+
+def sclerosis(rng: np.random.Generator, head: LesionSites) -> Floats:
     """Return multiple-sclerosis-like lesions `(n, 17)`: ovoid, most of them periventricular with
     the long axis away from the ventricle.
 
@@ -36,7 +46,7 @@ def sclerosis(rng: np.random.Generator, head: Template) -> Floats:
     return rows
 
 
-def tumour(rng: np.random.Generator, head: Template) -> Floats:
+def tumour(rng: np.random.Generator, head: LesionSites) -> Floats:
     """Return one tumour-like lesion `(1, 17)`: necrotic core, enhancing rim, oedema in the white
     matter about it.
     """

@@ -31,7 +31,7 @@ class Degradation(ABC):
 
     name: ClassVar[str]
     modalities: ClassVar[tuple[str, ...]] = ("MR",)
-    """`MR`, `CT`, `PET`: whose images it happens to."""
+    """`MR`, `CT`, `PET`, `US` (ultrasound), `PA` (photoacoustics): whose images it happens to."""
     harmless: ClassVar[Mapping[str, Any]] = {}
     """Settings with which nothing changes; empty where there are none."""
 

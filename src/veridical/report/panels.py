@@ -28,7 +28,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture, or the reason why there is none; `scale` where the row has none for all."""
+    """A picture, or the reason why there is none; `scale` where the row has none for all; `key`,
+    colour and name of what is shown in colours of their own.
+    """
 
     name: str
     caption: str
@@ -36,6 +38,7 @@ class Cell:
     picture: Picture | None
     absent: str = ""
     scale: Scale | None = None
+    key: tuple[tuple[Picture, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ colours.
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,8 @@ matplotlib to load.
 """
 IMAGINED = np.array([230.0, 159.0, 0.0])
 """Okabe and Ito's orange, told from grey by every kind of colour vision."""
-OPAQUE = 0.85
+OPAQUE, LABELLED = 0.85, 0.55
+"""How much of the grey image is covered where nothing was measured, and by labels."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,35 @@ def overlay(
         np.uint8
     )
     return _encode(Image.fromarray(mixed), view)
+
+
+def label_colour(label: int) -> tuple[int, int, int]:
+    """Return the colour of a label, 8 bits each; neighbouring labels differ in hue by the golden
+    ratio.
+    """
+    hue, value = label * 0.618034 % 1.0, 0.95 if label % 2 else 0.75
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.7, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def swatch(label: int) -> Picture:
+    """Return a small square in the colour of a label."""
+    from PIL import Image
+
+    return _encode(Image.new("RGB", (4, 4), label_colour(label)))
+
+
+def labelled(plane: Array, base: Array, window: tuple[float, float], view: View) -> Picture:
+    """Return a plane in grey under the colours of its labels; 0 has none."""
+    from PIL import Image
+
+    known, place = np.unique(plane, return_inverse=True)
+    colours = np.array([label_colour(int(label)) for label in known], np.float64)
+    cover = LABELLED * (plane != 0)[..., None]
+    mixed = (1 - cover) * _bytes(base, window)[..., None] + cover * colours[
+        place.reshape(plane.shape)
+    ]
+    return _encode(Image.fromarray(np.round(mixed).astype(np.uint8)), view)
 
 
 def outline(mask: Array, view: View) -> Picture:

@@ -147,7 +147,10 @@ def _rows(
     for view in placed:
         measured = _input(given, channel, units, window, view)
         cells = [measured] if measured else []
-        cells.append(_grey("estimate", result.kind, data, window, units, view))
+        if units == "label":
+            cells.append(_labels(result, channel, given, view))
+        else:
+            cells.append(_grey("estimate", result.kind, data, window, units, view))
         cells += [_coloured(one, channel, view) for one in maps]
         rows.append(ChannelRow(view.said, tuple(cells)))
     return rows
@@ -217,6 +220,21 @@ def _grey(
         "",
         scale,
     )
+
+
+def _labels(
+    result: Result, channel: str, given: Mapping[str, Image | Measurement], view: View
+) -> Cell:
+    """Return labels in colours over the first image of the same grid that they were made from."""
+    labels, grid = result.image[channel], result.image.geometry
+    images = [one for one in given.values() if isinstance(one, Image) and one.units != "label"]
+    under = [_finite(one).data[0] for one in images if one.geometry.matches(grid)]
+    base = magnitude(under[0]) if under else np.zeros(grid.shape)
+    plane, names = view.plane(labels), result.image.header.get("labels", {})
+    key = tuple((pictures.swatch(int(n)), str(names.get(n, n))) for n in np.unique(plane) if n)
+    window = pictures.percentile_window(base, base)
+    drawn = pictures.labelled(plane, view.plane(base), window, view)
+    return Cell("estimate", result.kind, f"labels, {view.said}", drawn, key=key)
 
 
 def _coloured(shown: Map, channel: str, view: View) -> Cell:

@@ -132,6 +132,10 @@ def _interval(
             f"The interval is calibrated for --steps {calibrated}; this result took {steps}."
         )
         return None
+    pairs = zip(found.channels, known, strict=True)
+    if unheld := [f"{name}: {one.unheld}" for name, one in pairs if one.unheld]:
+        absent["interval"] = f"A band that does not hold is not written. {'; '.join(unheld)}."
+        return None
     bands = [
         interval(data[k : k + 1], spread[k : k + 1], calibration, found.scales[k])
         for k, calibration in enumerate(known)

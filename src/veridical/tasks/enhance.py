@@ -163,16 +163,20 @@ class Enhance(Task):
         from veridical.preprocessing.preprocessing import Preprocessing
         from veridical.tasks import grids
         from veridical.tasks.assemble import assemble
+        from veridical.tasks.empty_slices import shown
         from veridical.tasks.generated import Volume, Wanted, check_contrasts, generate
+        from veridical.tasks.image_problems import air
 
         model, degradation = self._generator(), RESTORED[self.job][0]
         check_contrasts(image.channels, model)
+        prepared = Preprocessing.from_card(model.card)(image)
+        every = np.asarray(prepared.cut(image[channel]), np.float32)
+        slices = shown(every, channel, air(image, channel))
         size = (
             grids.noise_of(image, channel)
             if self.job == "sparse-view-ct"
-            else float(np.percentile(image[channel], 99))
+            else float(np.percentile(every[~slices.empty], 99))
         )
-        prepared = Preprocessing.from_card(model.card)(image)
         masks = {} if lesions is None else {"lesions": np.asarray(prepared.cut(lesions))}
         beside = tuple(name for name in image.channels if name != channel)
         volume = Volume(prepared, beside, masks, attributes(image, study))
@@ -180,6 +184,7 @@ class Enhance(Task):
         found = generate(
             model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress
         )
+        found = slices.complete(found, np.ones(len(every), bool), len(every))
         found = replace(found, facts={**found.facts, "measured": image.channels})
         return assemble(found, image.geometry, prepared.restore, model)
 

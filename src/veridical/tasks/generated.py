@@ -67,6 +67,11 @@ class Volume:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
+def job_of(contrast: str) -> str:
+    """Return the name of the calibration of a contrast or modality that was not measured."""
+    return f"{'translate' if contrast in UNITS else 'complete'}-{contrast}"
+
+
 def check_contrasts(names: Sequence[str], model: ImageModel) -> None:
     """Refuse contrasts that a model does not know."""
     for name in names:
@@ -84,11 +89,17 @@ def generate(
 ) -> Solution:  # fmt: skip
     """Make contrasts of a whole volume, a few slices at a time.
 
-    Args: model: any image model. volume: prepared with the preprocessing of its card. wanted: what
-        is to be made. image: the measured images, for units. task: names the calibrations:
-        `complete-FLAIR`. draws: how many; a model without randomness gives one. seed: same seed,
-        same bytes. which: estimate: `mean` of the draws, or `draw`, the first one, which has the
-        texture of one image. progress: told after every few slices.
+    Args:
+        model: any image model.
+        volume: prepared with the preprocessing of its card.
+        wanted: what is to be made.
+        image: the measured images, for units.
+        task: names the calibrations of what is restored: `enhance-motion-ghosts`.
+        draws: how many; a model without randomness gives one.
+        seed: same seed, same bytes.
+        which: estimate: `mean` of the draws, or `draw`, the first one, which has the texture of one
+            image.
+        progress: told after every few slices.
     """
     preprocessing, count = Preprocessing.from_card(model.card), draws if model.stochastic else 1
     slices, rows, columns = volume.prepared.shape
@@ -110,7 +121,9 @@ def generate(
             start[k, first : chosen[-1] + 1] = [one.initial for one in requests]
             levels[k, first : chosen[-1] + 1] = [one.level for one in requests]
         progress(f"{task}: {', '.join(one.contrast for one in wanted)}", chosen[-1] + 1, slices)
-    jobs = tuple(f"{task}-{one.degradation or one.contrast}" for one in wanted)
+    jobs = tuple(
+        f"{task}-{one.degradation}" if one.degradation else job_of(one.contrast) for one in wanted
+    )
     scales = tuple(_scale(one.contrast, volume.prepared, preprocessing) for one in wanted)
     units = tuple(
         image.units_of(o.contrast)

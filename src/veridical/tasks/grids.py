@@ -80,19 +80,19 @@ def noise_of(image: Image, name: str) -> float:
     """
     along = slice_axis(image.geometry.spacing, image.geometry.shape)
     slices = np.moveaxis(np.asarray(image[name], np.float32), along, 0)
-    chosen = slices[np.unique(np.linspace(0.2, 0.8, 7) * (len(slices) - 1)).astype(int)]
-    shown = [one for one in chosen if one.max() > one.min()]
-    if not shown:
+    full = slices[slices.max((1, 2)) > slices.min((1, 2))]
+    if not len(full):
         raise InputError(
             f"No slice of {name} shows anything, so its noise cannot be estimated. Give noise."
         )
+    shown = full[np.unique(np.linspace(0.2, 0.8, 7) * (len(full) - 1)).astype(int)]
     if name in ("CT", "PET"):
         return float(np.median([_smooth_noise(one) for one in shown]))
     found = []
     for one in shown:
         kspace = fft(torch.from_numpy(one.astype(np.complex64)))[None]
         found.append(estimate_sigma(kspace, torch.ones(one.shape)) * 2**0.5)
-    stack = np.ascontiguousarray(np.stack(shown).transpose(0, 2, 1))
+    stack = np.ascontiguousarray(shown.transpose(0, 2, 1))
     foreground = stack > 0.1 * np.percentile(stack, 99)
     return min(float(np.median(found)), float(np.percentile(noise_map(stack)[foreground], 25)))
 

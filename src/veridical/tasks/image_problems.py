@@ -28,6 +28,7 @@ from veridical.preprocessing.tissue_level import air_level, bright_level
 from veridical.task import Progress
 from veridical.tasks import grids, measured
 from veridical.tasks.assemble import assemble
+from veridical.tasks.empty_slices import ShownSlices, shown
 from veridical.types import Array, Geometry, Image, Result
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Posed:
         problems: one for each slice, or one for the volume.
         geometry: of the result.
         along: axis of the image, 0 to 2, that the slices are stacked along.
+        shown: which slices show something.
+        solved: `(slice)` bool, the slices of the image that the problems are about.
         offset: added to the solution in the units of the image: what its air is, which is made 0.
         count: how many problems there are.
     """
@@ -57,6 +60,8 @@ class Posed:
     problems: Iterator[Problem]
     geometry: Geometry
     along: int
+    shown: ShownSlices
+    solved: Array
     offset: float = 0.0
     count: int = 1
 
@@ -86,7 +91,8 @@ def enhanced(
             )
         slices.append(measured.solve(model, problem, task.draws, seed + index, job))
         progress("enhancing", index + 1, posed.count)
-    found = measured.stacked(slices, job, channel, image.units_of(channel), posed.offset)
+    solved = measured.stacked(slices, job, channel, image.units_of(channel), posed.offset)
+    found = posed.shown.complete(solved, posed.solved, posed.geometry.shape[posed.along])
     return assemble(
         replace(found, facts={**found.facts, "measured": (channel,)}),
         posed.geometry,
@@ -98,27 +104,27 @@ def enhanced(
 def pose(task: Enhance, image: Image, channel: str) -> Posed:
     """Return the problems of a job on a channel."""
     geometry, offset = image.geometry, air(image, channel)
-    data = np.asarray(image[channel], np.float32) - np.float32(offset)
-    if not np.abs(data).max() > 0:
-        raise InputError(
-            f"{channel} is the same everywhere: it shows nothing that could be enhanced."
-        )
     along = slice_axis(geometry.spacing, geometry.shape)
-    stack = torch.from_numpy(np.ascontiguousarray(stacked(data, along)))
-    if task.job == "super-resolve":
-        slices = (as_scan(part.numpy(), task.noise, task.factor) for part in stack)
-        return Posed(slices, grids.finer(geometry, task.factor, along), along, offset, len(stack))
+    every = np.ascontiguousarray(stacked(np.asarray(image[channel], np.float32), along))
+    slices = shown(every, channel, offset)
+    one_by_one = task.job == "super-resolve"
+    solved = ~slices.empty if one_by_one else slices.between
+    stack = torch.from_numpy(every[solved] - np.float32(offset))
+    if one_by_one:
+        scans = (as_scan(part.numpy(), task.noise, task.factor) for part in stack)
+        fine = grids.finer(geometry, task.factor, along)
+        return Posed(scans, fine, along, slices, solved, offset, len(stack))
     scale = unit(image, channel, stack.numpy(), along)
     if task.job in ("upsample", "isotropic"):
-        operator, fine = finer_grid(task, geometry, stack, along)
-        problem = volume_problem(operator, stack, task.noise, fine, scale, UNSURE[task.job])
-        return Posed(iter([problem]), fine, along, offset)
-    if task.job == "deblur":
-        return Posed(iter([blurred(task, stack, geometry, along, scale)]), geometry, along, offset)
-    noise = task.noise or grids.noise_of(image, channel)
-    return Posed(
-        iter([noisy(stack, noise, geometry, scale, task.varying)]), geometry, along, offset
-    )
+        operator, geometry = finer_grid(task, geometry, stack, along)
+        level = UNSURE[task.job]
+        problem = volume_problem(operator, stack, task.noise, geometry, scale, level)
+    elif task.job == "deblur":
+        problem = blurred(task, stack, geometry, along, scale)
+    else:
+        noise = task.noise or grids.noise_of(image, channel)
+        problem = noisy(stack, noise, geometry, scale, task.varying)
+    return Posed(iter([problem]), geometry, along, slices, solved, offset)
 
 
 def unit(image: Image, channel: str, stack: Array, along: int) -> float:
@@ -232,15 +238,9 @@ def blurred(task: Enhance, stack: Tensor, geometry: Geometry, along: int, scale:
 
 
 def as_scan(image: Array, noise: float, factor: float) -> Problem:
-    """Turn one slice `(y, x)` into the centre of a k-space `factor` times as large.
-
-    Raises:
-        InputError: the slice is all zero.
+    """Turn one slice `(y, x)`, which shows something, into the centre of a k-space `factor` times
+    as large.
     """
-    if not np.abs(image).max() > 0:
-        raise InputError(
-            "A slice of the image is all zero. Crop the volume to the slices that show something."
-        )
     kspace = fft(torch.from_numpy(np.array(image, dtype=np.complex64)))[None]
     mask = torch.ones(image.shape)
     sigma = noise or QUIET * bright_level(

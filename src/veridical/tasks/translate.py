@@ -16,4 +16,6 @@ class Translate(Complete):
     to: str = "CT"
     """Modality to make: CT, PET or T1w; several separated by commas."""
     weights: str = "body"
-    """Name of shipped weights, or path of others (.safetensors with a card beside it)."""
+    """Shipped weights, body (limbs) or brain (heads), or path of others (.safetensors with a card
+    beside it).
+    """

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from veridical.conditioning.request import Request
-from veridical.models.base import ImageModel, MeasurementModel, Model
+from veridical.models.base import ImageModel, LabelModel, MeasurementModel, Model
 from veridical.models.problem import Problem
 from veridical.provenance import digest
 from veridical.testing.subjects import disc, measured
@@ -16,10 +16,11 @@ from veridical.testing.subjects import disc, measured
 
 def check_model(model: Model) -> None:
     """Check a model: the same seed gives the same finite draws, different ones differ where it is
-    stochastic, one where it is not, and what was measured stays as it was.
+    stochastic, one where it is not, probabilities sum to 1, and what was measured stays as it was.
 
     Args:
-        model: an instance with its settings; a `MeasurementModel` or an `ImageModel`.
+        model: an instance with its settings; a `MeasurementModel`, an `ImageModel` or a
+            `LabelModel`.
 
     Raises:
         AssertionError: a promise is broken.
@@ -32,10 +33,12 @@ def check_model(model: Model) -> None:
         _solver(model, measured())
     elif isinstance(model, ImageModel):
         _maker(model)
+    elif isinstance(model, LabelModel):
+        _labeller(model)
     else:
         raise AssertionError(
-            "a model solves measurements or makes images: derive from MeasurementModel or "
-            "ImageModel"
+            "a model solves measurements, makes images or labels them: derive from "
+            "MeasurementModel, ImageModel or LabelModel"
         )
 
 
@@ -77,3 +80,19 @@ def _maker(model: ImageModel) -> None:
     assert np.array_equal(first, again), "the same noise gave other numbers"
     if model.stochastic:
         assert not np.array_equal(first[:, 0], first[:, 1]), "two draws are the same"
+
+
+def _labeller(model: LabelModel) -> None:
+    assert len(set(model.labels)) == len(model.labels) > 1, "two labels have one name"
+    assert model.spacing > 0, "its grid has no spacing"
+    volume = np.repeat(disc().T[..., None], 12, 2)
+    before = volume.copy()
+    first, again = (model.probabilities(volume) for _ in range(2))
+    assert np.array_equal(volume, before), "what was measured was changed"
+    assert first.shape == (len(model.labels), *volume.shape), (
+        f"{len(model.labels)} labels of a volume {volume.shape} have shape {first.shape}"
+    )
+    assert np.isfinite(first).all(), "probabilities are not finite"
+    assert first.min() >= 0, "a probability lies below 0"
+    assert np.allclose(first.sum(0), 1, atol=1e-4), "probabilities do not sum to 1"
+    assert np.array_equal(first, again), "the same volume gave other numbers"

@@ -73,10 +73,26 @@ def image(*channels: str) -> Image:
     return Image(np.ascontiguousarray(data.swapaxes(1, 2)[..., None]), grid, "a.u.", names)
 
 
-def study(takes: str) -> Study:
-    """Return a study that fits a task by what it takes: `image`, `visit`, `raw` or `study` (two
-    visits, a year apart).
+@cache
+def label_map() -> Image:
+    """Return a ball of white matter in cortex, fluid and bone about a ventricle, in FreeSurfer's
+    numbers.
     """
+    axis = np.mgrid[-1:1:20j]
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    labels = np.zeros(radius.shape, np.float32)
+    for number, size in ((515, 0.9), (24, 0.8), (3, 0.7), (2, 0.6), (4, 0.2)):
+        labels[radius < size] = number
+    grid = Geometry(labels.shape, np.diag([8.0, 8.0, 8.0, 1.0]))
+    return Image(labels[None], grid, "label", ("structures",))
+
+
+def study(takes: str) -> Study:
+    """Return a study that fits a task by what it takes: `image`, `visit`, `raw`, `study` (two
+    visits, a year apart) or `nothing` (a label map).
+    """
+    if takes == "nothing":
+        return Study.of(label_map())
     if takes == "raw":
         return Study.of(measurement())
     if takes == "study":

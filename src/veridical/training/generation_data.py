@@ -22,34 +22,31 @@ from veridical.generative.family import Given
 from veridical.layouts.pool import SETS
 from veridical.models import intensity_map
 from veridical.models.generator import Generator, parts
-from veridical.phantoms.cohort import Cohort
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
 from veridical.training import generator_calibration
 from veridical.training.described import described
+from veridical.training.digital_patients import LICENCES, DigitalPatients
+from veridical.training.input_variation import shown_of, varied
 from veridical.training.patches import patch
 from veridical.training.prepared_visits import (
     PreparedVisit,
     Slab,
     held_out_of,
-    phantom_slab,
     prepared_visits,
 )
 from veridical.training.training_data import Course, TrainingData
 from veridical.types import Array, Study
 
-PHANTOMS = "phantoms"
-"""Source of digital patients."""
 YOURS = "data"
 """Source of a recipe that stands for the folder given when it is used."""
 JOBS = {"complete": 0.75, "restore": 0.2, "nothing": 0.05}
 """How often a contrast is missing, degraded, or made with nothing measured."""
 BESIDE = 0.5
 """How often another contrast is shown beside one that is degraded."""
-VALIDATION_COHORT = 1_000_000
-PATIENTS = 200
-"""Digital patients, one slab of each: making one takes longer than a training step."""
-FITTED, FITTED_SLICES = 60_000, 24
+MASKED = 0.3
+"""How often masks of what is to be shown are given."""
+FITTED, FITTED_SLICES = 60_000, 200
 """Voxels of each visit, and digital patients, that the intensity maps are fitted on."""
 
 
@@ -58,12 +55,15 @@ class GenerationData(TrainingData):
     """The `[data]` table of a generator."""
 
     learns: ClassVar[str] = "generation"
-    sources: Mapping[str, float] = field(default_factory=lambda: {PHANTOMS: 1.0})
-    """Source -> weight: `phantoms` (digital patients), public sets by name, folders of any known
-    layout by their path, and `data` for the folder given when the recipe is used.
+    sources: Mapping[str, float] = field(default_factory=lambda: {"phantoms": 1.0})
+    """Source -> weight: `phantoms` (digital patients), `painted` (heads from label maps), public
+    sets by name, folders of any known layout by their path, and `data` for the folder given when
+    the recipe is used.
     """
     held_out: tuple[str, ...] = ()
-    """Patients of the real sets (or beginnings of their names) that are only validated on."""
+    """Patients of the real sets and label maps (or beginnings of their names) that are only
+    validated on.
+    """
     validate_on: int = 0
     """Patients of each folder that are held out where none of them is named: chosen by the hash of
     their name, never all.
@@ -123,9 +123,8 @@ class GenerationData(TrainingData):
         found: dict[str, float] = {}
         for name, weight in self.sources.items():
             path = Path(folder) if name == YOURS and folder is not None else beside / name
-            known = (
-                name in (PHANTOMS, *SETS) or (name == YOURS and folder is None) or not path.exists()
-            )
+            known = name in (*LICENCES, *SETS) or not path.exists()
+            known = known or (name == YOURS and folder is None)
             found[name if known else str(path.resolve())] = weight
         return replace(self, sources=found)
 
@@ -163,21 +162,27 @@ class GenerationCourse(Course[Batch]):
         self.degradations = [
             registry.get("degradation", name)() for name in net.get("degradations", ())
         ]
-        self.cohort = Cohort(seed + (VALIDATION_COHORT if validation else 0))
-        self.pools = {name: self._visits(name) for name in sorted(data.sources) if name != PHANTOMS}
+        self.digital = {
+            name: DigitalPatients(
+                name, seed, self.contrasts, self.preprocessing, data.held_out, validation
+            )
+            for name in sorted(data.sources)
+            if name in LICENCES
+        }
+        self.pools = {
+            name: self._visits(name) for name in sorted(data.sources) if name not in LICENCES
+        }
         self.mix(self.pools)
         self.maps: Mapping[str, Any] = {}
-        self.slabs: dict[int, Slab] = {}
 
     def facts(self) -> dict[str, Any]:
         """Fit the intensity maps that every generator starts from; the card holds them and the
         preprocessing.
         """
-        real, made = (
-            intensity_map.fit(samples, self.contrasts)
-            for samples in (self._voxels(), self._phantom_voxels())
-        )
-        self.maps = {name: made.get(name, {}) | real.get(name, {}) for name in self.contrasts}
+        samples = [*self._voxels()]
+        for patients in self.digital.values():
+            samples += patients.voxels(FITTED_SLICES)
+        self.maps = intensity_map.fit(samples, self.contrasts)
         facts = {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
         return facts | described(tuple(self.data.sources), self.data.held_out, self.contrasts)
 
@@ -190,7 +195,7 @@ class GenerationCourse(Course[Batch]):
             raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
         if not (name in SETS or Path(name).is_absolute()):
             raise SettingError(
-                f"The recipe trains on {name!r}. {nearest(name, (PHANTOMS, *SETS))} Or give a "
+                f"The recipe trains on {name!r}. {nearest(name, (*LICENCES, *SETS))} Or give a "
                 "folder."
             )
         held_out = (
@@ -229,28 +234,6 @@ class GenerationCourse(Course[Batch]):
                     for n, i in zip(visit.names, visit.images, strict=True)
                 }
 
-    def _phantom_voxels(self) -> Iterator[dict[str, Array]]:
-        """Yield foreground voxels of a few digital patients: real ones count more wherever they
-        show the same contrasts.
-        """
-        for index in range(FITTED_SLICES if PHANTOMS in self.data.sources else 0):
-            slab = self._phantom(index)
-            shown = [
-                self.preprocessing.foreground(n, i[0])
-                for n, i in zip(slab.names, slab.images, strict=True)
-            ]
-            inside = np.min(shown, 0)
-            yield {n: i[0][inside][::4] for n, i in zip(slab.names, slab.images, strict=True)}
-
-    def _phantom(self, index: int) -> Slab:
-        """Return a slab of a digital patient; there are `PATIENTS` of them, each made once."""
-        number = index % PATIENTS
-        if number not in self.slabs:
-            self.slabs[number] = phantom_slab(
-                self.cohort, number, self.contrasts, 2.0, self.preprocessing
-            )
-        return self.slabs[number]
-
     def patients(self) -> dict[str, int]:
         return {
             name: len({visit.patient for visit, _ in pool}) for name, pool in self.pools.items()
@@ -258,16 +241,16 @@ class GenerationCourse(Course[Batch]):
 
     def licences(self) -> dict[str, str]:
         return {
-            name: SETS[name].licence if name in SETS else "yours"
+            name: LICENCES.get(name) or (SETS[name].licence if name in SETS else "yours")
             for name in self.data.sources
-            if name != PHANTOMS
+            if LICENCES.get(name) != ""
         }
 
     def barred(self) -> list[str]:
         return [
             name
             for name in self.data.sources
-            if name != PHANTOMS and not (name in SETS and SETS[name].may_ship)
+            if name not in LICENCES and not (name in SETS and SETS[name].may_ship)
         ]
 
     def __getitem__(self, step: int) -> Batch:
@@ -279,8 +262,8 @@ class GenerationCourse(Course[Batch]):
     def sample(self, rng: np.random.Generator) -> tuple[Request, Array]:
         """Draw one request and its truth `(y, x)`."""
         name = self.pick(rng)
-        if name == PHANTOMS:
-            slab = self._phantom(int(rng.integers(2**31)))
+        if name in self.digital:
+            slab = self.digital[name][int(rng.integers(2**31))]
         else:
             visit, usable = self.pools[name][int(rng.integers(len(self.pools[name])))]
             slab = visit.slab(int(rng.choice(usable)))
@@ -295,17 +278,24 @@ class GenerationCourse(Course[Batch]):
         if job == "nothing":
             others = []
         elif job == "complete":
-            others = others[: int(rng.integers(1, len(others) + 1))]
+            others = shown_of(others, rng)
         else:
             others = [name for name in others if rng.random() < BESIDE]
         support = np.max(
             [self.preprocessing.foreground(n, i[0]) for n, i in images.items()], 0
         ).astype(np.float32)
-        shown = {name: images[name] for name in others}
+        shown = varied({name: images[name] for name in others}, slab.spacing, rng)
         initial, level, degradation = self._begin(job, made, images, shown, support, slab, rng)
         truth = np.ascontiguousarray(images[made][0], np.float32)
         request = Request(
-            made, initial, level, support, shown, degradation, slab.masks, slab.attributes
+            made,
+            initial,
+            level,
+            support,
+            shown,
+            degradation,
+            slab.masks if rng.random() < MASKED else {},
+            slab.attributes,
         )
         return request, truth
 

@@ -5,6 +5,7 @@ visit, against the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,18 @@ from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.scanners import CONTRASTS
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.task import Progress
-from veridical.tasks.generated import SMOOTHING
-from veridical.training.prepared_visits import (
-    PreparedVisit,
-    Slab,
-    held_out_of,
-    phantom_slab,
-    visits_of,
-)
+from veridical.tasks.generated import SMOOTHING, job_of
+from veridical.training.digital_patients import phantom_slab
+from veridical.training.input_variation import shown_of
+from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, visits_of
 from veridical.types import Array, Study
 
 SEED = 901
 DRAWS = 8
 SLICES = 3
 """Of each visit."""
+BONE = 0.15
+"""Network units of CT, 1000 HU, above which a voxel is bone."""
 TASKS = {"motion-ghosts": "enhance", "sparse-view-streaks": "enhance"}
 """Degradation -> the task whose calibration it is."""
 
@@ -45,8 +44,7 @@ def jobs_of(card: Mapping[str, Any]) -> tuple[str, ...]:
     net = card["net"]
     if not parts(net).family.stochastic:
         return ()
-    task = "translate" if "CT" in net["contrasts"] else "complete"
-    made = [f"{task}-{name}" for name in net["contrasts"]]
+    made = [job_of(name) for name in net["contrasts"]]
     return (*made, *(f"{TASKS.get(way, 'enhance')}-{way}" for way in net.get("degradations", ())))
 
 
@@ -64,7 +62,7 @@ def cases(
     """
     card, model = weights.card(name), Generator(weights=name)
     preprocessing, asked = Preprocessing.from_card(card), job.split("-", 1)[1]
-    found: dict[str, list[tuple[Array, Array, Array]]] = {}
+    found: dict[str, list[Piece]] = {}
     sources = (
         _phantoms(card, preprocessing, patients)
         if studies is None
@@ -77,7 +75,9 @@ def cases(
             draws = model.make([request], DRAWS, _noise(request, index))[0]
             spread = np.sqrt(local_variance(draws[:, None], SMOOTHING)[0])
             found.setdefault(patient, []).append(
-                (np.abs(draws.mean(0) - truth), spread, request.support > 0.5)
+                Piece(np.abs(draws.mean(0) - truth), spread, request.support > 0.5).with_regions(
+                    request, truth, slab
+                )
             )
         progress(f"calibrating {job}", len(found), max(patients, len(found)))
     where = (
@@ -88,9 +88,41 @@ def cases(
     return [_merged(parts, patient) for patient, parts in found.items()], where
 
 
-def _merged(parts: list[tuple[Array, Array, Array]], patient: str) -> CalibrationCase:
-    error, spread, inside = (np.concatenate([part[k].ravel() for part in parts]) for k in range(3))
-    return CalibrationCase(error, spread, inside, patient)
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One slice of a calibration patient, arrays `(y, x)`; see `CalibrationCase`."""
+
+    error: Array
+    spread: Array
+    inside: Array
+    regions: Mapping[str, Array] = field(default_factory=dict)
+
+    def with_regions(self, request: Request, truth: Array, slab: Slab) -> Piece:
+        """Return the same with its regions: bone in CT, lesions where they are marked."""
+        regions = {}
+        if request.contrast == "CT":
+            regions["bone"] = (truth > BONE) & self.inside
+        elif "lesions" in slab.masks:
+            regions["lesions"] = (np.asarray(slab.masks["lesions"]) > 0) & self.inside
+        return replace(self, regions=regions)
+
+
+def _merged(pieces: list[Piece], patient: str) -> CalibrationCase:
+    error, spread, inside = (
+        np.concatenate([getattr(piece, part).ravel() for piece in pieces])
+        for part in ("error", "spread", "inside")
+    )
+    names = {name for piece in pieces for name in piece.regions}
+    regions = {
+        name: np.concatenate(
+            [
+                piece.regions.get(name, np.zeros(piece.inside.shape, bool)).ravel()
+                for piece in pieces
+            ]
+        )
+        for name in sorted(names)
+    }
+    return CalibrationCase(error, spread, inside, patient, regions)
 
 
 def _noise(request: Request, index: int) -> Array:
@@ -101,8 +133,9 @@ def _noise(request: Request, index: int) -> Array:
 def _phantoms(
     card: Mapping[str, Any], preprocessing: Preprocessing, patients: int
 ) -> Iterator[tuple[str, Slab]]:
-    names = tuple(name for name in card["net"]["contrasts"] if name in CONTRASTS)
-    if len(names) < 2:
+    names = tuple(card["net"]["contrasts"])
+    heads = {"phantoms", "painted"} & set(card.get("data", {}).get("sources", {}))
+    if len(names) < 2 or not (heads or set(names) <= set(CONTRASTS)):
         return
     cohort = CohortB(SEED)
     for index in range(patients):
@@ -162,13 +195,15 @@ def _requests(
         np.float32
     )
     if asked in images and len(images) > 1:
-        shown = {name: image for name, image in images.items() if name != asked}
+        rng = np.random.default_rng([SEED, seed])
+        names = shown_of([name for name in images if name != asked], rng)
+        shown = {name: images[name].astype(np.float32) for name in names}
         middle = {name: image[0] for name, image in shown.items()}
         maps, air = card.get("intensity_maps", {}), preprocessing.air(asked)
         initial, level = intensity_map.estimate(maps, middle, asked, support, air)
         yield (
-            Request(asked, initial, level, support, shown, "", slab.masks, slab.attributes),
-            images[asked][0],
+            Request(asked, initial, level, support, shown, "", {}, slab.attributes),
+            images[asked][0].astype(np.float32),
         )
         return
     if asked not in card["net"].get("degradations", ()):

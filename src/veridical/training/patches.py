@@ -15,6 +15,10 @@ from veridical.preprocessing.preprocessing import UNITS, Preprocessing
 from veridical.training.prepared_visits import Slab
 from veridical.types import Array
 
+AT_LESION = 0.4
+"""Share of patches about a pixel of a lesion, where there is one: lesions are few, and what matters
+most.
+"""
 AS_IT_IS = 0.4
 """Share of patches that keep pixels and noise as they were: neither turned, scaled nor bent, all of
 which smooth.
@@ -41,7 +45,7 @@ def patch(slab: Slab, size: int, preprocessing: Preprocessing, rng: np.random.Ge
     body = np.max(
         [preprocessing.foreground(n, i[0]) for n, i in zip(slab.names, slab.images, strict=True)], 0
     )
-    inside = np.argwhere(body)
+    inside = np.argwhere(_wanted(slab, body, rng))
     rows, columns = slab.images.shape[-2:]
     centre = (
         inside[int(rng.integers(len(inside)))].astype(float)
@@ -76,6 +80,14 @@ def patch(slab: Slab, size: int, preprocessing: Preprocessing, rng: np.random.Ge
         [_tinted(image, name, rng) for image, name in zip(images, slab.names, strict=True)]
     )
     return replace(slab, images=tinted, masks=masks)
+
+
+def _wanted(slab: Slab, body: Array, rng: np.random.Generator) -> Array:
+    """Return where the middle of a patch may lie: in a lesion now and then, else in the body."""
+    lesions = [mask for mask in slab.masks.values() if mask.any()]
+    if not lesions or rng.random() > AT_LESION:
+        return body
+    return np.asarray(np.max(lesions, 0) > 0)
 
 
 def _sampled(images: Array, grid: Tensor) -> Array:

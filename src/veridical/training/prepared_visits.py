@@ -20,8 +20,6 @@ from veridical.errors import BudgetError, InputError
 from veridical.io.assemble import stacked
 from veridical.layouts.discovery import studies
 from veridical.layouts.pool import folders
-from veridical.phantoms.population import Population
-from veridical.phantoms.rendering import render
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.types import Array, Image, Study
 
@@ -164,26 +162,6 @@ def _first(image: Image) -> tuple[float, float]:
     """
     size = float(np.prod(image.geometry.shape) * np.prod(image.geometry.spacing))
     return round(np.log(size) / np.log(2)), -max(image.geometry.spacing)
-
-
-def phantom_slab(
-    cohort: Population, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing,  # noqa: E501
-    size: tuple[int, int] = (192, 160), spacing: float = 1.1,
-) -> Slab:  # fmt: skip
-    """Return a slab of a digital patient, its neighbours `gap` mm away; size in pixels, spacing in
-    mm.
-    """
-    below, middle, above = cohort.slab(index, gap, size, spacing)
-    shown = np.stack(
-        [np.stack([render(head, name) for head in (middle, below, above)]) for name in names]
-    )
-    scales = [
-        preprocessing.scale(n, "HU" if n == "CT" else "a.u.", i[:1])
-        for n, i in zip(names, shown, strict=True)
-    ]
-    images = preprocessing.clipped(shown / np.array(scales)[:, None, None, None]).astype(np.float32)
-    masks = {"lesions": middle.lesions} if middle.lesions.any() else {}
-    return Slab(images, names, (spacing, spacing), masks, {"field": middle.site.field})
 
 
 def held_out_of(folder: str | Path, named: tuple[str, ...], count: int) -> tuple[str, ...]:

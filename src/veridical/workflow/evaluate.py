@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from veridical import registry
 from veridical.errors import SettingError, nearest
@@ -47,6 +47,7 @@ ROLES = {
     "candidate_dose": "candidate_dose",
 }
 """Setting -> role of a case."""
+Reader = Literal["auto", "no"]
 
 
 TRAINED: dict[str, Segmenter] = {}
@@ -139,6 +140,11 @@ class Evaluate:
     """Column of the table with a yes/no class of every case: a classifier is then trained on the
     candidates and tried on real images, beside one trained on as many real ones.
     """
+    reader: Reader = "auto"
+    """auto: where pairs show heads and no label maps are given, the shipped segmenter of heads
+    labels made and real images, and its structures are compared; some seconds a case. no: it does
+    not.
+    """
     segmenter_steps: int = 1500
     """Training steps of the segmenter, about 12 a second on two processor cores."""
     workers: int = 0
@@ -161,6 +167,8 @@ class Evaluate:
                 "training_labels needs training (what to train on) and labels (what to test "
                 "against)."
             )
+        if self.reader not in get_args(Reader):
+            raise SettingError(f"reader = {self.reader!r}; expected auto or no.")
         if self.candidate_dose is not None and self.dose is None:
             raise SettingError("candidate_dose needs dose, the doses on the reference images.")
 
@@ -247,15 +255,21 @@ class Evaluate:
     def _probes(
         self, cases: Cases, protocol: Protocol, running: Schedule
     ) -> tuple[dict[str, Probe], str]:
-        """Return the user's tasks, and the segmenter trained on the training set where it has
-        labels, with its hash.
+        """Return the user's tasks, and with its hash what reads structures: the segmenter trained
+        on the training set where it has labels, or the reader of heads where nobody drew any.
         """
-        from veridical.evaluation import segmenter
+        from veridical.evaluation import head_reader, segmenter
         from veridical.evaluation.sources import find
 
         probes = {spec.partition(":")[2]: _function(spec) for spec in self.tasks}
-        if self.training_labels is None or "task" not in (self.levels or LEVELS):
+        if "task" not in (self.levels or LEVELS):
             return probes, ""
+        if self.training_labels is None:
+            fixed = cases.paired and self.labels is None and self.reader == "auto"
+            reader = head_reader.reader_of(cases.cases) if fixed else None
+            if reader is None:
+                return probes, ""
+            return {**probes, head_reader.NAME: reader}, reader.sha256()
         labels = find(
             self.training_labels, {"units": "label"} | ({"axes": self.axes} if self.axes else {})
         )

@@ -54,6 +54,8 @@ def source(steps: Sequence[Step], path: Path) -> Study | Image | Measurement:
         ProvenanceError: the record names no file, or it cannot be read any more.
     """
     options = plain(steps[0].source) if steps else {}
+    if steps and not steps[0].inputs:  # nothing went in
+        return Study("", {})
     if not {"path", "paths"} & set(options):
         raise ProvenanceError(
             f"{path} names no input file: the input was made in memory. Save it to a file and "

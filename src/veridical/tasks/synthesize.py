@@ -1,0 +1,350 @@
+"""Synthesize whole heads: a label map with MR of any contrast, CT and PET of the same anatomy,
+imagined or painted from a label map of yours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from veridical.errors import BudgetError, InputError, SettingError, nearest
+from veridical.task import Progress, Takes, Task, silent
+from veridical.types import Array, Geometry, Image, Measurement, Result, Study
+
+if TYPE_CHECKING:
+    from veridical.phantoms.head_distance import NearestHead
+    from veridical.phantoms.head_painting import Anatomy, Labels
+    from veridical.phantoms.population import Pathology
+    from veridical.phantoms.scanners import Site
+
+KNOWN = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
+AGES = (18.0, 95.0)
+SPACINGS = (0.5, 10.0)
+FINE = 1.5
+"""mm of voxels from which on each is the mean of 2 x 2 x 2 points."""
+PATHOLOGIES = (("none", 0.4), ("ms", 0.35), ("tumour", 0.25))
+"""What patients have where nothing is asked for, and how often."""
+MARBLE = (-0.6, 1.6)
+"""Levels of noise above which muscle is fat: lean and fat patients."""
+ENHANCES = 0.6
+"""Share of tumours with a necrotic core and a rim that enhances."""
+MASS, REACH = (0.15, 0.4), (1.6, 12.0)
+"""Displacement by a tumour as a share of its radius; where it is greatest: so many radii and mm
+from its centre.
+"""
+TRIES = 5
+"""Heads that are drawn until one is no nearer to a training head than real heads are to one
+another.
+"""
+MEMORY = 8 * 2**30
+EACH = 120
+"""Bytes for each voxel."""
+NOTHING = Study("", {})
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Who is imaged; `sex` and `age` are not known where the anatomy was given."""
+
+    age: float | None
+    sex: Literal["female", "male"] | None
+    pathology: Pathology
+    enhances: bool
+
+
+@dataclass(frozen=True)
+class Synthesize(Task):
+    """Imagine whole heads: a label map, MR of any contrast, CT and PET, all of one anatomy. Nothing
+    is measured, so evidence is 0 everywhere.
+
+    The anatomy is drawn from shapes learned of 13 real heads, or is a label map of yours; images
+    follow from the signal equations over published tissue values, with sequence, shading and noise
+    of a site. What is left open is drawn.
+    """
+
+    takes: ClassVar[Takes] = "nothing"
+
+    contrasts: str = "T1w,T2w,FLAIR"
+    """Images to make, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT (HU), PET (FDG, SUV)."""
+    spacing: float = 0.0
+    """Voxel size, mm. 0: 1 mm, or the grid of the label map that was given."""
+    age: float = 0.0
+    """Years, 18 to 95; ventricles and sulci widen with age. 0 draws one."""
+    sex: Literal["any", "female", "male"] = "any"
+    """Men's heads are larger."""
+    pathology: Literal["any", "none", "ms", "tumour"] = "any"
+    """ms: lesions in white matter, most of them beside the ventricles; tumour: core, rim and
+    oedema, which push the brain aside. any: drawn; to a label map that was given none is added.
+    """
+    lesion_load: float = 0.0
+    """Volume of the lesions, ml, oedema included; 0 leaves it to chance."""
+    site: str = ""
+    """Scanner with its habits: avon, brent, clyde, derwent or exe; empty: any clinical protocol."""
+    field: float = 0.0
+    """Field strength, tesla, 0.2 to 7; 0: that of the site."""
+    slices: Literal["3d", "site"] = "3d"
+    """3d: MR slices as thick as the voxels; site: as thick as the site's, on the same grid."""
+    numbering: Literal["freesurfer", "veridical"] = "freesurfer"
+    """Numbers of a label map that is given: FreeSurfer's (and SynthSeg's from 500 on), or those
+    that Veridical writes.
+    """
+    number: int = 1
+    """Which patient: each number of a seed is another one."""
+
+    def __post_init__(self) -> None:
+        for name in self.wanted:
+            if name not in KNOWN:
+                raise SettingError(
+                    f"contrasts = {self.contrasts!r} names {name!r}. {nearest(name, KNOWN)}"
+                )
+        choices = {
+            "sex": ("any", "female", "male"),
+            "pathology": ("any", "none", "ms", "tumour"),
+            "slices": ("3d", "site"),
+            "numbering": ("freesurfer", "veridical"),
+        }
+        for setting, known in choices.items():
+            value = getattr(self, setting)
+            if value not in known:
+                raise SettingError(f"{setting} = {value!r}. {nearest(str(value), known)}")
+        ranges = {
+            "spacing": (self.spacing == 0 or SPACINGS[0] <= self.spacing <= SPACINGS[1]),
+            "age": (self.age == 0 or AGES[0] <= self.age <= AGES[1]),
+            "field": (self.field == 0 or 0.2 <= self.field <= 7),
+            "lesion_load": self.lesion_load >= 0,
+            "number": self.number >= 1,
+        }
+        wrong = [name for name, right in ranges.items() if not right]
+        if wrong or not self.wanted or len(set(self.wanted)) < len(self.wanted):
+            raise SettingError(
+                f"{wrong[0]} = {getattr(self, wrong[0]):g}; expected a spacing of {SPACINGS[0]:g} "
+                f"to {SPACINGS[1]:g} mm, an age of {AGES[0]:g} to {AGES[1]:g} years, a field of "
+                "0.2 to 7 T (0: not asked for), a lesion load of 0 or more, a number from 1 on."
+                if wrong
+                else f"contrasts = {self.contrasts!r}; expected one or more, each once."
+            )
+        if self.lesion_load and self.pathology == "none":
+            raise SettingError(
+                f"lesion_load = {self.lesion_load:g} and pathology = none exclude one another. "
+                "Leave one of them out, or ask for pathology ms or tumour."
+            )
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The contrasts to make."""
+        return tuple(name.strip() for name in self.contrasts.split(",") if name.strip())
+
+    def __call__(
+        self,
+        subject: Study | Image | Measurement | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Result:
+        """Make one patient; arguments as `Task`, but nothing has to be given.
+
+        Args:
+            subject: a label map (units `label`) to paint; None imagines the anatomy too.
+            seed: same seed and number: same bytes.
+            progress: called as work goes on.
+        """
+        return super().__call__(NOTHING if subject is None else subject, seed, progress)
+
+    def apply(self, study: Study, seed: int, progress: Progress) -> Result:
+        from veridical.phantoms import head_distance, head_scan
+
+        given = _label_map(study)
+        patient = self._patient(self._rng(seed, 0), given is not None)
+        site = head_scan.site_of(self.site, self.field, self._rng(seed, 1))
+        progress("synthesizing: anatomy", 0, len(self.wanted) + 1)
+        if given is None:
+            plain, diseased, near, fine = self._imagined(patient, seed)
+        else:
+            plain, diseased, fine = self._painted(given, patient, seed)
+            near = head_distance.nearest_head(head_distance.at_4mm(plain.labels, plain.placed))
+        head, labels = diseased.painted(
+            fine, patient.pathology, site, self._rng(seed, 2), (seed, self.number)
+        )
+        scans = []
+        for index, name in enumerate(self.wanted):
+            progress(f"synthesizing: {name}", index + 1, len(self.wanted) + 1)
+            rng = self._rng(seed, 10 + KNOWN.index(name))
+            scans.append(head_scan.scan(head, labels, name, rng, fine == 1, self.slices))
+        progress("synthesizing: done", len(self.wanted) + 1, len(self.wanted) + 1)
+        about = self._about(patient, site, plain, diseased, given is not None)
+        return self._result(head.geometry, scans, labels, about, near)
+
+    def model_and_weights(self) -> tuple[str, str]:
+        from veridical.phantoms.head_shapes import fingerprint
+
+        return "head-shapes", fingerprint()
+
+    def _rng(self, seed: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((seed, self.number, purpose))
+
+    def _patient(self, rng: np.random.Generator, given: bool) -> Patient:
+        """Draw all, then put in what was asked for, so that one wish does not change the rest."""
+        age, female, chance = rng.uniform(20.0, 85.0), rng.random() < 0.5, rng.random()
+        enhances = bool(rng.random() < ENHANCES)
+        shares = np.cumsum([share for _, share in PATHOLOGIES])
+        drawn: Any = PATHOLOGIES[int(np.searchsorted(shares, chance))][0]
+        if self.lesion_load and drawn == "none":
+            drawn = "ms"
+        if given:
+            self._check_given()
+            drawn = "ms" if self.lesion_load else "none"
+        kind: Any = drawn if self.pathology == "any" else self.pathology
+        if given:
+            return Patient(None, None, kind, enhances)
+        sex: Any = ("female" if female else "male") if self.sex == "any" else self.sex
+        return Patient(round(self.age or float(age), 1), sex, kind, enhances)
+
+    def _check_given(self) -> None:
+        said = {"age": self.age, "sex": self.sex != "any", "spacing": self.spacing}
+        for name, value in said.items():
+            if value:
+                raise SettingError(
+                    f"{name} = {getattr(self, name)} is about the anatomy, which the label map "
+                    f"gives with its grid. Leave --{name} out, or the label map."
+                )
+
+    def _imagined(self, patient: Patient, seed: int) -> tuple[Anatomy, Anatomy, NearestHead, int]:
+        """Return a new head without and with lesions, what is nearest to it, and how fine its map
+        is. One that is nearer to a training head than real heads are to one another is drawn again.
+        """
+        from veridical.phantoms import head_distance, head_painting, head_shapes, lesion_load
+
+        spacing = self.spacing or 1.0
+        fine = 2 if spacing >= FINE else 1
+        shape = tuple(int(n) for n in np.round((head_shapes.HIGH - head_shapes.LOW) / spacing))
+        _within(shape)
+        step, count = spacing / fine, (shape[0] * fine, shape[1] * fine, shape[2] * fine)
+        affine = np.diag([step, step, step, 1.0])
+        affine[:3, 3] = head_shapes.LOW + step / 2
+        rng = self._rng(seed, 3)
+        for _ in range(TRIES):
+            head = head_shapes.new_head(rng, patient.age or 0.0, patient.sex or "female")
+            cut = head.structures(
+                head_distance.CORNER, head_shapes.COARSE, head_distance.SHAPE, upright=True
+            )
+            near = head_distance.nearest_head(cut)
+            if near.distance >= near.least:
+                break
+        level = float(rng.uniform(*MARBLE))
+        cut = head.structures(affine[:3, 3], step, count)
+        plain = head_painting.anatomy(cut, Geometry(count, affine), rng).marbled(level)
+        rng = self._rng(seed, 4)
+        load, enhances = self.lesion_load, patient.enhances
+        rows = lesion_load.lesions(plain, patient.pathology, load, enhances, rng)
+        if patient.pathology == "tumour":
+            middle, radius = rows[0, 1:4] + plain.centre, float(rows[0, 13])
+            head = head.grown(middle, rng.uniform(*MASS) * radius, REACH[0] * radius + REACH[1])
+            cut = head.structures(affine[:3, 3], step, count)
+            plain = replace(plain, labels=cut).marbled(level)
+            rows = lesion_load.sized(plain, rows, load, enhances) if load else rows
+        return plain, plain.with_lesions(rows, enhances), near, fine
+
+    def _painted(self, given: Image, patient: Patient, seed: int) -> tuple[Anatomy, Anatomy, int]:
+        """Return the label map that was given, without and with lesions that were asked for."""
+        from veridical.phantoms import head_labels, head_painting, lesion_load
+
+        _within(given.geometry.shape)
+        labels = head_labels.from_numbers(given.data[0], self.numbering)
+        plain = head_painting.anatomy(labels, given.geometry, self._rng(seed, 3))
+        rng = self._rng(seed, 4)
+        rows = lesion_load.lesions(
+            plain, patient.pathology, self.lesion_load, patient.enhances, rng
+        )
+        return plain, plain.with_lesions(rows, patient.enhances), 1
+
+    def _about(
+        self, patient: Patient, site: Site, plain: Anatomy, diseased: Anatomy, given: bool
+    ) -> dict[str, Any]:
+        """Return what is known of the patient, for tables and sidecars."""
+        from veridical.phantoms.head_labels import LESIONS
+        from veridical.phantoms.label_maps import structure
+
+        def volume(labels: Array) -> float:
+            return round(float(np.isin(diseased.labels, labels).sum()) * diseased.voxel, 3)
+
+        return {
+            "anatomy": "label map given" if given else "imagined",
+            "age": patient.age,
+            "sex": patient.sex,
+            "pathology": patient.pathology,
+            "lesions_ml": volume(np.array(LESIONS)),
+            "lateral_ventricles_ml": volume(np.array([structure("lateral ventricle")])),
+            "site": site.name,
+            "field": site.field,
+        }
+
+    def _result(
+        self, grid: Geometry, scans: list[Any], labels: Labels, about: dict[str, Any], near: Any
+    ) -> Result:
+        units = {name: scan.units for name, scan in zip(self.wanted, scans, strict=True)}
+        data = np.stack([scan.data for scan in scans])
+        header = {"synthetic": about, "units": units}
+        kind = "mixed" if len(set(units.values())) > 1 else scans[0].units
+        absent = {
+            "draws": "One patient is one draw; other seeds and numbers give others.",
+            "interval": "Nothing was measured: an interval would be that of all patients.",
+            "evidence": "Nothing was measured: evidence is 0 in every voxel; no map is made of it.",
+        }
+        segmented = Result(
+            Image(labels[None], grid, "label", ("structures",), {"synthetic": about}),
+            "one draw",
+            absent=absent,
+        )
+        facts = {
+            "measured": (),
+            "nearest_head": {
+                "name": near.name,
+                "distance": near.distance,
+                "least": near.least,
+                "nearest_mean": near.nearest[0],
+                "nearest_least": near.nearest[1],
+                "usual": near.usual,
+            },
+            "scans": {name: scan.settings for name, scan in zip(self.wanted, scans, strict=True)},
+        }
+        return Result(
+            Image(data, grid, kind, self.wanted, header),
+            "one draw",
+            absent=absent,
+            facts=facts,
+            also={"labels": segmented},
+        )
+
+
+def _label_map(study: Study) -> Image | None:
+    """Return the label map of a study; None where it holds nothing.
+
+    Raises:
+        InputError: it holds something else, or several images.
+    """
+    visit = study.visit() if study.visits else {}
+    if not visit:
+        return None
+    first = next(iter(visit.values()))
+    if len(visit) > 1 or not isinstance(first, Image) or first.units != "label":
+        held = ", ".join(
+            f"{name} ({one.units if isinstance(one, Image) else 'raw data'})"
+            for name, one in visit.items()
+        )
+        raise InputError(
+            f"synthesize takes nothing, or one label map in units 'label'; got {held}. Read it "
+            "with units='label' (--mask on the command line)."
+        )
+    return first
+
+
+def _within(shape: tuple[int, ...]) -> None:
+    """Refuse a grid that takes more memory than there may be."""
+    need = int(np.prod([int(n) for n in shape])) * EACH
+    if need > MEMORY:
+        raise BudgetError(
+            f"A grid of {' x '.join(map(str, shape))} voxels takes {need / 2**30:.0f} GiB of "
+            f"memory; up to {MEMORY / 2**30:.0f} GiB are used. Ask for larger voxels: --spacing 1, "
+            "or resample the label map."
+        )
