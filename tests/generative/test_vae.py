@@ -8,10 +8,12 @@ import math
 
 import pytest
 import torch
-from generators import given, network, noise, truth
+from generators import family, given, network, noise, truth
 from torch import distributions
 
+from veridical.errors import SettingError
 from veridical.generative import vae
+from veridical.generative.conditioned import Conditioned
 from veridical.generative.regression import one_pass
 from veridical.generative.vae import VAE, cells, decoded, encoded, misfit, spread
 
@@ -96,3 +98,10 @@ def test_what_the_conditions_do_not_say_goes_into_latents() -> None:
         found = decoded(net, batch, latents)
     assert float((found - sign).square().mean()) < 0.3, "1 is the best without latents"
     assert float(cost.mean()) * 16 * 20 > math.log(2)
+
+
+@pytest.mark.parametrize("name", ["vae", "latent-flow", "autoregressive"])
+def test_families_with_latents_refuse_networks_of_volumes(name: str) -> None:
+    net = Conditioned((), "unet", {"widths": (8, 8), "blocks": 1, "dims": 3})
+    with pytest.raises(SettingError, match="dims = 3; families with latents work on slices"):
+        family(name).prepare(net)

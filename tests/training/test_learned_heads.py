@@ -22,7 +22,7 @@ from veridical.training.head_registration import (
 )
 from veridical.training.learned_heads import described, learn, write
 
-SHORT = RegistrationSchedule((25,), ((1e-5, 25),))
+SHORT = RegistrationSchedule((20,), ((1e-5, 15),))
 LAYERS = (("fat", 80.0), ("cortex", 70.0), ("white matter", 60.0), ("lateral ventricle", 18.0))
 
 
@@ -82,7 +82,9 @@ def test_shares_of_a_voxel_sum_to_at_most_one_and_cover_what_the_map_covers() ->
 
 
 def test_the_file_gives_back_what_was_learned_and_has_the_same_bytes_again(tmp_path: Path) -> None:
-    arrays = described(*learned())
+    every = described(*learned())
+    arrays = {name: every[name] for name in ("names", "atrophy", "fields", "between")}
+    arrays["map_head02"] = every["map_head02"][:, :, 80:84]
     first, second = (write(arrays, tmp_path / name) for name in ("a.npz", "b.npz"))
     assert first.read_bytes() == second.read_bytes()
     with np.load(first) as file:

@@ -22,7 +22,7 @@ from veridical.generative.bridge import moved
 from veridical.generative.conditioned import Conditioned
 from veridical.generative.family import Family, Given
 from veridical.generative.regression import one_pass
-from veridical.generative.vae import cells, decoded, misfit
+from veridical.generative.vae import cells, decoded, misfit, on_slices
 from veridical.nets.encoder import SHRINK, Encoder
 
 LEVELS = (8, 5, 5, 5)
@@ -45,6 +45,7 @@ class Autoregressive(Family):
     """Of the choice which tokens a round keeps: 0 keeps the likeliest, many keep any."""
 
     def prepare(self, net: Conditioned) -> nn.Module:
+        on_slices(net)
         prior = net.coarse(WIDTH, SHRINK)
         net.add_module("encoder", Encoder(2, len(LEVELS)))
         net.add_module("prior", prior)

@@ -74,7 +74,7 @@ class Diffusion(Family):
         level = level.clamp(max=self.highest).masked_fill(chance[0] < self.at_start, self.highest)
         residual, sigma = given.residual(truth), level.to(truth)
         noise = torch.randn(truth.shape, generator=generator).to(truth)
-        state = residual + sigma.reshape(-1, 1, 1, 1) * noise
+        state = residual + sigma.reshape(given.level.shape) * noise
         shown = without(given, (chance[1] < self.dropped).to(truth.device))
         error = (self.denoised(net, shown, state, sigma) - residual).square().flatten(1).mean(1)
         size = residual.square().flatten(1).mean(1).clamp_min(0.1)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from veridical.errors import SettingError
 from veridical.generative.conditioned import Conditioned
 from veridical.generative.family import Family, Given
 from veridical.generative.regression import one_pass
@@ -37,6 +38,7 @@ class VAE(Family):
     """Share of the training without latents, where the network is a regressor."""
 
     def prepare(self, net: Conditioned) -> nn.Module:
+        on_slices(net)
         net.add_module("encoder", Encoder(2, 2 * LATENTS))
         return net
 
@@ -59,6 +61,20 @@ class VAE(Family):
         many, white = given.repeat(noise.shape[1]), noise.flatten(0, 1)
         with torch.inference_mode():
             return many.image(decoded(net, many, cells(white)[:, :LATENTS])).reshape(noise.shape)
+
+
+def on_slices(net: Conditioned) -> None:
+    """Make sure that a network works on slices, as cells of latents do.
+
+    Raises:
+        SettingError: it works on volumes.
+    """
+    _, name, settings = net.made_from
+    if settings.get("dims", 2) != 2:
+        raise SettingError(
+            f"The backbone {name} has dims = {settings['dims']}; families with latents work on "
+            "slices, 2. Leave dims out, or choose another family."
+        )
 
 
 def encoded(
