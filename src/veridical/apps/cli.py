@@ -31,7 +31,7 @@ ABOUT = "Generative medical imaging that says what was measured and what was ima
 DEBUG = "Add --debug to any command to see where an unexpected error came from."
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "Judging": {
-        "apps.judge": ("evaluate", "protocol", "compare", "verify"),
+        "apps.judge": ("evaluate", "audit", "protocol", "compare", "verify"),
         "apps.league": ("league",),
     },
     "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},

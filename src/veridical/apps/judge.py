@@ -1,4 +1,4 @@
-"""The commands that judge: evaluate, protocol, compare, verify.
+"""The commands that judge: evaluate, audit, protocol, compare, verify.
 
 `evaluate` and `compare` take the settings of an evaluation as flags and are made on demand.
 """
@@ -101,6 +101,61 @@ def _compare(
 
     with show.progress(quiet) as progress:
         print(table(rank(candidates, reference, out, settings, progress)))
+
+
+def audit(
+    subject: Path,
+    /,
+    *,
+    against: Path | None = None,
+    reference: Path | None = None,
+    training: Path | None = None,
+    table: Path | None = None,
+    checks: tuple[str, ...] = (),
+    out: Out = Path("audit"),
+    overwrite: Switch = False,
+    json: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Audit a result, an image or a set of images from any generator: what may be believed of it.
+
+    One page and one signed JSON. Which checks apply follows from what is given; veridical list
+    audit names them all. Ends with exit code 0 whatever is found: the findings are the result.
+
+    Args:
+        subject: folder of a result of Veridical, an image file, or a folder of images, which is
+            audited as a set.
+        against: raw data or the image that it was made from; results of Veridical name theirs.
+        reference: the truth, where it is known.
+        training: folder of the images that the generator learned from.
+        table: of a set: CSV or TSV with a row for each image, its name first, then age, sex, site,
+            scores, ...
+        checks: names of checks; all that apply when not given.
+        out: folder for report.html and report.json; made when missing.
+        overwrite: replace an earlier report in that folder.
+        json: print the findings as one JSON object.
+        quiet: draw no progress bar.
+    """
+    from veridical.evaluation.signature import REPORT, head
+    from veridical.workflow.audit import audit as ask
+
+    if (out / REPORT).exists() and not overwrite:
+        raise InputError(
+            f"{out} already holds a report. Give another folder with --out, or --overwrite."
+        )
+    names = tuple(name for each in checks for name in each.split(","))
+    with show.only_result(json), show.progress(quiet) as progress:
+        found = ask(
+            subject,
+            against=against,
+            reference=reference,
+            training=training,
+            table=table,
+            checks=names,
+            out=out,
+            progress=progress,
+        )
+    show.findings(found.title, found.findings, out, head(out / REPORT), as_json=json)
 
 
 def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from veridical.evaluation.results import Evaluation
     from veridical.task import Progress
-    from veridical.types import Result
+    from veridical.types import Finding, Result
     from veridical.workflow.folder import Outcome
 
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
@@ -208,6 +208,23 @@ def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> No
             Text(f"{'conflict':<13}", "yellow"), Text(f"{conflict.name}: {conflict.reason}")
         )
     console.print(Text(f"{written / 'report.html'}\n{written / 'report.json'}\nhead {head}"))
+
+
+def findings(title: str, found: Sequence[Finding], written: Path, head: str, as_json: bool) -> None:
+    """Print what the checks of an audit say, and where the report is."""
+    paths = {"page": str(written / "report.html"), "report": str(written / "report.json")}
+    if as_json:
+        said = {"title": title, "findings": [asdict(one) for one in found], "head": head, **paths}
+        print(json.dumps(plain(said), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for one in found:
+        verdict = Text(f"{one.verdict.replace('_', ' '):<13}", COLOURS[one.verdict])
+        console.print(verdict, Text(f"{one.check}: {one.reason}"))
+    console.print(Text(f"{paths['page']}\n{paths['report']}\nhead {head}"))
 
 
 def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:

@@ -1,5 +1,5 @@
-"""The signature of a report: a chain of hashes over what went in, what was declared, what was found
-and the page.
+"""The signature of an evaluation or an audit: a chain of hashes over what went in, what was
+declared, what was found and the page.
 
 Link 0 is SHA-256 of the format's name, link k is SHA-256 of link k-1 and the SHA-256 of part k,
 both in hexadecimal. Each link holds the hash of all before it, so that nothing can be changed, left
@@ -12,31 +12,39 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from veridical.errors import InputError, ProvenanceError
 
-FORMAT = "veridical-report-1"
+FORMAT, AUDIT = "veridical-report-1", "veridical-audit-1"
+PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    FORMAT: {
+        "inputs": ("title", "settings", "inputs", "versions"),
+        "protocol": ("protocol",),
+        "cases": ("integrity", "cases", "about"),
+        "results": (
+            "levels",
+            "endpoints",
+            "curves",
+            "conflicts",
+            "findings",
+            "subgroups",
+            "checklists",
+        ),
+    },
+    AUDIT: {
+        "inputs": ("title", "settings", "inputs", "versions"),
+        "subject": ("about",),
+        "results": ("findings", "promises"),
+    },
+}
+"""Format -> link of the chain -> entries of the report that it covers, in order; the page is the
+last link.
+"""
 PAGE = "report.html"
 REPORT = "report.json"
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "inputs": ("title", "settings", "inputs", "versions"),
-    "protocol": ("protocol",),
-    "cases": ("integrity", "cases", "about"),
-    "results": (
-        "levels",
-        "endpoints",
-        "curves",
-        "conflicts",
-        "findings",
-        "subgroups",
-        "checklists",
-    ),
-}
-"""Link of the chain -> entries of the report that it covers, in order; the page is the last link.
-"""
 
 
 def canonical(value: Any) -> bytes:
@@ -49,13 +57,16 @@ def canonical(value: Any) -> bytes:
     ).encode()
 
 
-def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[str, str]]:
+def links(
+    document: Mapping[str, Any], page: bytes | None = None, form: str = FORMAT
+) -> list[dict[str, str]]:
     """Return the chain over a report's parts, and over its page where it is given.
 
     Raises:
         ProvenanceError: an entry that no part covers, since it could be changed unseen.
     """
-    covered = {entry for entries in PARTS.values() for entry in entries}
+    parts = PARTS[form]
+    covered = {entry for entries in parts.values() for entry in entries}
     loose = set(document) - covered - {"format", "signature"}
     if loose:
         raise ProvenanceError(
@@ -63,10 +74,10 @@ def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[s
         )
     contents = {
         part: canonical({e: document[e] for e in entries if e in document})
-        for part, entries in PARTS.items()
+        for part, entries in parts.items()
     }
     contents |= {} if page is None else {"page": page}
-    last = hashlib.sha256(FORMAT.encode()).hexdigest()
+    last = hashlib.sha256(form.encode()).hexdigest()
     chain = []
     for part, content in contents.items():
         own = hashlib.sha256(content).hexdigest()
@@ -75,9 +86,9 @@ def links(document: Mapping[str, Any], page: bytes | None = None) -> list[dict[s
     return chain
 
 
-def sign(document: Mapping[str, Any], page: bytes) -> bytes:
-    """Return the bytes of the signed report.json."""
-    return canonical({**document, "format": FORMAT, "signature": links(document, page)})
+def sign(document: Mapping[str, Any], page: bytes, form: str = FORMAT) -> bytes:
+    """Return the bytes of the signed report.json; `form` is a key of `PARTS`."""
+    return canonical({**document, "format": form, "signature": links(document, page, form)})
 
 
 def head(path: Path) -> str:
@@ -127,29 +138,31 @@ def changes(report: bytes, page: bytes | None, head: str | None = None) -> tuple
     try:
         document = json.loads(report)
         same_form = (
-            document["format"] == FORMAT
+            document["format"] in PARTS
             and isinstance(document["inputs"], dict)
             and canonical(document) == report
         )
         if not same_form:
             return (f"{REPORT} was changed: it is not in the form in which it was written",)
         signed = document.pop("signature")
-        found = links(document, page or b"")
+        found = links(document, page or b"", document["format"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ProvenanceError):
         return (f"{REPORT} was changed: it is no signed report",)
-    wrong = _broken(found, signed, page is not None)
+    wrong = _broken(found, signed, page is not None, PARTS[document["format"]])
     if head is not None and head != found[-1]["head"]:
         wrong.append(f"the head of the chain is {found[-1]['head']}, not {head}")
     return tuple(wrong)
 
 
-def _broken(found: list[dict[str, str]], signed: Any, paged: bool) -> list[str]:
+def _broken(
+    found: list[dict[str, str]], signed: Any, paged: bool, parts: Iterable[str]
+) -> list[str]:
     """Return which links are not those that were signed."""
     if found == signed:
         return []
     if not isinstance(signed, list) or [
         isinstance(link, dict) and link.get("part") for link in signed
-    ] != [*PARTS, "page"]:
+    ] != [*parts, "page"]:
         return ["the signature was changed"]
     wrong = [
         now["part"]

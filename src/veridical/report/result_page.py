@@ -69,7 +69,7 @@ def save(
 
 def render(result: Result, name: str) -> str:
     """Return the page as a string. The same result gives the same bytes."""
-    image, region = _finite(result.image), regions.foreground(_finite(result.image))
+    image, region = finite(result.image), regions.foreground(finite(result.image))
     shown = image.channels[:CHANNELS]
     placed = views(image.geometry, region.mask)
     known = numbers.evidence(result)
@@ -96,7 +96,7 @@ def render(result: Result, name: str) -> str:
     return paper.render("result.html.j2", ("page.css",), content)
 
 
-def _finite(image: Image) -> Image:
+def finite(image: Image) -> Image:
     """Return an image whose NaN and infinities are 0, as they are drawn."""
     return (
         image
@@ -140,7 +140,7 @@ def _rows(
     """Return a row for each slice: input, estimate, half-width of the interval, evidence, what the
     prior filled in.
     """
-    units, data = result.image.units_of(channel), _finite(result.image)[channel]
+    units, data = result.image.units_of(channel), finite(result.image)[channel]
     window = pictures.percentile_window(data, data[region.mask])
     maps = _maps(result, channel, region)
     rows = []
@@ -228,7 +228,7 @@ def _labels(
     """Return labels in colours over the first image of the same grid that they were made from."""
     labels, grid = result.image[channel], result.image.geometry
     images = [one for one in given.values() if isinstance(one, Image) and one.units != "label"]
-    under = [_finite(one).data[0] for one in images if one.geometry.matches(grid)]
+    under = [finite(one).data[0] for one in images if one.geometry.matches(grid)]
     base = magnitude(under[0]) if under else np.zeros(grid.shape)
     plane, names = view.plane(labels), result.image.header.get("labels", {})
     key = tuple((pictures.swatch(int(n)), str(names.get(n, n))) for n in np.unique(plane) if n)
@@ -259,7 +259,7 @@ def _input(
     """
     for one in given.values():
         if isinstance(one, Image) and channel in one.channels:
-            own, data = one.units_of(channel), _finite(one)[channel]
+            own, data = one.units_of(channel), finite(one)[channel]
             here = window if own == units else pictures.percentile_window(data, data)
             return _grey("input", "", data, here, own, beside(view, one.geometry))
     return None
@@ -272,7 +272,7 @@ def _beside(result: Result, view: View, given: Mapping[str, Image | Measurement]
         if isinstance(one, Measurement):
             cells.append(_raw(name, one, view))
         elif not set(one.channels) & set(result.image.channels):
-            data = _finite(one).data[0]
+            data = finite(one).data[0]
             window = pictures.percentile_window(data, data)
             units = one.units_of(one.channels[0])
             cells.append(_grey(name, "", data, window, units, beside(view, one.geometry)))

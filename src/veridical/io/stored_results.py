@@ -1,0 +1,95 @@
+"""A result that was saved, read again with its companions and the findings it had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import ProvenanceError
+from veridical.io.bids import PROVENANCE, Record, load_provenance
+from veridical.io.files import read
+from veridical.types import Array, Evidence, Image, Interval, Result
+
+
+def stored_result(folder: str | Path) -> Result:
+    """Read a result that `Result.save` wrote.
+
+    Args:
+        folder: with the `provenance.json`.
+
+    Returns:
+        The result; of complex estimates the magnitude. `study` and `facts` are not saved.
+
+    Raises:
+        ProvenanceError: there is no whole record.
+    """
+    place, record = Path(folder), load_provenance(folder)
+    image = _array(place, record, "estimate")
+    if image is None:
+        raise ProvenanceError(
+            f"{place / PROVENANCE} names no estimate. Take the result again, as a whole."
+        )
+    units = record.image["units"]
+    header = {"units": dict(units)} if isinstance(units, Mapping) else {}
+    channels = tuple(record.image["channels"])
+    whole = Image(
+        image.data,
+        image.geometry,
+        "mixed" if header else str(units),
+        channels,
+        {**image.header, **header},
+    )
+    return Result(
+        whole,
+        record.kind,
+        _draws(place, record, len(channels)),
+        _interval(place, record),
+        _evidence(place, record),
+        record.findings,
+        record.steps,
+        dict(record.absent),
+    )
+
+
+def _array(folder: Path, record: Record, role: str) -> Image | None:
+    """Return the image of a role, complex ones by their magnitude; None where it was not saved."""
+    said = record.files.get(role) or record.files.get(f"{role}_magnitude")
+    if said is None:
+        return None
+    file = folder / Path(said["path"]).name
+    if not file.exists():
+        raise ProvenanceError(
+            f"{folder / PROVENANCE} names {file.name}, which is not there. Copy the result again, "
+            "as a whole."
+        )
+    found = read(file, **_as_written(record, role))
+    if not isinstance(found, Image):
+        raise ProvenanceError(f"{file} holds raw data; expected the {role} of a result.")
+    return found
+
+
+def _as_written(record: Record, role: str) -> dict[str, Any]:
+    """Return the options that keep a reader from guessing: names and units are in the record."""
+    return {} if role == "draws" else {"contrast": ",".join(record.image["channels"])}
+
+
+def _draws(folder: Path, record: Record, channels: int) -> Array | None:
+    found = _array(folder, record, "draws")
+    if found is None:
+        return None
+    return found.data.reshape(-1, channels, *found.data.shape[1:])
+
+
+def _interval(folder: Path, record: Record) -> Interval | None:
+    lower, upper = (_array(folder, record, role) for role in ("lower", "upper"))
+    if record.interval is None or lower is None or upper is None:
+        return None
+    return Interval(lower.data, upper.data, **record.interval)
+
+
+def _evidence(folder: Path, record: Record) -> Evidence | None:
+    found = [_array(folder, record, role) for role in ("evidence", "measured", "unmeasured")]
+    if not any(one is not None for one in found):
+        return None
+    return Evidence(*(None if one is None else one.data for one in found))
