@@ -116,7 +116,7 @@ def test_every_byte_that_is_left_out_or_put_in_is_found(small: Path) -> None:
 
 def test_what_was_changed_is_named(report: Path) -> None:
     whole = json.loads(report.read_bytes())
-    for part, entries in PARTS.items():
+    for part, entries in PARTS[FORMAT].items():
         changed = (
             {**whole, entries[0]: "another"} if part != "inputs" else {**whole, "title": "another"}
         )
@@ -175,11 +175,11 @@ def test_a_report_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_chain_is_what_the_module_says() -> None:
     known = document({})
     last = hashlib.sha256(b"veridical-report-1").hexdigest()
-    for part, link in zip((*PARTS, "page"), links(known, PAGE.encode()), strict=True):
+    for part, link in zip((*PARTS[FORMAT], "page"), links(known, PAGE.encode()), strict=True):
         content = (
             PAGE.encode()
             if part == "page"
-            else canonical({entry: known[entry] for entry in PARTS[part] if entry in known})
+            else canonical({entry: known[entry] for entry in PARTS[FORMAT][part] if entry in known})
         )
         own = hashlib.sha256(content).hexdigest()
         last = hashlib.sha256((last + own).encode()).hexdigest()
@@ -189,7 +189,7 @@ def test_the_chain_is_what_the_module_says() -> None:
 def test_each_link_depends_on_all_before_it() -> None:
     known = document({})
     before = links(known, b"page")
-    for place, entries in enumerate(PARTS.values()):
+    for place, entries in enumerate(PARTS[FORMAT].values()):
         after = links({**known, entries[0]: "another"}, b"page")
         assert [a["head"] == b["head"] for a, b in zip(before, after, strict=True)] == [
             i < place for i in range(len(before))

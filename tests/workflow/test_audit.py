@@ -15,7 +15,7 @@ from veridical.io.stored_results import stored_result
 from veridical.provenance import outputs
 from veridical.tasks.enhance import Enhance
 from veridical.testing.subjects import image
-from veridical.workflow.audit import audit
+from veridical.workflow.audit import Audit
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_stored_result_has_the_same_arrays_and_findings(result: Path) -> None:
 
 
 def test_an_audit_writes_a_signed_page(result: Path, tmp_path: Path) -> None:
-    found = audit(result, out=tmp_path / "audit")
+    found = Audit()(result, tmp_path / "audit")
     written = json.loads((tmp_path / "audit" / "report.json").read_text())
     assert [one["check"] for one in written["findings"]] == [one.check for one in found.findings]
     assert verify(tmp_path / "audit" / "report.json") == ()
@@ -52,13 +52,13 @@ def test_an_audit_writes_a_signed_page(result: Path, tmp_path: Path) -> None:
 
 
 def test_only_the_checks_that_are_asked_for_are_run(result: Path) -> None:
-    assert {one.check for one in audit(result, checks=["consistency"]).findings} == {"consistency"}
+    assert {one.check for one in Audit(checks=("consistency",))(result).findings} == {"consistency"}
     with pytest.raises(SettingError, match="consistency"):
-        audit(result, checks=["consistancy"])
+        Audit(checks=("consistancy",))(result)
 
 
 def test_the_input_of_a_result_is_found_again(result: Path) -> None:
-    study = audit(result, checks=["consistency"]).study
+    study = Audit(checks=("consistency",))(result).study
     assert list(study.visit()) == ["T1w"]
     assert study.again is not None
     repeated = study.again(study, stored_result(result).steps[0].seed)
@@ -68,11 +68,11 @@ def test_the_input_of_a_result_is_found_again(result: Path) -> None:
 def test_a_folder_of_images_is_audited_as_a_set(tmp_path: Path) -> None:
     for number in range(3):
         write_nifti(image(), tmp_path / f"sub-{number}.nii.gz")
-    found = audit(tmp_path)
+    found = Audit()(tmp_path)
     assert len(found.study.generated) == 3
     assert "consistency" not in {one.check for one in found.findings}
 
 
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="CSV"):
-        audit(image(), table=tmp_path / "none.csv")
+        Audit(table=tmp_path / "none.csv")(image())

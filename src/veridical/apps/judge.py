@@ -1,6 +1,6 @@
 """The commands that judge: evaluate, audit, protocol, compare, verify.
 
-`evaluate` and `compare` take the settings of an evaluation as flags and are made on demand.
+`evaluate`, `compare` and `audit` take their settings as flags and are made on demand.
 """
 
 from __future__ import annotations
@@ -21,19 +21,26 @@ Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
 
 
 def __getattr__(name: str) -> Callable[..., None]:
-    made: dict[str, Callable[..., None]] = {"evaluate": _evaluate, "compare": _compare}
+    made: dict[str, Callable[..., None]] = {
+        "evaluate": _evaluate,
+        "compare": _compare,
+        "audit": _audit,
+    }
     if name not in made:
         raise AttributeError(name)
     return with_settings(made[name])
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the settings of an evaluation as flags."""
-    from veridical.workflow.evaluate import Evaluate
+    """Give a command the settings of an evaluation, or of an audit, as flags."""
+    if command is _audit:
+        from veridical.workflow.audit import Audit as Settings
+    else:
+        from veridical.workflow.evaluate import Evaluate as Settings  # type: ignore[assignment]
 
-    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": Evaluate()}
+    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": Settings()}
     command.__annotations__["settings"] = Annotated[
-        Evaluate, Parameter(name="*", negative_iterable=(), group=SETTINGS)
+        Settings, Parameter(name="*", negative_iterable=(), group=SETTINGS)
     ]
     return command
 
@@ -103,16 +110,12 @@ def _compare(
         print(table(rank(candidates, reference, out, settings, progress)))
 
 
-def audit(
+def _audit(
     subject: Path,
     /,
     *,
-    against: Path | None = None,
-    reference: Path | None = None,
-    training: Path | None = None,
-    table: Path | None = None,
-    checks: tuple[str, ...] = (),
     out: Out = Path("audit"),
+    settings: Any,
     overwrite: Switch = False,
     json: Switch = False,
     quiet: Switch = False,
@@ -120,41 +123,24 @@ def audit(
     """Audit a result, an image or a set of images from any generator: what may be believed of it.
 
     One page and one signed JSON. Which checks apply follows from what is given; veridical list
-    audit names them all. Ends with exit code 0 whatever is found: the findings are the result.
+    audit names them all. The exit code is 0 whatever is found: the findings are the result.
 
     Args:
         subject: folder of a result of Veridical, an image file, or a folder of images, which is
             audited as a set.
-        against: raw data or the image that it was made from; results of Veridical name theirs.
-        reference: the truth, where it is known.
-        training: folder of the images that the generator learned from.
-        table: of a set: CSV or TSV with a row for each image, its name first, then age, sex, site,
-            scores, ...
-        checks: names of checks; all that apply when not given.
         out: folder for report.html and report.json; made when missing.
         overwrite: replace an earlier report in that folder.
         json: print the findings as one JSON object.
         quiet: draw no progress bar.
     """
     from veridical.evaluation.signature import REPORT, head
-    from veridical.workflow.audit import audit as ask
 
     if (out / REPORT).exists() and not overwrite:
         raise InputError(
             f"{out} already holds a report. Give another folder with --out, or --overwrite."
         )
-    names = tuple(name for each in checks for name in each.split(","))
     with show.only_result(json), show.progress(quiet) as progress:
-        found = ask(
-            subject,
-            against=against,
-            reference=reference,
-            training=training,
-            table=table,
-            checks=names,
-            out=out,
-            progress=progress,
-        )
+        found = settings(subject, out, progress)
     show.findings(found.title, found.findings, out, head(out / REPORT), as_json=json)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from veridical.types import Image, Result, Study
+from veridical.types import Finding, Image, Result, Study
 
 Again = Callable[[Study, int], Result]
 """Makes the result of another study, with a seed, by the same task, model and settings; without
@@ -43,3 +43,24 @@ def known(study: Study, **more: Any) -> AuditedStudy:
     """Return a study as one of which nothing more is known, or with `more` of the fields above."""
     own = {each.name: getattr(study, each.name) for each in fields(study)}
     return AuditedStudy(**{**own, **more})
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """What an audit found.
+
+    Args:
+        title: of the page.
+        subject: what was audited, for pictures: the result, or the first image of a set.
+        study: what it was held against.
+        findings: of all checks that apply, in the order of their names.
+        inputs: name -> SHA-256 of every array or file that was looked at.
+        settings: of the audit.
+    """
+
+    title: str
+    subject: Result
+    study: AuditedStudy
+    findings: tuple[Finding, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)

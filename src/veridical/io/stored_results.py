@@ -89,7 +89,10 @@ def _interval(folder: Path, record: Record) -> Interval | None:
 
 
 def _evidence(folder: Path, record: Record) -> Evidence | None:
-    found = [_array(folder, record, role) for role in ("evidence", "measured", "unmeasured")]
-    if not any(one is not None for one in found):
+    shares, measured, unmeasured = (
+        None if (one := _array(folder, record, role)) is None else one.data
+        for role in ("evidence", "measured", "unmeasured")
+    )
+    if shares is None and measured is None and unmeasured is None:
         return None
-    return Evidence(*(None if one is None else one.data for one in found))
+    return Evidence(shares, measured, unmeasured)

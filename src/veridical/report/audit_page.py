@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from veridical.audit.audited_study import Audited
 from veridical.evaluation import signature
 from veridical.evaluation.regions import foreground
 from veridical.io.guards import replacing
@@ -17,9 +18,6 @@ from veridical.report.panels import Cell, Scale
 from veridical.report.result_page import beside, finite
 from veridical.report.view import views
 from veridical.types import Finding
-
-if TYPE_CHECKING:
-    from veridical.workflow.audit import Audited
 
 SETTLED = ("fail", "warn", "pass", "not_run")
 """Order of the findings on the page: what objects comes first."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from veridical import provenance, registry
-from veridical.audit.audited_study import Again, AuditedStudy, known
+from veridical.audit.audited_study import Again, Audited, AuditedStudy, known
 from veridical.errors import InputError, ProvenanceError, SettingError, nearest
 from veridical.evaluation import sources
 from veridical.io.bids import PROVENANCE
 from veridical.io.files import read
 from veridical.io.stored_results import stored_result
 from veridical.report.audit_page import write
-from veridical.task import Progress, Task, silent
+from veridical.task import Progress, Task, explained, silent
 from veridical.types import Finding, Image, Measurement, Result, Study
 from veridical.workflow import rerun
 
@@ -33,27 +33,6 @@ PROMISES = (
     "A check that passes did not find what it looks for; its reason says what it can find.",
 )
 """What an audit may promise and what not, on every page."""
-
-
-@dataclass(frozen=True, eq=False)
-class Audited:
-    """What an audit found.
-
-    Args:
-        title: of the page.
-        subject: what was audited, for pictures: the result, or the first image of a set.
-        study: what it was held against.
-        findings: of all checks that apply, in the order of their names.
-        inputs: name -> SHA-256 of every array or file that was looked at.
-        settings: of the audit.
-    """
-
-    title: str
-    subject: Result
-    study: AuditedStudy
-    findings: tuple[Finding, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Loaded(Mapping[str, Image]):
@@ -72,54 +51,60 @@ class Loaded(Mapping[str, Image]):
         return len(self.found)
 
 
-def audit(
-    subject: str | Path | Result | Image,
-    *,
-    against: str | Path | Study | Image | Measurement | None = None,
-    reference: str | Path | Image | None = None,
-    training: str | Path | Mapping[str, Image] | None = None,
-    table: str | Path | None = None,
-    checks: Sequence[str] = (),
-    out: str | Path | None = None,
-    progress: Progress = silent,
-) -> Audited:
-    """Ask all audits about a result, an image or a set of images.
+@explained
+@dataclass(frozen=True)
+class Audit:
+    """What is known of a subject, and which checks to run."""
 
-    Args:
-        subject: a result or its folder, an image or its file, or a folder of images, which is
-            audited as a set.
-        against: raw data or images that it was made from. Results of Veridical name their input,
-            which is read again where it can be.
-        reference: the truth.
-        training: folder of images, or images by name, that the generator learned from.
-        table: of a set, a CSV or TSV file with a row for each image: its name first, then age, sex,
-            site, scores, ...
-        checks: names of audits; all that apply when empty.
-        out: folder for report.html and report.json; None writes nothing.
-        progress: called as work goes on.
-
-    Raises:
-        SettingError: no audit has that name.
-        InputError: there is nothing to audit, or a file cannot be read.
+    against: Any = None
+    """File of the raw data or image that it was made from; results of Veridical name their input.
+    In Python also a study, an image or a measurement.
     """
-    asked = chosen(checks)
-    made, images = _subject(subject)
-    study = _study(made, against)
-    study = replace(
-        study,
-        reference=_image(reference),
-        training=_images(training),
-        generated=images,
-        table=_table(table),
-    )
-    findings = tuple(_findings(asked, study, made, progress))
-    title = _named(subject)
-    settings = {"checks": list(asked)}
-    inputs = _hashes(made, study)
-    found = Audited(title, made, study, findings, inputs, settings)
-    if out is not None:
-        write(found, Path(out), document(found))
-    return found
+    reference: Any = None
+    """File of the truth, where it is known; in Python also an image."""
+    training: Any = None
+    """Folder of the images that the generator learned from; in Python also images by name."""
+    table: Path | None = None
+    """Of a set: CSV or TSV with a row for each image, its name first, then age, sex, site, scores,
+    ...
+    """
+    checks: tuple[str, ...] = ()
+    """Names of checks; all that apply when not given."""
+
+    def __call__(
+        self,
+        subject: str | Path | Result | Image,
+        out: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> Audited:
+        """Ask the audits about a result, an image or a set of images.
+
+        Args:
+            subject: a result or its folder, an image or its file, or a folder of images, which is
+                audited as a set.
+            out: folder for report.html and report.json; None writes nothing.
+            progress: called as work goes on.
+
+        Raises:
+            SettingError: no audit has a name that was asked for.
+            InputError: there is nothing to audit, or a file cannot be read.
+        """
+        asked = chosen(self.checks)
+        made, images = _subject(subject)
+        study = replace(
+            _study(made, self.against),
+            reference=_image(self.reference),
+            training=_images(self.training),
+            generated=images,
+            table=_table(self.table),
+        )
+        findings = tuple(_findings(asked, study, made, progress))
+        found = Audited(
+            _named(subject), made, study, findings, _hashes(made, study), {"checks": list(asked)}
+        )
+        if out is not None:
+            write(found, Path(out), document(found))
+        return found
 
 
 def chosen(checks: Sequence[str]) -> dict[str, Callable[[Study, Result], Finding | None]]:
