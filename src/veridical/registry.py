@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -47,6 +48,9 @@ BASES = {
 """Kinds whose entries derive from a base of this name."""
 
 
+_PARSING = threading.Lock()
+
+
 @dataclass(frozen=True)
 class Registered:
     """One thing the registry knows. `target` is `module:attribute`."""
@@ -60,6 +64,14 @@ class Registered:
         """Import the module and return the class or function."""
         module, _, attribute = self.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+
+def syntax_tree(text: str) -> ast.Module:
+    """Parse source text, one at a time: threads that parse together make CPython 3.11 raise a
+    SystemError (https://github.com/python/cpython/issues/106905).
+    """
+    with _PARSING:
+        return ast.parse(text)
 
 
 def _attribute(kind: str, stem: str, tree: ast.Module) -> str | None:
@@ -110,7 +122,7 @@ def entries(kind: str) -> dict[str, Registered]:
     found: dict[str, Registered] = {}
     folder = Path(__file__).parent / FOLDERS[kind]
     for path in sorted(folder.glob("[a-z]*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = syntax_tree(path.read_text(encoding="utf-8"))
         attribute = _attribute(kind, path.stem, tree)
         if attribute is None:
             continue

@@ -124,7 +124,7 @@ def setting_docs(cls: type[Any]) -> dict[str, str]:
         if base.__module__ == "builtins":
             continue
         try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+            body = registry.syntax_tree(textwrap.dedent(inspect.getsource(base))).body[0]
         except (OSError, TypeError):  # typed into an interpreter: there is no source
             continue
         statements = body.body if isinstance(body, ast.ClassDef) else []

@@ -72,7 +72,7 @@ def read(module: str) -> tuple[dict[str, tuple[str, str]], str]:
     own summary.
     """
     found = importlib.util.find_spec(module)
-    tree = ast.parse(Path(str(found and found.origin)).read_text(encoding="utf-8"))
+    tree = registry.syntax_tree(Path(str(found and found.origin)).read_text(encoding="utf-8"))
     functions = {
         node.name.strip("_").replace("_", "-"): (node.name, paragraph(node))
         for node in tree.body
