@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from veridical.audit.interval import Calibration, CalibrationCase, calibrate, interval
+from veridical.audit.interval import (
+    Calibration,
+    CalibrationCase,
+    calibrate,
+    calibrate_regions,
+    interval,
+    interval_around,
+    outside,
+)
 from veridical.errors import CalibrationError, InputError, SettingError
 
 VOXELS = 400
@@ -196,3 +204,67 @@ def test_a_band_says_what_share_of_a_region_it_holds_and_which_it_does_not() -> 
     assert Calibration.from_dict(found.to_dict()) == found
     held = [replace(case, regions={"lesions": case.regions["lesions"]}) for case in cases]
     assert calibrate(held, 0.9, 0.01, "toys").unheld == ""
+
+
+def test_a_single_new_patient_has_the_share_inside_with_the_probability_of_the_level() -> None:
+    kept = [
+        1 - miss(c, calibrate(patients(29, s), 0.8, 1e-3, "toys", share=0.9)) >= 0.9
+        for s in range(80)
+        for c in patients(5, 7000 + s)
+    ]
+    error = np.sqrt(0.8 * 0.2 / 80)
+    assert abs(float(np.mean(kept)) - 0.8) < 2.5 * error
+    found = calibrate(patients(29, 0), 0.8, 1e-3, "toys", share=0.9)
+    assert "80%, 90% of foreground voxels" in found.promises
+    assert Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    with pytest.raises(SettingError, match="share"):
+        calibrate(patients(29, 0), 0.8, 1e-3, "toys", share=1.2)
+
+
+def test_a_band_around_quantiles_holds_its_level_and_is_narrower_for_lopsided_errors() -> None:
+    rng = np.random.default_rng(3)
+
+    def drawn(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            (rng.exponential(size=(100, VOXELS)), rng.exponential(size=VOXELS))
+            for _ in range(count)
+        ]
+
+    def case(index: int, draws: np.ndarray, truth: np.ndarray, quantiles: bool) -> CalibrationCase:
+        low, high = np.quantile(draws, (0.01, 0.91), 0) if quantiles else (draws.mean(0),) * 2
+        return CalibrationCase(
+            outside(truth, low, high), np.full(VOXELS, 0.5), np.ones(VOXELS, bool), f"p{index}"
+        )
+
+    learned, new = drawn(40), drawn(60)
+    widths = {}
+    for quantiles in (True, False):
+        found = calibrate(
+            [case(n, *one, quantiles) for n, one in enumerate(learned)], 0.9, 1e-3, "toys"
+        )
+        inside, wide = [], []
+        for draws, truth in new:
+            low, high = np.quantile(draws, (0.01, 0.91), 0) if quantiles else (draws.mean(0),) * 2
+            band = interval_around(low, high, np.full(VOXELS, 0.5), found)
+            inside.append(((truth >= band.lower) & (truth <= band.upper)).mean())
+            wide.append((band.upper - band.lower).mean())
+        assert 0.885 < float(np.mean(inside)) < 0.95
+        widths[quantiles] = float(np.mean(wide))
+    assert widths[True] < 0.95 * widths[False]
+
+
+def test_a_region_that_enough_patients_have_gets_a_band_of_its_own() -> None:
+    cases = [
+        replace(
+            case,
+            error=np.where(np.arange(VOXELS) < 40, 5 * case.error, case.error),
+            regions={"lesions": np.arange(VOXELS) < 40, "rare": np.arange(VOXELS) < (n < 5)},
+        )
+        for n, case in enumerate(patients(40, 8))
+    ]
+    found = calibrate_regions(cases, 0.9, 1e-3, "toys")
+    assert set(found) == {"lesions"}
+    whole = calibrate(cases, 0.9, 1e-3, "toys")
+    assert whole.regions["lesions"] < 0.7
+    assert found["lesions"].multiplier > 3 * whole.multiplier / 2
+    assert "lesions" in found["lesions"].promises

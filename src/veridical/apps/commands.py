@@ -140,6 +140,38 @@ def calibrate(
         )
 
 
+def interval(
+    estimate: Path,
+    output: Path,
+    /,
+    *,
+    spread: Path,
+    patients: Path,
+    level: float = 0.9,
+    share: float | None = None,
+    labels: Path | None = None,
+    overwrite: Switch = False,
+    quiet: Switch = False,
+) -> None:
+    """Give an estimate of any generator a calibrated interval, from patients whose truth is known.
+
+    Args: estimate: image file. output: folder for the result; made when missing. spread: image of
+        its uncertainty, larger where it is less sure: the standard deviation of samples, for
+        instance. patients: folder with the folders estimate, spread, truth and, for bands of their
+        own, labels; one file of the same name a patient in each. level: share of foreground voxels
+        inside, on average over patients; 0.9 needs 9 patients. share: promise this share to each
+        single patient, with the level as probability. labels: label map of the new image.
+        overwrite: replace an earlier result. quiet: draw no progress bar.
+    """
+    from veridical.workflow.conform import Conform
+
+    with show.progress(quiet) as progress:
+        made = Conform(patients, level, share, labels)(estimate, spread, progress)
+        made.save(output, estimate.name.split(".")[0], overwrite=overwrite)
+    band = made.interval
+    print(f"{output}\n{band.promises if band else ''}")
+
+
 def style(images: tuple[Path, ...], /, *, contrast: str | None = None) -> None:
     """Print the intensity style of a site, for `veridical harmonize --style`.
 

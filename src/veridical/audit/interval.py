@@ -32,7 +32,8 @@ class CalibrationCase:
     """One calibration patient.
 
     Args:
-        error: `|estimate - truth|` per voxel, any shape.
+        error: `|estimate - truth|` per voxel, any shape; of a band around quantiles how far outside
+            of them the truth lies, negative inside (`outside`).
         spread: standard deviation of the draws per voxel, of that shape.
         foreground: bool, of that shape: the voxels that count.
         patient: an identifier; each patient may come once.
@@ -60,6 +61,8 @@ class Calibration:
         reached: smallest, median and largest share inside among the calibration patients.
         regions: name -> share inside there, the mean over the calibration patients who have such a
             region.
+        share: of voxels that a single new patient has inside, with probability `level`; None where
+            `level` is the share itself, on average over patients.
     """
 
     level: float
@@ -69,6 +72,7 @@ class Calibration:
     calibrated_on: str
     reached: tuple[float, float, float]
     regions: Mapping[str, float] = field(default_factory=dict)
+    share: float | None = None
 
     @property
     def unheld(self) -> str:
@@ -86,13 +90,22 @@ class Calibration:
     @property
     def promises(self) -> str:
         """What the band promises, and what it does not."""
+        others = f"the {self.patients} calibration patients ({self.calibrated_on})"
+        if self.share is None:
+            first = (
+                f"On average over patients exchangeable with {others}, at least {self.level:.0%} "
+                "of foreground voxels lie inside the band. It does not promise this for each "
+                "single patient, region or lesion"
+            )
+        else:
+            first = (
+                f"A patient exchangeable with {others} has, with a probability of at least "
+                f"{self.level:.0%}, {self.share:.0%} of foreground voxels inside the band. It does "
+                "not promise this for a region or lesion"
+            )
         return (
-            f"On average over patients exchangeable with the {self.patients} calibration patients "
-            f"({self.calibrated_on}), at "
-            f"least {self.level:.0%} of foreground voxels lie inside the band. It does not promise "
-            "this for each single "
-            "patient, region or lesion, for the background, nor for other scanners, protocols or "
-            "populations; among the "
+            f"{first}, for the background, nor for other scanners, protocols or populations; among "
+            "the "
             f"calibration patients the share inside went from {self.reached[0]:.0%} to "
             f"{self.reached[2]:.0%}"
             + "".join(f", and was {share:.0%} in {name}" for name, share in self.regions.items())
@@ -119,7 +132,9 @@ class Calibration:
         for key in values:
             if key not in known:
                 raise SettingError(f"A calibration has no entry {key!r}. {nearest(key, known)}")
-        missing = [name for name in known if name not in values and name != "regions"]
+        missing = [
+            name for name in known if name not in values and name not in ("regions", "share")
+        ]
         if missing:
             raise SettingError(
                 f"The calibration lacks {', '.join(missing)}; write it anew with "
@@ -130,7 +145,11 @@ class Calibration:
 
 
 def calibrate(
-    cases: Iterable[CalibrationCase], level: float, floor: float, calibrated_on: str
+    cases: Iterable[CalibrationCase],
+    level: float,
+    floor: float,
+    calibrated_on: str,
+    share: float | None = None,
 ) -> Calibration:
     """Find the smallest band that keeps the promise of `level` on new patients.
 
@@ -138,18 +157,27 @@ def calibrate(
     the mean taken over the patients' shares of foreground voxels with `error > multiplier .
     max(spread, floor)`.
 
-    Args: cases: one a patient, none of them used in training. level: between 0 and 1, e.g. 0.9.
-        floor: least spread, > 0, in the units of the errors; without it a voxel on which all draws
-        agree could never be covered. A tenth of the noise is a good choice. calibrated_on: what the
-        patients are, in words, for the promise.
+    With `share` it is the k-th smallest of the multipliers that hold this share of each patient's
+    foreground, `k = ceil((n + 1) level)`.
 
-    Raises: CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient
-        twice, or no foreground. SettingError: level or floor out of range.
+    Args:
+        cases: one a patient, none of them used in training.
+        level: between 0 and 1, e.g. 0.9.
+        floor: least spread, > 0, in the units of the errors; without it a voxel on which all draws
+            agree could never be covered. A tenth of the noise is a good choice.
+        calibrated_on: what the patients are, in words, for the promise.
+        share: None: `level` is the share of voxels on average over patients. Else a single patient
+            has this share of voxels inside, with probability `level`.
+
+    Raises:
+        CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient
+            twice, or no foreground.
+        SettingError: level, floor or share out of range.
     """
-    if not 0 < level < 1 or not floor > 0:
+    if not 0 < level < 1 or not floor > 0 or not (share is None or 0 < share <= 1):
         raise SettingError(
-            f"Level {level} and floor {floor} were asked for; expected a level inside (0, 1) and a "
-            "floor above 0."
+            f"Level {level}, floor {floor} and share {share} were asked for; expected a level "
+            "inside (0, 1), a floor above 0 and, if any, a share inside (0, 1]."
         )
     listed = list(cases)
     needed = patients_needed(level)
@@ -166,7 +194,11 @@ def calibrate(
             "into one."
         )
     ratios = [np.sort(_ratios(case, floor)) for case in listed]
-    multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
+    if share is None:
+        multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
+    else:
+        each = sorted(float(r[int(np.ceil(share * len(r) - ROUNDING)) - 1]) for r in ratios)
+        multiplier = each[int(np.ceil((len(each) + 1) * level - ROUNDING)) - 1]
     inside = [float((r <= multiplier).mean()) for r in ratios]
     reached = (min(inside), float(np.median(inside)), max(inside))
     return Calibration(
@@ -177,7 +209,37 @@ def calibrate(
         calibrated_on,
         reached,
         _held(listed, multiplier, floor),
+        share,
     )
+
+
+def calibrate_regions(
+    cases: Iterable[CalibrationCase], level: float, floor: float, calibrated_on: str
+) -> dict[str, Calibration]:
+    """Calibrate a band for each region of its own, as if it were the foreground.
+
+    Args:
+        cases, level, floor, calibrated_on: as of `calibrate`; a region is calibrated on the
+            patients who have it.
+
+    Returns:
+        Region -> calibration, of those regions that enough patients have (`patients_needed`).
+    """
+    listed = list(cases)
+    names = dict.fromkeys(name for case in listed for name in case.regions)
+    having = {
+        name: [
+            dataclasses.replace(case, foreground=case.regions[name], regions={})
+            for case in listed
+            if name in case.regions and case.regions[name].any()
+        ]
+        for name in names
+    }
+    return {
+        name: calibrate(each, level, floor, f"{calibrated_on}, {name}")
+        for name, each in having.items()
+        if len(each) >= patients_needed(level)
+    }
 
 
 def _held(cases: Iterable[CalibrationCase], multiplier: float, floor: float) -> dict[str, float]:
@@ -217,28 +279,54 @@ def interval(
     Raises:
         InputError: complex values (take magnitudes first), or shapes that differ.
     """
-    if np.iscomplexobj(estimate) or np.iscomplexobj(spread):
+    return interval_around(estimate, estimate, spread, calibration, scale)
+
+
+def interval_around(
+    lower: Array, upper: Array, spread: Array, calibration: Calibration, scale: float = 1.0
+) -> Interval:
+    """Return the band from `lower - multiplier . max(spread, floor)` to `upper + ...`: lopsided
+    where quantiles of the draws are.
+
+    Args: lower, upper: `(channel, x, y, z)`, real: quantiles of the draws, for instance. spread,
+        calibration, scale: as of `interval`; the calibration's errors are `outside` of the same
+        quantiles, so that its multiplier may be negative: the quantiles were too far apart.
+
+    Raises:
+        InputError: complex values, or shapes that differ.
+    """
+    if any(np.iscomplexobj(one) for one in (lower, upper, spread)):
         raise InputError(
             "A band around complex values has no upper end; take magnitude images for estimate and "
             "spread."
         )
-    if estimate.shape != spread.shape:
+    if not lower.shape == upper.shape == spread.shape:
         raise InputError(
-            f"The estimate is {estimate.shape}, the spread is {spread.shape}; both must have the "
-            "same shape."
+            f"The estimate is {lower.shape} to {upper.shape}, the spread is {spread.shape}; all "
+            "must have the same shape."
         )
     half = calibration.multiplier * np.maximum(spread, scale * calibration.floor)
+    low, high = lower - half, upper + half
+    middle = (low + high) / 2
+    kind = "conformal risk control" if calibration.share is None else "split-conformal prediction"
     return Interval(
-        lower=estimate - half,
-        upper=estimate + half,
+        lower=np.minimum(low, middle),
+        upper=np.maximum(high, middle),
         level=calibration.level,
         patients=calibration.patients,
         method=(
-            f"conformal risk control over patients, {calibration.multiplier:.3g} spreads; "
+            f"{kind} over patients, {calibration.multiplier:.3g} spreads; "
             f"{calibration.calibrated_on}"
         ),
         promises=calibration.promises,
     )
+
+
+def outside(truth: Array, lower: Array, upper: Array) -> Array:
+    """Return how far the truth lies outside of a band, negative inside: the error of a
+    `CalibrationCase` for `interval_around`.
+    """
+    return np.asarray(np.maximum(lower - truth, truth - upper))
 
 
 def _ratios(case: CalibrationCase, floor: float) -> Array:
