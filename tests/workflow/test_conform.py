@@ -19,9 +19,7 @@ GRID = Geometry(SHAPE, np.diag([2.0, 2.0, 3.0, 1.0]))
 
 
 def patient(seed: int, wrong: float = 1.0) -> dict[str, Image]:
-    """Return truth, estimate, spread and labels: the spread is half of what it should be, a sixth in
-    label 2.
-    """
+    """Return truth, estimate, spread and labels: spread half of the error, a sixth in label 2."""
     rng = np.random.default_rng(seed)
     labels = np.ones(SHAPE, np.float32)
     labels[:4] = 2

@@ -1,8 +1,9 @@
 """The segmenter of heads: structures of brain and skull in any contrast, at 2 mm.
 
 A small three-dimensional U-Net, trained on heads that were painted from label maps in random
-contrasts (Billot et al., Medical Image Analysis 2023, 10.1016/j.media.2023.102789), so that it
-prefers no scanner and no sequence.
+contrasts (Billot et al., Medical Image Analysis 2023, 10.1016/j.media.2023.102789), proposes where
+structures lie. The mean of real heads is then fitted to the image, whose own brightness decides:
+neither prefers a scanner or a sequence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from veridical.models import weights
+from veridical.models.atlas_fit import decided
 from veridical.models.base import LabelModel, pick_device
+from veridical.models.head_atlas import head_atlas
 from veridical.nets.backbone import backbone
 from veridical.phantoms.free_contrast import scaled
 from veridical.phantoms.label_maps import NAMES
@@ -51,6 +54,12 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 GROUPS = tuple(MEMBERS)
 BRAIN = tuple(range(1, 15))
 """Positions of the groups inside of the skull."""
+GAUSSIANS = {"background": 2, "fluid around the brain": 2, "skull": 2, "rest of the head": 3}
+"""Groups of several tissues, and how many kinds of brightness each has in an image; others one."""
+INNER = tuple(
+    GROUPS.index(name) for name in GROUPS[1:15] if name not in ("fluid around the brain", "lesion")
+)
+"""Groups that show where a head is."""
 _TABLE = np.array(
     [next(g for g, names in enumerate(MEMBERS.values()) if name in names) for name in NAMES],
     np.uint8,
@@ -72,8 +81,10 @@ class HeadSegmenter(LabelModel):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
-    mirror: bool = True
-    """Label the mirror image too and take the mean: a little better, in twice the time."""
+    atlas: bool = True
+    """Let the mean of thirteen heads and the image's own brightness decide, guided by the network;
+    off: the network alone, which is faster and worse.
+    """
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -92,23 +103,23 @@ class HeadSegmenter(LabelModel):
         return weights.fingerprint(self.weights)
 
     def probabilities(self, volume: Array) -> Array:
-        """Return probabilities `(label, x, y, z)`: the mean over the volume and its mirror image.
+        """Return probabilities `(label, x, y, z)`.
 
         Args:
             volume: `(x, y, z)` at 2 mm, RAS, non-negative: MR, or CT as HU + 1000.
         """
         place = pick_device(self.device)
-        net = _network(self.weights, place)
-        image = torch.from_numpy(scaled(volume))[None, None].to(place)
+        image = torch.from_numpy(scaled(volume)).to(place)
         pad = [side for n in reversed(volume.shape) for side in (0, -n % MULTIPLE)]
-        padded = functional.pad(image, pad)
-        blank = torch.zeros(1, 1, device=place)
+        padded = functional.pad(image, pad)[None, None]
         with torch.inference_mode():
-            found = net(padded, blank).softmax(1)
-            if self.mirror:
-                found = (found + net(padded.flip(2), blank).softmax(1).flip(2)) / 2
+            found = _network(self.weights, place)(padded, torch.zeros(1, 1, device=place))
         x, y, z = volume.shape
-        return np.asarray(found[0, :, :x, :y, :z].cpu().numpy())
+        found = found[0, :, :x, :y, :z].softmax(0).clone()
+        if self.atlas:
+            counts = [GAUSSIANS.get(name, 1) for name in GROUPS]
+            found = decided(image, found, head_atlas().to(place), SPACING, counts, INNER)
+        return np.asarray(found.cpu().numpy())
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
