@@ -1,11 +1,8 @@
-"""Laws of the segmenter of heads: probabilities, mirror images, any brightness, and groups of
+"""Laws of the segmenter of heads: probabilities, any brightness, and groups of
 structures.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +17,6 @@ from veridical.models import head_segmenter as module
 from veridical.models.base import LabelModel, chosen
 from veridical.models.head_segmenter import BRAIN, GROUPS, MEMBERS, HeadSegmenter, grouped
 from veridical.phantoms.label_maps import NAMES, structure
-from veridical.training.checkpoints import write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -52,29 +48,6 @@ def test_groups_told_apart_by_brightness_are_found_whatever_the_units(
     assert found.shape == (len(GROUPS), *image.geometry.shape)
     np.testing.assert_array_equal(found.argmax(0), truth)
     np.testing.assert_allclose(model.probabilities(7.5 * image.data[0]), found, atol=1e-4)
-
-
-def test_a_mirror_image_has_the_mirrored_answer(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = HeadSegmenter.build(segmenters.NET)
-    for parameter in net.parameters():
-        parameter.data = 0.2 * torch.randn(parameter.shape)
-    write_tensors(tmp_path / "r.safetensors", dict(net.state_dict()), {})
-    (tmp_path / "r.json").write_bytes(
-        Path(segmenters.weights(tmp_path)).with_suffix(".json").read_bytes()
-    )
-    model = HeadSegmenter(str(tmp_path / "r.safetensors"), "cpu")
-    volume = np.random.default_rng(0).uniform(0, 1, (16, 20, 13)).astype(np.float32)
-    np.testing.assert_allclose(
-        model.probabilities(volume[::-1])[:, ::-1], model.probabilities(volume), atol=1e-5
-    )
-
-
-def test_without_the_mirror_image_it_is_asked_once(model: HeadSegmenter) -> None:
-    volume = np.random.default_rng(0).uniform(0, 1, (12, 14, 10))
-    once = replace(model, mirror=False).probabilities(volume)
-    flipped = replace(model, mirror=False).probabilities(volume[::-1])[:, ::-1]
-    np.testing.assert_allclose(model.probabilities(volume), (once + flipped) / 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (21, 18, 35), (9, 40, 1)])

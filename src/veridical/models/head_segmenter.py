@@ -81,10 +81,6 @@ class HeadSegmenter(LabelModel):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
-    atlas: bool = True
-    """Let the mean of thirteen heads and the image's own brightness decide, guided by the network;
-    off: the network alone, which is faster and worse.
-    """
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -116,17 +112,18 @@ class HeadSegmenter(LabelModel):
             found = _network(self.weights, place)(padded, torch.zeros(1, 1, device=place))
         x, y, z = volume.shape
         found = found[0, :, :x, :y, :z].softmax(0).clone()
-        if self.atlas:
+        if self.card["net"].get("atlas", False):
             counts = [GAUSSIANS.get(name, 1) for name in GROUPS]
             found = decided(image, found, head_atlas().to(place), SPACING, counts, INNER)
         return np.asarray(found.cpu().numpy())
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
-        """Make the untrained network from the recipe's `[model]` table: `backbone` and its
-        settings.
+        """Make the untrained network from the recipe's `[model]` table: `backbone`, its settings,
+        and `atlas`: whether the mean of real heads and the image's own brightness decide, guided
+        by the network.
         """
-        left = dict(settings)
+        left = {name: value for name, value in settings.items() if name != "atlas"}
         return backbone(str(left.pop("backbone", "unet")), 1, len(GROUPS), 1, {"dims": 3, **left})
 
 

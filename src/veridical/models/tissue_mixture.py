@@ -105,7 +105,8 @@ class TissueMixture:
         solved = torch.linalg.solve(
             terms.T @ (weight[:, None] * terms) + ridge, terms.T @ (weight * left)
         )
-        return torch.tensordot(solved, basis, 1)
+        shading: Tensor = torch.tensordot(solved, basis, 1)
+        return shading
 
     def likelihood(self, levels: Tensor) -> Tensor:
         """Return the log density of the levels under each Gaussian `(component, x, y, z)`."""
