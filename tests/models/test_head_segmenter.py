@@ -15,7 +15,7 @@ from veridical import testing
 from veridical.errors import FormatError, InputError, SettingError
 from veridical.models import head_segmenter as module
 from veridical.models.base import LabelModel, chosen
-from veridical.models.head_segmenter import BRAIN, GROUPS, MEMBERS, HeadSegmenter, grouped
+from veridical.models.head_segmenter import BRAIN, GROUPS, MEMBERS, HeadSegmenter, empty, grouped
 from veridical.phantoms.label_maps import NAMES, structure
 
 
@@ -86,3 +86,13 @@ def test_weights_of_another_model_or_none_are_refused() -> None:
     with pytest.raises(InputError, match="no weights at 'nothing'"):
         HeadSegmenter("nothing", "cpu").probabilities(np.ones((8, 8, 8)))
     assert module.GROUPS[0] == "background"
+
+
+def test_zeros_that_reach_the_border_are_empty_and_holes_are_not() -> None:
+    volume = np.zeros((9, 9, 9))
+    volume[2:7, 2:7, 2:7] = 1.0
+    volume[4, 4, 4] = 0.0
+    found = empty(volume)
+    assert found.sum() == 9**3 - 5**3
+    assert not found[4, 4, 4]
+    assert not empty(np.ones((4, 4, 4))).any()

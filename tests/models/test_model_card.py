@@ -125,3 +125,32 @@ def test_training_writes_what_it_knows_and_the_recipe_the_rest(tmp_path: Path) -
     assert (score.job, score.units, score.source) == ("missing", "dB", "validation of the training")
     assert score.interval[0] < score.value < score.interval[1]
     assert score.baseline is not None
+
+
+def test_cards_of_older_weights_are_completed_from_their_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from veridical.apps.cli import main
+
+    for suffix in (".safetensors", ".json"):
+        source = toys.weights("generator").with_suffix(suffix)
+        shutil.copy(source, tmp_path / f"old{suffix}")
+    old = json.loads((tmp_path / "old.json").read_text(encoding="utf-8"))
+    for key in ("format", "limits", "scores"):
+        old.pop(key, None)
+    (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
+    recipe = toys.recipe(tmp_path / "toy.toml", validate=6)
+    said = "".join(
+        f"{key} = {json.dumps(WHOLE[key])}\n"
+        for key in ("intended_use", "limits", "known_failures")
+    )
+    recipe.write_text(said + recipe.read_text(encoding="utf-8"), encoding="utf-8")
+    weights_file = str(tmp_path / "old.safetensors")
+    assert main(["card", weights_file, "--check"]) == 2
+    assert "it lacks: format" in capsys.readouterr().err
+    assert main(["card", weights_file, "--recipe", str(recipe), "--out", str(tmp_path)]) == 0
+    assert main(["card", weights_file, "--check"]) == 0
+    page = (tmp_path / "old-card.html").read_text(encoding="utf-8")
+    for said in (WHOLE["intended_use"], WHOLE["limits"], *WHOLE["known_failures"]):
+        assert said in page
+    assert "not complete" not in page

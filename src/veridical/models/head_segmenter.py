@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -115,6 +116,8 @@ class HeadSegmenter(LabelModel):
         if self.card["net"].get("atlas", False):
             counts = [GAUSSIANS.get(name, 1) for name in GROUPS]
             found = decided(image, found, head_atlas().to(place), SPACING, counts, INNER)
+            outside = torch.from_numpy(empty(volume)).to(place)
+            found[:, outside], found[0, outside] = 0.0, 1.0
         return np.asarray(found.cpu().numpy())
 
     @classmethod
@@ -125,6 +128,15 @@ class HeadSegmenter(LabelModel):
         """
         left = {name: value for name, value in settings.items() if name != "atlas"}
         return backbone(str(left.pop("backbone", "unet")), 1, len(GROUPS), 1, {"dims": 3, **left})
+
+
+def empty(volume: Array) -> Array:
+    """Return the zeros of a volume that reach its border, bool `(x, y, z)`: air, or what was
+    removed with the skull, where the mean head would have one.
+    """
+    parts, _ = ndimage.label(volume == 0)
+    sides = [np.take(parts, (0, -1), axis).ravel() for axis in range(3)]
+    return np.asarray(np.isin(parts, np.setdiff1d(np.concatenate(sides), 0)))
 
 
 @cache
