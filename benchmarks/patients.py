@@ -162,7 +162,7 @@ def visits(
 def middle(image: Image, count: int) -> Image:
     """Return the middle slices; all of them where there are no more, or the count is 0."""
     grid = image.geometry
-    axis = 2 if grid.frame == "index" else int(np.argmax(grid.spacing))
+    axis = 2 if grid.frame == "index" else 2 - int(np.argmax(np.round(grid.spacing, 2)[::-1]))
     if not 0 < count < grid.shape[axis]:
         return image
     first = (grid.shape[axis] - count) // 2
