@@ -35,10 +35,10 @@ class HeadAtlas:
     spacing: float
 
     def blurred(self, width: float) -> HeadAtlas:
-        """Return the atlas under a Gaussian, `width` mm its standard deviation, on a grid no finer
-        than that: a small array is looked up faster.
+        """Return the atlas under a Gaussian, `width` mm its standard deviation, on a grid of about
+        twice that: a small array is looked up faster.
         """
-        sigma, step = width / self.spacing, max(1, int(width / self.spacing))
+        sigma, step = width / self.spacing, max(1, int(2 * width / self.spacing))
         blurred = [
             ndimage.gaussian_filter(one, sigma)[::step, ::step, ::step]
             for one in self.shares.cpu().numpy()

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import FormatError, InputError
+from veridical.models.model_card import lacking
 
-FOLDER = Path(__file__).parent / "files"
+FOLDER = SHIPPED = Path(__file__).parent / "files"
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -54,9 +55,21 @@ def load(name_or_path: str) -> dict[str, Tensor]:
 def card(name_or_path: str) -> dict[str, Any]:
     """Read the card: model, net settings, what it was trained on, calibration, scope and scores.
 
-    Raises: FormatError: there is none, it is no JSON, or it does not say which model and net the
-        weights belong to.
+    Raises: FormatError: there is none, it is no JSON, it does not say which model and net the
+        weights belong to, or it is of shipped weights and not complete.
     """
+    found, path = stored_card(name_or_path), find(name_or_path)
+    lacks = lacking(found) if path.parent == SHIPPED else ()
+    if lacks:
+        raise FormatError(
+            f"The shipped weights {path.stem!r} have no complete card; it lacks: "
+            f"{'; '.join(lacks)}. Nothing ships without: veridical card {path.stem} --check"
+        )
+    return found
+
+
+def stored_card(name_or_path: str) -> dict[str, Any]:
+    """Read a card as it is, complete or not; otherwise as `card`."""
     path = find(name_or_path).with_suffix(".json")
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
