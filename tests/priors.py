@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import cards
 from veridical.audit.interval import Calibration
 from veridical.conditioning.request import Request
 from veridical.models.base import ImageModel
@@ -50,12 +51,13 @@ def known_card(
     contrasts: Sequence[str] = HEAD, jobs: Sequence[str] = (), **net: Any
 ) -> dict[str, Any]:
     """The card of a generator that is calibrated for some jobs."""
-    return {
+    said = {
         "model": "generator",
         "net": {"contrasts": list(contrasts), "widths": [8, 8], "blocks": 1, **net},
         "intensity_maps": maps(contrasts),
         "calibration": {job: band() for job in jobs},
     }
+    return cards.complete(said)
 
 
 @dataclass(frozen=True)

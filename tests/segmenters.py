@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import cards
 from veridical.models.head_segmenter import GROUPS, HeadSegmenter
 from veridical.nets.unet import ResidualBlock
 from veridical.training.checkpoints import write_tensors
@@ -39,7 +40,7 @@ def weights(folder: Path, name: str = "segmenter") -> str:
     path = folder / f"{name}.safetensors"
     write_tensors(path, dict(net.state_dict()), {})
     path.with_suffix(".json").write_text(
-        json.dumps({"model": "head-segmenter", "net": NET}), encoding="utf-8"
+        json.dumps(cards.complete({"model": "head-segmenter", "net": NET})), encoding="utf-8"
     )
     return str(path)
 

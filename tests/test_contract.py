@@ -41,6 +41,7 @@ CLASSICAL = {"reconstruct": "wavelet", "complete": "intensity-map", "translate":
 NEEDS: dict[str, dict[str, Any]] = {"harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7)}}
 """Task -> settings without which it does not run."""
 OTHERWISE = {
+    "deface": Study.of(segmenters.head((6.0, 6.0, 6.0))[0]),
     "translate": Study.of(subjects.image("T1w")),
     "segment": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
 }

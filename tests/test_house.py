@@ -28,6 +28,7 @@ LAYERS = {
     "conditioning": 1,
     "preprocessing": 1,
     "generative": 2,
+    "governance": 2,
     "layouts": 3,
     "phantoms": 3,
     "metrics": 3,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import cards
 import folders
 import priors
 import segmenters
@@ -161,7 +162,7 @@ def _denoiser(path: Path) -> Path:
             value.data = 0.02 * torch.randn(value.shape)
     write_tensors(path, net.state_dict(), {})
     path.with_suffix(".json").write_text(
-        json.dumps({"model": "denoiser", "net": settings}), encoding="utf-8"
+        json.dumps(cards.complete({"model": "denoiser", "net": settings})), encoding="utf-8"
     )
     return path
 

@@ -20,6 +20,7 @@ _HOME = {
     "Finding": "types",
     "Score": "types",
     "Step": "types",
+    "Terms": "terms",
     "VeridicalError": "errors",
     "read": "io.files",
     "read_together": "io.assemble",

@@ -48,6 +48,10 @@ class ProvenanceError(VeridicalError):
     """A stored result and its remake differ, or its record cannot be read."""
 
 
+class PolicyError(VeridicalError):
+    """A policy blocks a result; nothing was written. The command line ends with exit code 3."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error sentence that helps with a misspelt name: the nearest known one
     and the whole list.

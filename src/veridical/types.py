@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from veridical.errors import GeometryError, InputError, UnitsError
 from veridical.viewable import Viewable, report
 
+if TYPE_CHECKING:
+    from veridical.terms import Terms
+
 Array = NDArray[Any]
 Verdict = Literal["pass", "warn", "fail", "not_run"]
 Level = Literal["integrity", "pixel", "feature", "task", "trust"]
-
 
 SEVERITY: tuple[Verdict, ...] = ("not_run", "pass", "warn", "fail")
 """Verdicts from the least to the most serious. A check that was not run is no pass, but hides none
@@ -491,13 +493,14 @@ class Result(Viewable):
         *,
         overwrite: bool = False,
         described: bool = True,
+        terms: Terms | None = None,
     ) -> dict[str, Path]:
         """Write the estimate with all its companions, and `report.html` to look at them.
 
         Args: folder: where; made when missing. Results in `also` go into folders of their names
             below it. name: of the case, e.g. `sub-01`. overwrite: replace an earlier result in this
             folder. described: put `dataset_description.json` beside it; not where the folder is
-            part of a data set.
+            part of a data set. terms: policy, ledger and override; those of the environment.
 
         Returns:
             Role -> file, as `veridical.io.bids.save`, and `report`.
@@ -505,11 +508,10 @@ class Result(Viewable):
         Raises:
             InputError: the folder already holds a result.
             SettingError: the name cannot be a file name.
+            PolicyError: the policy blocks it; nothing is written.
         """
-        saved: dict[str, Path] = report("result_page").save(
-            self, folder, name, overwrite=overwrite, described=described
-        )
-        return saved
+        save = report("result_page").save
+        return dict(save(self, folder, name, overwrite=overwrite, described=described, terms=terms))
 
     def with_step(self, step: Step) -> Result:
         """Return the same result with one more provenance step."""

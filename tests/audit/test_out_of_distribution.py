@@ -143,6 +143,59 @@ def test_hounsfield_units_on_another_scale_are_outside() -> None:
     assert "no MR image was in the training data" in judged(head(50), stored).reason
 
 
+def test_an_image_of_another_generator_is_held_against_the_card_that_is_named() -> None:
+    for image, verdict in ((head(99), "pass"), (limb(99), "fail")):
+        made = Result(image, "image", facts={"card": {"training_data": heads()}})
+        found = out_of_distribution(Study("", {0.0: {}}), made)
+        assert found is not None
+        assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.001])
+def test_millimetres_that_are_wrong_by_a_factor_fail(factor: float) -> None:
+    found = judged(Image(head(1).data, grid(3.0 * factor), "a.u.", ("T1w",)), heads())
+    assert found.verdict == "fail"
+    assert "Check the header" in found.reason
+
+
+def test_units_that_the_training_data_lacks_fail() -> None:
+    found = judged(Image(head(1).data, grid(3.0), "ms", ("T1w",)), heads())
+    assert found.verdict == "fail"
+    assert "Convert it" in found.reason
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1, 1000.0])
+def test_hounsfield_units_that_are_wrong_by_a_factor_fail(factor: float) -> None:
+    def ct(seed: int) -> Image:
+        return Image(head(seed).data - np.float32(1000), grid(3.0), "HU", ("CT",))
+
+    stored = training_data([(str(n), ct(n)) for n in range(20)], "20 heads")
+    one = ct(50)
+    assert judged(one, stored).verdict == "pass"
+    wrong = Image(one.data * np.float32(factor), one.geometry, "HU", ("CT",))
+    assert judged(wrong, stored).verdict == "fail"
+
+
+def test_noise_alone_stands_out_and_the_advice_is_to_denoise() -> None:
+    rng = np.random.default_rng(0)
+    data = head(99).data + rng.normal(0, 150, head(99).data.shape).astype(np.float32)
+    found = judged(Image(np.abs(data), grid(3.0), "a.u.", ("T1w",)), heads())
+    assert found.verdict in ("warn", "fail")
+    assert "noise" in found.reason
+    assert "What to do" in found.reason
+
+
+def test_one_descriptor_that_no_patient_comes_near_is_strange_among_many_that_are_usual() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"d{n}" for n in range(30)]
+    rows = {str(n): dict(zip(names, rng.normal(size=30), strict=True)) for n in range(40)}
+    own = dict(zip(names, rng.normal(size=30), strict=True))
+    usual, others, _ = distances(own, rows)
+    strange, known, _ = distances(own | {"d3": 9.0}, rows)
+    assert (others >= usual).sum() > 2
+    assert (known >= strange).sum() == 0
+
+
 def test_what_was_not_tested_does_not_pass() -> None:
     few = training_data([(str(n), head(n)) for n in range(5)], "5 heads")
     assert judged(head(50), few).verdict == "not_run"

@@ -95,7 +95,7 @@ def test_jobs_are_added_and_those_of_others_and_the_rest_of_the_card_stay(
     assert set(after["calibration"]) == {"complete-T1w", "reconstruct-mri", "complete-FLAIR"}
     assert {job: after["calibration"][job] for job in kept} == kept
     assert after["calibration_steps"] == Complete().steps
-    changed = ("calibration", "calibration_steps")
+    changed = ("calibration", "calibration_steps", "uncalibrated")
     assert {k: v for k, v in after.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
     }

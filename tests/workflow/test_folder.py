@@ -106,7 +106,7 @@ def test_the_summary_has_a_row_for_every_case_with_verdicts_and_reasons(
     )
     assert "FLAIR" in rows[1]["reason"]
     said = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert said["counts"] == {"done": 2, "kept": 0, "nothing to do": 1, "failed": 0}
+    assert said["counts"] == {"done": 2, "kept": 0, "nothing to do": 1, "blocked": 0, "failed": 0}
     assert said["weights"] == Compose.weights
     assert {"consistency", "scope"} <= {
         finding["check"] for finding in said["cases"][0]["findings"]

@@ -1,7 +1,7 @@
 """The command line: one command a task, made from its settings, and the commands around them.
 
 Exit codes: 0 done; 1 an error of ours (how to report it is said); 2 refused, with one clear message
-and nothing written; 130 interrupted.
+and nothing written; 3 the same, because a policy blocks it; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from typing import TYPE_CHECKING
 
 import veridical
 from veridical import registry
-from veridical.errors import SettingError, VeridicalError
+from veridical.errors import PolicyError, SettingError, VeridicalError
 
 if TYPE_CHECKING:
     from cyclopts import App
 
 ABOUT = "Generative medical imaging that says what was measured and what was imagined."
+BLOCKED = 3
+"""Exit code of what a policy blocks."""
 DEBUG = "Add --debug to any command to see where an unexpected error came from."
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "Judging": {
         "apps.judge": ("evaluate", "audit", "protocol", "compare", "verify"),
         "apps.league": ("league",),
+        "apps.inject": ("inject",),
     },
+    "Governing": {"apps.ledger": ("ledger",), "apps.governance": ("policy", "card", "claims")},
     "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},
 }
 """Group -> module -> its commands; all its public functions where none are named. The tasks make
@@ -145,7 +149,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except VeridicalError as error:
         if debug:
             traceback.print_exc()
-        return refuse(as_flags(str(error), words))
+        refused = refuse(as_flags(str(error), words))
+        return BLOCKED if isinstance(error, PolicyError) else refused
     except KeyboardInterrupt:
         print("veridical: interrupted", file=sys.stderr)
         return 130

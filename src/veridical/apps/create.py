@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from veridical.apps import show
-from veridical.errors import InputError, SettingError
+from veridical.errors import InputError, PolicyError, SettingError
 from veridical.task import Task, explained
+from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import Image
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SETTINGS = Group("Settings", sort_key=1)
 RUNNING = Group("Running", sort_key=3)
+TERMS = Group("Terms: what may be written, and where it is noted", sort_key=4)
 NUMBERED = "dseg.tsv"
 """Table of labels beside a label map that Veridical wrote, or at the top of its data set."""
 
@@ -48,8 +50,10 @@ class Creating:
 def command(task: type[Task]) -> Callable[..., None]:
     """Return the function from which the command line makes the task's flags and help."""
 
-    def run(output: Path, /, *, settings: Any, creating: Any = Creating()) -> None:
-        execute(settings, output, creating)
+    def run(
+        output: Path, /, *, settings: Any, creating: Any = Creating(), terms: Any = ENVIRONMENT
+    ) -> None:
+        execute(settings, output, creating, terms)
 
     run.__kwdefaults__ = {**(run.__kwdefaults__ or {}), "settings": task()}
     run.__doc__ = " ".join((task.__doc__ or "").partition("\n\nArgs:")[0].split())
@@ -59,17 +63,19 @@ def command(task: type[Task]) -> Callable[..., None]:
         ],
         "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
         "creating": Annotated[Creating, Parameter(name="*", negative=(), group=RUNNING)],
+        "terms": Annotated[Terms, Parameter(name="*", group=TERMS)],
         "return": None,
     }
     return run
 
 
-def execute(task: Any, output: Path, creating: Creating) -> None:
+def execute(task: Any, output: Path, creating: Creating, terms: Terms) -> None:
     """Make the patients and say what came of each.
 
     Raises:
         SettingError: fewer than one is asked for.
         InputError: the label map is no image, or some patients failed; all others are done.
+        PolicyError: none failed, and the policy blocks some.
     """
     from veridical.io.files import read
     from veridical.workflow.synthetic_patients import synthetic_patients
@@ -86,7 +92,7 @@ def execute(task: Any, output: Path, creating: Creating) -> None:
             task = dataclasses.replace(task, numbering="veridical")
     with show.only_result(creating.json), show.progress(creating.quiet) as progress:
         made = synthetic_patients(
-            task, output, creating.n, creating.seed, labels, progress, creating.overwrite
+            task, output, creating.n, creating.seed, labels, progress, creating.overwrite, terms
         )
     _print(made, output, creating.json)
     failed = [one for one in made if one.status == "failed"]
@@ -94,6 +100,12 @@ def execute(task: Any, output: Path, creating: Creating) -> None:
         raise InputError(
             f"{len(failed)} of {len(made)} patients failed, for instance {failed[0].name}: "
             f"{failed[0].reason}"
+        )
+    blocked = [one for one in made if one.status == "blocked"]
+    if blocked:
+        raise PolicyError(
+            f"{len(blocked)} of {len(made)} patients are blocked; for instance {blocked[0].name}: "
+            f"{blocked[0].reason}"
         )
 
 

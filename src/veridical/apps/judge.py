@@ -12,10 +12,12 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from veridical.apps import show
-from veridical.errors import InputError
+from veridical.errors import InputError, PolicyError
+from veridical.terms import ENVIRONMENT, Terms
 
 SETTINGS = Group("Settings", sort_key=1)
 RUNNING = Group("Running", sort_key=2)
+TERMS = Group("Terms: what may be written, and where it is noted", sort_key=3)
 Switch = Annotated[bool, Parameter(negative=(), group=RUNNING)]
 Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
 
@@ -116,6 +118,7 @@ def _audit(
     *,
     out: Out = Path("audit"),
     settings: Any,
+    terms: Annotated[Terms, Parameter(name="*", group=TERMS)] = ENVIRONMENT,
     overwrite: Switch = False,
     json: Switch = False,
     quiet: Switch = False,
@@ -123,7 +126,8 @@ def _audit(
     """Audit a result, an image or a set of images from any generator: what may be believed of it.
 
     One page and one signed JSON. Which checks apply follows from what is given; veridical list
-    audit names them all. The exit code is 0 whatever is found: the findings are the result.
+    audit names them all. The exit code is 0 whatever is found: the findings are the result. Where a
+    policy blocks the subject it is 3; the report is written all the same.
 
     Args:
         subject: folder of a result of Veridical, an image file, or a folder of images, which is
@@ -140,8 +144,10 @@ def _audit(
             f"{out} already holds a report. Give another folder with --out, or --overwrite."
         )
     with show.only_result(json), show.progress(quiet) as progress:
-        found = settings(subject, out, progress)
-    show.findings(found.title, found.findings, out, head(out / REPORT), as_json=json)
+        found = settings(subject, out, progress, terms)
+    show.findings(found, out, head(out / REPORT), as_json=json)
+    if found.decision is not None and found.decision.of("blocked"):
+        raise PolicyError(found.decision.refusal())
 
 
 def protocol(path: Path, /, *, check: Switch = False, overwrite: Switch = False) -> None:

@@ -16,8 +16,9 @@ from cyclopts import Group, Parameter
 
 from veridical import registry
 from veridical.apps import create, show
-from veridical.errors import InputError, SettingError
+from veridical.errors import InputError, PolicyError, SettingError
 from veridical.task import Task, explained
+from veridical.terms import ENVIRONMENT, Terms
 
 if TYPE_CHECKING:
     from veridical.types import Image, Measurement
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SETTINGS = Group("Settings", sort_key=1)
 READING = Group("Reading: what the file does not say itself", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
+TERMS = Group("Terms: what may be written, and where it is noted", sort_key=4)
 
 
 @explained
@@ -136,8 +138,9 @@ def command(task: type[Task]) -> Callable[..., None]:
         settings: Any,
         reading: Any = Reading(),
         running: Any = Running(),
+        terms: Any = ENVIRONMENT,
     ) -> None:
-        execute(settings, source, output, reading, running)
+        execute(settings, source, output, reading, running, terms)
 
     if all(
         f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
@@ -168,23 +171,27 @@ def command(task: type[Task]) -> Callable[..., None]:
         "settings": Annotated[task, Parameter(name="*", negative_iterable=(), group=SETTINGS)],
         "reading": Annotated[Reading, Parameter(name="*", negative_iterable=(), group=READING)],
         "running": Annotated[Running, Parameter(name="*", negative=(), group=RUNNING)],
+        "terms": Annotated[Terms, Parameter(name="*", group=TERMS)],
         "return": None,
     }
     return run
 
 
-def execute(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+def execute(
+    task: Task, source: Path, output: Path, reading: Reading, running: Running, terms: Terms
+) -> None:
     """Read, run, save, and say what came of it; a folder of patients case by case."""
     from veridical.io import bids
 
     if holds_patients(source):
-        return over_folder(task, source, output, reading, running)
+        return over_folder(task, source, output, reading, running, terms)
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         subject = read(source, reading)
         derived = task(subject, running.seed, progress)
-        written = derived.save(output, running.name or case(source), overwrite=running.overwrite)
+        name = running.name or case(source)
+        written = derived.save(output, name, overwrite=running.overwrite, terms=terms)
     show.result(derived, written, as_json=running.json)
 
 
@@ -228,12 +235,15 @@ def holds_patients(source: Path) -> bool:
     )
 
 
-def over_folder(task: Task, source: Path, output: Path, reading: Reading, running: Running) -> None:
+def over_folder(
+    task: Task, source: Path, output: Path, reading: Reading, running: Running, terms: Terms
+) -> None:
     """Run a task on every case of a folder and say what came of each.
 
     Raises:
         SettingError: a flag that is about one file.
         InputError: some cases failed; all others are done.
+        PolicyError: none failed, and the policy blocks some.
     """
     from veridical.workflow.folder import run_folder
 
@@ -257,6 +267,7 @@ def over_folder(task: Task, source: Path, output: Path, reading: Reading, runnin
             contrasts,
             running.keep_draws,
             running.overwrite,
+            terms,
         )
     show.outcomes(outcomes, output, as_json=running.json)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -266,6 +277,12 @@ def over_folder(task: Task, source: Path, output: Path, reading: Reading, runnin
         raise InputError(
             f"{len(failed)} of {len(outcomes)} cases failed: {reasons}{more} All of them: "
             f"{output / 'cases.tsv'}."
+        )
+    blocked = [outcome for outcome in outcomes if outcome.status == "blocked"]
+    if blocked:
+        raise PolicyError(
+            f"{len(blocked)} of {len(outcomes)} cases are blocked; for instance {blocked[0].case}: "
+            f"{blocked[0].reason}"
         )
 
 

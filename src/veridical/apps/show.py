@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from veridical.audit.audited_study import Audited
     from veridical.evaluation.results import Evaluation
     from veridical.task import Progress
-    from veridical.types import Finding, Result
+    from veridical.types import Result
     from veridical.workflow.folder import Outcome
 
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
@@ -93,9 +94,12 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
     """Print what came of a task: units, the interval and what it rests on, the verdicts, what is
-    missing, the files by role.
+    missing, what the policy says, the files by role.
     """
+    from veridical.io.bids import load_provenance
+
     image, step, band = derived.image, derived.steps[-1], derived.interval
+    policy = load_provenance(written["provenance"]).policy
     if as_json:
         promise = ("level", "patients", "method", "promises")
         found = {
@@ -109,6 +113,7 @@ def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
             "model": step.model,
             "weights": step.weights,
             "seed": step.seed,
+            **({} if policy is None else {"policy": policy}),
         }
         print(json.dumps(plain(found), indent=2, allow_nan=False))
         return
@@ -130,6 +135,8 @@ def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
             Text(f"{verdict.replace('_', ' '):<8}", COLOURS.get(verdict, "")),
             Text(f"{what}: {reason}"),
         )
+    if policy is not None:
+        ruled(policy, 8)
     for role, path in written.items():
         console.print(Text(f"{ROLES.get(role, role):<15} {path}"))
 
@@ -210,21 +217,38 @@ def judgement(judged: Evaluation, written: Path, head: str, as_json: bool) -> No
     console.print(Text(f"{written / 'report.html'}\n{written / 'report.json'}\nhead {head}"))
 
 
-def findings(title: str, found: Sequence[Finding], written: Path, head: str, as_json: bool) -> None:
-    """Print what the checks of an audit say, and where the report is."""
+def findings(found: Audited, written: Path, head: str, as_json: bool) -> None:
+    """Print what the checks of an audit say, what the policy decides, and where the report is."""
     paths = {"page": str(written / "report.html"), "report": str(written / "report.json")}
     if as_json:
-        said = {"title": title, "findings": [asdict(one) for one in found], "head": head, **paths}
+        checked = [asdict(one) for one in found.findings]
+        said: dict[str, Any] = {"title": found.title, "findings": checked, "head": head, **paths}
+        if found.decision is not None:
+            said["policy"] = found.decision.record()
         print(json.dumps(plain(said), indent=2, allow_nan=False))
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(soft_wrap=True)
-    for one in found:
+    for one in found.findings:
         verdict = Text(f"{one.verdict.replace('_', ' '):<13}", COLOURS[one.verdict])
         console.print(verdict, Text(f"{one.check}: {one.reason}"))
+    if found.decision is not None:
+        ruled(found.decision.record(), 13)
     console.print(Text(f"{paths['page']}\n{paths['report']}\nhead {head}"))
+
+
+def ruled(policy: Mapping[str, Any], width: int) -> None:
+    """Print what rules of a policy say; nothing where all passes."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    for one in policy["rulings"]:
+        how = f"; {policy['by']}: {policy['override']}" if one["state"] == "overridden" else ""
+        said = f"policy {policy['policy']}: rule {one['rule']!r} on {one['check']}{how}"
+        console.print(Text(f"{one['state']:<{width}}", "yellow"), Text(said))
 
 
 def listing(found: Mapping[str, Mapping[str, str]], as_json: bool) -> None:

@@ -1,5 +1,5 @@
-"""Descriptors of one channel of an image: shape of the object, intensity by depth below its
-surface, texture, size.
+"""Descriptors of one channel of an image: shape and symmetry of the object, intensity by depth
+below its surface, texture, noise, what lies in air, size.
 
 They do not depend on units, position or, but for `size`, on the voxel grid. Heads, limbs and trunks
 differ in them: skin, bone and what lies inside have an order of brightness from the surface to the
@@ -30,6 +30,8 @@ TEXTURES = ((0.7, 1.5), (1.5, 3.0), (3.0, 6.0))
 QUANTILES = (10, 50, 90)
 AIR = 0.1
 """Share of the 99th percentile below which a voxel counts as air."""
+FAINT = 1e-3
+"""Least noise and air, over the median: below it they are rounding."""
 LEAST = 64
 """Pixels of a plane that must show an object."""
 LARGE_ENOUGH = 24
@@ -48,8 +50,11 @@ def describe(data: Array, geometry: Geometry) -> dict[str, float]:
         object), `solidity` and `roundness` of the largest, `hollow` (share of air inside),
         `depth_1` to `depth_4` (mean intensity from the surface to the centre over the median),
         `texture_1` to `texture_3` (log10 of the texture, fine to coarse, over the median),
-        `quantile_10` to `quantile_90` over the 99th percentile, and `size`, log10 of the largest
-        side in millimetres.
+        `quantile_10` to `quantile_90` over the 99th percentile, `mirror` (correlation with the
+        mirror image), `noise` (log10 of the noise over the median), `air` (log10 of the mean of
+        air over the median), `ghosts` (log10 of the ratio of the air beside the object to that
+        above and below it), `cut` (share of the edge of the field of view that shows the object),
+        and `size`, log10 of the largest side in millimetres.
 
     Raises:
         InputError: values that are not finite, or no object that stands out from the air.
@@ -120,7 +125,7 @@ def _described(plane: Array, spacing: tuple[float, float]) -> dict[str, float] |
     if max(spacing) > 1.1 * step:
         plane = ndimage.zoom(plane, [side / step for side in spacing], order=1)
     inside = ndimage.binary_fill_holes(ndimage.binary_opening(plane > AIR))
-    if inside.sum() < LEAST:
+    if inside.sum() < LEAST or min(plane.shape) < 3:
         return None
     box = ndimage.find_objects(inside.astype(np.int8))[0]
     side = max(part.stop - part.start for part in box)
@@ -137,6 +142,9 @@ def _described(plane: Array, spacing: tuple[float, float]) -> dict[str, float] |
         **_shape(largest),
         "hollow": float((filled & ~body).sum() / filled.sum()),
         **_brightness(small, largest, largest & body),
+        **_disturbed(plane, inside),
+        "noise": _noise(small, largest),
+        "mirror": _mirror(small),
         "size": float(np.log10(side * step)),
     }
 
@@ -154,6 +162,42 @@ def _shape(mask: Array) -> dict[str, float]:
         "solidity": float(region.solidity),
         "roundness": float(region.axis_minor_length / max(region.axis_major_length, 1.0)),
     }
+
+
+def _disturbed(plane: Array, inside: Array) -> dict[str, float]:
+    """Describe the air and the field of view of a plane."""
+    middle = float(np.median(plane[inside])) or 1.0
+    outside = np.asarray(~ndimage.binary_dilation(inside, iterations=3))
+    rows, columns = np.any(inside, 1, keepdims=True), np.any(inside, 0, keepdims=True)
+    beside, above = outside & rows, outside & columns
+    sides = [float(plane[part].mean()) if part.any() else 0.0 for part in (beside, above)]
+    air = float(plane[outside].mean()) if outside.any() else 0.0
+    edge = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    return {
+        "air": _log(air / middle),
+        "ghosts": _log(sides[0] / middle) - _log(sides[1] / middle),
+        "cut": float(edge.mean()),
+    }
+
+
+def _noise(plane: Array, inside: Array) -> float:
+    """Return log10 of the noise over the median: what neighbouring pixels do not share along either
+    axis.
+    """
+    corners = plane[:-1, :-1] - plane[:-1, 1:] - plane[1:, :-1] + plane[1:, 1:]
+    spread = float(np.median(np.abs(corners[inside[1:, 1:]]))) / 2 / 0.6745
+    return _log(spread / (float(np.median(plane[inside])) or 1.0))
+
+
+def _log(value: float) -> float:
+    return float(np.log10(max(value, FAINT)))
+
+
+def _mirror(plane: Array) -> float:
+    """Return the larger correlation with the plane mirrored along either axis."""
+    flat = plane - plane.mean()
+    power = float(np.square(flat).sum()) or 1.0
+    return max(float((flat * np.flip(flat, axis)).sum()) / power for axis in (0, 1))
 
 
 def _brightness(plane: Array, mask: Array, tissue: Array) -> dict[str, float]:

@@ -2,10 +2,14 @@
 
 Two questions are asked of every image that went in. Are units, voxel size and, where units are
 absolute, values within what was in the training data? And do its descriptors lie among those of the
-training patients? For that the distance to the most similar patient is compared with the same
-distance of every training patient, each held out in turn: a conformal p-value, valid whatever the
-distribution as far as the image is exchangeable with the training images. It cannot see a change
-that moves none of the descriptors, such as most lesions.
+training patients? For that its strangeness is compared with that of every training patient, each
+held out in turn: a conformal p-value, valid whatever the distribution as far as the image is
+exchangeable with the training images. Strange is what lies far from the most similar patient, or
+what has one descriptor that no other patient comes near. The check cannot see a change that moves
+none of the descriptors, such as most lesions.
+
+An image of another generator or scanner is held against the card of a model that is named:
+`veridical audit IMAGE --model brain`.
 """
 
 from __future__ import annotations
@@ -24,9 +28,7 @@ NAME = "out-of-distribution"
 WARN = 0.05
 """p-value from which it warns; of fewer than 19 patients the smallest that they allow."""
 FAR = 1.5
-"""Distance over that of the most isolated training patient from which it fails; T1w heads held out
-reach 1.0, limbs 2.8.
-"""
+"""Strangeness over that of the strangest training patient from which it fails."""
 LEAST = 8
 """Training patients without whom nothing is said."""
 FLOOR = 0.05
@@ -38,8 +40,22 @@ ROOM = 1.25
 """Factor by which voxel sizes may leave the range of the training data."""
 SPILL = 0.25
 """Share of the training data's range of values by which HU and SUV may leave it."""
+BROKEN = 1.6
+"""How many times the room that is left, an image fails."""
 ABSOLUTE = ("HU", "SUV")
 PERCENTILES = (1, 50, 99)
+ADVICE = {
+    "size": "check that the voxel size is right and that the body part is the model's",
+    "noise": "denoise it first (veridical enhance), or scan again",
+    "air": "look for motion, wrap-around and a mask that was applied",
+    "ghosts": "look for motion, wrap-around and a mask that was applied",
+    "cut": "check the field of view: the object runs out of it",
+    "texture": "check the resolution: it is smoother or rougher than the training images",
+    "depth": "check contrast, contrast agent, skull stripping and body part",
+    "quantile": "check contrast, contrast agent and intensity scale",
+}
+"""Beginning of a descriptor's name -> what to do where it stands out."""
+OTHERWISE = "check that modality, contrast and body part are the model's"
 
 
 def out_of_distribution(study: Study, result: Result) -> Finding | None:
@@ -54,7 +70,7 @@ def out_of_distribution(study: Study, result: Result) -> Finding | None:
         reason = "The card of these weights does not describe the images that they were trained on."
         return Finding(NAME, "not_run", reason)
     given = images(study, result)
-    if not given and study.visits and any(study.visit()):
+    if not given and (result.kind == "image" or (study.visits and any(study.visit()))):
         given = {name: result.image.channel(name) for name in result.image.channels}
     if not given:
         return Finding(
@@ -124,11 +140,15 @@ def _judged(channel: str, image: Image, stored: Mapping[str, Any]) -> Finding:
     """Judge one image."""
     kind = modality(channel)
     if kind not in stored["ranges"]:
-        reason = f"{channel}: no {kind} image was in the training data ({stored['name']})."
+        reason = (
+            f"{channel}: no {kind} image was in the training data ({stored['name']}). Use a model "
+            f"of {kind} images."
+        )
         return Finding(NAME, "fail", reason, {"channel": channel})
-    outside = _outside(image, stored["ranges"][kind])
+    outside, broken = _outside(image, stored["ranges"][kind])
     found = _unlike(channel, image, stored)
-    verdict: Verdict = "warn" if outside and found.verdict != "fail" else found.verdict
+    verdict: Verdict = "fail" if broken else "warn" if outside else "not_run"
+    verdict = max(verdict, found.verdict, key=SEVERITY.index)
     reason = " ".join([f"{channel}: {found.reason}", *outside])
     return Finding(
         NAME, verdict, reason, {"channel": channel, **found.evidence, "outside": outside}
@@ -152,30 +172,30 @@ def _unlike(channel: str, image: Image, stored: Mapping[str, Any]) -> Finding:
         own = describe(image.data[0], image.geometry)
     except InputError as error:
         return Finding(NAME, "not_run", str(error))
-    distance, others, z = distances(own, patients)
-    further = int(np.sum(others >= distance))
-    p, ratio = (1 + further) / (1 + len(others)), float(distance / max(float(others.max()), 1e-9))
+    strangeness, others, z = distances(own, patients)
+    further = int(np.sum(others >= strangeness))
+    p, ratio = (1 + further) / (1 + len(others)), float(strangeness / max(others.max(), 1e-9))
     unusual = p <= max(WARN, 1 / (1 + len(others)))
     reason = (
         f"{further} of {len(others)} training patients ({stored['name']}), each held out in turn, "
-        "are as far from the most "
-        f"similar other one, p = {p:.2g}"
+        f"are as unlike the others, p = {p:.2g}"
     )
-    reason += f"; it is {ratio:.1f} times as far as the most isolated of them." if unusual else "."
-    out = [
-        f"{name} ({z[name]:+.1f})"
-        for name in sorted(z, key=lambda key: -abs(z[key]))
-        if abs(z[name]) > STANDS_OUT
-    ]
-    if unusual and out:
-        reason += f" What stands out, in robust standard deviations: {', '.join(out[:4])}."
+    reason += f"; it is {ratio:.1f} times as unlike them as the strangest." if unusual else "."
+    out = [name for name in sorted(z, key=lambda key: -abs(z[key])) if abs(z[name]) > STANDS_OUT]
+    if unusual:
+        shown = ", ".join(f"{name} ({z[name]:+.1f})" for name in out[:4])
+        said = f" What stands out, in robust standard deviations: {shown}." if out else ""
+        reason += f"{said} What to do: {_advice(out)}."
     verdict: Verdict = "fail" if unusual and ratio > FAR else "warn" if unusual else "pass"
-    return Finding(
-        NAME,
-        verdict,
-        reason,
-        {"p": p, "distance": distance, "over_largest": ratio, "patients": len(others), "z": z},
-    )
+    evidence = {"p": p, "strangeness": strangeness, "over_largest": ratio}
+    return Finding(NAME, verdict, reason, {**evidence, "patients": len(others), "z": z})
+
+
+def _advice(names: Sequence[str]) -> str:
+    """Return what to do about the two descriptors that stand out most."""
+    kinds = (name.split("_")[0] for name in names)
+    found = dict.fromkeys(ADVICE[kind] for kind in kinds if kind in ADVICE)
+    return "; ".join([*found][:2]) or OTHERWISE
 
 
 def _pooled(
@@ -189,52 +209,65 @@ def _pooled(
     return found
 
 
-def _outside(image: Image, ranges: Mapping[str, Any]) -> list[str]:
-    """Return in sentences what lies outside of the training data: units, voxel size, values where
-    units are absolute.
+def _outside(image: Image, ranges: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Return in sentences what lies outside of the training data, and whether any of it is so far
+    outside that the image fails: units, voxel size, values where units are absolute.
     """
-    found = []
+    found, broken = [], False
     (channel,) = image.channels
     units = image.units_of(channel)
     if units not in ranges["units"]:
-        found.append(f"Its units are {units}, in the training data {' or '.join(ranges['units'])}.")
+        theirs = " or ".join(ranges["units"])
+        found.append(f"Its units are {units}, in the training data {theirs}. Convert it.")
+        broken = True
     if "spacing" in ranges and image.geometry.frame != "index":
         (finest, thinnest), (coarsest, thickest) = ranges["spacing"]
         small, large = _sizes(image.geometry)
-        if (
-            small < finest / ROOM
-            or small > coarsest * ROOM
-            or large > thickest * ROOM
-            or large < thinnest / ROOM
-        ):
+        beyond = max(finest / small, small / coarsest, large / thickest, thinnest / large)
+        if beyond > ROOM:
             found.append(
                 f"Its voxels have sides of {small:g} to {large:g} mm; in the training data the "
-                f"shortest side is {finest:g} to "
-                f"{coarsest:g} mm, the longest {thinnest:g} to {thickest:g} mm."
+                f"shortest side is {finest:g} to {coarsest:g} mm, the longest {thinnest:g} to "
+                f"{thickest:g} mm. Check the header; resample what is right."
             )
+        broken |= beyond > ROOM * BROKEN
     if "values" in ranges and units in ABSOLUTE:
         low, high = (np.array(ends) for ends in ranges["values"])
-        values, room = np.array(_values(image.data)), SPILL * (high[-1] - low[0])
-        if ((values < low - room) | (values > high + room)).any():
+        values = np.array(_values(image.data))
+        beyond = _beyond(values, low, high)
+        if beyond > 1:
             said, theirs = (
                 ", ".join(f"{v:g}" for v in each) for each in (values, (low + high) / 2)
             )
             found.append(
                 f"Its 1st, 50th and 99th percentiles are {said} {units}; in the training data "
-                f"about {theirs}."
+                f"about {theirs}. Check slope and intercept of the file."
             )
-    return found
+        broken |= beyond > BROKEN
+    return found, broken
+
+
+def _beyond(values: Array, low: Array, high: Array) -> float:
+    """Return how far percentiles lie outside of those of the training data, in shares of the room
+    that is left to them: a share of the range, and for its width a factor.
+    """
+    room = SPILL * (high[-1] - low[0])
+    shift = float(np.maximum(low - values, values - high).max() / room)
+    width = max(float(values[-1] - values[0]), 1e-9)
+    narrow, wide = (float(end[-1] - low[0]) for end in (low, high))
+    return max(shift, narrow / width / ROOM / BROKEN, width / wide / ROOM / BROKEN)
 
 
 def distances(
     own: Mapping[str, float], patients: Mapping[str, Mapping[str, float]]
 ) -> tuple[float, Array, dict[str, float]]:
-    """Return how far an image is from the most similar training patient, how far each of them is
-    from the most similar other one (the image among them), `(patient,)`, and each descriptor of the
-    image in robust standard deviations.
+    """Return how strange an image is, how strange each training patient is with the image among the
+    others, `(patient,)`, and each descriptor of the image in robust standard deviations.
 
-    Only descriptors that all of them have are used; scales are those of all together, so that no
-    row is treated apart.
+    Strangeness is the larger of two distances, each over its median: to the most similar other
+    patient over all descriptors, and of one descriptor to the nearest value that another patient
+    has. Only descriptors that all of them have are used; medians and scales are those of all
+    together, so that no row is treated apart.
     """
     rows: Sequence[Mapping[str, float]] = [*patients.values(), own]
     names = [name for name in own if all(name in row for row in rows)]
@@ -243,12 +276,15 @@ def distances(
     away = np.abs(values - center)
     scale = np.maximum(1.4826 * np.median(away, axis=0), np.quantile(away, 0.9, axis=0) / 1.645)
     z = (values - center) / np.maximum(scale, FLOOR)
-    apart = np.minimum(np.abs(z[:, None] - z[None]), MOST)
-    far = np.sqrt(np.square(apart).mean(-1))
-    np.fill_diagonal(far, np.inf)
-    nearest = far.min(1)
+    apart = np.abs(z[:, None] - z[None])
+    apart[np.arange(len(z)), np.arange(len(z))] = np.inf
+    nearest = np.sqrt(np.square(np.minimum(apart, MOST)).mean(-1))
+    np.fill_diagonal(nearest, np.inf)
+    single = np.minimum(apart.min(1), MOST * STANDS_OUT).max(-1)
+    parts = [nearest.min(1), single]
+    strange = np.max([part / max(float(np.median(part)), FLOOR) for part in parts], axis=0)
     return (
-        float(nearest[-1]),
-        np.asarray(nearest[:-1]),
+        float(strange[-1]),
+        np.asarray(strange[:-1]),
         dict(zip(names, z[-1].tolist(), strict=True)),
     )

@@ -18,6 +18,10 @@ from veridical.types import Finding, Verdict
 LIMITS = (1.5, 3.0)
 """Residual over expected noise, in variance: at most the first passes, above the second fails."""
 BANDS = 5
+MAP_ERROR = 0.05
+"""Share of the signal by which estimated coil maps may be wrong; without it a clean scan would
+never be consistent.
+"""
 RARE = 1e-3
 """Chance below which a single sample is too far off."""
 

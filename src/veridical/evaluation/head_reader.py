@@ -79,11 +79,11 @@ class HeadReader:
 
 
 def reader_of(cases: Iterable[Case]) -> HeadReader | None:
-    """Return the shipped segmenter as a reader, once and not mirrored, where the first real image
-    shows a head; None where it does not, or no weights are installed.
+    """Return the shipped segmenter as a reader where the first real image shows a head; None where
+    it does not, or no weights are installed.
     """
     reference = next((case.reference for case in cases if case.reference is not None), None)
-    reader = HeadReader(HeadSegmenter(mirror=False))
+    reader = HeadReader(HeadSegmenter())
     try:
         reader.sha256()
     except InputError:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from veridical.errors import FormatError
 from veridical.types import Finding, Level
 
 Judgement = Literal["pass", "fail", "inconclusive", "exploratory", "not_run"]
@@ -172,6 +173,33 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; what is not finite is None."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation of a `report.json`, but for its curves.
+
+        Raises:
+            FormatError: it holds entries of another version, or lacks some.
+        """
+        parts: dict[str, type[Any]] = {
+            "integrity": Finding,
+            "levels": LevelVerdict,
+            "endpoints": Endpoint,
+            "cases": CaseRow,
+            "conflicts": Conflict,
+            "findings": Finding,
+            "subgroups": Endpoint,
+        }
+        try:
+            return cls(
+                **{key: said[key] for key in ("title", "settings", "protocol", "inputs")},
+                **{key: said.get(key, {}) for key in ("about", "versions")},
+                **{key: tuple(kind(**one) for one in said[key]) for key, kind in parts.items()},
+            )
+        except (KeyError, TypeError) as error:
+            raise FormatError(
+                f"This is no report of an evaluation of this version ({error}). Evaluate again."
+            ) from error
 
     def __getitem__(self, key: str) -> Endpoint:
         """Return the endpoint called `level/metric/region`."""

@@ -37,7 +37,7 @@ PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     AUDIT: {
         "inputs": ("title", "settings", "inputs", "versions"),
         "subject": ("about",),
-        "results": ("findings", "promises"),
+        "results": ("findings", "promises", "policy"),
     },
 }
 """Format -> link of the chain -> entries of the report that it covers, in order; the page is the

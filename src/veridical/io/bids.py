@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class Record:
         interval: level, patients, method and promises, or None.
         image: units, channels, shape, affine and frame of the estimate.
         files: role -> `path` beside the record and `sha256`.
+        policy: what the policy decided, and who overrode it; None without one.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Record:
     interval: Mapping[str, Any] | None
     image: Mapping[str, Any]
     files: Mapping[str, Mapping[str, str]]
+    policy: Mapping[str, Any] | None = None
 
 
 def save(
@@ -75,13 +77,17 @@ def save(
     *,
     overwrite: bool = False,
     described: bool = True,
+    policy: Mapping[str, Any] | None = None,
+    seal: Callable[[Path], None] | None = None,
 ) -> dict[str, Path]:
     """Write a result with all its companions.
 
     Args: derived: the result. folder: where; made when missing. name: of the case, e.g. `sub-01` or
         `scan`; letters, digits and BIDS entities. `sub-` is put before it when missing. overwrite:
         replace an earlier result in this folder. described: put `dataset_description.json` beside
-        it; not where the folder is part of a data set (see `describe`).
+        it; not where the folder is part of a data set (see `describe`). policy: what the policy
+        decided, for the record. seal: called with the finished `provenance.json` before anything
+        appears in the folder; what it raises leaves nothing behind.
 
     Returns: Role -> file: `estimate`, `lower`, `upper`, `evidence`, `measured`, `unmeasured`,
         `draws` (the fourth axis runs over draws, channels fastest), `provenance`, `description`.
@@ -111,9 +117,11 @@ def save(
     try:
         for role, image in images.items():
             write_nifti(image, temporary / names[role])
-        dump(record(derived, names, temporary), temporary / PROVENANCE)
+        dump(record(derived, names, temporary, policy), temporary / PROVENANCE)
         if described and not (target / DESCRIPTION).exists():
             dump(_description(), temporary / DESCRIPTION)
+        if seal is not None:
+            seal(temporary / PROVENANCE)
         _move_in(temporary, target, taken)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -189,9 +197,9 @@ def load_provenance(path: str | Path) -> Record:
         rest = {
             field.name: said[field.name]
             for field in dataclasses.fields(Record)
-            if field.name not in ("steps", "findings")
+            if field.name not in ("steps", "findings", "policy")
         }
-        return Record(steps=steps, findings=findings, **rest)
+        return Record(steps=steps, findings=findings, policy=said.get("policy"), **rest)
     except (KeyError, TypeError) as error:
         raise ProvenanceError(
             f"{file} is not a whole record: {error}. Take it from the result again."
@@ -241,13 +249,19 @@ def _real(role: str, image: Image) -> tuple[str, Image]:
     return f"{role}_magnitude", dataclasses.replace(image, data=np.abs(image.data))
 
 
-def record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str, Any]:
+def record(
+    derived: Result,
+    names: Mapping[str, str],
+    where: Path,
+    policy: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return what a `provenance.json` says of a result.
 
     Args:
         derived: the result.
         names: role -> file, from the folder of the record.
         where: that folder, in which the files are.
+        policy: what the policy decided; None without one, and nothing is then said of it.
     """
     interval, image = derived.interval, derived.image
     geometry = image.geometry
@@ -273,6 +287,7 @@ def record(derived: Result, names: Mapping[str, str], where: Path) -> dict[str, 
             role: {"path": file, "sha256": _hash((where / file).read_bytes())}
             for role, file in names.items()
         },
+        **({} if policy is None else {"policy": policy}),
     }
 
 

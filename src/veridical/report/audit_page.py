@@ -60,6 +60,7 @@ def render(found: Audited, document: Mapping[str, Any], head: str) -> str:
         "rows": [Row(one, tuple(_numbers(one.evidence))) for one in ordered],
         "pictures": [] if found.study.generated else list(_pictures(found)),
         "promises": document["promises"],
+        "policy": document.get("policy"),
         "results": {found.title: found.subject},
         "inputs": found.inputs,
         "head": head,

@@ -1,5 +1,5 @@
-"""Reporting checklists, answered from an evaluation: what it says itself, what it says in part,
-what the authors must state.
+"""Checklists, answered from evidence: what an evaluation, a model card, an audit and a ledger say
+themselves, what they say in part, what people must state.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from veridical.errors import FormatError, nearest
 from veridical.evaluation.protocol import LEVELS
 from veridical.evaluation.results import Evaluation
 from veridical.report import firstpage, methods, rows
+from veridical.report.claim_facts import AUDIT_FACTS, CARD_FACTS, LEDGER_FACTS
 from veridical.report.words import capital, listed
 
 State = Literal["answered", "partly", "not answered"]
@@ -48,43 +49,85 @@ class Checklist:
         return {state: sum(answer.state == state for answer in self.answers) for state in states}
 
 
+@dataclass(frozen=True)
+class ClaimSources:
+    """What a checklist may be answered from; each where it is given.
+
+    Args:
+        evaluation: of the generator.
+        card: JSON of the model card.
+        audit: `report.json` of an audit.
+        ledger: `counts` of its lines by kind, and its `head`.
+    """
+
+    evaluation: Evaluation | None = None
+    card: Mapping[str, Any] | None = None
+    audit: Mapping[str, Any] | None = None
+    ledger: Mapping[str, Any] | None = None
+
+    def facts(self) -> dict[str, str]:
+        """Return what is said, by name; empty where nothing is."""
+        given: tuple[tuple[Any, Mapping[str, Callable[[Any], str]]], ...] = (
+            (self.evaluation, FACTS),
+            (self.card, CARD_FACTS),
+            (self.audit, AUDIT_FACTS),
+            (self.ledger, LEDGER_FACTS),
+        )
+        return {
+            name: "" if source is None else find(source)
+            for source, finders in given
+            for name, find in finders.items()
+        }
+
+
 def crosswalk(evaluation: Evaluation) -> tuple[Checklist, ...]:
-    """Return every checklist of `crosswalk.toml` with its items answered from the evaluation.
+    """Return the reporting checklists of `crosswalk.toml` with their items answered from the
+    evaluation.
+    """
+    facts = ClaimSources(evaluation).facts()
+    return tuple(_filled(one, facts) for one in stored() if one.get("for") != "claims")
+
+
+def claims(evidence: ClaimSources) -> tuple[Checklist, ...]:
+    """Return all checklists, those of regulators too, with what the evidence answers."""
+    facts = evidence.facts()
+    return tuple(_filled(one, facts) for one in stored())
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return the checklists of `crosswalk.toml`."""
+    file = resources.files("veridical.report").joinpath("crosswalk.toml")
+    return list(tomllib.loads(file.read_text(encoding="utf-8"))["checklist"])
+
+
+def _filled(checklist: Mapping[str, Any], facts: Mapping[str, str]) -> Checklist:
+    """Answer the items of one checklist.
 
     Raises:
         FormatError: an item names a fact that is not known.
     """
-    text = (
-        resources.files("veridical.report").joinpath("crosswalk.toml").read_text(encoding="utf-8")
-    )
-    facts = {name: find(evaluation) for name, find in FACTS.items()}
-    found = []
-    for checklist in tomllib.loads(text)["checklist"]:
-        answers = tuple(
-            _answer(item["id"], item["asks"], item["from"], item.get("part", False), facts)
-            for item in checklist["items"]
-        )
-        found.append(Checklist(checklist["name"], checklist["cites"], answers))
-    return tuple(found)
+    answers = tuple(_answer(item, facts) for item in checklist["items"])
+    return Checklist(checklist["name"], checklist["cites"], answers)
 
 
-def _answer(
-    item: str, asks: str, needed: list[str], part: bool, facts: Mapping[str, str]
-) -> Answer:
-    for name in needed:
+def _answer(item: Mapping[str, Any], facts: Mapping[str, str]) -> Answer:
+    needed, more = item["from"], item.get("more", [])
+    for name in (*needed, *more):
         if name not in facts:
             raise FormatError(
-                f"Item {item} of a checklist rests on the fact {name!r}. {nearest(name, facts)}"
+                f"Item {item['id']} of a checklist rests on the fact {name!r}. "
+                f"{nearest(name, facts)}"
             )
     there = [facts[name] for name in needed if facts[name]]
-    if not there:
-        return Answer(item, asks, "not answered", MUST)
-    partly = part or len(there) < len(needed)
+    beside = [facts[name] for name in more if facts[name]]
+    if not there and not beside:
+        return Answer(item["id"], item["asks"], "not answered", MUST)
+    partly = item.get("part", False) or not there or len(there) < len(needed)
     return Answer(
-        item,
-        asks,
+        item["id"],
+        item["asks"],
         "partly" if partly else "answered",
-        " ".join(there) + (" The rest you must state." if partly else ""),
+        " ".join(there + beside) + (" The rest you must state." if partly else ""),
     )
 
 

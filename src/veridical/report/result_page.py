@@ -7,16 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from veridical.evaluation import regions
 from veridical.evaluation.regions import Region, magnitude
+from veridical.governance.admission import Admission, admit
 from veridical.io import bids
 from veridical.report import numbers, paper, pictures, words
 from veridical.report.panels import Cell, Scale
 from veridical.report.pictures import View
 from veridical.report.view import CHANNELS, interval_line, views
+from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import Array, Geometry, Image, Measurement, Result
 
 PAGE = "report.html"
@@ -53,22 +56,50 @@ def save(
     *,
     overwrite: bool = False,
     described: bool = True,
+    terms: Terms | None = None,
 ) -> dict[str, Path]:
     """Write a result with all its companions and its page; arguments, return value and errors as
     `Result.save`.
     """
-    page = render(result, name)
-    written = bids.save(result, folder, name, overwrite=overwrite, described=described)
-    written["report"] = paper.write(Path(folder) / PAGE, page)
+    admitted = admit(result, name, terms or ENVIRONMENT)
+    return _write(result, Path(folder), admitted, overwrite, described)
+
+
+def _write(
+    result: Result,
+    folder: Path,
+    admitted: Admission,
+    overwrite: bool,
+    described: bool,
+    part: str = "",
+) -> dict[str, Path]:
+    """Write an admitted result, then those that it holds besides."""
+    policy = admitted.record()
+    page = render(result, admitted.name, policy)
+    written = bids.save(
+        result,
+        folder,
+        admitted.name,
+        overwrite=overwrite,
+        described=described,
+        policy=policy,
+        seal=lambda record: admitted.seal(result, record, part),
+    )
+    written["report"] = paper.write(folder / PAGE, page)
     for key, other in result.also.items():
         whole = replace(other, steps=other.steps or result.steps, study=other.study or result.study)
-        more = save(whole, Path(folder) / key, name, overwrite=overwrite, described=False)
+        more = _write(whole, folder / key, admitted, overwrite, False, key)
         written |= {f"{key}/{role}": path for role, path in more.items()}
     return written
 
 
-def render(result: Result, name: str) -> str:
-    """Return the page as a string. The same result gives the same bytes."""
+def render(result: Result, name: str, policy: Mapping[str, Any] | None = None) -> str:
+    """Return the page as a string. The same result gives the same bytes.
+
+    Args:
+        result, name: what is shown.
+        policy: what the policy decided, as the provenance has it; None without one.
+    """
     image, region = finite(result.image), regions.foreground(finite(result.image))
     shown = image.channels[:CHANNELS]
     placed = views(image.geometry, region.mask)
@@ -91,6 +122,7 @@ def render(result: Result, name: str) -> str:
         "measured": words.measured(result, region),
         "region": region,
         "results": {name: result},
+        "policy": policy,
         "percent": words.percent,
     }
     return paper.render("result.html.j2", ("page.css",), content)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from veridical.audit.evidence import evidence, local_variance, split
-from veridical.audit.residual import Misfit, misfit
+from veridical.audit.residual import MAP_ERROR, Misfit, misfit
 from veridical.audit.self_calibration import ExpectedError, expected_error, recoloured
 from veridical.models.base import MeasurementModel
 from veridical.models.problem import Problem
@@ -23,10 +23,6 @@ from veridical.physics.masks import fully_sampled_centre
 from veridical.tasks.assemble import Solution, spread_factors
 from veridical.types import Array
 
-MAP_ERROR = 0.05
-"""Share of the signal by which estimated coil maps may be wrong; without it a clean scan would
-never be consistent.
-"""
 SMOOTHING = 2.0
 """Gaussian width in voxels over which variances of few samples are averaged."""
 DETAIL = 0.25

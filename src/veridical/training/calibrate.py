@@ -81,5 +81,6 @@ def calibrate_weights(
         job: one.to_dict() for job, one in found.items()
     }
     card |= kind.calibrated(card)
+    card.pop("uncalibrated", None)
     write_text(path, json.dumps(card, indent=2) + "\n")
     return found

@@ -140,14 +140,16 @@ class DenoisingCourse(Course[NoisyBatch]):
         batch = item.to(device)
         yield denoising_loss(net(batch.noisy, batch.sigma), batch.clean, batch.sigma, batch.real)
 
-    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
+    def validate(
+        self, net: nn.Module, count: int, device: torch.device, first: int = 0
+    ) -> dict[str, float]:
         """Return mean PSNR in dB (peak 1) of noisy patches and of the net, alone and between
         neighbours, real white noise.
         """
         if not self.names:
             return {}
         sums = dict.fromkeys(("start_db", "net_db", "stack_start_db", "stack_net_db"), 0.0)
-        for index in range(count):
+        for index in range(first, first + count):
             rng = self.generator(index)
             stacks, _ = self.stacks(rng, self.data.batch)
             generator = torch.Generator().manual_seed(index)

@@ -334,10 +334,12 @@ class LeagueCourse(Course[Batch]):
     ) -> Iterator[Tensor]:
         yield self.parts.family.loss(net, item.given.to(device), item.truth.to(device), generator)
 
-    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
+    def validate(
+        self, net: nn.Module, count: int, device: torch.device, first: int = 0
+    ) -> dict[str, float]:
         """Return PSNR in dB (peak 1 network unit) of initial estimates and of the net's means."""
         scores: list[tuple[float, float]] = []
-        for index in range(count):
+        for index in range(first, first + count):
             item = self[index]
             given, truth = item.given.to(device), item.truth.to(device)
             mean = self.parts.family.mean(net, given)

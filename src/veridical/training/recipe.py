@@ -18,7 +18,7 @@ from veridical.training.training_data import TrainingData, training_data
 PRECISIONS = ("auto", "32", "16-mixed", "bf16-mixed")
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
 """Where recipes lie that are called by name: in the installed package, and in a checkout."""
-TABLES = ("model", "data", "training", "limits")
+TABLES = ("model", "data", "training", "intended_use", "limits", "known_failures", "scope")
 T = TypeVar("T")
 
 
@@ -79,7 +79,9 @@ class Recipe:
         net: settings of its net.
         data, training: the tables.
         start: weights to start from, by name or path; empty: from scratch.
-        limits: for which images the weights are, in words, for their card.
+        limits, intended_use: what the weights are for and what not, in words, for their card.
+        known_failures: what is known to go wrong, for the card.
+        scope: what the training images look like, in words, where none can be described.
     """
 
     name: str
@@ -89,6 +91,9 @@ class Recipe:
     training: Training
     start: str = ""
     limits: str = ""
+    intended_use: str = ""
+    known_failures: tuple[str, ...] = ()
+    scope: str = ""
 
     @classmethod
     def read(cls, path: str | Path, folder: str | Path | None = None, start: str = "") -> Recipe:
@@ -127,7 +132,16 @@ class Recipe:
             training,
             start,
             str(tables.get("limits", "")),
+            str(tables.get("intended_use", "")),
+            _texts("known_failures", tables.get("known_failures", [])),
+            str(tables.get("scope", "")),
         )
+
+
+def _texts(name: str, said: Any) -> tuple[str, ...]:
+    if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+        raise SettingError(f"The recipe's {name} is {said!r}; expected a list of texts.")
+    return tuple(said)
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -147,13 +147,15 @@ class SegmentationCourse(Course[Crops]):
         labels = item.labels.to(device)
         yield functional.cross_entropy(logits, labels) + 1 - soft_dice(logits, labels).mean()
 
-    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
+    def validate(
+        self, net: nn.Module, count: int, device: torch.device, first: int = 0
+    ) -> dict[str, float]:
         """Return the mean Dice over structures and that of a few, on unseen heads; of those that
         are there.
         """
         scores = []
         with torch.inference_mode():
-            for index in range(count):
+            for index in range(first, first + count):
                 item = self[index]
                 blank = torch.zeros(len(item.images), 1, device=device)
                 found = net(item.images.to(device), blank).argmax(1).cpu()

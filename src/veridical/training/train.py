@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from veridical import registry
 from veridical.io.guards import write_text
 from veridical.models import weights
+from veridical.models.model_card import FORMAT, CardScore
 from veridical.task import Progress, silent
+from veridical.training.card_scores import UNCALIBRATED, scores, words
 from veridical.training.checkpoints import claimed, log_lines, write_tensors
 from veridical.training.distributed import together
 from veridical.training.loop import Run
@@ -101,6 +103,7 @@ def card(run: Run) -> dict[str, Any]:
     """
     plan = run.plan
     found: dict[str, Any] = {
+        "format": FORMAT,
         "model": plan.model,
         "net": dict(plan.net),
         "data": asdict(replace(plan.data, sources=_called(plan.data.sources))),
@@ -124,13 +127,22 @@ def card(run: Run) -> dict[str, Any]:
         | {
             "may_ship": not barred,
             "barred_by": barred,
-            "limits": plan.limits or parent.get("limits", ""),
+            **words(plan, parent),
+            "uncalibrated": UNCALIBRATED,
+            "scores": [asdict(score) for score in _scores(run)],
             "training": asdict(plan.training),
             "processes": run.ranks.size,
             "seconds": round(run.seconds),
             "validation": log_lines(run.folder)[-1],
         }
     )
+
+
+def _scores(run: Run) -> list[CardScore]:
+    """Return what the averaged weights score on held-out items."""
+    net = run.model.build(run.plan.net).to(run.ranks.device)
+    net.load_state_dict(run.state.average)
+    return scores(net, run.unseen, run.plan.training.validate, run.ranks.device)
 
 
 def _called(values: Mapping[str, T]) -> dict[str, T]:

@@ -120,8 +120,18 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         """
 
     @abstractmethod
-    def validate(self, net: nn.Module, count: int, device: torch.device) -> dict[str, float]:
-        """Return scores on `count` fixed items."""
+    def validate(
+        self, net: nn.Module, count: int, device: torch.device, first: int = 0
+    ) -> dict[str, float]:
+        """Return mean scores on `count` fixed items, from the item `first` on."""
+
+    def scored(self, net: nn.Module, count: int, device: torch.device) -> dict[str, list[float]]:
+        """Return each score of every one of `count` fixed items that has it."""
+        found: dict[str, list[float]] = {}
+        for item in range(count):
+            for name, value in self.validate(net, 1, device, item).items():
+                found.setdefault(name, []).append(value)
+        return found
 
     @abstractmethod
     def patients(self) -> dict[str, int]:

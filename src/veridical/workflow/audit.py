@@ -14,25 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from veridical import provenance, registry
-from veridical.audit.audited_study import Again, Audited, AuditedStudy, known
+from veridical.audit.audited_study import Audited, AuditedStudy, known
 from veridical.errors import InputError, ProvenanceError, SettingError, nearest
 from veridical.evaluation import sources
+from veridical.governance.admission import note_audit
+from veridical.governance.gate import decided, findings_of, task_of
+from veridical.governance.promises import PROMISES
 from veridical.io.bids import PROVENANCE
 from veridical.io.files import read
 from veridical.io.stored_results import stored_result
 from veridical.report.audit_page import write
-from veridical.task import Progress, Task, explained, silent
+from veridical.task import Progress, explained, silent
+from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import Finding, Image, Measurement, Result, Study
 from veridical.workflow import rerun
-
-PROMISES = (
-    "An interval holds its level on average over the foreground, for patients exchangeable with "
-    "the calibration patients: not for each voxel, not for each patient, not after a shift.",
-    "Consistency says that the image agrees with the measured data to within the noise. It says "
-    "nothing of what was not measured: a structure there may be imagined.",
-    "A check that passes did not find what it looks for; its reason says what it can find.",
-)
-"""What an audit may promise and what not, on every page."""
+from veridical.workflow.made_again import made_again
 
 
 class Loaded(Mapping[str, Image]):
@@ -61,9 +57,17 @@ class Audit:
     In Python also a study, an image or a measurement.
     """
     reference: Any = None
-    """File of the truth, where it is known; in Python also an image."""
+    """File of the truth, where it is known, of a set the folder of all; in Python also an image, or
+    images by name.
+    """
     training: Any = None
     """Folder of the images that the generator learned from; in Python also images by name."""
+    held_out: Any = None
+    """Folder of real images like them that it did not learn from; in Python also images by name."""
+    model: str = ""
+    """Weights whose card says what an image must be like to be their input: brain, body, denoiser,
+    or a path.
+    """
     table: Path | None = None
     """Of a set: CSV or TSV with a row for each image, its name first, then age, sex, site, scores,
     ...
@@ -76,6 +80,7 @@ class Audit:
         subject: str | Path | Result | Image,
         out: str | Path | None = None,
         progress: Progress = silent,
+        terms: Terms | None = None,
     ) -> Audited:
         """Ask the audits about a result, an image or a set of images.
 
@@ -84,6 +89,8 @@ class Audit:
                 audited as a set.
             out: folder for report.html and report.json; None writes nothing.
             progress: called as work goes on.
+            terms: policy, ledger and override; those of the environment. The report is written
+                whatever the policy decides, and says what that is.
 
         Raises:
             SettingError: no audit has a name that was asked for.
@@ -91,10 +98,15 @@ class Audit:
         """
         asked = chosen(self.checks)
         made, images = _subject(subject)
+        made = _for_model(made, self.model)
         study = replace(
             _study(made, self.against),
-            reference=_image(self.reference),
+            reference=None if images else _image(self.reference),
+            references=_images(self.reference) if images else {},
+            asked=tuple(self.checks),
             training=_images(self.training),
+            held_out=_images(self.held_out),
+            files=_files(subject),
             generated=images,
             table=_table(self.table),
         )
@@ -102,9 +114,20 @@ class Audit:
         found = Audited(
             _named(subject), made, study, findings, _hashes(made, study), {"checks": list(asked)}
         )
+        held = terms or ENVIRONMENT
+        every = _all_findings(found)
+        found = replace(found, decision=decided(every, task_of(made), held))
         if out is not None:
-            write(found, Path(out), document(found))
+            head = write(found, Path(out), document(found))
+            note_audit(head, found.inputs.values(), every, found.decision, held)
         return found
+
+
+def _all_findings(found: Audited) -> tuple[Finding, ...]:
+    """Return the findings of an audit, and those of the task that it did not ask for anew."""
+    asked = {finding.check for finding in found.findings}
+    made = (one for one in findings_of(found.subject) if one.check not in asked)
+    return (*found.findings, *made)
 
 
 def chosen(checks: Sequence[str]) -> dict[str, Callable[[Study, Result], Finding | None]]:
@@ -170,7 +193,7 @@ def _study(made: Result, against: str | Path | Study | Image | Measurement | Non
         against = made.study or _input(made)
     if against is None:
         return known(Study("", {0.0: {}}))
-    return known(Study.of(against), again=_again(made))
+    return known(Study.of(against), **made_again(made))
 
 
 def _input(made: Result) -> Study | Image | Measurement | None:
@@ -185,15 +208,6 @@ def _input(made: Result) -> Study | Image | Measurement | None:
     return subject
 
 
-def _again(made: Result) -> Again | None:
-    """Return what makes the result again; None where it took several steps or no known task."""
-    if len(made.steps) != 1 or made.steps[0].task not in registry.entries("task"):
-        return None
-    step = made.steps[0]
-    task: Task = registry.get("task", step.task).from_settings(rerun.plain(step.settings))
-    return lambda study, seed: task.apply(study, seed, silent)
-
-
 def _image(found: str | Path | Image | None) -> Image | None:
     if found is None or isinstance(found, Image):
         return found
@@ -201,6 +215,24 @@ def _image(found: str | Path | Image | None) -> Image | None:
     if isinstance(image, Measurement):
         raise InputError(f"{found} holds raw data; expected an image. Reconstruct it first.")
     return image
+
+
+def _for_model(made: Result, model: str) -> Result:
+    """Return the subject with the card of the model that it is to be the input of."""
+    from veridical.models.weights import card
+
+    return replace(made, facts={**made.facts, "card": card(model)}) if model else made
+
+
+def _files(subject: str | Path | Result | Image) -> tuple[Path, ...]:
+    """Return the files of a subject: all below a folder, or a file and its sidecars."""
+    if isinstance(subject, Result | Image):
+        return ()
+    place = Path(subject)
+    if place.is_dir():
+        return tuple(sorted(file for file in place.rglob("*") if file.is_file()))
+    stem = place.name.split(".")[0]
+    return tuple(sorted(file for file in place.parent.glob(f"{stem}.*") if file.is_file()))
 
 
 def _images(found: str | Path | Mapping[str, Image] | None) -> Mapping[str, Image]:
@@ -260,4 +292,5 @@ def document(found: Audited) -> dict[str, Any]:
         },
         "findings": [asdict(finding) for finding in found.findings],
         "promises": list(PROMISES),
+        **({} if found.decision is None else {"policy": found.decision.record()}),
     }

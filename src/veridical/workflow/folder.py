@@ -26,20 +26,22 @@ import numpy as np
 
 from veridical import provenance
 from veridical.audit.age_effect import age_effect
-from veridical.errors import InputError, ProvenanceError, VeridicalError
+from veridical.errors import InputError, PolicyError, ProvenanceError, VeridicalError
+from veridical.governance.stored import to_be_overridden
 from veridical.io import bids
 from veridical.io.guards import replacing
 from veridical.layouts import discovery
 from veridical.layouts.base import Visit
 from veridical.layouts.selection import case_name, lesions_of, notes_of, read, visit_of, whole
 from veridical.task import Progress, Task, silent
+from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import SEVERITY, Finding, Result, Study
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
 TYPES = {"CT": "ct", "PET": "pet"}
 """Channel -> folder of a subject; all others lie in `anat`."""
-Status = Literal["done", "kept", "nothing to do", "failed"]
+Status = Literal["done", "kept", "nothing to do", "blocked", "failed"]
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,12 @@ class Outcome:
 
     Args:
         case: `sub-01_ses-1`; `sub-01` of a whole study.
-        status: `kept`: it was there already, from the same input, settings and weights.
+        status: `kept`: it was there already, from the same input, settings and weights; `blocked`
+            by the policy.
         made: channels of the result.
         images: what it was made from.
         folder: of the result, below the output.
-        reason: why it failed or was not run; empty otherwise.
+        reason: why it failed, was blocked or not run; empty otherwise.
         findings, absent: of the result.
         seconds: it took.
         notes: what was chosen among several images of one contrast, and what was left out.
@@ -120,6 +123,7 @@ def run_folder(
     contrasts: Sequence[str] = (),
     keep_draws: bool = False,
     overwrite: bool = False,
+    terms: Terms | None = None,
 ) -> list[Outcome]:
     """Run a task on every study of a folder, one job in memory at a time.
 
@@ -128,7 +132,7 @@ def run_folder(
         and within each by the task. contrasts: images to use, `T1w`, or `T1w.2` for the one that
         was not chosen; all that fit when empty. keep_draws: write the draws too, which take most of
         the space. overwrite: replace results in the output that came of another input, other
-        settings or other weights.
+        settings or other weights. terms: policy, ledger and override; those of the environment.
 
     Returns:
         an outcome for each job. One that fails does not stop the others.
@@ -149,7 +153,9 @@ def run_folder(
     try:
         for index, job in enumerate(todo):
             progress(f"cases: {job.name}", index, len(todo))
-            outcomes.append(_attempt(job, where, seed, progress, keep_draws, overwrite))
+            outcomes.append(
+                _attempt(job, where, seed, progress, keep_draws, overwrite, terms or ENVIRONMENT)
+            )
         progress("cases: all", len(todo), len(todo))
     finally:
         outcomes.sort(key=lambda outcome: (outcome.case, outcome.images))
@@ -253,7 +259,13 @@ def _place(name: str, made: Sequence[str]) -> Path:
 
 
 def _attempt(
-    job: Job, where: Path, seed: int, progress: Progress, keep_draws: bool, overwrite: bool
+    job: Job,
+    where: Path,
+    seed: int,
+    progress: Progress,
+    keep_draws: bool,
+    overwrite: bool,
+    terms: Terms,
 ) -> Outcome:
     """Run one job unless its result is there; an error becomes an outcome."""
     begun, images = time.perf_counter(), tuple(dict.fromkeys(name for _, name in job.images))
@@ -268,12 +280,12 @@ def _attempt(
     try:
         subject = job.subject()
         kept = _kept(job, subject, seed)
-        if isinstance(kept, bids.Record):
+        if isinstance(kept, bids.Record) and not to_be_overridden(kept, terms):
             made = tuple(kept.image["channels"])
             return dataclasses.replace(
                 outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent
             )
-        if kept and not overwrite:
+        if isinstance(kept, str) and kept and not overwrite:
             reason = (
                 f"The output holds another result of this case: {kept}. Give another folder, or "
                 "--overwrite."
@@ -281,7 +293,9 @@ def _attempt(
             return dataclasses.replace(outcome, reason=reason)
         derived = job.task(subject, seed, progress)
         del subject
-        _save(derived, job, where, keep_draws)
+        _save(derived, job, where, keep_draws, terms)
+    except PolicyError as error:
+        return dataclasses.replace(outcome, status="blocked", reason=str(error))
     except (VeridicalError, OSError) as error:
         return dataclasses.replace(outcome, reason=str(error))
     except Exception as error:  # an error of ours in one case must not lose the others
@@ -325,7 +339,7 @@ def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
     return f"its {', '.join(differing)} differ" if differing else record
 
 
-def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
+def _save(derived: Result, job: Job, where: Path, keep_draws: bool, terms: Terms) -> None:
     """Write a result; what an interrupted run left half-written goes first."""
     for left in job.folder.parent.glob(f".{job.folder.name}.*.part"):
         shutil.rmtree(left, ignore_errors=True)
@@ -340,7 +354,7 @@ def _save(derived: Result, job: Job, where: Path, keep_draws: bool) -> None:
     own = job.folder.relative_to(where).parts[0]
     if not own.startswith("sub-"):
         bids.describe(where / own)
-    derived.save(job.folder, job.name, overwrite=True, described=False)
+    derived.save(job.folder, job.name, overwrite=True, described=False, terms=terms)
 
 
 def group(found: Mapping[str, Study], outcomes: Sequence[Outcome]) -> dict[str, Finding]:

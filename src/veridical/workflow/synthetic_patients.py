@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veridical import __version__, provenance
-from veridical.errors import InputError, ProvenanceError, VeridicalError
+from veridical.errors import InputError, PolicyError, ProvenanceError, VeridicalError
+from veridical.governance.admission import admit
+from veridical.governance.stored import to_be_overridden
 from veridical.io import bids
 from veridical.io.guards import permit, write_text
 from veridical.io.nifti import write_nifti
 from veridical.phantoms.head_labels import LABELS
 from veridical.task import Progress, silent
 from veridical.tasks.synthesize import NOTHING, Synthesize
+from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import Finding, Image, Result, Study
 
 NAME = "Synthetic heads by Veridical"
@@ -66,15 +69,16 @@ class Made:
 
     Args:
         name: `sub-0001`.
-        status: `kept`: it was there, whole, from the same settings; `failed`: `reason` says why.
+        status: `kept`: it was there, whole, from the same settings; `blocked` by the policy, or
+            `failed`: `reason` says why.
         about: its row in the table of patients.
         findings: of the result.
         seconds: it took.
-        reason: why it failed.
+        reason: why it failed or was blocked.
     """
 
     name: str
-    status: Literal["made", "kept", "failed"]
+    status: Literal["made", "kept", "blocked", "failed"]
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
@@ -89,6 +93,7 @@ def synthetic_patients(
     labels: Study | Image | None = None,
     progress: Progress = silent,
     overwrite: bool = False,
+    terms: Terms | None = None,
 ) -> list[Made]:
     """Write patients from `task.number` on into a folder, one in memory at a time.
 
@@ -100,6 +105,7 @@ def synthetic_patients(
         labels: a label map to paint; None imagines the anatomy.
         progress: told after every patient, and within each by the task.
         overwrite: replace patients in the folder that were made with other settings.
+        terms: policy, ledger and override; those of the environment.
 
     Raises:
         InputError: the folder holds something else, or a patient that was made otherwise.
@@ -112,7 +118,11 @@ def synthetic_patients(
         for index in range(count):
             one = dataclasses.replace(task, number=task.number + index)
             progress(f"patients: {_name(one)}", index, count)
-            found.append(_attempt(one, root, seed, study, progress, overwrite, index == 0))
+            given = (seed, study, progress, overwrite, index == 0, terms or ENVIRONMENT)
+            try:
+                found.append(_attempt(one, root, *given))
+            except PolicyError as error:
+                found.append(Made(_name(one), "blocked", reason=str(error)))
         progress("patients: all", count, count)
     finally:
         _tabulate(root)
@@ -131,6 +141,7 @@ def _attempt(
     progress: Progress,
     overwrite: bool,
     first: bool,
+    terms: Terms,
 ) -> Made:
     """Make one patient unless it is there."""
     begun, name = time.perf_counter(), _name(task)
@@ -139,9 +150,9 @@ def _attempt(
     record = _whole(root / name)
     if record is not None:
         differing = _differing(record, task, seed, study)
-        if not differing:
+        if not differing and not to_be_overridden(record, terms):
             return Made(name, "kept", _row(root / name), record.findings)
-        if not overwrite:
+        if differing and not overwrite:
             raise InputError(
                 f"{root / name} was made otherwise: its {', '.join(differing)} differ. Give "
                 "another folder, or --overwrite."
@@ -152,7 +163,7 @@ def _attempt(
         if first:
             raise
         return Made(name, "failed", reason=str(error))
-    about = _save(result, root, name, task.number, seed)
+    about = _save(result, root, name, task.number, seed, terms)
     seconds = round(time.perf_counter() - begun, 1)
     return Made(name, "made", about, result.findings, seconds)
 
@@ -183,8 +194,11 @@ def _differing(record: bids.Record, task: Synthesize, seed: int, study: Study) -
     return [what for what, (before, now) in wanted.items() if before != now]
 
 
-def _save(result: Result, root: Path, name: str, number: int, seed: int) -> dict[str, Any]:
+def _save(
+    result: Result, root: Path, name: str, number: int, seed: int, terms: Terms
+) -> dict[str, Any]:
     """Write a patient beside its place and move it in when it is whole; return its row."""
+    admitted = admit(result, name, terms)
     temporary = Path(tempfile.mkdtemp(dir=root, prefix=f".{name}.", suffix=".part"))
     try:
         row, files = _about(result), dict[str, str]()
@@ -195,8 +209,9 @@ def _save(result: Result, root: Path, name: str, number: int, seed: int) -> dict
         labelled = {"Patient": row, "Seed": seed, "Number": number}
         side = temporary / "anat" / f"{name}_dseg.json"
         bids.dump({**json.loads(side.read_text(encoding="utf-8")), **labelled}, side)
-        record = {**bids.record(result, files, temporary), "synthetic": row}
-        bids.dump(record, temporary / bids.PROVENANCE)
+        record = bids.record(result, files, temporary, admitted.record())
+        bids.dump({**record, "synthetic": row}, temporary / bids.PROVENANCE)
+        admitted.seal(result, temporary / bids.PROVENANCE)
         if (root / name).exists():
             shutil.rmtree(root / name)
         permit(temporary, 0o777)

@@ -1,0 +1,1 @@
+"""What may be written, who may override, and a ledger of what was done."""
