@@ -191,11 +191,11 @@ class Evaluation:
             "subgroups": Endpoint,
         }
         try:
-            return cls(
-                **{key: said[key] for key in ("title", "settings", "protocol", "inputs")},
-                **{key: said.get(key, {}) for key in ("about", "versions")},
-                **{key: tuple(kind(**one) for one in said[key]) for key, kind in parts.items()},
-            )
+            entries: dict[str, Any] = {
+                key: tuple(kind(**one) for one in said[key]) for key, kind in parts.items()
+            }
+            plain = {key: said[key] for key in ("title", "settings", "protocol", "inputs")}
+            return cls(**entries, **plain, **{k: said.get(k, {}) for k in ("about", "versions")})
         except (KeyError, TypeError) as error:
             raise FormatError(
                 f"This is no report of an evaluation of this version ({error}). Evaluate again."
