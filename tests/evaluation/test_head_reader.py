@@ -34,7 +34,7 @@ def shipped() -> Iterator[None]:
 
 
 def reader() -> HeadReader:
-    return HeadReader(HeadSegmenter(mirror=False))
+    return HeadReader(HeadSegmenter())
 
 
 def test_every_structure_of_the_segmenter_is_read_as_one() -> None:

@@ -17,10 +17,7 @@ from veridical.report import paper, pictures, words
 from veridical.report.panels import Cell, Scale
 from veridical.report.result_page import beside, finite
 from veridical.report.view import views
-from veridical.types import Finding
-
-SETTLED = ("fail", "warn", "pass", "not_run")
-"""Order of the findings on the page: what objects comes first."""
+from veridical.types import SEVERITY, Finding
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def write(found: Audited, folder: Path, document: Mapping[str, Any]) -> str:
 
 def render(found: Audited, document: Mapping[str, Any], head: str) -> str:
     """Return the page as a string."""
-    ordered = sorted(found.findings, key=lambda one: SETTLED.index(one.verdict))
+    ordered = sorted(found.findings, key=lambda one: -SEVERITY.index(one.verdict))
     content = {
         "title": f"Audit: {found.title}",
         "lead": _lead(found),
