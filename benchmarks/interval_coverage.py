@@ -1,6 +1,6 @@
 """Do intervals hold what they promise, patient by patient, on average over many calibrations?
 
-python benchmarks/coverage.py [--patients 64] [--splits 200]
+python benchmarks/interval_coverage.py [--patients 64] [--splits 200]
 
 Axial slices of digital patients of the second simulator, which trains nothing, in five contrasts,
 with Rician noise of 2 to 15 %, denoised with eight posterior samples. Half of the patients
