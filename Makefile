@@ -38,10 +38,10 @@ judge: $(READY) ## judge reconstructions of digital patients at four levels, wri
 	$(BIN)/python examples/judge.py judge
 
 test: $(READY) ## the fast tests: no real data, no network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not real"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not real"
 
 real: $(READY) ## the tests that need the real data sets in VERIDICAL_DATA
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m real
 
 bench: $(READY) ## compare with BART and classical methods on the two real scans in VERIDICAL_DATA
 	for scan in kspace_brain_8ch/kspace.npy kspace_sigpy_tutorial/data/cartesian_ksp.npy; do \
