@@ -76,3 +76,20 @@ def test_a_folder_of_images_is_audited_as_a_set(tmp_path: Path) -> None:
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="CSV"):
         Audit(table=tmp_path / "none.csv")(image())
+
+
+def test_a_check_that_was_asked_for_and_does_not_apply_says_so() -> None:
+    (found,) = Audit(checks=("hallucination",))(image()).findings
+    assert (found.check, found.verdict) == ("hallucination", "not_run")
+    assert "does not apply" in found.reason
+
+
+def test_every_image_of_a_set_is_in_the_signed_hashes(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / "made").mkdir(exist_ok=True)
+        (tmp_path / "real").mkdir(exist_ok=True)
+        write_nifti(image(), tmp_path / "made" / f"sub-{number}.nii.gz")
+        write_nifti(image(), tmp_path / "real" / f"sub-{number}.nii.gz")
+    found = Audit(training=tmp_path / "real", checks=("fairness",))(tmp_path / "made")
+    wanted = {f"memory:{role}/sub-{n}" for role in ("set", "training") for n in range(2)}
+    assert wanted <= set(found.inputs)

@@ -163,10 +163,10 @@ def interval(
         single patient, with the level as probability. labels: label map of the new image.
         overwrite: replace an earlier result. quiet: draw no progress bar.
     """
-    from veridical.workflow.conform import Conform
+    from veridical.workflow.calibrated_interval import CalibratedInterval
 
     with show.progress(quiet) as progress:
-        made = Conform(patients, level, share, labels)(estimate, spread, progress)
+        made = CalibratedInterval(patients, level, share, labels)(estimate, spread, progress)
         made.save(output, estimate.name.split(".")[0], overwrite=overwrite)
     band = made.interval
     print(f"{output}\n{band.promises if band else ''}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,26 +24,23 @@ Out = Annotated[Path, Parameter(name=("--out", "-o"), group=RUNNING)]
 
 
 def __getattr__(name: str) -> Callable[..., None]:
-    made: dict[str, Callable[..., None]] = {
-        "evaluate": _evaluate,
-        "compare": _compare,
-        "audit": _audit,
+    made: dict[str, tuple[Callable[..., None], str]] = {
+        "evaluate": (_evaluate, "evaluate:Evaluate"),
+        "compare": (_compare, "evaluate:Evaluate"),
+        "audit": (_audit, "audit:Audit"),
     }
     if name not in made:
         raise AttributeError(name)
-    return with_settings(made[name])
+    command, settings = made[name]
+    module, _, kind = settings.partition(":")
+    return with_settings(command, getattr(import_module(f"veridical.workflow.{module}"), kind))
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the settings of an evaluation, or of an audit, as flags."""
-    if command is _audit:
-        from veridical.workflow.audit import Audit as Settings
-    else:
-        from veridical.workflow.evaluate import Evaluate as Settings  # type: ignore[assignment]
-
-    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": Settings()}
+def with_settings(command: Callable[..., None], settings: type[Any]) -> Callable[..., None]:
+    """Give a command the fields of a settings class as flags."""
+    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": settings()}
     command.__annotations__["settings"] = Annotated[
-        Settings, Parameter(name="*", negative_iterable=(), group=SETTINGS)
+        settings, Parameter(name="*", negative_iterable=(), group=SETTINGS)
     ]
     return command
 

@@ -1,7 +1,7 @@
 """What an auditor may know of a study besides what its result was made from.
 
-Within a task nothing of it is known; `veridical audit` fills in what it is given. An audit asks by
-`known(study)`, and returns None where what it needs is not there.
+Within a task nothing of it is known; `veridical audit` hands over an `AuditedStudy` with what it is
+given. An audit that needs something of it returns None where that is not there.
 """
 
 from __future__ import annotations

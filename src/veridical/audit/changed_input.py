@@ -7,8 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from veridical.audit.audited_study import AuditedStudy
 from veridical.audit.inputs import images, scan
-from veridical.types import Array, Image, Measurement, Result, Study
+from veridical.types import Array, Finding, Image, Measurement, Result, Study
+
+
+def unrepeatable(check: str, study: AuditedStudy, result: Result) -> Finding | None:
+    """Return why a result cannot be made again, as the finding of a check; None where it can."""
+    if study.alone is not None and data_of(study, result):
+        return None
+    reason = (
+        "The result cannot be made again: its task or its data are not known. Audit the folder of "
+        "a result of Veridical, with its input at hand."
+    )
+    return Finding(check, "not_run", reason)
 
 
 def data_of(study: Study, result: Result) -> dict[str, Array]:

@@ -25,7 +25,7 @@ import numpy as np
 from scipy import ndimage
 
 from veridical.audit.audited_study import Again, AuditedStudy
-from veridical.audit.changed_input import data_of, with_data, with_scan
+from veridical.audit.changed_input import data_of, unrepeatable, with_data, with_scan
 from veridical.audit.inputs import images, lesions, scan
 from veridical.audit.structures import VISIBLE, bright, contrast, foreground
 from veridical.physics.cartesian_mri import CartesianScan
@@ -71,13 +71,9 @@ def explain(study: Study, result: Result) -> Finding | None:
     """
     if not isinstance(study, AuditedStudy) or NAME not in study.asked or study.generated:
         return None
-    if study.alone is None or not data_of(study, result):
-        return Finding(
-            NAME,
-            "not_run",
-            "The result cannot be made again: its task or its data are not known. Audit the folder "
-            "of a result of Veridical, with its input at hand.",
-        )
+    lacking = unrepeatable(NAME, study, result)
+    if lacking is not None or study.alone is None:
+        return lacking
     raw = scan(study)
     if raw is not None and not isinstance(raw.operator, CartesianScan):
         return Finding(NAME, "not_run", "Raw data can be occluded where they are Cartesian MRI.")

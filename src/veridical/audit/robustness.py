@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from veridical.audit.audited_study import Again, AuditedStudy
-from veridical.audit.changed_input import data_of, norm, sampled, with_data, with_scan
+from veridical.audit.changed_input import data_of, norm, sampled, unrepeatable, with_data, with_scan
 from veridical.audit.inputs import scan
 from veridical.errors import VeridicalError
 from veridical.physics.cartesian_mri import CartesianScan
@@ -64,13 +64,9 @@ def robustness(study: Study, result: Result) -> Finding | None:
     """Compare how a result and a classical one move; None unless it is asked for by name."""
     if not isinstance(study, AuditedStudy) or NAME not in study.asked or study.generated:
         return None
-    if study.alone is None or not data_of(study, result):
-        return Finding(
-            NAME,
-            "not_run",
-            "The result cannot be made again: its task or its data are not known. Audit the folder "
-            "of a result of Veridical, with its input at hand.",
-        )
+    lacking = unrepeatable(NAME, study, result)
+    if lacking is not None or study.alone is None:
+        return lacking
     data = data_of(study, result)
     own = sensitivity(study.alone, study, data)
     try:

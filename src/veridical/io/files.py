@@ -95,6 +95,18 @@ def read(
     return _with_source(subject, found, {**given, "budget": budget})
 
 
+def read_image(path: str | Path, **options: Any) -> Image:
+    """Read a file that must hold an image; options and errors are those of `read`.
+
+    Raises:
+        InputError: it holds raw data.
+    """
+    found = read(path, **options)
+    if isinstance(found, Measurement):
+        raise InputError(f"{path} holds raw data; expected an image. Reconstruct it first.")
+    return found
+
+
 def write(image: Image, path: str | Path) -> Path:
     """Write an image as `.nii` or `.nii.gz` and return the path; the file appears whole or not at
     all.

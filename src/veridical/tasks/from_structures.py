@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from veridical.audit.inputs import onto
 from veridical.errors import InputError
 from veridical.models.head_segmenter import GROUPS
-from veridical.types import Array, Image, Result
+from veridical.types import Image, Result
 
 if TYPE_CHECKING:
     from veridical.models.base import LabelModel
@@ -68,29 +69,21 @@ def from_structures(model: LabelModel, image: Image, wanted: Sequence[str]) -> R
         )
     given = tuple(name for name in image.channels if image.units_of(name) not in ("label", "SUV"))
     found, grid = labelled(model, image, given), image.geometry
-    step = np.linalg.inv(found.grid.affine) @ grid.affine
     made = []
     for name in wanted:
         values, _, blur = VALUES[name]
         level = np.array([values[group] for group in GROUPS], np.float32)
         whole = np.tensordot(level, found.probabilities, 1)
         whole = ndimage.gaussian_filter(whole, blur / model.spacing) if blur else whole
-        made.append(_placed(whole, step, grid.shape, level[0]))
+        unit = VALUES[name][1]
+        made.append(onto(Image(whole[None], found.grid, unit, (name,)), grid))
     units = {name: VALUES[name][1] for name in wanted}
     absent = dict.fromkeys(("draws", "interval", "evidence"), ABSENT)
     header = {"units": units, "scale": dict.fromkeys(wanted, 1.0)}
-    unit = next(iter(units.values())) if len(set(units.values())) == 1 else "mixed"
+    shared = next(iter(units.values())) if len(set(units.values())) == 1 else "mixed"
     return Result(
-        Image(np.stack(made), grid, unit, tuple(wanted), header),
+        Image(np.stack(made), grid, shared, tuple(wanted), header),
         "point estimate",
         absent=absent,
         facts={"card": model.card, "measured": given},
     )
-
-
-def _placed(whole: Array, step: Array, shape: tuple[int, ...], outside: float) -> Array:
-    """Return values of the model's grid on that of the image."""
-    moved = ndimage.affine_transform(
-        whole, step[:3, :3], step[:3, 3], shape, order=1, cval=float(outside)
-    )
-    return np.asarray(moved, np.float32)

@@ -21,7 +21,7 @@ from veridical.governance.admission import note_audit
 from veridical.governance.gate import decided, findings_of, task_of
 from veridical.governance.promises import PROMISES
 from veridical.io.bids import PROVENANCE
-from veridical.io.files import read
+from veridical.io.files import read, read_image
 from veridical.io.stored_results import stored_result
 from veridical.report.audit_page import write
 from veridical.task import Progress, explained, silent
@@ -29,6 +29,10 @@ from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import Finding, Image, Measurement, Result, Study
 from veridical.workflow import rerun
 from veridical.workflow.made_again import made_again
+
+NOT_FOR_IT = (
+    "This check does not apply to what was given: `veridical list audit` says what each looks at."
+)
 
 
 class Loaded(Mapping[str, Image]):
@@ -111,9 +115,8 @@ class Audit:
             table=_table(self.table),
         )
         findings = tuple(_findings(asked, study, made, progress))
-        found = Audited(
-            _named(subject), made, study, findings, _hashes(made, study), {"checks": list(asked)}
-        )
+        settings = {"checks": list(asked), "model": self.model}
+        found = Audited(_named(subject), made, study, findings, _hashes(made, study), settings)
         held = terms or ENVIRONMENT
         every = _all_findings(found)
         found = replace(found, decision=decided(every, task_of(made), held))
@@ -162,6 +165,8 @@ def _findings(
         found = check(study, made)
         if found is not None:
             yield found
+        elif name in study.asked:
+            yield Finding(name.replace("_", "-"), "not_run", NOT_FOR_IT)
     progress("checks: all", len(asked), len(asked))
 
 
@@ -209,12 +214,7 @@ def _input(made: Result) -> Study | Image | Measurement | None:
 
 
 def _image(found: str | Path | Image | None) -> Image | None:
-    if found is None or isinstance(found, Image):
-        return found
-    image = read(found)
-    if isinstance(image, Measurement):
-        raise InputError(f"{found} holds raw data; expected an image. Reconstruct it first.")
-    return image
+    return found if found is None or isinstance(found, Image) else read_image(found)
 
 
 def _for_model(made: Result, model: str) -> Result:
@@ -270,8 +270,23 @@ def _hashes(made: Result, study: AuditedStudy) -> dict[str, str]:
     found = {f"memory:{name}": digest for name, digest in provenance.outputs(made).items()}
     found |= {f"memory:against/{name}": one for name, one in provenance.inputs(study).items()}
     if study.reference is not None:
-        found["memory:reference"] = provenance.outputs(Result(study.reference, "image"))["estimate"]
+        found["memory:reference"] = provenance.digest(study.reference.data)
+    several = {
+        "set": study.generated,
+        "training": study.training,
+        "held-out": study.held_out,
+        "references": study.references,
+    }
+    for role, images in several.items():
+        found |= {f"memory:{role}/{name}": _hash(images, name) for name in images}
     return found
+
+
+def _hash(images: Mapping[str, Image], name: str) -> str:
+    """Return the hash of an image's file, or of its voxels where it is in memory."""
+    if isinstance(images, Loaded):
+        return images.found[name].sha256()
+    return provenance.digest(images[name].data)
 
 
 def document(found: Audited) -> dict[str, Any]:

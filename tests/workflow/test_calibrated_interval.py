@@ -12,7 +12,7 @@ from veridical.errors import CalibrationError, GeometryError, InputError
 from veridical.io.nifti import write_nifti
 from veridical.io.stored_results import stored_result
 from veridical.types import Geometry, Image
-from veridical.workflow.conform import Conform
+from veridical.workflow.calibrated_interval import CalibratedInterval
 
 SHAPE = (12, 12, 3)
 GRID = Geometry(SHAPE, np.diag([2.0, 2.0, 3.0, 1.0]))
@@ -49,25 +49,25 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("patients"), 20)
 
 
-def inside(made: dict[str, Image], conform: Conform) -> np.ndarray:
-    band = conform(made["estimate"], made["spread"]).interval
+def inside(made: dict[str, Image], given: CalibratedInterval) -> np.ndarray:
+    band = given(made["estimate"], made["spread"]).interval
     assert band is not None
     truth = made["truth"].data
     return np.asarray((truth >= band.lower) & (truth <= band.upper))[0]
 
 
 def test_new_patients_lie_inside_as_often_as_promised(patients: Path) -> None:
-    conform = Conform(patients)
-    found = [inside(patient(100 + n), conform)[:, 2:].mean() for n in range(10)]
+    given = CalibratedInterval(patients)
+    found = [inside(patient(100 + n), given)[:, 2:].mean() for n in range(10)]
     assert 0.89 < float(np.mean(found)) < 0.96
 
 
 def test_with_labels_each_region_has_a_band_of_its_own(patients: Path, tmp_path: Path) -> None:
     write_nifti(patient(0)["labels"], tmp_path / "labels.nii.gz")
     several = [patient(200 + n) for n in range(5)]
-    whole = np.mean([inside(new, Conform(patients)) for new in several], 0)
+    whole = np.mean([inside(new, CalibratedInterval(patients)) for new in several], 0)
     labels = tmp_path / "labels.nii.gz"
-    own = np.mean([inside(new, Conform(patients, labels=labels)) for new in several], 0)
+    own = np.mean([inside(new, CalibratedInterval(patients, labels=labels)) for new in several], 0)
     assert whole[:4, 2:].mean() < 0.85
     assert own[:4, 2:].mean() > 0.88
     assert own[4:, 2:].mean() < whole[4:, 2:].mean()
@@ -76,17 +76,17 @@ def test_with_labels_each_region_has_a_band_of_its_own(patients: Path, tmp_path:
 def test_too_few_patients_are_refused(tmp_path: Path) -> None:
     new = patient(3)
     with pytest.raises(CalibrationError, match="at least 9"):
-        Conform(written(tmp_path, 8))(new["estimate"], new["spread"])
+        CalibratedInterval(written(tmp_path, 8))(new["estimate"], new["spread"])
 
 
 def test_what_does_not_fit_is_named(patients: Path, tmp_path: Path) -> None:
     new = patient(3)
     other = Image(new["spread"].data[..., :2], Geometry((12, 12, 2), GRID.affine), "a.u.", ("T1w",))
     with pytest.raises(GeometryError, match="spread"):
-        Conform(patients)(new["estimate"], other)
+        CalibratedInterval(patients)(new["estimate"], other)
     (tmp_path / "truth").mkdir()
     with pytest.raises(InputError, match="estimate"):
-        Conform(tmp_path)(new["estimate"], new["spread"])
+        CalibratedInterval(tmp_path)(new["estimate"], new["spread"])
 
 
 def test_the_command_writes_a_result(
@@ -102,4 +102,7 @@ def test_the_command_writes_a_result(
     stored = stored_result(tmp_path / "out").interval
     assert stored is not None
     assert (stored.lower <= stored.upper).all()
+    (step,) = stored_result(tmp_path / "out").steps
+    assert step.task == "interval"
+    assert {"estimate", "spread", "error of sub-00"} <= set(step.inputs)
     assert main([str(word) for word in words]) == 2

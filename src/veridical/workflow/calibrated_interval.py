@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from veridical import provenance
 from veridical.audit.interval import (
     Calibration,
     CalibrationCase,
@@ -18,9 +19,9 @@ from veridical.audit.interval import (
 from veridical.errors import GeometryError, InputError
 from veridical.evaluation import sources
 from veridical.evaluation.regions import foreground
-from veridical.io.files import read
+from veridical.io.files import read_image
 from veridical.task import Progress, explained, silent
-from veridical.types import Array, Image, Interval, Result
+from veridical.types import Array, Image, Interval, Result, Step
 
 FOLDERS = ("estimate", "spread", "truth")
 LABELS = "labels"
@@ -30,7 +31,7 @@ FLOOR = 0.01
 
 @explained
 @dataclass(frozen=True)
-class Conform:
+class CalibratedInterval:
     """What an interval is calibrated on, and what it is to promise."""
 
     patients: Path
@@ -78,7 +79,26 @@ class Conform:
             own = calibrate_regions(cases, self.level, floor, said)
             band = by_region(band, image.data, sure.data, marked.data[0], own)
         absent = dict.fromkeys(("draws", "evidence"), "The estimate is of another generator.")
-        return Result(image, "point estimate", interval=band, absent=absent)
+        made = Result(image, "point estimate", interval=band, absent=absent)
+        return made.with_step(self._step(made, sure, cases))
+
+    def _step(self, made: Result, spread: Image, cases: list[CalibrationCase]) -> Step:
+        """Return the record of what the interval was made from."""
+        inputs = {
+            "estimate": provenance.digest(made.image.data),
+            "spread": provenance.digest(spread.data),
+            **{f"error of {case.patient}": provenance.digest(case.error) for case in cases},
+        }
+        return Step(
+            "interval",
+            asdict(self),
+            inputs,
+            "none",
+            "none",
+            provenance.versions(),
+            0,
+            provenance.outputs(made),
+        )
 
     def cases(self, progress: Progress = silent) -> Iterator[CalibrationCase]:
         """Yield the calibration patients, one in memory at a time."""
@@ -146,10 +166,7 @@ def _found(folder: Path) -> dict[str, sources.Source]:
 
 
 def _image(found: Path | Image) -> Image:
-    image = found if isinstance(found, Image) else read(found)
-    if not isinstance(image, Image):
-        raise InputError(f"{found} holds raw data; expected an image. Reconstruct it first.")
-    return image
+    return found if isinstance(found, Image) else read_image(found)
 
 
 def _same_grid(one: Image, other: Image, what: str) -> None:
