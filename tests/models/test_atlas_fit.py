@@ -1,4 +1,4 @@
-"""The mean head fitted to images whose shape, contrast and shading are known."""
+"""The atlas fitted to images whose shape, contrast and shading are known."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from veridical.models.atlas_fit import decided
+from veridical.models.atlas_fit import segmented_by_atlas
 from veridical.models.head_atlas import FILE, centroids, grid, head_atlas
 from veridical.models.head_segmenter import GROUPS, INNER
 from veridical.models.tissue_mixture import TissueMixture, levels_of, polynomials
-from veridical.training.mean_head import shares
+from veridical.training.head_atlas import shares
 
 BRIGHT = {"T1w": (0.9, 0.6, 0.15), "T2w": (0.35, 0.5, 1.0)}
 """White matter, grey matter, fluid."""
@@ -31,7 +31,7 @@ def brightness(contrast: str) -> np.ndarray:
 
 
 def subject(contrast: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return an image `(x, y, z)` at 2 mm of the mean head, stretched, moved and under a shading,
+    """Return an image `(x, y, z)` at 2 mm of the atlas, stretched, moved and under a shading,
     and its groups.
     """
     shape = (76, 92, 76)
@@ -64,7 +64,7 @@ def test_a_poor_proposal_becomes_a_good_one_in_any_contrast_under_shading(contra
     image, truth = subject(contrast)
     proposed = guessed(truth, 3)
     counts = [2 if name == "background" else 1 for name in GROUPS]
-    found = decided(image, proposed, head_atlas(), 2.0, counts, INNER)
+    found = segmented_by_atlas(image, proposed, head_atlas(), 2.0, counts, INNER)
     assert torch.allclose(found.sum(0), torch.ones_like(found[0]), atol=1e-4)
     for name in ("white matter", "cortex", "brain stem", "cerebellar cortex"):
         before, after = (dice(one.argmax(0), truth, name) for one in (proposed, found))
@@ -99,7 +99,7 @@ def test_groups_of_several_tissues_are_split_by_brightness() -> None:
     assert mixture.weight.sum() == pytest.approx(1.0)
 
 
-def test_the_mean_head_in_the_package_is_that_of_the_shapes_in_the_package() -> None:
+def test_the_atlas_in_the_package_is_that_of_the_shapes_in_the_package() -> None:
     made, origin = shares()
     with np.load(FILE) as stored:
         assert np.abs(made.astype(int) - stored["shares"].astype(int)).max() <= 20

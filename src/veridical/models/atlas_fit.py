@@ -1,10 +1,10 @@
-"""The mean head brought into the shape of an image, and its structures decided by the image's own
-brightness.
+"""Segmentation by an atlas: a probabilistic atlas of heads is registered to the image, and the
+image's own intensities decide between structures.
 
-A network proposes where structures lie; that brings the mean head near. Then its shape and the
-brightness of structures are fitted to the image in turn: sequence-adaptive segmentation (Puonti,
-Iglesias and Van Leemput, NeuroImage 2016, 10.1016/j.neuroimage.2016.09.011) with a free deformation
-in place of a mesh.
+A network proposes where structures lie, which gives the first alignment. Then the deformation of
+the atlas and the intensities of structures are fitted to the image in turn: sequence-adaptive
+segmentation (Puonti, Iglesias and Van Leemput, NeuroImage 2016,
+10.1016/j.neuroimage.2016.09.011) with a free-form deformation in place of a mesh.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ KNOTS = 8.0
 STIFF = 0.02
 """Weight of its roughness, mm squared over a knot's distance, against the mean log likelihood."""
 GUIDE = 0.2
-"""Power of what the network proposes, next to the mean head, while the shape is fitted."""
+"""Power of what the network proposes, next to the atlas, while the deformation is fitted."""
 NEAR, FIRST, ROUNDS = 60, 8, (6, 22)
-"""Steps that bring the mean head near; rounds of each beginning, of the affine and of the free fit.
+"""Steps of the first alignment; rounds of each candidate, of the affine and of the free-form fit.
 """
 SMALL, FEW = 6.0, 8.0
 """Groups that many times smaller than the largest are small; voxels below which one counts less."""
 STEPS, RATE = 3, 0.5
 """Steps of the shape in each round, and their length in mm."""
 FAR, CLOSE, SHARP = 5.0, 2.0, 1.0
-"""mm by which the mean head is blurred while it is brought near, fitted, and at the end."""
+"""mm by which the atlas is blurred while it is aligned, fitted, and at the end."""
 LAST = 8
 """Rounds of the brightness at the end, at full resolution."""
 RIDGE = 0.05
@@ -51,8 +51,8 @@ TURN = 50.0
 """mm from the middle at which a change of the affine matrix counts as the same shift."""
 
 
-class HeadShape(nn.Module):
-    """From points of an image to points of the mean head: an affine map and a free deformation.
+class AtlasDeformation(nn.Module):
+    """From points of an image to points of the atlas: an affine map and a free-form deformation.
 
     Args:
         matrix, shift: of the first affine map, `(3, 3)` and `(3,)` mm.
@@ -88,7 +88,7 @@ class HeadShape(nn.Module):
         return torch.stack(parts).sum() / self.bend[0].numel()
 
 
-def decided(
+def segmented_by_atlas(
     image: Tensor,
     proposed: Tensor,
     atlas: HeadAtlas,
@@ -104,14 +104,14 @@ def decided(
         atlas: of the same groups, the background first.
         spacing: mm, isotropic, RAS.
         counts: Gaussians of each group.
-        inner: positions of the groups whose centroids bring the mean head near.
+        inner: positions of the groups whose centroids give the first alignment.
     """
     half = -spacing * (torch.tensor(image.shape, device=image.device) - 1) / 2
     points = grid(half, spacing, tuple(image.shape))
     levels, rough = levels_of(image), halved_volume(proposed)
     coarse = levels_of(halved_volume(image[None])[0])
     near = grid(half + spacing / 2, 2 * spacing, tuple(coarse.shape))
-    shape = placed(coarse, rough, near, atlas, counts, inner)
+    shape = first_alignment(coarse, rough, near, atlas, counts, inner)
     blurred, guide = atlas.blurred(CLOSE), GUIDE * _log(rough)
     basis = polynomials(coarse.shape, image.device)
     with torch.no_grad():
@@ -126,20 +126,20 @@ def decided(
         ).posterior
 
 
-def placed(
+def first_alignment(
     levels: Tensor,
     proposed: Tensor,
     points: Tensor,
     atlas: HeadAtlas,
     counts: Sequence[int],
     inner: Sequence[int],
-) -> HeadShape:
-    """Return the affine map under which the mean head explains the image best, of several that the
+) -> AtlasDeformation:
+    """Return the affine map under which the atlas explains the image best, of several that the
     network's groups, its small inner groups alone, and the top of the head begin.
 
     Args:
         levels, proposed, points: of the image at twice its spacing; a grid of four times is used.
-        atlas, counts, inner: as of `decided`.
+        atlas, counts, inner: as of `segmented_by_atlas`.
     """
     levels, proposed = halved_volume(levels[None])[0], halved_volume(proposed)
     even = tuple(2 * n for n in levels.shape)
@@ -148,11 +148,11 @@ def placed(
     with torch.no_grad():
         guessed = TissueMixture.begun(levels, proposed, counts)
         guessed = improved(guessed, levels, _log(proposed), basis, LAST)
-    blurred, found = atlas.blurred(FAR), list[tuple[float, HeadShape]]()
+    blurred, found = atlas.blurred(FAR), list[tuple[float, AtlasDeformation]]()
     for begun, chosen in _beginnings(levels, proposed, points, atlas, inner):
-        shape = HeadShape(*begun, atlas)
+        shape = AtlasDeformation(*begun, atlas)
         if chosen:
-            brought_near(shape, guessed.posterior, points, blurred, chosen)
+            aligned_to_proposal(shape, guessed.posterior, points, blurred, chosen)
         with torch.no_grad():
             mixture = TissueMixture.begun(levels, blurred.at(shape(points, False)), counts)
         guide = torch.zeros_like(proposed)
@@ -187,8 +187,12 @@ def _beginnings(
         yield (matrix, still), ()
 
 
-def brought_near(
-    shape: HeadShape, posterior: Tensor, points: Tensor, atlas: HeadAtlas, chosen: Sequence[int]
+def aligned_to_proposal(
+    shape: AtlasDeformation,
+    posterior: Tensor,
+    points: Tensor,
+    atlas: HeadAtlas,
+    chosen: Sequence[int],
 ) -> None:
     """Fit the affine map to a first posterior `(group, x, y, z)` of chosen groups: each counts
     about alike, so that small ones in the middle hold the large ones in place.
@@ -207,7 +211,7 @@ def brought_near(
 
 
 def fitted(
-    shape: HeadShape,
+    shape: AtlasDeformation,
     mixture: TissueMixture,
     levels: Tensor,
     points: Tensor,
@@ -222,7 +226,7 @@ def fitted(
     Args:
         shape, mixture: to begin with.
         levels, points: of the image.
-        atlas: the mean head.
+        atlas: of the groups.
         guide: log probabilities `(group, x, y, z)` of what the network proposes, weighed.
         basis: of the shading.
         bent: fit the free deformation too.
@@ -264,7 +268,7 @@ def _first(
     proposed: Tensor, points: Tensor, atlas: HeadAtlas, inner: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Return the affine map `(3, 3)`, `(3,)` that brings the centroids of the groups onto those of
-    the mean head.
+    the atlas.
     """
     chosen = list(inner)
     size = proposed[chosen].flatten(1).sum(1)

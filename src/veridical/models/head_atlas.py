@@ -1,6 +1,6 @@
-"""The mean head: how many of the learned heads have each structure at a place.
+"""A probabilistic atlas of heads: how many of the learned heads have each structure at a place.
 
-Made by `veridical.training.mean_head` from the shapes in `phantoms/files/heads.npz`.
+Made by `veridical.training.head_atlas` from the shapes in `phantoms/files/heads.npz`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,6 @@ def head_atlas() -> HeadAtlas:
             return HeadAtlas(shares, torch.from_numpy(file["origin"]), float(file["spacing"]))
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(
-            f"{FILE.name}, the mean head in the package, cannot be read ({error}). Install "
+            f"{FILE.name}, the atlas in the package, cannot be read ({error}). Install "
             "Veridical again."
         ) from error

@@ -2,7 +2,7 @@
 
 A small three-dimensional U-Net, trained on heads that were painted from label maps in random
 contrasts (Billot et al., Medical Image Analysis 2023, 10.1016/j.media.2023.102789), proposes where
-structures lie. The mean of real heads is then fitted to the image, whose own brightness decides:
+structures lie. An atlas of real heads is then fitted to the image, whose own brightness decides:
 neither prefers a scanner or a sequence.
 """
 
@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from veridical.models import weights
-from veridical.models.atlas_fit import decided
+from veridical.models.atlas_fit import segmented_by_atlas
 from veridical.models.base import LabelModel, pick_device
 from veridical.models.head_atlas import head_atlas
 from veridical.nets.backbone import backbone
@@ -115,7 +115,7 @@ class HeadSegmenter(LabelModel):
         found = found[0, :, :x, :y, :z].softmax(0).clone()
         if self.card["net"].get("atlas", False):
             counts = [GAUSSIANS.get(name, 1) for name in GROUPS]
-            found = decided(image, found, head_atlas().to(place), SPACING, counts, INNER)
+            found = segmented_by_atlas(image, found, head_atlas().to(place), SPACING, counts, INNER)
             outside = torch.from_numpy(empty(volume)).to(place)
             found[:, outside], found[0, outside] = 0.0, 1.0
         return np.asarray(found.cpu().numpy())
@@ -123,7 +123,7 @@ class HeadSegmenter(LabelModel):
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
         """Make the untrained network from the recipe's `[model]` table: `backbone`, its settings,
-        and `atlas`: whether the mean of real heads and the image's own brightness decide, guided
+        and `atlas`: whether an atlas of real heads and the image's own brightness decide, guided
         by the network.
         """
         left = {name: value for name, value in settings.items() if name != "atlas"}
@@ -132,7 +132,7 @@ class HeadSegmenter(LabelModel):
 
 def empty(volume: Array) -> Array:
     """Return the zeros of a volume that reach its border, bool `(x, y, z)`: air, or what was
-    removed with the skull, where the mean head would have one.
+    removed with the skull, where the atlas would have one.
     """
     parts, _ = ndimage.label(volume == 0)
     sides = [np.take(parts, (0, -1), axis).ravel() for axis in range(3)]

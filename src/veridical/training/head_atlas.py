@@ -1,5 +1,5 @@
-"""Make the mean head from the shapes of heads in the package: `python -m
-veridical.training.mean_head`.
+"""Make the atlas from the shapes of heads in the package: `python -m
+veridical.training.head_atlas`.
 """
 
 from __future__ import annotations
