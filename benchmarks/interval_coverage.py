@@ -100,21 +100,25 @@ def foreground(cases: list[CalibrationCase], shifted: list[CalibrationCase], spl
 
 
 def regions(cases: list[CalibrationCase], splits: int) -> None:
-    """Print the coverage of each tissue by the band of all and by one of its own, at 90 %."""
-    rng, half = np.random.default_rng(SEED), len(cases) // 2
-    found: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(splits):
-        order = rng.permutation(len(cases))
-        known, new = ([cases[n] for n in part] for part in (order[:half], order[half:]))
-        whole = calibrate(known, 0.9, FLOOR, "phantoms").multiplier
-        for name, own in calibrate_regions(known, 0.9, FLOOR, "phantoms").items():
-            having = [c for c in new if c.regions[name].any()]
-            both = [
-                [inside(c, m, c.regions[name]) for c in having] for m in (whole, own.multiplier)
-            ]
-            found.setdefault(name, []).append((float(np.mean(both[0])), float(np.mean(both[1]))))
+    """Print the coverage of each tissue by the band of all and by one of its own, at each level."""
+    half = len(cases) // 2
+    found: dict[tuple[float, str], list[tuple[float, float]]] = {}
+    for level in LEVELS:
+        rng = np.random.default_rng(SEED)
+        for _ in range(splits):
+            order = rng.permutation(len(cases))
+            known, new = ([cases[n] for n in part] for part in (order[:half], order[half:]))
+            whole = calibrate(known, level, FLOOR, "phantoms").multiplier
+            for name, own in calibrate_regions(known, level, FLOOR, "phantoms").items():
+                having = [c for c in new if c.regions[name].any()]
+                both = [
+                    [inside(c, m, c.regions[name]) for c in having] for m in (whole, own.multiplier)
+                ]
+                pair = (float(np.mean(both[0])), float(np.mean(both[1])))
+                found.setdefault((level, name), []).append(pair)
     rows = [
         (
+            f"{level:.0%}",
             name.replace("_", " "),
             str(len(each)),
             *(
@@ -122,10 +126,10 @@ def regions(cases: list[CalibrationCase], splits: int) -> None:
                 for m, e in zip(np.mean(each, 0), np.std(each, 0), strict=True)
             ),
         )
-        for name, each in found.items()
+        for (level, name), each in found.items()
     ]
-    columns = ("region", "splits with enough patients", "band of the foreground, %")
-    print_table("Regions at 90 %", (*columns, "band of its own, %"), rows)
+    columns = ("level", "region", "splits with enough patients", "band of the foreground, %")
+    print_table("Regions", (*columns, "band of its own, %"), rows)
 
 
 def main() -> None:

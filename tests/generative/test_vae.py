@@ -38,7 +38,7 @@ def test_the_misfit_is_the_normal_likelihood_of_the_two_variances_that_fit_best(
     relative = torch.randn(4, 1, 16, 20, generator=generator)
     relative = relative * torch.tensor([0.2, 0.4, 0.5, 1.5]).reshape(-1, 1, 1, 1)
     size = residual.square().mean((1, 2, 3), keepdim=True).sqrt()
-    found = float(misfit(residual + size * relative, residual, known))
+    found = float(misfit(given(), residual + size * relative, residual, known))
     best = [
         min(float(-distributions.Normal(0.0, s).log_prob(part).mean()) for s in trial.tolist())
         for part, trial in (

@@ -13,7 +13,7 @@ import pytest
 import heads
 import veridical
 from veridical.errors import BudgetError, GeometryError, InputError
-from veridical.io.assemble import read_together, stacked
+from veridical.io.assemble import may_have_moved, read_together, stacked
 from veridical.types import Array, Geometry, Image, Study
 
 GRID = Geometry(
@@ -129,7 +129,6 @@ def test_nibabel_made_files_lie_beside_those_of_a_scanner(tmp_path: Path) -> Non
 
 
 def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far() -> None:
-    pytest.importorskip("SimpleITK")
     head = heads.head()
     turn = heads.rigid((4.0, -3.0, 5.0), (6.0, -5.0, 3.0), head.geometry)
     moving = heads.seen(head, turn)
@@ -140,7 +139,7 @@ def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far(
         ("x",),
     )
     both = stacked([head, moving], drawn, register=True)
-    wanted, before = heads.contrast(head.data[0]), stacked([head, moving])["T2w"]
+    wanted, before = heads.contrast(head.data[0]), stacked([head, moving], register=False)["T2w"]
     assert (
         np.corrcoef(both["T2w"].ravel(), wanted.ravel())[0, 1]
         > 0.9
@@ -152,8 +151,21 @@ def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far(
     assert "T2w" in both.header["resampled"]
 
 
+def test_mr_volumes_on_grids_of_their_own_are_registered_unless_told_otherwise() -> None:
+    head = heads.head()
+    turn = heads.rigid((4.0, -3.0, 5.0), (6.0, -5.0, 3.0), head.geometry)
+    moving = heads.seen(head, turn)
+    fitted, left = stacked([head, moving]), stacked([head, moving], register=False)
+    np.testing.assert_array_equal(fitted.data, stacked([head, moving], register=True).data)
+    assert "registered rigidly" in fitted.header["notes"][0]
+    assert not left.header["notes"]
+    assert not may_have_moved(replace(moving, units="HU"), head), "CT comes from another scanner"
+    assert not may_have_moved(head, head), "one grid was made by whoever registered them"
+    thin = Geometry((40, 40, 2), moving.geometry.affine, moving.geometry.frame)
+    assert not may_have_moved(Image(np.ones((1, 40, 40, 2)), thin, "a.u.", ("T2w",)), head)
+
+
 def test_an_image_that_fits_is_left_where_it_lies() -> None:
-    pytest.importorskip("SimpleITK")
     head = heads.head()
     same = Image(heads.contrast(head.data), head.geometry, "a.u.", ("T2w",))
     both = stacked([head, same], register=True)

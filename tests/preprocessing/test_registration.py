@@ -4,14 +4,13 @@ repeats itself bit by bit.
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import numpy as np
 import pytest
 
 import heads
-from veridical.errors import GeometryError, MissingExtra
+from veridical.errors import GeometryError
 from veridical.preprocessing.registration import register, similarity
 from veridical.types import Geometry
 
@@ -82,16 +81,3 @@ def test_single_slices_and_sheared_grids_are_refused() -> None:
     )
     with pytest.raises(GeometryError, match="sheared"):
         register(HEAD.data[0], HEAD.geometry, HEAD.data[0], Geometry(HEAD.geometry.shape, sheared))
-
-
-def test_without_simpleitk_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name == "SimpleITK":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r"veridical\[registration\]"):
-        register(HEAD.data[0], HEAD.geometry, HEAD.data[0], HEAD.geometry)

@@ -5,6 +5,7 @@ fit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def samples(
 ) -> Iterator[tuple[Request, Array]]:
     chosen, rng = made or course(**settings), np.random.default_rng(0)
     for _ in range(count):
-        yield chosen.sample(rng)
+        yield chosen.sample(rng)[:2]
 
 
 def test_the_step_decides_the_batch_whoever_prepares_it() -> None:
@@ -193,9 +194,25 @@ def test_ct_and_pet_are_degraded_in_their_units_by_their_own_degradations_alone(
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     body = np.where(x**2 + y**2 < 0.5, 0.04, -1.0)
     slab = Slab(np.stack([[body] * 3]).astype(np.float32), ("CT",), (4.0, 4.0))
-    request, truth = made.asked(slab, np.random.default_rng(0))
+    request, truth, weight = made.asked(slab, np.random.default_rng(0))
+    assert weight.min() == weight.max() == 1, "no lesion, no pixel that counts more"
     assert request.degradation == "sparse-view-streaks"
     assert 0.001 < np.abs(request.initial - truth).mean() < 0.3, "in thousands of HU, not in HU"
+
+
+def test_pixels_of_lesions_count_more() -> None:
+    image = np.full((2, 3, 32, 32), 0.4, np.float32)
+    lesion = np.zeros((32, 32), bool)
+    lesion[10:14, 10:14] = True
+    slab = Slab(image, ("T1w", "T2w"), masks={"lesions": lesion})
+    _, _, weight = course().asked(slab, np.random.default_rng(0))
+    np.testing.assert_array_equal(weight > 1, lesion)
+    item = course()[0]
+    error = torch.zeros_like(item.truth)
+    error[:, :, 0, 0] = 1
+    at_corner = replace(item.given, weight=1 + 9 * error)
+    assert float(at_corner.average(error)[0]) == pytest.approx(10 / (error[0].numel() + 9))
+    assert float(item.given.size(error)[0]) == pytest.approx(0.1), "no loss is divided by nothing"
 
 
 @pytest.fixture
@@ -214,7 +231,6 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return Slab(image, names, (2.0, 2.0), {}, {"field": 1.5})
 
     monkeypatch.setattr(digital, "phantom_slab", square)
-    monkeypatch.setattr(module, "FITTED_SLICES", 3)
     monkeypatch.setattr(digital, "PATIENTS", {"phantoms": 4, "painted": 4})
     return made
 
@@ -222,7 +238,8 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_digital_patients_are_each_made_once_and_count_in_the_maps_like_real_ones(
     phantoms: list[int],
 ) -> None:
-    made = data(sources={str(toys.ward()): 1.0, "phantoms": 1.0}).course(Generator, NET, 0, False)
+    sources = {str(toys.ward()): 1.0, "phantoms": 1.0}
+    made = data(sources=sources, fitted=3).course(Generator, NET, 0, False)
     maps = made.facts()["intensity_maps"]
     together = [*made._voxels(), *made.digital["phantoms"].voxels(3)]
     assert maps == fit(together, NET["contrasts"])  # type: ignore[arg-type]

@@ -77,13 +77,16 @@ class Reading:
     """Which volume of a DICOM series of several (echoes, orientations, times), counted from 1 as
     the message lists them.
     """
+    allow_gaps: Annotated[bool, Parameter(negative=())] = False
+    """Interpolate where slices of a DICOM series are missing or lie unevenly; the result says so.
+    """
     beside: tuple[Path, ...] = ()
     """Another image of the same patient, which becomes a channel on the grid of INPUT. Repeat the
     flag for several.
     """
-    register: Annotated[bool, Parameter(negative=())] = False
+    register: Annotated[bool | None, Parameter(negative="--no-register")] = None
     """Move every image beside INPUT rigidly so that it fits INPUT, by mutual information; how far
-    is reported. Needs the extra registration.
+    is reported. When not said, MR volumes on grids of their own are; --no-register moves none.
     """
     same_space: Annotated[bool, Parameter(negative=())] = False
     """Assume that the positions of all images are coordinates of one space, though their headers
@@ -110,6 +113,10 @@ class Running:
     overwrite: bool = False
     """Replace an earlier result in OUTPUT; of a folder of patients only what came of other input,
     settings or weights.
+    """
+    dicom: bool = False
+    """Where INPUT is a DICOM series: write the result as DICOM objects too, in the folder `dicom`
+    of OUTPUT: a derived series, maps of interval and evidence, a report. Needs the extra clinical.
     """
     keep_draws: bool = False
     """Of a folder of patients: write the draws too, which take most of the space. Those of a single
@@ -187,11 +194,22 @@ def execute(
         return over_folder(task, source, output, reading, running, terms)
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
+    if running.dicom:
+        from veridical.io.dicom_series import series_of
+        from veridical.workflow import dicom_results
+
+        series_of((source, *reading.beside))  # what is no DICOM is refused before the work
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         subject = read(source, reading)
         derived = task(subject, running.seed, progress)
         name = running.name or case(source)
         written = derived.save(output, name, overwrite=running.overwrite, terms=terms)
+        if running.dicom:
+            written["dicom"] = output / "dicom"
+            places = (source, *reading.beside)
+            dicom_results.write(
+                output, places, written["dicom"], terms=terms, overwrite=running.overwrite
+            )
     show.result(derived, written, as_json=running.json)
 
 
@@ -204,6 +222,7 @@ def read(source: Path, reading: Reading) -> Image | Measurement:
     from veridical.io import assemble, files
 
     said = {f.name: getattr(reading, f.name) for f in dataclasses.fields(reading)}
+    said["allow_gaps"] = reading.allow_gaps or None
     together = {name: said.pop(name) for name in ("lesions", "register", "same_space")}
     beside = said.pop("beside")
     if not beside and together["lesions"] is None:
@@ -247,6 +266,11 @@ def over_folder(
     """
     from veridical.workflow.folder import run_folder
 
+    if running.dicom:
+        raise SettingError(
+            f"{source} is a folder of patients; --dicom is for one series. Leave it out, and write "
+            "each result with: veridical dicom RESULT FOLDER --source SERIES."
+        )
     plain = dataclasses.replace(reading, contrast=None)
     given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + [
         "name"

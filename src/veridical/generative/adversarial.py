@@ -71,7 +71,9 @@ class Adversarial(Family):
         few = torch.randperm(len(truth), generator=generator)[: -(-len(truth) // PENALIZED)]
         slopes = slope(critic, real[few]) + slope(critic, fake.detach()[few])
         game = known * (softplus(-fooled) + softplus(-told)).flatten(1).mean(1)
-        return score.mean() / 2 + self.weight * (game.mean() + self.penalty / 2 * slopes)
+        return given.average(score).mean() / 2 + self.weight * (
+            game.mean() + self.penalty / 2 * slopes
+        )
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         with torch.inference_mode():

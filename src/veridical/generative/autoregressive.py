@@ -62,7 +62,7 @@ class Autoregressive(Family):
         seen = torch.cat([residual, given.initial], 1)
         values = quantized(net.get_submodule("encoder")(seen))
         known = (torch.rand(len(truth), generator=generator) >= self.at_start).to(truth)
-        fit = misfit(decoded(net, given, values, known), residual, known)
+        fit = misfit(given, decoded(net, given, values, known), residual, known)
         tokens = indices(values.detach())
         share = torch.cos(math.pi / 2 * torch.rand(len(tokens), 1, 1, generator=generator))
         hidden = (torch.rand(tokens.shape, generator=generator) < share).to(tokens.device)

@@ -46,9 +46,8 @@ class Bridge(Family):
         wanted = given.residual(truth)
         noise = torch.randn(truth.shape, generator=generator).to(truth)
         state = interpolate(torch.zeros_like(wanted), wanted, time, noise)
-        error = (ended(net, given, state, time) - wanted).square().flatten(1).mean(1)
-        size = wanted.square().flatten(1).mean(1).clamp_min(0.1)
-        return (error / size / (1 - time + CEILING)).mean()
+        error = given.average((ended(net, given, state, time) - wanted).square())
+        return (error / given.size(wanted) / (1 - time + CEILING)).mean()
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         with torch.inference_mode():

@@ -76,9 +76,9 @@ class Diffusion(Family):
         noise = torch.randn(truth.shape, generator=generator).to(truth)
         state = residual + sigma.reshape(given.level.shape) * noise
         shown = without(given, (chance[1] < self.dropped).to(truth.device))
-        error = (self.denoised(net, shown, state, sigma) - residual).square().flatten(1).mean(1)
-        size = residual.square().flatten(1).mean(1).clamp_min(0.1)
-        return (error * (1 + sigma.square()) / sigma.square() / size).mean()
+        error = given.average((self.denoised(net, shown, state, sigma) - residual).square())
+        level_weight = (1 + sigma.square()) / sigma.square()
+        return (error * level_weight / given.size(residual)).mean()
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         with torch.inference_mode():

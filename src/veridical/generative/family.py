@@ -28,13 +28,15 @@ class Given:
 
     Args: initial: `(batch, 1, y, x)`. level: `(batch, 1, 1, 1)`. measured: `(batch,)` bool: the
         contrast was measured, and is degraded; otherwise it is missing. conditioning: values of the
-        conditions.
+        conditions. weight: `(batch, 1, y, x)`, how much each pixel counts in training; None: all
+        alike.
     """
 
     initial: Tensor
     level: Tensor
     measured: Tensor
     conditioning: Conditioning
+    weight: Tensor | None = None
 
     @classmethod
     def of(cls, conditions: Sequence[Condition], requests: Sequence[Request]) -> Given:
@@ -50,9 +52,14 @@ class Given:
 
     def to(self, device: torch.device) -> Given:
         """Return the same on a device."""
+        weight = None if self.weight is None else self.weight.to(device)
         conditioning = self.conditioning.to(device)
         return Given(
-            self.initial.to(device), self.level.to(device), self.measured.to(device), conditioning
+            self.initial.to(device),
+            self.level.to(device),
+            self.measured.to(device),
+            conditioning,
+            weight,
         )
 
     def repeat(self, count: int) -> Given:
@@ -73,6 +80,18 @@ class Given:
         level.
         """
         return (truth - self.initial) / self.level
+
+    def average(self, error: Tensor) -> Tensor:
+        """Return the weighted mean `(batch,)` of an error `(batch, 1, y, x)` of each pixel."""
+        if self.weight is None:
+            return error.flatten(1).mean(1)
+        return (error * self.weight).flatten(1).sum(1) / self.weight.flatten(1).sum(1)
+
+    def size(self, residual: Tensor) -> Tensor:
+        """Return the mean square `(batch,)` of a residual, at least 0.1: losses are relative to it,
+        so that easy and hard requests count alike.
+        """
+        return self.average(residual.square()).clamp_min(0.1)
 
     def image(self, residual: Tensor) -> Tensor:
         """Return the image that a residual stands for."""

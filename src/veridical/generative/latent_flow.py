@@ -52,7 +52,7 @@ class LatentFlow(Family):
         residual = given.residual(truth)
         latents, cost = encoded(net, given, residual, generator)
         known = (torch.rand(len(truth), generator=generator) >= self.at_start).to(truth)
-        bound = misfit(decoded(net, given, latents, known), residual, known)
+        bound = misfit(given, decoded(net, given, latents, known), residual, known)
         wanted = latents.detach()
         time = flow.training_times(len(truth), generator, self.at_start).to(truth)
         noise = torch.randn(wanted.shape, generator=generator).to(truth)

@@ -28,7 +28,7 @@ class Regression(Family):
         self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
     ) -> Tensor:
         error = one_pass(net, given) - given.residual(truth)
-        loss = error.abs().mean()
+        loss = given.average(error.abs()).mean()
         for axis in range(2, error.ndim):
             loss = loss + self.gradient * error.diff(dim=axis).abs().mean()
         return loss

@@ -50,7 +50,7 @@ class VAE(Family):
         latents, cost = encoded(net, given, residual, generator)
         known = (torch.rand(len(truth), generator=generator) >= self.at_start).to(truth)
         found = decoded(net, given, latents, known)
-        return misfit(found, residual, known) + (known * cost).mean()
+        return misfit(given, found, residual, known) + (known * cost).mean()
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         with torch.inference_mode():
@@ -107,7 +107,7 @@ def decoded(net: nn.Module, given: Given, latents: Tensor, known: Tensor | None 
     return found
 
 
-def misfit(found: Tensor, residual: Tensor, known: Tensor) -> Tensor:
+def misfit(given: Given, found: Tensor, residual: Tensor, known: Tensor) -> Tensor:
     """Return the mean negative log-likelihood in nats a pixel, up to a constant, under a normal
     error relative to the size of each residual.
 
@@ -115,11 +115,11 @@ def misfit(found: Tensor, residual: Tensor, known: Tensor) -> Tensor:
     each slice would reward a decoder that gets some slices right by giving up others.
 
     Args:
+        given: the batch; its weights count.
         found, residual: `(batch, 1, y, x)`.
         known: `(batch,)`, 0 where the latents were hidden.
     """
-    size = residual.square().flatten(1).mean(1).clamp_min(0.1)
-    error = (found - residual).square().flatten(1).mean(1) / size
+    error = given.average((found - residual).square()) / given.size(residual)
     total = torch.zeros_like(error[0])
     for part in (known, 1 - known):
         variance = (part * error).sum() / part.sum().clamp_min(1)

@@ -2,7 +2,8 @@
 
 Grids that are the same stay as they are. An image of another spacing, orientation or extent in the
 same frame of reference is resampled linearly, which `header["resampled"]` and the provenance of
-what is made from it say. Images whose positions cannot be compared are refused, unless they are
+what is made from it say. Patients move between scans: MR contrasts on grids of their own are
+registered rigidly first. Images whose positions cannot be compared are refused, unless they are
 registered or the caller says that they lie in one space.
 """
 
@@ -31,6 +32,10 @@ STILL = 0.25
 """Voxels at every corner up to which a registered image is left where it was: resampling would cost
 more than it gains.
 """
+LEAST_SLICES = 8
+"""Sides in voxels of MR volumes that are registered without being asked: thinner ones hold too
+little to be sure of.
+"""
 PLACELESS = ("index", "local")
 """Frames in which nothing says where the image lies."""
 AIR = -1000.0
@@ -44,7 +49,7 @@ def read_together(
     contrast: str | Sequence[str] | None = None,
     units: str | None = None,
     same_space: bool = False,
-    register: bool = False,
+    register: bool | None = None,
     budget: int = BUDGET,
 ) -> Image:
     """Read several images of one patient as the channels of one.
@@ -54,8 +59,8 @@ def read_together(
         separated by commas. Otherwise what the files say. units: one for all or, separated by
         commas, one a file. Otherwise what the files say. same_space: take all positions as
         coordinates of one space, whatever frames of reference the files state. register: move every
-        image rigidly so that it fits the first (extra `registration`). budget: bytes of memory that
-        all of them may take.
+        image rigidly so that it fits the first; by default only MR volumes on grids of their own;
+        False moves none. budget: bytes of memory that all of them may take.
 
     Returns:
         As `stacked`. `header["notes"]` says what was assumed, chosen or moved, for each file.
@@ -80,7 +85,7 @@ def read_together(
         "contrast": contrast,
         "units": units,
         "same_space": same_space or None,
-        "register": register or None,
+        "register": register,
     }
     source |= {key: value for key, value in options.items() if value is not None}
     whole = stacked(images, mask, same_space=same_space, register=register)
@@ -92,7 +97,7 @@ def stacked(
     lesions: Image | None = None,
     *,
     same_space: bool = False,
-    register: bool = False,
+    register: bool | None = None,
 ) -> Image:
     """Stack images of one patient.
 
@@ -147,16 +152,17 @@ def stacked(
     return Image(data, first.geometry, "mixed", names, {**header, "units": each})
 
 
-def _moved_all(images: Sequence[Image], register: bool) -> tuple[list[Image], list[str]]:
+def _moved_all(images: Sequence[Image], register: bool | None) -> tuple[list[Image], list[str]]:
     """Return the images, each after the first moved to fit it where they are to be registered, and
     what is to be said of it.
     """
-    if not register:
-        return list(images), []
     from veridical.preprocessing.registration import register as rigid
 
     first, moved, said = images[0], [images[0]], list[str]()
     for image in images[1:]:
+        if not (may_have_moved(image, first) if register is None else register):
+            moved.append(image)
+            continue
         found = rigid(first.data[0], first.geometry, image.data[0], image.geometry)
         affine = np.linalg.inv(found.matrix) @ image.geometry.affine
         geometry = Geometry(image.geometry.shape, affine, first.geometry.frame)
@@ -173,6 +179,20 @@ def _moved_all(images: Sequence[Image], register: bool) -> tuple[list[Image], li
             else f"{name} was registered rigidly to {of}: {found}."
         )
     return moved, said
+
+
+def may_have_moved(image: Image, first: Image) -> bool:
+    """Say whether an image should be registered without being asked: MR volumes that overlap, on
+    grids of their own in one frame of reference. Grids that are the same were made so; CT and PET
+    come from other scanners, where mutual information can mislead.
+    """
+    own, grid = image.geometry, first.geometry
+    if own.matches(grid, SAME * min(grid.spacing)) or own.frame != grid.frame:
+        return False
+    units = {one.units_of(name) for one in (image, first) for name in one.channels}
+    if own.frame in PLACELESS or units != {"a.u."} or min(*own.shape, *grid.shape) < LEAST_SLICES:
+        return False
+    return covered(first, np.linalg.inv(own.affine) @ grid.affine, own) >= OVERLAP
 
 
 def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, str, list[str]]:

@@ -1,5 +1,4 @@
-"""Rigid registration of one volume to another by mutual information, with SimpleITK (extra
-`registration`).
+"""Rigid registration of one volume to another by mutual information, with SimpleITK.
 
 Mattes mutual information needs no likeness of intensities, so MR, CT and PET are registered alike.
 Starts with several positions and angles are compared on a coarse grid; the best are refined there,
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from veridical.errors import GeometryError, MissingExtra
+from veridical.errors import GeometryError
 from veridical.types import Array, Geometry
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -75,16 +74,10 @@ def register(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> Regi
         be comparable; orientations must be, to about 40 degrees.
 
     Raises:
-        MissingExtra: SimpleITK is not installed.
         GeometryError: less than four slices, or nothing that fits.
     """
-    try:
-        import SimpleITK as sitk
-    except ImportError as error:
-        raise MissingExtra(
-            "A registration needs SimpleITK, which is not there: pip install "
-            "'veridical[registration]'."
-        ) from error
+    import SimpleITK as sitk
+
     if min(grid.shape) < 4 or min(own.shape) < 4:
         raise GeometryError(
             f"{grid} and {own}: a registration needs four slices or more. Register them elsewhere."

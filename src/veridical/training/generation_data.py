@@ -46,8 +46,12 @@ BESIDE = 0.5
 """How often another contrast is shown beside one that is degraded."""
 MASKED = 0.3
 """How often masks of what is to be shown are given."""
-FITTED, FITTED_SLICES = 60_000, 200
-"""Voxels of each visit, and digital patients, that the intensity maps are fitted on."""
+LESION_WEIGHT = 10.0
+"""How much more a pixel of a lesion counts than another: lesions are a few per cent of a patch, and
+what readers look for.
+"""
+FITTED = 60_000
+"""Voxels of each visit that the intensity maps are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,14 @@ class GenerationData(TrainingData):
     """Side of a patch in pixels."""
     jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
     """Job -> how often: complete, restore, nothing."""
+    fitted: int = 200
+    """Digital patients that the intensity maps are fitted on; each takes a quarter of a second."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.patch < 16 or self.validate_on < 0:
+        if self.batch < 1 or self.patch < 16 or self.validate_on < 0 or self.fitted < 1:
             raise SettingError(
-                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; "
-                "expected at least 1, at least "
-                "16, and 0 or more."
+                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}, "
+                f"fitted = {self.fitted}; expected at least 1, 16, 0 and 1."
             )
         if not self.sources or not all(weight > 0 for weight in self.sources.values()):
             raise SettingError(
@@ -181,7 +186,7 @@ class GenerationCourse(Course[Batch]):
         """
         samples = [*self._voxels()]
         for patients in self.digital.values():
-            samples += patients.voxels(FITTED_SLICES)
+            samples += patients.voxels(self.data.fitted)
         self.maps = intensity_map.fit(samples, self.contrasts)
         facts = {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
         return facts | described(tuple(self.data.sources), self.data.held_out, self.contrasts)
@@ -255,12 +260,14 @@ class GenerationCourse(Course[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rng = self.generator(step)
-        both = [self.sample(rng) for _ in range(self.data.batch)]
-        given = Given.of(self.parts.conditions, [request for request, _ in both])
-        return Batch(given, torch.from_numpy(np.stack([truth for _, truth in both]))[:, None])
+        every = [self.sample(rng) for _ in range(self.data.batch)]
+        requests, truth, weight = zip(*every, strict=True)
+        given = Given.of(self.parts.conditions, requests)
+        given = replace(given, weight=torch.from_numpy(np.stack(weight))[:, None])
+        return Batch(given, torch.from_numpy(np.stack(truth))[:, None])
 
-    def sample(self, rng: np.random.Generator) -> tuple[Request, Array]:
-        """Draw one request and its truth `(y, x)`."""
+    def sample(self, rng: np.random.Generator) -> tuple[Request, Array, Array]:
+        """Draw one request, its truth, and how much each pixel counts, `(y, x)`."""
         name = self.pick(rng)
         if name in self.digital:
             slab = self.digital[name][int(rng.integers(2**31))]
@@ -269,8 +276,8 @@ class GenerationCourse(Course[Batch]):
             slab = visit.slab(int(rng.choice(usable)))
         return self.asked(patch(slab, self.data.patch, self.preprocessing, rng), rng)
 
-    def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array]:
-        """Draw what of a slab is shown, and what is asked for."""
+    def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array, Array]:
+        """Draw what of a slab is shown, and what is asked for; lesions count more."""
         order = [slab.names[int(i)] for i in rng.permutation(len(slab.names))]
         images = dict(zip(slab.names, slab.images, strict=True))
         made, others = order[0], order[1:]
@@ -297,7 +304,8 @@ class GenerationCourse(Course[Batch]):
             slab.masks if rng.random() < MASKED else {},
             slab.attributes,
         )
-        return request, truth
+        lesions = np.max([np.zeros_like(support), *slab.masks.values()], 0) > 0
+        return request, truth, np.where(lesions, LESION_WEIGHT, 1.0).astype(np.float32)
 
     def _job(self, several: bool, made: str, rng: np.random.Generator) -> str:
         odds = {job: share for job, share in self.data.jobs.items() if share > 0}
