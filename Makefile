@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo judge test real bench weights train-on check docs clean
+.PHONY: help demo judge test pages real bench weights train-on check docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -37,8 +37,11 @@ demo: $(READY) ## scan a digital patient, reconstruct it three ways, write one H
 judge: $(READY) ## judge reconstructions of digital patients at four levels, write one HTML report
 	$(BIN)/python examples/judge.py judge
 
-test: $(READY) ## the fast tests: no real data, no network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not real"
+test: $(READY) ## the fast tests: no real data, no network, of the pages README alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not real and not pages"
+
+pages: $(READY) ## run every block of the documentation, and compare what it prints with what the page says
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m pages
 
 real: $(READY) ## the tests that need the real data sets in VERIDICAL_DATA
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m real

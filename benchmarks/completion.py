@@ -12,7 +12,8 @@ site DU, 8 bits), painted (heads of three label maps that train nothing, 2 mm), 
 STS_032, STS_042: CT from MR, PET from MR and CT; the registration is the data set's own).
 
 Images are compared in network units, in which the inner tissue of MR is 0.4. PSNR and SSIM count
-the object as the measured images show it; their range is the 99th percentile of the true image
+the object as the measured images show it, "PSNR brain" the brain where there is more (as our
+segmenter finds it on T1w); their range is the 99th percentile of the true image
 there, of CT 2000 HU. MAE is in % of that percentile, of CT in HU and of PET in SUV, over the object
 and over its lesion (MR, PET) or bone (CT above 150 HU). Kept contrast: lesion minus the rim within
 4 pixels of it, made over real. Inside: share of voxels within the interval where the weights are
@@ -84,6 +85,7 @@ COLUMNS = (
     "method",
     "visits",
     "PSNR dB",
+    "PSNR brain dB",
     "SSIM",
     "MAE",
     "MAE lesion, bone",
@@ -150,6 +152,10 @@ class Case:
             "SSIM": ssim(*pair, data_range=peak, mask=where),
         }
         found["MAE"] = float(error[body].mean())
+        brain = self.visit.brain
+        if brain is not None and brain.any():
+            inner = peak_of(self.truth[brain])
+            found["PSNR brain dB"] = psnr(*pair, data_range=inner, mask=brain[None])
         lesion = (self.truth > BONE) & body if self.made == "CT" else self.visit.lesion
         if lesion is not None and lesion.any():
             found["MAE lesion, bone"] = float(error[lesion].mean())

@@ -1,7 +1,7 @@
 """Lesions of known kind, size and contrast put into test phantoms and real raw data: which detector
 finds which, and which reconstruction shows them.
 
-python benchmarks/injection.py [--patients 6] [--only classical|denoiser|raw]
+python benchmarks/injection.py [--patients 6] [--only classical|denoiser|raw] [--kinds blob,ring]
 
 Phantoms are of the second simulator, on which nothing was trained: 128 x 128 pixels of 1.8 mm, four
 coils, six times undersampled with variable density, noise 2 %. Contrasts are over the noise of one
@@ -39,11 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--only", default="")
+    parser.add_argument("--kinds", default="blob,ring", help="of the classical part")
     given = parser.parse_args()
     if given.only in ("", "classical"):
         print("## Phantoms, classical reconstructions\n", flush=True)
         models, heights = ("zero-filled", "cg-sense"), (0.0, 3.0, 6.0, 12.0)
-        print(Inject(given.patients, models, sizes=(4.0,), contrasts=heights)().table(), flush=True)
+        kinds = tuple(given.kinds.split(","))
+        asked = Inject(given.patients, models, kinds, (4.0,), contrasts=heights)
+        print(asked().table(), flush=True)
     if given.only in ("", "raw"):
         for name, scan in raw().items():
             print(f"\n## Raw data: {name}\n", flush=True)

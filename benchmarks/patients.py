@@ -26,6 +26,7 @@ from veridical.io.files import read
 from veridical.layouts.discovery import studies
 from veridical.metrics.psnr import psnr
 from veridical.phantoms.rendering import render
+from veridical.tasks.segment import Segment
 from veridical.training.digital_patients import painted_heads
 from veridical.types import Array, Geometry, Image
 
@@ -121,14 +122,21 @@ def head_ct() -> list[Volume]:
 
 @dataclass(frozen=True)
 class Visit:
-    """All contrasts of a visit on one grid, and the mask of its lesion `(x, y, z)` where one was
-    drawn.
+    """All contrasts of a visit on one grid, the mask of its lesion `(x, y, z)` where one was drawn,
+    and of its brain where more than that is shown.
     """
 
     group: str
     patient: str
     image: Image
     lesion: Array | None
+    brain: Array | None = None
+
+
+def brain_of(whole: Image, slices: int) -> Array:
+    """Return the brain of a T1w head as the segmenter finds it, of the middle slices."""
+    found = Segment(what="brain")(whole.channel("T1w"))
+    return np.asarray(middle(found.image, slices).data[0] > 0)
 
 
 def visits(
@@ -151,12 +159,14 @@ def visits(
             if len(images) < len(contrasts):
                 continue
             drawn = there.get(lesion)
-            whole = middle(stacked(images, drawn if isinstance(drawn, Image) else None), slices)
+            every = stacked(images, drawn if isinstance(drawn, Image) else None)
+            whole, brain = middle(every, slices), None
+            if group == "openms":
+                brain = brain_of(every, slices)
             mask = np.asarray(whole["lesions"] > 0) if "lesions" in whole.channels else None
             named = study.id if len(study.days) == 1 else f"{study.id}, day {day:g}"
-            yield Visit(
-                group, named, Image.stack([whole.channel(one.channels[0]) for one in images]), mask
-            )
+            shown = Image.stack([whole.channel(one.channels[0]) for one in images])
+            yield Visit(group, named, shown, mask, brain)
 
 
 def middle(image: Image, count: int) -> Image:
@@ -185,9 +195,9 @@ def openms_visits(slices: int) -> Iterator[Visit]:
 
 
 def tcga_visits(slices: int) -> Iterator[Visit]:
-    yield Visit(
-        "tcga", "TCGA-FG-6692", middle(stacked([volume.image for volume in tcga()]), slices), None
-    )
+    whole = stacked([volume.image for volume in tcga()])
+    brain = brain_of(whole, slices)
+    yield Visit("tcga", "TCGA-FG-6692", middle(whole, slices), None, brain)
 
 
 def lgg_visits(slices: int) -> Iterator[Visit]:

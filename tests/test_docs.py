@@ -4,7 +4,8 @@ page says it prints.
 `python` blocks of one page share their names; `bash` blocks run in the same folder. A block with a
 title is a file that is written into a copy of the package. `console` blocks are make targets, which
 must exist, or `pip install` of the repository with extras that it has. A `text` block is the output
-of what came before it, with `...` for what may differ.
+of what came before it, with `...` for what may differ. README is run by `make test`, all other
+pages by `make pages`.
 """
 
 from __future__ import annotations
@@ -86,8 +87,11 @@ def test_every_block_is_of_a_kind_that_is_run_or_checked(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if {"python", "bash"} & {b[0] for b in blocks(p)}],
-    ids=lambda p: p.stem,
+    [
+        pytest.param(p, id=p.stem, marks=() if p.stem == "README" else pytest.mark.pages)
+        for p in PAGES
+        if {"python", "bash"} & {b[0] for b in blocks(p)}
+    ],
 )
 def test_every_block_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
     environment = os.environ | {

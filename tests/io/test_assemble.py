@@ -151,7 +151,7 @@ def test_a_moved_image_is_registered_with_its_lesions_and_the_note_says_how_far(
     assert "T2w" in both.header["resampled"]
 
 
-def test_mr_volumes_on_grids_of_their_own_are_registered_unless_told_otherwise() -> None:
+def test_mr_volumes_that_do_not_fit_as_they_lie_are_registered_unless_told_otherwise() -> None:
     head = heads.head()
     turn = heads.rigid((4.0, -3.0, 5.0), (6.0, -5.0, 3.0), head.geometry)
     moving = heads.seen(head, turn)
@@ -160,7 +160,10 @@ def test_mr_volumes_on_grids_of_their_own_are_registered_unless_told_otherwise()
     assert "registered rigidly" in fitted.header["notes"][0]
     assert not left.header["notes"]
     assert not may_have_moved(replace(moving, units="HU"), head), "CT comes from another scanner"
-    assert not may_have_moved(head, head), "one grid was made by whoever registered them"
+    same = replace(head, data=heads.contrast(head.data), channels=("T2w",))
+    assert not may_have_moved(same, head), "they fit as they lie"
+    shifted = replace(same, data=np.roll(same.data, 3, 1))
+    assert may_have_moved(shifted, head), "though both are on one grid"
     thin = Geometry((40, 40, 2), moving.geometry.affine, moving.geometry.frame)
     assert not may_have_moved(Image(np.ones((1, 40, 40, 2)), thin, "a.u.", ("T2w",)), head)
 

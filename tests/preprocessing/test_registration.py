@@ -11,10 +11,9 @@ import pytest
 
 import heads
 from veridical.errors import GeometryError
-from veridical.preprocessing.registration import register, similarity
+from veridical.preprocessing.registration import fits, register, similarity
 from veridical.types import Geometry
 
-pytest.importorskip("SimpleITK")
 HEAD = heads.head()
 
 
@@ -59,6 +58,17 @@ def test_images_without_a_common_origin_are_brought_together() -> None:
     )
     assert error(found.matrix, truth) < 1.0
     assert np.isnan(found.before)
+
+
+@pytest.mark.parametrize(
+    ("shift", "turn", "wanted"),
+    [((0, 0, 0), (0, 0, 0), True), ((3, -2, 2), (0, 0, 0), False), ((0, 0, 0), (5, 0, 0), False)],
+)
+def test_volumes_fit_where_no_small_movement_makes_them_more_alike(
+    shift: Any, turn: Any, wanted: bool
+) -> None:
+    moving = heads.seen(HEAD, heads.rigid(shift, turn, HEAD.geometry))
+    assert fits(HEAD.data[0], HEAD.geometry, moving.data[0], moving.geometry) == wanted
 
 
 def test_similarity_is_two_for_equal_volumes_and_near_one_for_noise() -> None:

@@ -44,6 +44,7 @@ def card(
     out: Path = Path(),
     check: Switch = False,
     recipe: str = "",
+    audit: Path | None = None,
 ) -> None:
     """Write the page of a model card: intended use, limits, failures, data, scores, calibration.
 
@@ -53,6 +54,8 @@ def card(
         check: write nothing, and name what the card lacks; exit code 2 where it lacks something.
         recipe: first add to the card what this recipe says, by which the weights were trained, and
             scores on its held-out patients. For weights older than the schema of cards.
+        audit: first note on the card what this audit of its images found about copies of training
+            images: the report.json of `veridical audit IMAGES --training DIR`, or its folder.
     """
     from veridical.models.model_card import lacking
     from veridical.models.weights import find, stored_card
@@ -62,6 +65,10 @@ def card(
         from veridical.training.card_scores import complete_card
 
         print(complete_card(weights, recipe))
+    if audit is not None:
+        from veridical.training.card_scores import add_audit
+
+        print(add_audit(weights, audit))
     if not check:
         print(write(weights, out))
         return

@@ -2,9 +2,9 @@
 
 Grids that are the same stay as they are. An image of another spacing, orientation or extent in the
 same frame of reference is resampled linearly, which `header["resampled"]` and the provenance of
-what is made from it say. Patients move between scans: MR contrasts on grids of their own are
-registered rigidly first. Images whose positions cannot be compared are refused, unless they are
-registered or the caller says that they lie in one space.
+what is made from it say. Patients move between scans: MR volumes that would fit better a little way
+off are registered rigidly first. Images whose positions cannot be compared are refused, unless they
+are registered or the caller says that they lie in one space.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def read_together(
         separated by commas. Otherwise what the files say. units: one for all or, separated by
         commas, one a file. Otherwise what the files say. same_space: take all positions as
         coordinates of one space, whatever frames of reference the files state. register: move every
-        image rigidly so that it fits the first; by default only MR volumes on grids of their own;
-        False moves none. budget: bytes of memory that all of them may take.
+        image rigidly so that it fits the first; by default only MR volumes that do not fit as they
+        lie; False moves none. budget: bytes of memory that all of them may take.
 
     Returns:
         As `stacked`. `header["notes"]` says what was assumed, chosen or moved, for each file.
@@ -182,17 +182,20 @@ def _moved_all(images: Sequence[Image], register: bool | None) -> tuple[list[Ima
 
 
 def may_have_moved(image: Image, first: Image) -> bool:
-    """Say whether an image should be registered without being asked: MR volumes that overlap, on
-    grids of their own in one frame of reference. Grids that are the same were made so; CT and PET
-    come from other scanners, where mutual information can mislead.
+    """Say whether an image should be registered without being asked: MR volumes that overlap in one
+    frame of reference, and would fit better a little way off. CT and PET come from other scanners,
+    where mutual information can mislead.
     """
+    from veridical.preprocessing.registration import fits
+
     own, grid = image.geometry, first.geometry
-    if own.matches(grid, SAME * min(grid.spacing)) or own.frame != grid.frame:
-        return False
     units = {one.units_of(name) for one in (image, first) for name in one.channels}
-    if own.frame in PLACELESS or units != {"a.u."} or min(*own.shape, *grid.shape) < LEAST_SLICES:
+    placed = own.frame == grid.frame and own.frame not in PLACELESS
+    if not placed or units != {"a.u."} or min(*own.shape, *grid.shape) < LEAST_SLICES:
         return False
-    return covered(first, np.linalg.inv(own.affine) @ grid.affine, own) >= OVERLAP
+    if covered(first, np.linalg.inv(own.affine) @ grid.affine, own) < OVERLAP:
+        return False
+    return not fits(first.data[0], grid, image.data[0], own)
 
 
 def onto(image: Image, first: Image, same_space: bool = False) -> tuple[Image, str, list[str]]:

@@ -58,6 +58,8 @@ class ModelCard:
         uncalibrated: why there is none; empty where there is.
         scope: what the training images look like, by which new images are judged.
         scope_said: the same in words, where no image was described.
+        audits: check -> `verdict`, `reason` and `head` of the signed audit that found it: whether
+            what it makes copies its training images.
         may_ship, barred_by: whether the weights may be passed on, and which sources forbid it.
         trained_from: weights that training started from.
     """
@@ -75,6 +77,7 @@ class ModelCard:
     uncalibrated: str = ""
     scope: Mapping[str, Any] = field(default_factory=dict)
     scope_said: str = ""
+    audits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     may_ship: bool = False
     barred_by: tuple[str, ...] = ()
     trained_from: Mapping[str, Any] = field(default_factory=dict)
@@ -96,6 +99,7 @@ def read(card: Mapping[str, Any]) -> ModelCard:
         _text(card, "uncalibrated"),
         _mapping(card.get("training_data")),
         _text(card, "scope"),
+        {name: _mapping(one) for name, one in _mapping(card.get("audits")).items()},
         card.get("may_ship") is True,
         tuple(str(one) for one in _list(card.get("barred_by"))),
         _mapping(card.get("from")),
@@ -143,6 +147,12 @@ def _scores(said: Any) -> Iterator[CardScore]:
             continue
         if low <= score.value <= high and score.n > 0:
             yield score
+
+
+def _audited(audits: Mapping[str, Mapping[str, Any]], check: str) -> bool:
+    """Say whether a check gave a verdict and a reason for it."""
+    found = audits.get(check, {})
+    return bool(found.get("verdict")) and len(str(found.get("reason", ""))) >= SHORTEST
 
 
 def _text(card: Mapping[str, Any], key: str) -> str:

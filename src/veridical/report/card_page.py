@@ -62,6 +62,7 @@ def render(name: str, card: Mapping[str, Any], sha256: str) -> str:
         "scores": [(score, _score(score)) for score in said.scores],
         "calibrations": [(job, _calibration(one)) for job, one in said.calibration.items()],
         "scope": _scope(said.scope),
+        "audits": [(check, f"{o['verdict']}: {o['reason']}") for check, o in said.audits.items()],
         "facts": _facts(card, sha256),
         "promises": PROMISES,
         "arrows": ARROWS,
