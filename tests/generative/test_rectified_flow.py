@@ -4,6 +4,8 @@ exactly, noise has its spectrum.
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from generators import given, network, noise, requests, truth
@@ -62,11 +64,31 @@ def test_the_loss_is_relative_to_the_best_linear_denoiser_and_to_the_size_of_the
         loss = RectifiedFlow(at_start=1.0).loss(
             net, batch, truth_, torch.Generator().manual_seed(0)
         )
-        assert float(loss.detach()) == pytest.approx(1 / (1 + module.CEILING), rel=1e-3)
-    mixed = RectifiedFlow().loss(
+        assert float(loss.detach()) == pytest.approx(math.log(1 + module.LEAST), abs=1e-4)
+    later = RectifiedFlow(at_start=0.0).loss(
         net, batch, batch.image(residual), torch.Generator().manual_seed(0)
     )
-    assert 0.7 < float(mixed.detach()) < 1.0
+    assert 0.6 < float(later.detach()) < 1.0
+
+
+def test_a_decibel_counts_alike_at_the_start_where_the_estimate_is_good_and_where_it_is_poor() -> (
+    None
+):
+    batch, generator = many(64), torch.Generator().manual_seed(0)
+    residual = torch.randn(64, 1, 16, 20, generator=generator)
+    losses = [
+        float(
+            RectifiedFlow(at_start=1.0).loss(
+                Exact(0.5 * size, 0.0), batch, batch.image(size * (residual + 0.5)), generator
+            )
+        )
+        for size in (0.1, 1.0)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+    exact = RectifiedFlow(at_start=1.0).loss(
+        Exact(0.5, 0.0), batch, batch.image(torch.full_like(residual, 0.5)), generator
+    )
+    assert float(exact) == pytest.approx(math.log(module.LEAST), abs=1e-3)
 
 
 def test_draws_of_a_gaussian_have_its_mean_and_deviation_in_units_of_the_level(

@@ -32,6 +32,10 @@ CEILING = 0.05
 """Limits the weight of late times: errors count relative to those of the best linear denoiser, plus
 this.
 """
+LEAST = 0.02
+"""Squared error at t = 0, relative to that of the initial estimate, below which less is hardly
+better.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,18 @@ class RectifiedFlow(Family):
         self, net: nn.Module, given: Given, truth: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Squared error of the residual, relative to its size and to that of the best linear
-        denoiser.
+        denoiser; at t = 0 its logarithm, so that a decibel counts alike where the initial estimate
+        is good and where it is poor.
         """
         time = flow.training_times(len(truth), generator, self.at_start).to(truth)
         residual = given.residual(truth)
         noise = start(given, torch.randn(truth.shape, generator=generator).to(truth), BEND)
         error = denoised(net, given, flow.interpolate(noise, residual, time), time) - residual
-        each = given.average(error.square()) / given.size(residual)
         linear = (1 - time).square() / (time.square() + (1 - time).square())
-        return (each / (linear + CEILING)).mean()
+        later = given.average(error.square()) / given.size(residual) / (linear + CEILING)
+        before = given.average(residual.square()).clamp_min(1e-6)
+        first = (given.average(error.square()) / before + LEAST).log()
+        return torch.where(time > 0, later, first).mean()
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         with torch.inference_mode():
