@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo judge test pages real bench weights train-on check docs clean
+.PHONY: help demo judge test pages real bench weights train-on soak check docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -58,6 +58,9 @@ weights: $(READY) ## train the weights that ship with the package, from their re
 
 train-on: $(READY) ## continue the first unfinished training in runs/ in the background, at the lowest priority
 	$(BIN)/veridical train-on
+
+soak: $(READY) ## kill the node 200 times while it works, and look whether anything is lost (hours)
+	$(BIN)/python benchmarks/soak.py --kills 200
 
 check: $(READY) ## style, types and the rules of the house
 	$(BIN)/ruff check src tests

@@ -1,11 +1,12 @@
 """Damaged files through the readers: mutated DICOM, NIfTI and HDF5 files, one by one, in
 worker processes with a memory limit.
 
-Every mutation follows from a seed and a number, so that one can be made again (`--only KIND:N`).
+Every mutation follows from a seed and a number, and can be made again. Interrupted (Ctrl-C), it
+says what it has counted.
 Counted are: read; refused by an error of ours; any other error; death of the worker; too slow; too
 much memory; a file written. Only the first two are right.
 
-Usage: python benchmarks/fuzz.py [--count 20000] [--seed 1] [--workers 1] [--only dicom:17]
+Usage: python benchmarks/fuzz.py [--count 20000] [--first 0] [--seed 1] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import queue
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +40,10 @@ SLACK = 64 * 2**20
 """Bytes above the budget that count as too much: buffers of libraries, the arrays on the way."""
 LIMIT = 2 * 2**30
 """Bytes of memory beyond its start that a worker may ask the system for."""
-PATIENCE = 30.0
-"""Seconds for one file on a busy machine; reads take milliseconds."""
+PATIENCE = 10.0
+"""Seconds of processor time for one file; reads take milliseconds."""
+STUCK = 600.0
+"""Seconds without any end, for a worker that waits rather than works."""
 SUFFIX = {"dicom": ".dcm", "nifti": ".nii", "hdf5": ".h5"}
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 RIGHT = ("read", "refused")
@@ -210,37 +215,61 @@ def _changed(content: bytearray, others: list[Seed], rng: np.random.Generator) -
 
 
 class Worker:
-    """A process that reads files and says what came of each; replaced when it dies."""
+    """A process that reads files and says what came of each; replaced when it dies.
+
+    Args:
+        folder: in which it runs, made here; files to read lie in it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        (folder / "tmp").mkdir(parents=True)
         self.process: subprocess.Popen[str] | None = None
 
     def outcome(self, path: Path) -> dict[str, Any]:
-        """Read one file."""
+        """Read one file or folder, remove it, and say what came of it."""
+        said = self._read(path)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        left = [one for one in self.folder.rglob("*") if one.name != "tmp"]
+        for one in sorted(left, reverse=True):
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        return {"outcome": "wrote", "why": f"left behind: {left[:3]}"} if left else said
+
+    def _read(self, path: Path) -> dict[str, Any]:
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(f"{path}\n")
         process.stdin.flush()
-        try:
-            line = self.lines.get(timeout=PATIENCE)
-        except queue.Empty:
-            line = None
-            slow = process.poll() is None
+        line = self._line(process)
+        if line is None:
             self.close()
-            if slow:
-                return {"outcome": "slow", "why": f"more than {PATIENCE:.0f} s"}
+            return {"outcome": "slow", "why": f"more than {PATIENCE:.0f} s of processor time"}
         if not line:
             code = process.wait()
             self.close()
             return {"outcome": "died", "why": f"exit code {code}"}
         return dict(json.loads(line))
 
+    def _line(self, process: subprocess.Popen[str]) -> str | None:
+        """Return the next line of a process; None where it works or waits for too long."""
+        worked, begun = _seconds(process.pid), time.monotonic()
+        while time.monotonic() - begun < STUCK:
+            try:
+                return self.lines.get(timeout=1)
+            except queue.Empty:
+                if process.poll() is None and _seconds(process.pid) - worked > PATIENCE:
+                    return None
+        return None
+
     def close(self) -> None:
         """End the process."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.listener.join()
+            for stream in (self.process.stdin, self.process.stdout):
+                with suppress(BrokenPipeError):
+                    stream.close()
             self.process = None
 
     def _running(self) -> subprocess.Popen[str]:
@@ -257,7 +286,8 @@ class Worker:
                 text=True,
             )
             self.lines: queue.Queue[str] = queue.Queue()
-            threading.Thread(target=_pump, args=(self.process, self.lines), daemon=True).start()
+            self.listener = threading.Thread(target=_pump, args=(self.process, self.lines))
+            self.listener.start()
             assert self.lines.get(timeout=300) == "ready\n"
         return self.process
 
@@ -267,6 +297,12 @@ def _pump(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     for line in process.stdout:
         lines.put(line)
     lines.put("")
+
+
+def _seconds(pid: int) -> float:
+    """Return the processor time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def work() -> None:
@@ -311,13 +347,17 @@ def work() -> None:
 
 
 def _watch(event: str, args: Any, written: list[str]) -> None:
-    """Note every file that is opened for writing, made, renamed or removed."""
+    """Note every file outside of the temporary folder that is opened for writing, made, renamed or
+    removed.
+    """
     changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link")
     if event == "open" and isinstance(args[0], str | bytes | os.PathLike) and args[0] != os.devnull:
         changes = isinstance(args[2], int) and bool(
             args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         )
-    if changes:
+    if event in ("os.remove", "os.rmdir") and args[1] >= 0:  # named from an open folder
+        args = (f"{os.readlink(f'/proc/self/fd/{args[1]}')}/{args[0]}",)
+    if changes and not str(args[0]).startswith(f"{os.environ['TMPDIR']}/"):
         written.append(f"{event} {args[0]!r}")
 
 
@@ -341,43 +381,33 @@ def _where(error: BaseException) -> str:
 
 
 def fuzz(
-    count: int, master: int, folder: Path, kinds: tuple[str, ...] = tuple(SUFFIX)
+    count: int, master: int, worker: Worker, kinds: tuple[str, ...] = tuple(SUFFIX), first: int = 0
 ) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """Read `count` mutated files and yield what each is, what came of it, and its bytes.
 
     Args:
         count: files, the same share of every kind.
         master: seed.
-        folder: scratch; the worker runs in it, and nothing but the input may be in it afterwards.
+        worker: that reads them; nothing may be in its folder afterwards.
         kinds: of files.
+        first: number of the first one.
     """
-    (folder / "seeds").mkdir()
-    (folder / "run" / "tmp").mkdir(parents=True)
-    found = seeds(folder / "seeds")
-    worker = Worker(folder / "run")
-    try:
-        for number in range(count):
-            kind = kinds[number % len(kinds)]
-            own = [one for one in found if one.kind == kind]
-            seed = own[number // len(kinds) % len(own)]
-            content = mutated(seed, own, number, master)
-            path = folder / "run" / f"input{seed.suffix}"
-            path.write_bytes(content)
-            said = worker.outcome(path)
-            path.unlink()
-            left = [one for one in (folder / "run").rglob("*") if one.name != "tmp"]
-            if left:
-                said = {"outcome": "wrote", "why": f"left behind: {left[:3]}", "peak": 0}
-                for one in left:
-                    shutil.rmtree(one) if one.is_dir() else one.unlink()
-            yield f"{kind} {number} ({seed.name})", said, content
-    finally:
-        worker.close()
+    with tempfile.TemporaryDirectory() as name:
+        found = seeds(Path(name))
+    for number in range(first, first + count):
+        kind = kinds[number % len(kinds)]
+        own = [one for one in found if one.kind == kind]
+        seed = own[number // len(kinds) % len(own)]
+        content = mutated(seed, own, number, master)
+        path = worker.folder / f"input{seed.suffix}"
+        path.write_bytes(content)
+        yield f"{kind} {number} ({seed.name})", worker.outcome(path), content
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="folder for inputs that came out wrong")
     parser.add_argument("--kinds", default=",".join(SUFFIX))
@@ -390,8 +420,13 @@ def main() -> None:
     errors: Counter[str] = Counter()
     wrong: dict[str, list[str]] = {}
     peak = 0
-    with tempfile.TemporaryDirectory() as name:
-        for what, said, content in fuzz(given.count, given.seed, Path(name), kinds):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a shell
+    with (
+        tempfile.TemporaryDirectory() as name,
+        closing(Worker(Path(name))) as worker,
+        suppress(KeyboardInterrupt),
+    ):
+        for what, said, content in fuzz(given.count, given.seed, worker, kinds, given.first):
             outcome = said["outcome"]
             counts[what.split()[0], outcome] += 1
             peak = max(peak, said.get("peak", 0))
@@ -409,7 +444,8 @@ def main() -> None:
         print(f"{kind}: {each}")
     print(f"refused as: {', '.join(f'{n} {what}' for what, n in errors.most_common())}")
     print(f"most memory of one read: {peak / 2**20:.0f} MiB (budget {BUDGET / 2**20:.0f} MiB)")
-    print(f"seed {given.seed}, {given.count} files, {time.perf_counter() - begun:.0f} s")
+    done = f"{sum(counts.values())} files from number {given.first} on"
+    print(f"seed {given.seed}, {done}, {time.perf_counter() - begun:.0f} s")
     for why, which in sorted(wrong.items(), key=lambda one: -len(one[1])):
         print(f"{len(which)} x {why}, for instance {which[0]}")
     sys.exit(bool(wrong))

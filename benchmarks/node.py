@@ -26,18 +26,23 @@ import numpy as np
 from pacs import node, orthanc, until
 from veridical.apps.node.phantom_series import phantom_series
 
+ASSOCIATIONS = (1, 4)
+
 
 def series(folder: Path, seed: int, count: int) -> list[Path]:
     """Write a series of 512x512 CT."""
     return phantom_series(folder, "CT", shape=(512, 512, count), seed=seed)
 
 
-def send(files: list[Path], port: int, called: str) -> float:
-    """Send files with storescu, and return objects a second."""
-    folder = files[0].parent
+def send(files: list[Path], port: int, called: str, associations: int = 1) -> float:
+    """Send files with storescu over so many associations at once, and return objects a second."""
+    words = ["storescu", "-aec", called, "127.0.0.1", str(port)]
     start = time.perf_counter()
-    words = ["storescu", "+sd", "-aec", called, "127.0.0.1", str(port), str(folder)]
-    subprocess.run(words, check=True, capture_output=True)
+    senders = [
+        subprocess.Popen([*words, *map(str, files[k::associations])], stderr=subprocess.DEVNULL)
+        for k in range(associations)
+    ]
+    assert [sender.wait() for sender in senders] == [0] * associations
     return len(files) / (time.perf_counter() - start)
 
 
@@ -62,26 +67,40 @@ def memory(process: int) -> float:
 
 def speed(folder: Path, objects: int, repeats: int) -> None:
     """Print objects a second of both, in turns."""
-    rates: dict[str, list[float]] = {"disk alone": [], "Orthanc": [], "node": []}
+    rates: dict[str, list[float]] = {}
+
+    def note(name: str, rate: float) -> None:
+        rates.setdefault(name, []).append(rate)
+
     with (
         orthanc(folder / "pacs", SyncStorageArea=True) as pacs,
         node(folder / "node", "", series_quiet=3600, study_quiet=3600) as ours,
     ):
         for repeat in range(repeats):
-            files = series(folder / f"series-{repeat}", repeat, objects)
-            rates["disk alone"].append(disk(files, folder / f"disk-{repeat}"))
-            rates["Orthanc"].append(send(files, pacs.dicom, "PACS"))
-            rates["node"].append(send(files, ours.port, "VERIDICAL"))
-            shutil.rmtree(folder / f"disk-{repeat}")
-            shutil.rmtree(folder / f"series-{repeat}")
+            for number, associations in enumerate(ASSOCIATIONS):
+                place = folder / f"series-{repeat}-{associations}"
+                files = series(place / "in", 100 * repeat + number, objects)
+                note("disk alone", disk(files, place / "disk"))
+                for name, port in (("PACS", pacs.dicom), ("VERIDICAL", ours.port)):
+                    rate = send(files, port, name, associations)
+                    note(f"{name}, {associations} associations", rate)
+                shutil.rmtree(place)
+        total = objects * repeats * len(ASSOCIATIONS)
         held = ours.store().counts()
-        assert sum(n for name, n in held.items() if name.startswith("objects")) == objects * repeats
-        assert len(pacs.rest("instances")) == objects * repeats
+        assert sum(n for name, n in held.items() if name.startswith("objects")) == total
+        assert len(pacs.rest("instances")) == total
     for name, each in rates.items():
         spread = ", ".join(f"{rate:.1f}" for rate in each)
         print(f"{name}: median {statistics.median(each):.1f} objects/s ({spread})")
-    ratio = statistics.median(rates["node"]) / statistics.median(rates["Orthanc"])
-    print(f"node / Orthanc: {ratio:.1f}")
+    for associations in ASSOCIATIONS:
+        ours_, theirs = (
+            rates[f"{name}, {associations} associations"] for name in ("VERIDICAL", "PACS")
+        )
+        each = [a / b for a, b in zip(ours_, theirs, strict=True)]
+        spread = ", ".join(f"{ratio:.1f}" for ratio in each)
+        print(
+            f"node / Orthanc, {associations} associations: {statistics.median(each):.1f} ({spread})"
+        )
 
 
 def flat(folder: Path, objects: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import plans
 import segmenters
 import toys
 from veridical import registry, testing
@@ -43,6 +44,7 @@ NEEDS: dict[str, dict[str, Any]] = {"harmonize": {"style": (0.2, 0.35, 0.5, 0.6,
 OTHERWISE = {
     "deface": Study.of(segmenters.head((6.0, 6.0, 6.0))[0]),
     "translate": Study.of(subjects.image("T1w")),
+    "plan": Study.of(plans.patient()),
     "segment": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
 }
 """Task -> a study that fits it better than any of its kind."""

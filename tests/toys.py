@@ -19,9 +19,10 @@ from torch import Tensor
 
 import cards
 import folders
+import plans
 import priors
 import segmenters
-from veridical.models import denoiser, generator, head_segmenter
+from veridical.models import denoiser, dose_predictor, generator, head_segmenter
 from veridical.models import weights as shipped_weights
 from veridical.models.problem import Problem
 from veridical.models.problems import problems
@@ -220,11 +221,13 @@ def shipped() -> Iterator[Path]:
         folder, priors.BODY, ("translate-CT",), "body", degradations=["sparse-view-streaks"]
     )
     segmenters.weights(folder)
+    plans.weights(folder)
     shipped_weights.FOLDER = folder
     kept = (
         denoiser.denoising_net,
         generator._network,
         head_segmenter._network,
+        dose_predictor._network,
         shipped_weights.fingerprint,
     )
     for memory in kept:

@@ -23,6 +23,7 @@ _HOME = {
     "Terms": "terms",
     "VeridicalError": "errors",
     "read": "io.files",
+    "read_study": "io.dicom_study",
     "read_together": "io.assemble",
     "write": "io.files",
     "Reconstruct": "tasks.reconstruct",

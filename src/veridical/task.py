@@ -42,6 +42,8 @@ class Task(ABC):
     """Of a folder of patients: one image at a time, all images of a visit together, raw data, or
     whole studies over time. `nothing`: it makes patients and takes a label map at most.
     """
+    objects: ClassVar[bool] = False
+    """Whether it takes structure sets and doses of a DICOM folder beside its images."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

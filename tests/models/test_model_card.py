@@ -7,27 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import cards
 import toys
-import veridical
 from veridical.audit.model_card import model_card
-from veridical.errors import FormatError, InputError, ProvenanceError
-from veridical.evaluation.signature import head
+from veridical.errors import FormatError
 from veridical.models import weights
 from veridical.models.model_card import FORMAT, lacking, read
-from veridical.report.card_page import render
 from veridical.testing import check_audit
 from veridical.testing.subjects import image
-from veridical.training.card_scores import add_audit
-from veridical.types import Geometry, Image, Result, Study
-from veridical.workflow.audit import Audit
+from veridical.types import Result, Study
 
 SHIPPED = sorted(weights.SHIPPED.glob("*.safetensors"))
 DOCS = Path(__file__).parents[2]
-GRID = Geometry((24, 24, 1), np.diag([2.0, 2.0, 2.0, 1.0]))
 WHOLE = cards.complete({"model": "denoiser", "net": {}})
 
 
@@ -161,32 +154,3 @@ def test_cards_of_older_weights_are_completed_from_their_recipe(
     for said in (WHOLE["intended_use"], WHOLE["limits"], *WHOLE["known_failures"]):
         assert said in page
     assert "not complete" not in page
-
-
-def test_a_card_notes_what_a_signed_audit_found_about_copies_and_refuses_a_changed_one(
-    tmp_path: Path,
-) -> None:
-    source = toys.weights("denoiser")
-    for suffix in (".safetensors", ".json"):
-        shutil.copy(source.with_suffix(suffix), tmp_path / f"mine{suffix}")
-    mine, rng = str(tmp_path / "mine.safetensors"), np.random.default_rng(0)
-    for n in range(12):
-        for kind in ("real", "made"):
-            data = np.cumsum(rng.standard_normal((1, 24, 24, 1)), 1).astype(np.float32)
-            path = tmp_path / kind / f"{n}.nii.gz"
-            path.parent.mkdir(exist_ok=True)
-            veridical.write(Image(data, GRID, "a.u.", ("T1w",)), path)
-    checks = Audit(training=tmp_path / "real", checks=("copies", "membership"))
-    checks(tmp_path / "made", tmp_path / "audit")
-    add_audit(mine, tmp_path / "audit")
-    card, signed = weights.stored_card(mine), tmp_path / "audit" / "report.json"
-    assert card["audits"]["copies"]["head"] == head(signed)
-    assert card["audits"]["copies"]["verdict"] in ("pass", "warn")
-    assert "Does it copy" in render("mine", card, "0" * 64)
-    assert "Inconclusive" in render("mine", card, "0" * 64)
-    Audit(checks=("copies",))(tmp_path / "made", tmp_path / "without")
-    with pytest.raises(InputError, match="--training DIR"):
-        add_audit(mine, tmp_path / "without")
-    signed.write_text(signed.read_text().replace("Inconclusive", "No copy was found"))
-    with pytest.raises(ProvenanceError, match="not as it was signed"):
-        add_audit(mine, signed)

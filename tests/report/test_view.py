@@ -129,3 +129,29 @@ def test_units_that_differ_are_said_channel_by_channel() -> None:
         interval_line(found)
         == "80%, calibrated on 12 patients; in the median voxel T1w ± 3 a.u., CT ± 40 HU"
     )
+
+
+def test_a_result_shows_its_interval_and_evidence_below_each_channel() -> None:
+    titles = [row.title for row in rows(Jitter()(head()))]
+    assert titles == [
+        "T1w, a.u.",
+        "T1w, half-width of the 90% interval, a.u.",
+        "T1w, share measured",
+        "FLAIR, a.u.",
+        "FLAIR, half-width of the 90% interval, a.u.",
+        "FLAIR, share measured",
+    ]
+    shown = Jitter()(head())._repr_html_()
+    assert len(re.findall("<img", shown)) == 18
+    assert "share measured; dark 0, bright 1" in shown
+
+
+def test_labels_are_shown_each_in_a_colour_of_its_own() -> None:
+    image = head(channels=("structures",))
+    labels = Image(
+        1 * (image.data > 50) + (image.data > 150), image.geometry, "label", ("structures",)
+    )
+    (row,) = rows(labels)
+    content = base64.b64decode(row.picture(row.views[0]).uri.partition(",")[2])
+    drawn = np.asarray(Drawing.open(io.BytesIO(content)))
+    assert len({tuple(colour) for colour in drawn.reshape(-1, drawn.shape[-1])}) == 3

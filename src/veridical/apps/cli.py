@@ -37,7 +37,15 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
         "apps.league": ("league",),
         "apps.inject": ("inject",),
     },
+    "Simulating": {"apps.twin": ("twin",)},
     "Governing": {"apps.ledger": ("ledger",), "apps.governance": ("policy", "card", "claims")},
+    "Connecting": {
+        "apps.web.command": ("web",),
+        "apps.clinical": ("dicom", "redact"),
+        "apps.node.commands": ("node",),
+        "apps.fhir": ("fhir",),
+        "apps.mcp": ("mcp",),
+    },
     "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},
 }
 """Group -> module -> its commands; all its public functions where none are named. The tasks make

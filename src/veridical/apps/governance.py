@@ -66,7 +66,7 @@ def card(
 
         print(complete_card(weights, recipe))
     if audit is not None:
-        from veridical.training.card_scores import add_audit
+        from veridical.workflow.card_audit import add_audit
 
         print(add_audit(weights, audit))
     if not check:

@@ -21,7 +21,7 @@ from veridical.task import Task, explained
 from veridical.terms import ENVIRONMENT, Terms
 
 if TYPE_CHECKING:
-    from veridical.types import Image, Measurement
+    from veridical.types import Image, Measurement, Study
 
 SETTINGS = Group("Settings", sort_key=1)
 READING = Group("Reading: what the file does not say itself", sort_key=2)
@@ -195,12 +195,14 @@ def execute(
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     if running.dicom:
+        from veridical.io.dicom_objects import highdicom
         from veridical.io.dicom_series import series_of
         from veridical.workflow import dicom_results
 
-        series_of((source, *reading.beside))  # what is no DICOM is refused before the work
+        highdicom()  # what is missing, or no DICOM, is told before the work
+        series_of((source, *reading.beside))
     with show.only_result(running.json), show.progress(running.quiet) as progress:
-        subject = read(source, reading)
+        subject = whole(source) if task.objects and is_dicom(source) else read(source, reading)
         derived = task(subject, running.seed, progress)
         name = running.name or case(source)
         written = derived.save(output, name, overwrite=running.overwrite, terms=terms)
@@ -241,6 +243,21 @@ def read(source: Path, reading: Reading) -> Image | Measurement:
                 "are read without it."
             )
     return assemble.read_together((source, *beside), **together, **shared)
+
+
+def is_dicom(source: Path) -> bool:
+    """Say whether this is a folder of DICOM files."""
+    from veridical.io import dicom
+
+    return source.is_dir() and dicom.recognises(source)
+
+
+def whole(source: Path) -> Study:
+    """Read all DICOM objects of a patient: images, structure sets, doses."""
+    from veridical.io.dicom_study import read_study
+
+    again = {"path": str(source.resolve()), "objects": True}
+    return dataclasses.replace(read_study(source), source=again)
 
 
 def holds_patients(source: Path) -> bool:

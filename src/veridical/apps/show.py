@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from veridical.types import Result
     from veridical.workflow.folder import Outcome
 
+PROGRESS = "VERIDICAL_PROGRESS"
+"""Environment variable: `lines` writes progress as lines of JSON on standard error."""
+EVERY = 0.2
+"""Seconds between two of these lines at least."""
 ROLES = {"lower": "interval_lower", "upper": "interval_upper"}
 LEVELS = {
     "pixel": "pixel fidelity",
@@ -52,8 +58,11 @@ def only_result(wanted: bool) -> Iterator[None]:
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
     """Yield a progress callback that draws a bar on standard error, or draws nothing when that is
-    no terminal.
+    no terminal; with VERIDICAL_PROGRESS=lines it writes lines of JSON there, for programs.
     """
+    if not quiet and os.environ.get(PROGRESS) == "lines":
+        yield _lines()
+        return
     if quiet or not sys.stderr.isatty():
         from veridical.task import silent
 
@@ -90,6 +99,23 @@ def progress(quiet: bool) -> Iterator[Progress]:
             bars.update(known[name], description=what, completed=done, total=total)
 
         yield report
+
+
+def _lines() -> Progress:
+    """Return a progress callback that writes `{"progress": what, "done": 3, "total": 10}`; at most
+    a few lines a second, and each last step.
+    """
+    last = [0.0]
+
+    def report(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - last[0] < EVERY:
+            return
+        last[0] = now
+        said = json.dumps({"progress": what, "done": done, "total": total})
+        print(said, file=sys.stderr, flush=True)
+
+    return report
 
 
 def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:

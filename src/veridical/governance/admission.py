@@ -36,16 +36,17 @@ class Admission:
         """Return what the provenance says of the policy; None without one."""
         return None if self.decision is None else self.decision.record()
 
-    def seal(self, result: Result, record: Path, part: str = "") -> None:
+    def seal(self, result: Result, record: Path | str, part: str = "") -> None:
         """Note a result in the ledger; to be called when its files are whole and not yet in place.
 
         Args:
             result: that is written.
-            record: its provenance.json.
+            record: its provenance.json; or the hash of what is written instead.
             part: name of a result that lies in another one; empty for the result itself.
         """
         if self.ledger is not None:
-            about = {"record": file_hash(record), **({"part": part} if part else {})}
+            digest = record if isinstance(record, str) else file_hash(record)
+            about = {"record": digest, **({"part": part} if part else {})}
             content = content_of(
                 self.ledger, label(self.name), result.steps, result.findings, self.decision
             )

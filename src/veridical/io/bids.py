@@ -206,6 +206,25 @@ def load_provenance(path: str | Path) -> Record:
         ) from error
 
 
+def plain(value: Any) -> Any:
+    """Return `value` in JSON's own types; a number that is not finite becomes null, for it is not
+    known.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | list | tuple | set | frozenset):
+        return [
+            plain(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)
+        ]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    return str(value)
+
+
 def _images(derived: Result) -> dict[str, Image]:
     """Return every array of a result as an image, by role."""
     image, interval, evidence = derived.image, derived.interval, derived.evidence
@@ -356,27 +375,8 @@ def _file_name(name: str, role: str, channels: tuple[str, ...]) -> str:
 def dump(content: Mapping[str, Any], path: Path) -> None:
     """Write JSON; the file appears whole or not at all."""
     with replacing(path) as temporary:
-        text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; a number that is not finite becomes null, for it is not
-    known.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | list | tuple | set | frozenset):
-        return [
-            _plain(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)
-        ]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    return str(value)
 
 
 def _tuples(value: Any) -> Any:

@@ -18,11 +18,11 @@ import numpy as np
 
 from veridical.errors import FormatError, GeometryError
 from veridical.io.codestream import coded_size
+from veridical.io.dicom_file import dataset_of, panics_caught
 from veridical.io.dicom_frames import Entries, Part, parts_of
 from veridical.types import Array
 
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 TECHNICAL = {
     "field": "MagneticFieldStrength",
     "repetition_time": "RepetitionTime",
@@ -81,6 +81,7 @@ TAGS = [
     *SAID,
     *SUV,
     "SpecificCharacterSet",
+    "SOPClassUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "FrameOfReferenceUID",
@@ -116,6 +117,7 @@ DAMAGE = (
     TypeError,
     NotImplementedError,
     IndexError,
+    RecursionError,
     struct.error,
 )
 
@@ -141,7 +143,7 @@ class Pixels:
 
     def _decoded(self) -> Array:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), panics_caught():
                 warnings.simplefilter("ignore")
                 return np.asarray(self.dataset.pixel_array)
         except (
@@ -227,16 +229,17 @@ def read_slices(path: Path) -> list[Slice] | str:
     try:
         with config.disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            meta = pydicom.filereader.read_file_meta_info(path)
-            if str(meta.TransferSyntaxUID) in DEFLATED:
-                raise FormatError(
-                    f"{path} is deflated, which hides its size. Write it uncompressed first: "
-                    "dcmconv +te in.dcm out.dcm."
-                )
-            found = pydicom.dcmread(path, specific_tags=[*TAGS, *PRIVATE])
+            found = dataset_of(path, specific_tags=[*TAGS, *PRIVATE])
+            meta = found.file_meta
             for tag in (*TAGS, *PRIVATE):
                 found.get(tag)
-            image = meta.MediaStorageSOPClassUID.name.endswith("Image Storage")
+            kind = meta.get("MediaStorageSOPClassUID") or found.get("SOPClassUID") or ""
+            if not kind:
+                raise FormatError(
+                    f"{path} is damaged: it does not say what kind of object it is. Copy or export "
+                    "it again."
+                )
+            image = pydicom.uid.UID(str(kind)).name.endswith("Image Storage")
             if not image:
                 return str(found.get("Modality", "unknown"))
             parts = parts_of(found, path)
@@ -261,22 +264,31 @@ def _check_kind(one: Any, frames: int, path: Path) -> None:
     if int(one.get("SamplesPerPixel", 1)) != 1 or kind != "MONOCHROME2":
         raise FormatError(f"{path} is {kind}; expected grey values (MONOCHROME2).")
     syntax = one.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and (
-        not syntax.is_encapsulated or not get_decoder(syntax).is_available
-    ):
-        raise FormatError(
-            f"{path} is compressed ({syntax.name}); it cannot be decoded here. Write it "
-            "uncompressed first: gdcmconv --raw."
+    try:
+        decodes = not syntax.is_compressed or (
+            syntax.is_encapsulated and get_decoder(syntax).is_available
         )
+    except NotImplementedError:
+        decodes = False
+    if not decodes:
+        raise FormatError(
+            f"{path} is compressed ({syntax.name}); it cannot be decoded here. Install the "
+            "extra clinical, or write it uncompressed first: gdcmconv --raw."
+        )
+    check_codestreams(one, frames, path)
+
+
+def check_codestreams(one: Any, frames: int, path: Path) -> None:
+    """Refuse compressed frames that claim another size than the header, before anything decodes
+    them.
+    """
+    syntax = one.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and syntax != RLE_LOSSLESS:
         for index in range(frames):
             _check_codestream(one, index, frames, path)
 
 
 def _check_codestream(one: Any, index: int, frames: int, path: Path) -> None:
-    """Refuse a compressed frame that claims another size than the header, before anything decodes
-    it.
-    """
     from pydicom.encaps import get_frame
 
     claimed = coded_size(get_frame(one.PixelData, index, number_of_frames=frames))

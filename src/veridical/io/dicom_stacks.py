@@ -41,9 +41,10 @@ def stack_of(images: Sequence[Slice], stack: int | None, path: Path) -> tuple[li
         InputError: there are several and none is chosen, or not so many.
         GeometryError: row and column are not perpendicular, or there is no positive spacing.
     """
-    stacks, differs = _split(list(images), list(PLACES), [])
+    images, copies = _without_copies(images)
+    stacks, differs = _split(images, list(PLACES), [])
     if len(stacks) == 1 and stack in (None, 1):
-        return _ordered(stacks[0], path), ""
+        return _ordered(stacks[0], path), _left_out(copies, path)
     listed = "; ".join(
         f"{number}: {_described(one, differs)}" for number, one in enumerate(stacks[:LISTED], 1)
     )
@@ -54,7 +55,42 @@ def stack_of(images: Sequence[Slice], stack: int | None, path: Path) -> tuple[li
         raise InputError(f"{said}. Choose one: --stack 1. Or put each into a folder of its own.")
     if not 1 <= stack <= len(stacks):
         raise InputError(f"{said}. Stack {stack} was asked for; expected 1 to {len(stacks)}.")
-    return _ordered(stacks[stack - 1], path), f"{said}. Stack {stack} was read."
+    dropped = f" {left_out}" if (left_out := _left_out(copies, path)) else ""
+    return _ordered(stacks[stack - 1], path), f"{said}. Stack {stack} was read.{dropped}"
+
+
+def stacks_of(images: Sequence[Slice], path: Path) -> tuple[list[list[Slice]], str]:
+    """Return the slices of every volume in order, and a sentence where copies were left out.
+
+    Raises:
+        GeometryError: as `stack_of`.
+    """
+    kept, copies = _without_copies(images)
+    stacks, _ = _split(kept, list(PLACES), [])
+    return [_ordered(stack, path) for stack in stacks], _left_out(copies, path)
+
+
+def _without_copies(images: Sequence[Slice]) -> tuple[list[Slice], list[Slice]]:
+    """Return the images, without those that are another one again: the same series, place, headers
+    that tell images apart, and values; and what was left out.
+    """
+    kept, copies = dict[Any, list[Slice]](), list[Slice]()
+    for one in images:
+        place = (one.series, one.size, tuple(one.apart.values()), *one.orientation, *one.position)
+        same = kept.setdefault(place, [])
+        if any(np.array_equal(one.pixels(), other.pixels()) for other in same):
+            copies.append(one)
+        else:
+            same.append(one)
+    return [one for same in kept.values() for one in same], copies
+
+
+def _left_out(copies: list[Slice], path: Path) -> str:
+    if not copies:
+        return ""
+    files = sorted({one.path.name for one in copies})
+    listed = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    return f"{path.name}: {len(copies)} copies of slices were left out: {listed}."
 
 
 def _split(
@@ -189,17 +225,25 @@ def _step(images: list[Slice], normal: Array, path: Path) -> Array:
         raise GeometryError(
             f"{path}: {int((along < NEAR).sum())} slices lie at the place of another, the first is "
             f"number {twice + 1} "
-            f"({', '.join(files)}), and nothing in their headers tells them apart. Remove the "
-            "copies."
+            f"({', '.join(files)}). Nothing in their headers tells them apart, and their values "
+            "differ. Remove those that do not belong there."
         )
-    usual = float(np.median(along))
-    if np.abs(steps - steps.mean(0)).max() > max(0.01 * usual, 0.01):
+    if uneven(images):
+        usual = float(np.median(along))
         raise GeometryError(
             f"{path}: slices are not evenly spaced: {_slabs(along)}. "
             f"{_missing(images, along, usual)}"
-            "Complete it, or read one slab: --slices FIRST LAST."
+            "Complete it, read one slab: --slices FIRST LAST, or have what is missing "
+            "interpolated: --allow-gaps."
         )
     return np.asarray((images[-1].position - images[0].position) / (len(images) - 1))
+
+
+def uneven(images: Sequence[Slice]) -> bool:
+    """Say whether the steps from slice to slice differ by over 1 %, and 0.01 mm."""
+    steps = np.diff([one.position for one in images], axis=0)
+    usual = float(np.median(np.linalg.norm(steps, axis=1)))
+    return bool(np.abs(steps - steps.mean(0)).max() > max(0.01 * usual, 0.01))
 
 
 def _missing(images: list[Slice], along: Array, usual: float) -> str:
@@ -210,11 +254,17 @@ def _missing(images: list[Slice], along: Array, usual: float) -> str:
     wide = np.flatnonzero(times > 1.5)
     if not len(wide) or np.abs(times - times.round()).max() > 0.02:
         return "A slice is missing, or the series is made of several slabs. "
-    said = [
-        f"{round(times[k]) - 1} between {images[k].path.name} and {images[k + 1].path.name} "
-        f"(numbers {k + 1} and {k + 2})"
-        for k in wide[:4].tolist()
-    ]
+    said = []
+    for k in wide[:4].tolist():
+        count = round(times[k]) - 1
+        steps = [(n + 1) / (count + 1) for n in range(min(count, 3))]
+        ends = images[k].position, images[k + 1].position
+        places = [ends[0] + share * (ends[1] - ends[0]) for share in steps]
+        listed = "; ".join(" ".join(f"{value + 0.0:.4g}" for value in place) for place in places)
+        said.append(
+            f"{count} between {images[k].path.name} and {images[k + 1].path.name} (numbers {k + 1} "
+            f"and {k + 2}; at {listed}{'; ...' if count > 3 else ''} mm)"
+        )
     more = f", and {len(wide) - 4} more gaps" if len(wide) > 4 else ""
     return f"Slices are missing: {', '.join(said)}{more}. "
 

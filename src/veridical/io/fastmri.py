@@ -72,7 +72,7 @@ def fastmri(
         own = _own_mask(handle, stored.shape, file)
         described = _described(handle, file)
         acquisition = attribute(handle, "acquisition")
-        data = values(stored, file)
+        data = values(stored, file, budget)
     data = data if data.ndim == 4 else data[:, None]
     header: dict[str, Any] = {"mask_source": "exact zeros" if own is None else "file"}
     header |= {"acquisition": acquisition} if acquisition else {}

@@ -4,6 +4,8 @@ in XML.
 
 from __future__ import annotations
 
+import math
+import mmap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import FormatError
-from veridical.io.guards import existing, start_of
+from veridical.io.guards import existing, start_of, within
 from veridical.io.kspace import damaged
 from veridical.types import Array
 
 START = b"\x89HDF\r\n\x1a\n"
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError)
 XML_LIMIT = 2**24
+HEAP = b"GCOL\x01\0\0\0"
+SIDE = 2**26
+"""Bytes that masks and headers, which stand beside the data, may take."""
 
 
 @contextmanager
@@ -81,8 +86,9 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
 
     try:
         others = [] if name in handle else sorted(handle)
-        link = handle.get(name, getlink=True)
-        found: Any = handle[name] if isinstance(link, h5py.HardLink) else None
+        link = _link(handle, name)
+        whole = isinstance(link, h5py.HardLink)
+        found: Any = handle[name] if whole else None
         inside = isinstance(found, h5py.Dataset) and not found.is_virtual and not found.external
         inside = inside and found.dtype is not None and found.shape is not None
     except DAMAGE as error:
@@ -92,7 +98,7 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
             f"{path} holds no {name!r}; it holds: {', '.join(others) or 'nothing'}. Check which "
             "file it is."
         )
-    if not isinstance(link, h5py.HardLink):
+    if not whole:
         raise FormatError(
             f"{path}: {name!r} is a link, and links to other files are not followed. Copy the data "
             "into the file."
@@ -105,6 +111,20 @@ def dataset(handle: Any, name: str, path: Path) -> Any:
     return found
 
 
+def _link(handle: Any, name: str) -> Any:
+    """Return the link of that name, or the first one on the way to it that leads elsewhere; None
+    where there is none.
+    """
+    import h5py
+
+    parts, link = name.split("/"), None
+    for k in range(len(parts)):
+        link = handle.get("/".join(parts[: k + 1]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            break
+    return link
+
+
 def attribute(handle: Any, name: str) -> str:
     """Return a text attribute of the file, empty when it is missing or unreadable."""
     try:
@@ -113,16 +133,50 @@ def attribute(handle: Any, name: str) -> str:
         return ""
 
 
-def values(found: Any, path: Path) -> Array:
+def values(found: Any, path: Path, budget: int = SIDE) -> Array:
     """Return all numbers of a data set.
+
+    Args:
+        found: the data set.
+        path: for messages.
+        budget: bytes that they, and the largest chunk that they are stored in, may take.
 
     Raises:
         FormatError: they cannot be read to their end.
+        BudgetError: they would take more than `budget`.
     """
+    chunk = math.prod(found.chunks or (1,))
+    within(max(found.size, chunk) * found.dtype.itemsize, budget, path)
+    if found.dtype.hasobject:
+        _check_heaps(path)
     try:
         return np.asarray(found[()])
     except DAMAGE as error:
         raise damaged(path, error, repr(found.name)) from error
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse a global heap, where entries of variable length lie, whose free space has no size: the
+    HDF5 library would look for its end for ever (version 2.0.0).
+
+    HDF5 file format specification, III.E: objects of index, references, size; index 0 is free.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(HEAP)
+        while start >= 0:
+            place, size = start + 16, int.from_bytes(content[start + 8 : start + 16], "little")
+            end = min(start + size, len(content)) - 16
+            while place <= end:
+                index = int.from_bytes(content[place : place + 2], "little")
+                length = int.from_bytes(content[place + 8 : place + 16], "little")
+                if index == 0:
+                    if length == 0:
+                        raise FormatError(
+                            f"{path} is damaged: a heap in it has no end. Copy it again."
+                        )
+                    break
+                place += 16 + -(-length // 8) * 8
+            start = content.find(HEAP, start + 16)
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def _content(file: Path, budget: int) -> tuple[Array, tuple[Encoding, ...], dict
                 "acquisitions."
             )
         within(3 * file.stat().st_size, budget, file)
-        text, rows = values(xml, file).ravel()[0], values(stored, file)
+        text, rows = values(xml, file).ravel()[0], values(stored, file, budget)
     return rows, *parse_header(text, file)
 
 

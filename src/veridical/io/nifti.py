@@ -299,7 +299,10 @@ def _target(stored: np.dtype[Any]) -> np.dtype[Any]:
 
 def _extension(stream: IO[bytes], header: Any, path: Path) -> dict[str, Any]:
     """Read what lies between header and voxels; return what Veridical wrote there, or nothing."""
-    gap = int(header.get_data_offset()) - int(header["sizeof_hdr"])
+    try:
+        gap = int(header.get_data_offset()) - int(header["sizeof_hdr"])
+    except (ValueError, OverflowError):  # NaN or infinity, in a field of floating point
+        gap = -1
     if gap < 0 or gap > EXTENSION_LIMIT:
         raise FormatError(
             f"{path} puts its voxels {gap} bytes after the header; expected 0 to {EXTENSION_LIMIT}."

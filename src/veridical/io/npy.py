@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from veridical.errors import FormatError, InputError, SettingError
+from veridical.io import openkbp
 from veridical.io.guards import BUDGET, existing, start_of, within
 from veridical.io.kspace import arrange, damaged, measurement, parse_axes, room
 from veridical.types import Array, Measurement
@@ -24,9 +25,12 @@ START = b"\x93NUMPY"
 
 
 def recognises(path: Path) -> bool:
-    """Say whether the first bytes are those of `.npy`, or of a zip archive called `.npz`."""
-    start = start_of(path)
-    return start.startswith(START) or path.suffix in (".npy", ".npz")
+    """Say whether the first bytes are those of `.npy`, or of a zip archive called `.npz` whose arrays
+    are not those of a patient with a plan.
+    """
+    if path.suffix == ".npz":
+        return not openkbp.recognises(path)
+    return start_of(path).startswith(START) or path.suffix == ".npy"
 
 
 def npy(

@@ -9,7 +9,7 @@ from typing import Any
 from veridical.errors import ProvenanceError
 from veridical.io.bids import PROVENANCE, Record, load_provenance
 from veridical.io.files import read
-from veridical.types import Array, Evidence, Image, Interval, Result
+from veridical.types import Array, Evidence, Geometry, Image, Interval, Result
 
 
 def stored_result(folder: str | Path) -> Result:
@@ -33,9 +33,10 @@ def stored_result(folder: str | Path) -> Result:
     units = record.image["units"]
     header = {"units": dict(units)} if isinstance(units, Mapping) else {}
     channels = tuple(record.image["channels"])
+    said = record.image
     whole = Image(
         image.data,
-        image.geometry,
+        Geometry(tuple(said["shape"]), said["affine"], said["frame"]),
         "mixed" if header else str(units),
         channels,
         {**image.header, **header},

@@ -325,7 +325,7 @@ def _issues(series: Series, entry: Entry) -> list[Issue]:
             "The gantry was tilted",
             f"{series.tilt:.1f} degrees",
             "",
-            "The grid is sheared; resample it before a method that needs right angles.",
+            "It is resampled onto a straight grid as it is read.",
         )
     said = {
         **series.first,

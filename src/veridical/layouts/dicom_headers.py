@@ -79,7 +79,8 @@ def header_of(path: Path) -> dict[str, Any] | None:
         with config.disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-            return {tag: found.get(tag) for tag in TAGS}
+            said = {tag: found.get(tag) for tag in TAGS}
+            return said if any(value is not None for value in said.values()) else None
     except (
         OSError,
         EOFError,

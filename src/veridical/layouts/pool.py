@@ -31,6 +31,7 @@ SETS = {
     "ixi": PublicSet(("ixi_t1_2mm",), "CC BY-SA 3.0"),
     "sarcoma": PublicSet(("sts_mr_ct_pet",), "CC BY 3.0"),
     "head-ct": PublicSet(("ct_head_ge",), "BSD"),
+    "openkbp": PublicSet(("openkbp",), "MIT (Babier et al. 2021)"),
     "lgg": PublicSet(
         ("lgg_tcga",),
         "TCIA TCGA-LGG, masks non-commercial: such weights are for benchmarks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.linear import LinearOperator
 from veridical.types import Array
+
+if TYPE_CHECKING:
+    from veridical.models.dose_anatomy import Anatomy
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,15 @@ class LabelModel(Model, ABC):
     @abstractmethod
     def probabilities(self, volume: Array) -> Array:
         """Return probabilities `(label, x, y, z)` of a volume `(x, y, z)` on that grid, RAS."""
+
+
+@dataclass(frozen=True)
+class DoseModel(Model, ABC):
+    """A predictor of radiotherapy doses."""
+
+    @abstractmethod
+    def predict(self, anatomy: Anatomy) -> tuple[Array, Array]:
+        """Return dose and its standard deviation, `(x, y, z)` in Gy; 0 where no dose may be."""
 
 
 def pick_device(device: str) -> torch.device:

@@ -158,6 +158,18 @@ def recovery(truth: Image, candidates: Array, lesion: Array, ring: Array) -> lis
     return [contrast(candidate, lesion, ring) / real for candidate in candidates]
 
 
+def points(result: Result) -> list[tuple[str, str, str, str]]:
+    """Return structure, point, Gy and its interval in words, of the dose-volume points that a
+    result has.
+    """
+    found = []
+    for structure, each in result.image.header.get("dvh", {}).items():
+        for point, said in each.items():
+            ends = f"{said['lower']:.1f} to {said['upper']:.1f}" if "lower" in said else "none"
+            found.append((structure, point, f"{said['value']:.1f}", ends))
+    return found
+
+
 def _gradient(volume: Array, geometry: Geometry) -> Array:
     axes = [axis for axis in range(3) if volume.shape[axis] > 1]
     smooth = ndimage.gaussian_filter(volume, [1.0 if axis in axes else 0.0 for axis in range(3)])

@@ -117,6 +117,7 @@ def render(result: Result, name: str, policy: Mapping[str, Any] | None = None) -
         ],
         "beside": _beside(result, placed[0], given),
         "more": image.channels[CHANNELS:],
+        "points": numbers.points(result),
         "interval": interval_line(result),
         "shares": None if known is None else numbers.shares(known, region.mask),
         "measured": words.measured(result, region),

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.evaluation.regions import magnitude
-from veridical.report import pictures
-from veridical.report.pictures import View
+from veridical.report import pictures, slider
+from veridical.report.pictures import Picture, View
 from veridical.report.words import amount, percent
 from veridical.types import Array, Finding, Geometry, Image, Measurement, Result, Study
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHANNELS = 6
 """Channels that are drawn of one image; more are counted only."""
+LABELS = "labels"
+"""Instead of a colour map: each label in a colour of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +34,31 @@ class PlanesRow:
 
     Args:
         title: what it is, with its units.
-        planes: `(row, column)` arrays with square pixels, one for each view.
-        views: how each lies.
-        window: ends of the grey scale, in the units of the channel.
+        data: `(x, y, z)`.
+        views: the slices that are shown of it, one across each axis.
+        window: ends of the scale, in the units of the channel.
+        colours: colour map of `pictures`, `grey`, or `labels`.
     """
 
     title: str
-    planes: tuple[Array, ...]
+    data: Array
     views: tuple[View, ...]
     window: tuple[float, float]
+    colours: str = "grey"
+
+    @property
+    def planes(self) -> tuple[Array, ...]:
+        """The slices as `(row, column)` arrays."""
+        return tuple(view.plane(self.data) for view in self.views)
+
+    def picture(self, view: View) -> Picture:
+        """Return a slice as a picture."""
+        plane = view.plane(self.data)
+        if self.colours == "grey":
+            return pictures.grey(plane, self.window, view)
+        if self.colours == LABELS:
+            return pictures.labelled(plane, np.zeros(plane.shape), (0.0, 1.0), view)
+        return pictures.coloured(plane, self.window, self.colours, view)
 
 
 def views(geometry: Geometry, seen: Array | None = None) -> tuple[View, ...]:
@@ -64,8 +82,8 @@ def views(geometry: Geometry, seen: Array | None = None) -> tuple[View, ...]:
 
 
 def rows(shown: Image | Study | Result) -> list[PlanesRow]:
-    """Return the channels of an image, of a result's estimate, or of all images of a study's last
-    visit.
+    """Return the channels of an image, of a result's estimate, each followed by its interval and
+    evidence, or of all images of a study's last visit.
     """
     found = []
     for image in _images(shown):
@@ -73,11 +91,28 @@ def rows(shown: Image | Study | Result) -> list[PlanesRow]:
             data = np.nan_to_num(magnitude(image[channel]), posinf=0.0, neginf=0.0)
             low, high = np.percentile(data, (1, 99))
             seen = data > low + 0.1 * (high - low)
-            placed = views(image.geometry, seen)
+            placed, units = views(image.geometry, seen), image.units_of(channel)
             window = pictures.percentile_window(data, data[seen] if seen.any() else data)
-            planes = tuple(view.plane(data) for view in placed)
-            found.append(PlanesRow(f"{channel}, {image.units_of(channel)}", planes, placed, window))
+            colours = LABELS if units == "label" else "grey"
+            found.append(PlanesRow(f"{channel}, {units}", data, placed, window, colours))
+            if isinstance(shown, Result):
+                found += _companions(shown, channel, placed, seen)
     return found
+
+
+def _companions(
+    shown: Result, channel: str, placed: tuple[View, ...], seen: Array
+) -> Iterator[PlanesRow]:
+    """Yield the half-width of the interval and the evidence of a channel, where there are any."""
+    k, units = shown.image.channels.index(channel), shown.image.units_of(channel)
+    if shown.interval is not None:
+        band = (magnitude(shown.interval.upper[k]) - magnitude(shown.interval.lower[k])) / 2
+        top = float(np.percentile(band[seen] if seen.any() else band, 99)) or 1.0
+        title = f"{channel}, half-width of the {percent(shown.interval.level)} interval, {units}"
+        yield PlanesRow(title, band, placed, (0.0, top), pictures.WIDTH)
+    if shown.evidence is not None and shown.evidence.map is not None:
+        shares, title = np.asarray(shown.evidence.map[k]), f"{channel}, share measured"
+        yield PlanesRow(title, shares, placed, (0.0, 1.0), pictures.EVIDENCE)
 
 
 def html(shown: Image | Study | Result) -> str:
@@ -86,28 +121,28 @@ def html(shown: Image | Study | Result) -> str:
     """
     blocks = [f"<p><code>{escape(repr(shown))}</code></p>"]
     for row in rows(shown):
-        drawn = [
-            (pictures.grey(p, row.window, v), v.said)
-            for p, v in zip(row.planes, row.views, strict=True)
-        ]
+        drawn = [(row.picture(view), view.said) for view in row.views]
         cells = "".join(
             f'<img src="{one.uri}" width="{one.width}" height="{one.height}" alt="{escape(f"{row.title}, {said}")}" '  # noqa: E501
             f'title="{escape(said)}" style="background:#000;margin-right:4px;max-width:32%;height:auto">'  # noqa: E501
             for one, said in drawn
         )
-        low, high = (f"{end:.4g}" for end in row.window)
-        blocks.append(
-            f"<div><small>{escape(row.title)}; black {low}, white {high}</small><br>{cells}</div>"
-        )
+        blocks.append(f"<div><small>{escape(_legend(row))}</small><br>{cells}</div>")
     if isinstance(shown, Result):
         items = "".join(f"<li>{escape(line)}</li>" for line in said_of(shown))
         blocks.append(f"<ul>{items}</ul>")
     return "\n".join(blocks)
 
 
+def _legend(row: PlanesRow) -> str:
+    low, high = (f"{end:.4g}" for end in row.window)
+    ends = {"grey": f"; black {low}, white {high}", LABELS: ""}
+    return row.title + ends.get(row.colours, f"; dark {low}, bright {high}")
+
+
 def show(shown: Image | Study | Result, file: str | Path | None = None) -> None:
-    """Draw three planes of every channel with matplotlib, in a window or notebook, or into a
-    file.
+    """Draw three planes of every channel with matplotlib, in a window or notebook, or into a file;
+    in a notebook with ipywidgets, with a slider for the slices.
     """
     if file is not None:
         from matplotlib.figure import Figure
@@ -115,6 +150,9 @@ def show(shown: Image | Study | Result, file: str | Path | None = None) -> None:
         figure = Figure(layout="constrained")
         _draw(figure, rows(shown))
         figure.savefig(file)
+        return
+    if slider.possible() and rows(shown):
+        slider.display(shown)
         return
     from matplotlib import pyplot
 
@@ -180,6 +218,7 @@ def _draw(figure: Figure, drawn: list[PlanesRow]) -> None:
         for axis, plane, view in zip(axes[place], row.planes, row.views, strict=False):
             width, height = view.size(plane.shape)
             aspect = (height / plane.shape[0]) / (width / plane.shape[1])
-            axis.imshow(plane, cmap="gray", vmin=row.window[0], vmax=row.window[1], aspect=aspect)
+            colours = {"grey": "gray", LABELS: "tab20"}.get(row.colours, row.colours)
+            axis.imshow(plane, cmap=colours, vmin=row.window[0], vmax=row.window[1], aspect=aspect)
             axis.set_title(view.said, fontsize=8)
         axes[place][0].set_title(f"{row.title}\n{row.views[0].said}", fontsize=8)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from veridical.conditioning.request import Request
-from veridical.models.base import ImageModel, LabelModel, MeasurementModel, Model
+from veridical.models.base import DoseModel, ImageModel, LabelModel, MeasurementModel, Model
+from veridical.models.dose_anatomy import Anatomy
 from veridical.models.problem import Problem
+from veridical.phantoms.neck import neck
 from veridical.provenance import digest
 from veridical.testing.subjects import disc, measured
 
@@ -19,8 +21,8 @@ def check_model(model: Model) -> None:
     stochastic, one where it is not, probabilities sum to 1, and what was measured stays as it was.
 
     Args:
-        model: an instance with its settings; a `MeasurementModel`, an `ImageModel` or a
-            `LabelModel`.
+        model: an instance with its settings; a `MeasurementModel`, an `ImageModel`, a
+            `LabelModel` or a `DoseModel`.
 
     Raises:
         AssertionError: a promise is broken.
@@ -35,10 +37,12 @@ def check_model(model: Model) -> None:
         _maker(model)
     elif isinstance(model, LabelModel):
         _labeller(model)
+    elif isinstance(model, DoseModel):
+        _planner(model)
     else:
         raise AssertionError(
-            "a model solves measurements, makes images or labels them: derive from "
-            "MeasurementModel, ImageModel or LabelModel"
+            "a model solves measurements, makes images, labels them or predicts doses: derive from "
+            "MeasurementModel, ImageModel, LabelModel or DoseModel"
         )
 
 
@@ -96,3 +100,16 @@ def _labeller(model: LabelModel) -> None:
     assert first.min() >= 0, "a probability lies below 0"
     assert np.allclose(first.sum(0), 1, atol=1e-4), "probabilities do not sum to 1"
     assert np.array_equal(first, again), "the same volume gave other numbers"
+
+
+def _planner(model: DoseModel) -> None:
+    anatomy = Anatomy.of(neck(spacing=(8.0, 8.0, 6.0)))
+    before = anatomy.ct.copy()
+    (dose, spread), again = (model.predict(anatomy) for _ in range(2))
+    assert np.array_equal(anatomy.ct, before), "the CT was changed"
+    assert dose.shape == spread.shape == before.shape, "dose or spread lie on another grid"
+    assert np.isfinite(dose).all(), "the dose is not finite"
+    assert dose.min() >= 0, "a dose lies below 0"
+    assert (spread[anatomy.inside] > 0).all(), "somewhere the dose is called certain"
+    assert not dose[~anatomy.inside].any(), "there is dose where none may be"
+    assert np.array_equal(dose, again[0]), "the same patient gave other numbers"

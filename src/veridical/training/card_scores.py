@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from veridical import registry
-from veridical.errors import InputError, ProvenanceError, SettingError
-from veridical.evaluation.signature import REPORT, head, verify
+from veridical.errors import SettingError
 from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.models.model_card import FORMAT, CardScore
@@ -27,8 +26,6 @@ LEAST = 5
 """Held-out items below which a mean has no interval worth stating."""
 VALIDATION = "validation of the training"
 """Source of these scores."""
-PRIVACY = ("copies", "membership")
-"""Checks of an audit that a card notes."""
 UNCALIBRATED = "Not calibrated yet: veridical calibrate has not been run for these weights."
 
 
@@ -85,40 +82,6 @@ def words(plan: Recipe, parent: Mapping[str, Any]) -> dict[str, Any]:
     }
     chosen = {key: value or parent.get(key, "") for key, value in said.items()}
     return {key: value for key, value in chosen.items() if value or key == "limits"}
-
-
-def add_audit(name: str, audit: str | Path) -> Path:
-    """Note on the card of weights what a signed audit of their images found about copies.
-
-    Args:
-        name: shipped weights, or path of a .safetensors file with its card beside it.
-        audit: the `report.json` that `veridical audit IMAGES --training DIR` wrote, or its folder.
-
-    Returns:
-        The path of the card.
-
-    Raises:
-        InputError: there are no such weights or audit, or it did not look for copies.
-        ProvenanceError: the audit was changed since it was signed.
-    """
-    path = Path(audit) / REPORT if Path(audit).is_dir() else Path(audit)
-    if wrong := verify(path, inputs=False):
-        raise ProvenanceError(f"{path} is not as it was signed: {'; '.join(wrong)}. Audit again.")
-    document = json.loads(path.read_bytes())
-    found = {one["check"]: one for one in document.get("findings", ()) if one["check"] in PRIVACY}
-    if found.get("copies", {}).get("verdict", "not_run") == "not_run":
-        raise InputError(
-            f"{path} did not look for copies. Give it the training images: veridical audit IMAGES "
-            "--training DIR"
-        )
-    noted = {
-        check: {"verdict": one["verdict"], "reason": one["reason"], "head": head(path)}
-        for check, one in found.items()
-    }
-    card, file = weights.stored_card(name), weights.find(name).with_suffix(".json")
-    card["audits"] = {**card.get("audits", {}), **noted}
-    write_text(file, json.dumps(card, indent=2) + "\n")
-    return file
 
 
 def complete_card(name: str, recipe: str | Path, items: int = 0) -> Path:

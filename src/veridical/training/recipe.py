@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from veridical import registry
 from veridical.errors import FormatError, SettingError, nearest
 from veridical.models import weights
+from veridical.settings import from_table
 from veridical.training.training_data import TrainingData, training_data
 
 PRECISIONS = ("auto", "32", "16-mixed", "bf16-mixed")
 FOLDERS = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
 """Where recipes lie that are called by name: in the installed package, and in a checkout."""
 TABLES = ("model", "data", "training", "intended_use", "limits", "known_failures", "scope")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,12 @@ class Recipe:
         start = start or net.get("from", "")
         net.pop("from", None)
         model, net = _of_card(start, net) if start else _given(net)
-        data = _table(
-            "data", training_data(registry.get("model", model).learns), tables.get("data", {})
+        data = from_table(
+            "The recipe's [data] table",
+            training_data(registry.get("model", model).learns),
+            tables.get("data", {}),
         )
-        training = _table("training", Training, tables.get("training", {}))
+        training = from_table("The recipe's [training] table", Training, tables.get("training", {}))
         return cls(
             file.stem,
             model,
@@ -182,23 +184,3 @@ def _of_card(start: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
                 "Leave it out: weights to start from bring their own net."
             )
     return card["model"], {key: value for key, value in {**known, **given}.items() if key != "name"}
-
-
-def _table(name: str, cls: type[T], values: Mapping[str, Any]) -> T:
-    usual = cls()
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    given = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    for key, value in given.items():
-        if key not in known:
-            raise SettingError(
-                f"The recipe's [{name}] table has no key {key!r}. {nearest(key, known)}"
-            )
-        kind = type(getattr(usual, key))
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise SettingError(
-                f"The recipe's [{name}] {key} = {value!r}; expected {kind.__name__}, such as "
-                f"{getattr(usual, key)!r}."
-            )
-    return cls(**given)

@@ -10,6 +10,7 @@ from veridical import provenance, registry
 from veridical.errors import InputError, ProvenanceError
 from veridical.io.assemble import read_together
 from veridical.io.bids import load_provenance
+from veridical.io.dicom_study import read_study
 from veridical.io.files import read
 from veridical.layouts.selection import from_record
 from veridical.task import Progress, Task, silent
@@ -64,6 +65,8 @@ def source(steps: Sequence[Step], path: Path) -> Study | Image | Measurement:
     try:
         if "layout" in options:
             return from_record(options)
+        if options.pop("objects", False):
+            return read_study(options["path"])
         return (
             read_together(**options) if "paths" in options else read(options.pop("path"), **options)
         )

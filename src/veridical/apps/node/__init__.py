@@ -1,0 +1,1 @@
+"""A DICOM node: receives series, runs tasks on them, and sends the results on."""
