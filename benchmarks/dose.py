@@ -1,29 +1,39 @@
 """Dose prediction on the validation patients of OpenKBP: both official scores, coverage of the
 interval, seconds a patient. Nothing is tuned on them.
 
-    python benchmarks/dose.py [--weights dose] [--out table.csv]
+    python benchmarks/dose.py [--weights dose] [--card]
+
+`--card` notes the scores on the card of the weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 
+from veridical.io.guards import write_text
 from veridical.io.openkbp import ALLOWED
 from veridical.metrics.plan_points import dose_score, point_differences
+from veridical.models import weights
 from veridical.models.dose_anatomy import gathered
+from veridical.models.model_card import CardScore
 from veridical.tasks.plan import Plan
 from veridical.tasks.plan_findings import masks_of
+from veridical.training.card_scores import t_interval
 from veridical.training.dose_data import of_split
+from veridical.types import Array
+
+SOURCE = "docs/measurements/treatment.md"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="")
-    parser.add_argument("--out", default="")
+    parser.add_argument("--card", action="store_true")
     given = parser.parse_args()
     rows, points, kinds = [], [], dict[str, list[float]]()
     for study in of_split("val"):
@@ -55,9 +65,22 @@ def main() -> None:
     print(f"processor time {mean[4]:.1f} s, at most {table[:, 4].max():.1f} s")
     for name, values in kinds.items():
         print(f"  {name:22s} {np.mean(values):.2f} Gy (n = {len(values)})")
-    if given.out:
-        header = "dose_score,dvh_score,inside,width,seconds"
-        np.savetxt(Path(given.out), table, delimiter=",", header=header, comments="")
+    if given.card:
+        note(given.weights or "dose", table)
+
+
+def note(name: str, table: Array) -> None:
+    """Write both scores, with intervals over patients, into the card of some weights."""
+    card, file = weights.stored_card(name), weights.find(name).with_suffix(".json")
+    kept = [one for one in card.get("scores", ()) if one.get("source") != SOURCE]
+    for column, metric in enumerate(("dose score", "DVH score")):
+        values = table[:, column]
+        score = CardScore(
+            metric, "Gy", "lower", "plan", "OpenKBP patients of the validation split", len(values),
+            "patients", round(float(values.mean()), 3), t_interval(values.tolist()), source=SOURCE,
+        )  # fmt: skip
+        kept.append(asdict(score))
+    write_text(file, json.dumps(card | {"scores": kept}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

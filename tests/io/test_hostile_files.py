@@ -230,6 +230,45 @@ def pipe(path: Path) -> Path:
     return hdf5(path, make)
 
 
+def runs_on(path: Path) -> Path:
+    """RLE runs that go on after the last pixel, on which a decoder in Rust panics."""
+    one = slice_of(Rows=12, Columns=10)
+    one.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
+    runs = struct.pack("<16I", 2, 64, 100, *[0] * 13) + b"\x90a" * 40
+    one.PixelData = encapsulate([runs])
+    one["PixelData"].is_undefined_length = True
+    return saved(path, one)
+
+
+def heap_without_end(path: Path) -> Path:
+    """A heap whose free space says that it has no size, behind the text of an attribute."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", data=rawfiles.kspace((1, 2, 12, 10)))
+        file.attrs["acquisition"] = "AXFLAIR"
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    while int.from_bytes(content[place : place + 2], "little"):
+        place += 16 + -(-int.from_bytes(content[place + 8 : place + 16], "little") // 8) * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+    return path
+
+
+def empty_chunk(path: Path) -> Path:
+    """A chunk of no bytes, which the HDF5 library would unpack."""
+
+    def make(file: Any) -> None:
+        found = file.create_dataset(
+            "kspace", (1, 1, 4, 4), "c8", chunks=(1, 1, 4, 4), compression=1
+        )
+        found.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(128)).ljust(251, b"\0"))
+
+    content = hdf5(path, make).read_bytes()
+    assert content.count(struct.pack("<II", 251, 0)) == 1
+    path.write_bytes(content.replace(struct.pack("<II", 251, 0), bytes(8)))
+    return path
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "J2K: a stream of gigapixels in a small image": (
         ".dcm",
@@ -242,6 +281,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], Path], str]] = {
         "the budget is",
     ),
     "deflate: 2 GiB in 2 MB": (".dcm", deflated, "deflated, which hides its size"),
+    "RLE: runs behind the last pixel": (".dcm", runs_on, "the pixel data are damaged"),
     "sequences 20,000 deep": (".dcm", lambda p: nested(p, 20_000), "damaged"),
     "an entry of 4 GiB": (".dcm", long_claim, "truncated"),
     "gzip: 2 GiB in 2 MB, and the header says so": (
@@ -281,6 +321,8 @@ REFUSED: dict[str, tuple[str, Callable[[Path], Path], str]] = {
         lambda p: hdf5(p, claims("mask", (10,), (2**28,), "f8")),
         "",
     ),
+    "hdf5: a heap without end": (".h5", heap_without_end, "a heap in it has no end"),
+    "hdf5: a chunk of no bytes": (".h5", empty_chunk, "parts of '/kspace' are empty"),
     "hdf5: a link to another file": (".h5", lambda p: linked(p, "kspace", "kspace"), ""),
     "hdf5: a group in another file": (".h5", external_group, ""),
     "hdf5: links in a circle": (".h5", lambda p: hdf5(p, loop), ""),

@@ -51,7 +51,7 @@ def test_optimized_doses_cover_targets_and_spare_the_cord(seen: Array, anatomy: 
     cord = anatomy.mask("SpinalCord") & ~anatomy.mask("PTV56", "PTV70")
     for dose in (gentle, strict):
         assert dose[target].mean() == pytest.approx(70, abs=5)
-    assert strict[cord].mean() < gentle[cord].mean() < 40
+        assert dose[cord].mean() < 30
 
 
 def test_features_of_a_mirrored_patient_are_the_mirrored_features(

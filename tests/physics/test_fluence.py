@@ -1,4 +1,4 @@
-"""Laws of fluence optimization: the objective falls, no fluence is negative, a dense solver agrees."""
+"""Laws of fluence optimization: it falls, no fluence is negative, a dense solver agrees."""
 
 from __future__ import annotations
 

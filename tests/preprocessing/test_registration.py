@@ -62,7 +62,12 @@ def test_images_without_a_common_origin_are_brought_together() -> None:
 
 @pytest.mark.parametrize(
     ("shift", "turn", "wanted"),
-    [((0, 0, 0), (0, 0, 0), True), ((3, -2, 2), (0, 0, 0), False), ((0, 0, 0), (5, 0, 0), False)],
+    [
+        ((0, 0, 0), (0, 0, 0), True),
+        ((3, -2, 2), (0, 0, 0), False),
+        ((0, 0, 0), (5, 0, 0), False),
+        ((14, -9, 12), (8, 5, -12), False),
+    ],
 )
 def test_volumes_fit_where_no_small_movement_makes_them_more_alike(
     shift: Any, turn: Any, wanted: bool

@@ -110,14 +110,14 @@ def test_a_planned_dose_is_compared(weights: str) -> None:
     assert said["inside"] == 1.0
 
 
-def test_a_usual_neck_is_in_scope_and_a_giant_is_not(weights: str, done: Result) -> None:
+def test_a_usual_neck_is_in_scope_and_a_dwarf_is_not(weights: str, done: Result) -> None:
     assert finding(done, "plan scope").verdict == "pass"
     image = plans.patient()
-    giant = replace(image, geometry=Geometry(image.geometry.shape, np.diag([9.0, 9.0, 9.0, 1.0])))
-    found = Plan(weights=weights, draws=0)(giant)
+    small = replace(image, geometry=Geometry(image.geometry.shape, np.diag([2.0, 2.0, 1.0, 1.0])))
+    found = Plan(weights=weights, draws=0)(small)
     assert finding(found, "plan scope").verdict == "fail"
     assert finding(found, "plan grid").verdict == "warn"
-    assert found.image.geometry == giant.geometry
+    assert found.image.geometry == small.geometry
 
 
 def test_organs_that_are_not_outlined_are_named(weights: str, done: Result) -> None:

@@ -111,7 +111,7 @@ def test_it_trains_resumes_and_is_calibrated(data: Path, tmp_path: Path) -> None
     assert path == first
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
     assert [line["step"] for line in lines] == [2, 4]
-    assert lines[-1]["dose_score"] > 0
+    assert lines[-1]["dose_gy"] > 0
     found = calibrate_weights(str(path))["plan"]
     assert found.patients == len(CALIBRATED)
     card = json.loads(path.with_suffix(".json").read_text())

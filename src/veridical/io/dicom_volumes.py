@@ -47,6 +47,7 @@ def volume_of(path: Path, contrast: str | Sequence[str] | None, budget: int) -> 
         MissingExtra: highdicom is not installed.
     """
     from pydicom import config
+    from pydicom.errors import BytesLengthException
 
     if start_of(path, 132)[128:] != b"DICM":
         return None
@@ -63,7 +64,7 @@ def volume_of(path: Path, contrast: str | Sequence[str] | None, budget: int) -> 
                 raise FormatError(f"{path} has no pixels: {frames} frames of {rows} x {columns}.")
             within(frames * rows * columns * 8, budget, path)
             found = read(path, frames, budget)
-    except (*DAMAGE, RuntimeError) as error:
+    except (*DAMAGE, RuntimeError, BytesLengthException) as error:
         raise FormatError(
             f"{path} is damaged, truncated or not whole ({error}). Copy or export it again."
         ) from error

@@ -126,7 +126,12 @@ def _link(handle: Any, name: str) -> Any:
 
 
 def attribute(handle: Any, name: str) -> str:
-    """Return a text attribute of the file, empty when it is missing or unreadable."""
+    """Return a text attribute of the file, empty when it is missing or unreadable.
+
+    Raises:
+        FormatError: the file is damaged so that reading it would not end.
+    """
+    _check_heaps(Path(handle.filename))
     try:
         return str(handle.attrs.get(name, ""))
     except DAMAGE:
@@ -149,10 +154,34 @@ def values(found: Any, path: Path, budget: int = SIDE) -> Array:
     within(max(found.size, chunk) * found.dtype.itemsize, budget, path)
     if found.dtype.hasobject:
         _check_heaps(path)
+    if found.chunks:
+        _check_chunks(found, path)
     try:
         return np.asarray(found[()])
     except DAMAGE as error:
         raise damaged(path, error, repr(found.name)) from error
+
+
+def _check_chunks(found: Any, path: Path) -> None:
+    """Refuse chunks that are empty or end behind the file: to unpack them ends the process (HDF5
+    2.0.0).
+    """
+    size = path.stat().st_size
+    wrong: list[int] = []
+
+    def look(chunk: Any) -> None:
+        if chunk.size == 0 or chunk.byte_offset is None or chunk.byte_offset + chunk.size > size:
+            wrong.append(chunk.size)
+
+    try:
+        found.id.chunk_iter(look)
+    except DAMAGE as error:
+        raise damaged(path, error, repr(found.name)) from error
+    if wrong:
+        raise FormatError(
+            f"{path} is damaged or truncated: {len(wrong)} parts of {found.name!r} are empty or "
+            "lie behind its end. Copy or download it again."
+        )
 
 
 def _check_heaps(path: Path) -> None:

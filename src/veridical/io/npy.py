@@ -25,8 +25,8 @@ START = b"\x93NUMPY"
 
 
 def recognises(path: Path) -> bool:
-    """Say whether the first bytes are those of `.npy`, or of a zip archive called `.npz` whose arrays
-    are not those of a patient with a plan.
+    """Say whether the first bytes are those of `.npy`, or whether it is called `.npz` and is no
+    patient with a plan.
     """
     if path.suffix == ".npz":
         return not openkbp.recognises(path)

@@ -11,7 +11,7 @@ from veridical.errors import InputError
 from veridical.models.dose_anatomy import Anatomy, body_of, turned_back
 from veridical.types import Array, Geometry, Image
 
-LEAST, MOST = (2.5, 2.5, 1.4), (5.6, 5.6, 3.2)
+LEAST, MOST = (2.5, 2.5, 1.4), (5.6, 5.6, 3.3)
 """Voxel sizes in mm along x, y, z that are taken as they are: about those of the training."""
 USUAL = (4.0, 4.0, 2.5)
 """Voxel size that others are brought to, mm."""

@@ -3,7 +3,7 @@
 A small three-dimensional U-Net corrects the mean of two optimized doses of nine beams
 (`physics/fluence.py`) and says how far off it may be, as the scale of a Laplace distribution for
 each voxel. The image and its mirror image are both predicted and averaged, with the parotids
-exchanged.
+exchanged. Boosted trees (`dose_trees.py`) predict the dose too; a weighted mean counts.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from veridical.models import weights
 from veridical.models.base import DoseModel, pick_device
 from veridical.models.dose_anatomy import Anatomy
 from veridical.models.dose_features import CHANNELS, MIRRORED, STRATEGIES, UNIT, features
+from veridical.models.dose_trees import dose_trees
 from veridical.nets.backbone import backbone
 from veridical.types import Array
 
 INSIDE = CHANNELS.index("inside")
+TREES = "trees"
+"""Setting `start` of a network that corrects the dose of the boosted trees."""
 LEAST_SCALE = 0.003
 """Of the Laplace distribution, in units of `UNIT`: 0.2 Gy."""
 USUAL = -3.5
@@ -54,16 +57,29 @@ class DosePredictor(DoseModel):
     def predict(self, anatomy: Anatomy) -> tuple[Array, Array]:
         """Return dose and its standard deviation, `(x, y, z)` in Gy; 0 where no dose may be."""
         place = pick_device(self.device)
-        dose, scale = predicted(_network(self.weights, place), features(anatomy))
+        seen = features(anatomy)
+        share = float(self.card["net"].get("trees", 0.0))
+        trees = dose_trees().predict(seen, anatomy.spacing)
+        if self.card["net"].get("start", "") == TREES:
+            seen = with_start(seen, trees)
+        dose, scale = predicted(_network(self.weights, place), seen)
+        dose = share * UNIT * trees + (1 - share) * dose
         return dose, np.sqrt(np.float32(2)) * scale
+
+    def spread(self, seen: Array) -> Array:
+        """Return the standard deviation `(x, y, z)`, Gy, from features."""
+        _, scale = predicted(_network(self.weights, pick_device(self.device)), seen)
+        return np.asarray(np.sqrt(np.float32(2)) * scale)
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
         """Make the untrained network from the recipe's `[model]` table: `backbone` and its
-        settings.
+        settings; `trees`, the share of the boosted trees in the dose; and `start`, what the network
+        corrects: the dose of the `trees`, or nothing said: the optimized doses.
         """
-        left = dict(settings)
-        return backbone(str(left.pop("backbone", "unet")), len(CHANNELS), 2, 1, {"dims": 3, **left})
+        left = {name: value for name, value in settings.items() if name not in ("trees", "start")}
+        inputs = len(CHANNELS) + (settings.get("start", "") == TREES)
+        return backbone(str(left.pop("backbone", "unet")), inputs, 2, 1, {"dims": 3, **left})
 
 
 def estimates(net: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +91,8 @@ def estimates(net: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor]:
     """
     found = net(seen, torch.zeros(len(seen), 1, device=seen.device)).float()
     inside = seen[:, INSIDE].float()
-    start = seen[:, : len(STRATEGIES)].float().mean(1)
+    first = len(CHANNELS) if seen.shape[1] > len(CHANNELS) else 0
+    start = seen[:, first : first + len(STRATEGIES)].float().mean(1)
     scale = torch.exp((found[:, 1] + USUAL).clamp(-8.0, 1.0)) + LEAST_SCALE
     return (start + found[:, 0]) * inside, scale * inside
 
@@ -95,15 +112,22 @@ def predicted(net: nn.Module, seen: Array) -> tuple[Array, Array]:
     return found[0], found[1]
 
 
-def inner(inside: Array) -> tuple[slice, ...]:
+def inner(inside: Array) -> tuple[slice, slice, slice]:
     """Return the box of where dose may be, which is all that the network looks at."""
     boxes = ndimage.find_objects((inside > 0).astype(np.uint8))
-    return tuple(boxes[0]) if boxes else tuple(slice(None) for _ in inside.shape)
+    x, y, z = boxes[0] if boxes else (slice(None),) * 3
+    return x, y, z
 
 
 def mirrored(seen: Array) -> Array:
     """Return the features of a patient who is mirrored left to right."""
-    return np.ascontiguousarray(seen[list(MIRRORED), ::-1])
+    order = [*MIRRORED, *range(len(MIRRORED), len(seen))]
+    return np.ascontiguousarray(seen[order, ::-1])
+
+
+def with_start(seen: Array, dose: Array) -> Array:
+    """Return features with a dose, in units of `UNIT`, that the network is to correct."""
+    return np.concatenate([seen, dose[None].astype(seen.dtype)])
 
 
 @cache

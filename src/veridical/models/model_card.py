@@ -132,6 +132,8 @@ def lacking(card: Mapping[str, Any]) -> tuple[str, ...]:
         "training_data, or scope: what the training images look like": bool(
             said.scope or len(said.scope_said) >= SHORTEST
         ),
+        "audits.copies: whether it copies its training images (veridical audit IMAGES --training "
+        "DIR, then veridical card NAME --audit report.json)": _audited(said.audits, "copies"),
         "may_ship: whether it may be passed on": isinstance(card.get("may_ship"), bool),
     }
     return tuple(what for what, there in wanted.items() if not there)

@@ -113,8 +113,7 @@ class Ageing(Life):
         return self._displaced(day, 1.0)
 
     def volumes(self, day: float) -> dict[str, float]:
-        """Return the true volume of each structure inside of the skull, ml, from the deformation.
-        """
+        """Return the true volume of each structure inside of the skull, ml."""
         shares = _shares(self.seed, self.index, self.spacing)
         grown = volume_change.jacobian(self._displaced(day, 1.0), self.spacing)
         voxel = self.spacing**3 / 1000

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.phantoms.moving import NAMES, Moving, Reals, ball, smooth
+from veridical.phantoms.moving_body import NAMES, Moving, Reals, ball, smooth
 
 Labels = NDArray[np.uint8]
 
@@ -136,8 +136,7 @@ class BeatingHeart(Moving):
         return np.asarray(self.beat.twist * smooth((40 - z) / 90) * _along(z))
 
     def _down(self, z: Reals, a: float) -> Reals:
-        """Return z after shortening: the base comes down to the apex, and what lies above follows.
-        """
+        """Return z after shortening: the base comes down, and what lies above follows."""
         share = smooth((z + LONG + WALL) / 86) * (1 - smooth((z - 34) / 120))
         return np.asarray(z - a * self.beat.shortening * share)
 

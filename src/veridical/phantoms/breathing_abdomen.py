@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.phantoms.moving import NAMES, Moving, Reals, ball, smooth
+from veridical.phantoms.moving_body import NAMES, Moving, Reals, ball, smooth
 
 Labels = NDArray[np.uint8]
 

@@ -99,7 +99,7 @@ class Glioma(Life):
         enhancing, visible = tumour_extent.ENHANCING, tumour_extent.VISIBLE
         return float(rng.uniform(*enhancing)), float(rng.uniform(*visible))
 
-    def place(self) -> Place:
+    def place(self) -> TumourPlace:
         """Return where the tumour grows."""
         return _place(self.seed, self.index, self.spacing)
 
@@ -195,7 +195,7 @@ class Glioma(Life):
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class TumourPlace:
     """Where a tumour grows.
 
     Args:
@@ -233,7 +233,7 @@ def with_tumour(labels: Labels, state: TumourState, levels: tuple[float, float])
 
 
 @lru_cache(maxsize=16)
-def _place(seed: int, index: int, spacing: float) -> Place:
+def _place(seed: int, index: int, spacing: float) -> TumourPlace:
     patient = Glioma(seed, index, spacing)
     head, rng = patient.newborn(), patient.generator(14)
     coarse, corner = 4.0, LOW + 2.0
@@ -257,7 +257,7 @@ def _place(seed: int, index: int, spacing: float) -> Place:
     fine = head.structures(
         (corner + step / 2).astype(np.float32), step, (FINE * size, FINE * size, FINE * size)
     )
-    return Place(
+    return TumourPlace(
         medium_of(fine, spacing),
         np.asarray(middle, np.float32),
         np.asarray(corner + spacing / 2, np.float32),

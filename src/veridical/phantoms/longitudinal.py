@@ -1,5 +1,4 @@
-"""What patients with a life share: a head that is drawn once, one scanner, and visits on any day.
-"""
+"""What patients with a life share: a head that is drawn once, one scanner, visits on any day."""
 
 from __future__ import annotations
 

@@ -37,8 +37,10 @@ STEPS, RELAXATION = 150, 0.75
 """Steps of a level at most, and the factor by which a step shrinks where the gradient turns: 0.5
 stops too early.
 """
-NUDGE = (2.0, 2.0)
-"""Millimetres and degrees by which a volume is moved to see whether it fits better elsewhere."""
+NUDGES = (2.0, 5.0, 12.0)
+"""Millimetres and degrees by which a volume is moved to see whether it fits better elsewhere: far
+from where it fits, a small movement changes nothing.
+"""
 BETTER = 0.002
 """Gain in normalized mutual information that counts."""
 OVERLAP = 0.4
@@ -117,8 +119,8 @@ def _one_thread(sitk: Any) -> Iterator[None]:
 
 
 def fits(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> bool:
-    """Say whether two volumes fit as they lie: no small movement makes them more alike. Takes a
-    tenth of a registration.
+    """Say whether two volumes fit as they lie: no movement along or about an axis makes them more
+    alike. Takes a small part of a registration.
 
     Args:
         fixed, grid, moving, own: as in `register`.
@@ -126,11 +128,11 @@ def fits(fixed: Array, grid: Geometry, moving: Array, own: Geometry) -> bool:
     centre = grid.affine[:3] @ [*((n - 1) / 2 for n in grid.shape), 1.0]
     pair = _clipped(fixed), _clipped(moving)
     usual = _similarity(pair, grid, own, np.eye(4))
-    for axis, sign in itertools.product(range(3), (-1, 1)):
+    for nudge, axis, sign in itertools.product(NUDGES, range(3), (-1, 1)):
         shift, turn = np.eye(4), np.eye(4)
-        shift[axis, 3] = sign * NUDGE[0]
+        shift[axis, 3] = sign * nudge
         one, other = [n for n in range(3) if n != axis]
-        angle = sign * np.radians(NUDGE[1])
+        angle = sign * np.radians(nudge)
         turn[[one, other], [one, other]] = np.cos(angle)
         turn[one, other], turn[other, one] = -np.sin(angle), np.sin(angle)
         turn[:3, 3] = centre - turn[:3, :3] @ centre

@@ -1,5 +1,4 @@
-"""The page of a twin: scans, forecasts, belief, choices and, of a simulated patient, the outcome.
-"""
+"""The page of a twin: scans, forecasts, belief, choices and the outcome of a simulated patient."""
 
 from __future__ import annotations
 

@@ -44,12 +44,12 @@ def scores(
         if "start" in name or len(values) < LEAST:
             continue
         start = items.get(name.replace("net", "start"), []) if "net" in name else []
-        decibel = name.endswith("_db")
+        decibel, gray = name.endswith("_db"), name.endswith("_gy")
         found.append(
             CardScore(
                 "psnr" if decibel else name,
-                "dB" if decibel else "1",
-                "higher",
+                "dB" if decibel else "Gy" if gray else "1",
+                "lower" if gray else "higher",
                 name.removesuffix("net_db").strip("_") or "all",
                 f"held-out patients: {', '.join(patients) or 'digital'}",
                 len(values),

@@ -53,7 +53,7 @@ RESEARCH = "Research only, not for diagnosis."
 
 
 @dataclass(frozen=True)
-class Job:
+class FhirJob:
     """What all resources of one result share.
 
     Args:
@@ -93,7 +93,7 @@ class Job:
 def job(
     result: Result, source: IndexedStudy, study: IndexedStudy, version: Version, patient: str,
     recorded: str,
-) -> Job:  # fmt: skip
+) -> FhirJob:  # fmt: skip
     """Return what the resources of a result share.
 
     Args:
@@ -118,7 +118,7 @@ def job(
     else:
         subject["display"] = "not stated"
     key = json.dumps(said, sort_keys=True, default=str)
-    return Job(version, key, subject, study, source.synthetic or synthetic(result), recorded)
+    return FhirJob(version, key, subject, study, source.synthetic or synthetic(result), recorded)
 
 
 def synthetic(result: Result) -> bool:
@@ -128,7 +128,7 @@ def synthetic(result: Result) -> bool:
     return bool(synthesized(result)) or any(map(synthetic, result.also.values()))
 
 
-def resources(result: Result, about: Job, scores: Sequence[Score] = ()) -> Iterator[Resource]:
+def resources(result: Result, about: FhirJob, scores: Sequence[Score] = ()) -> Iterator[Resource]:
     """Yield all resources of a result; what one refers to comes before it."""
     device, study = _device(result, about), _study(about)
     observations = [
@@ -161,7 +161,7 @@ def _quantity(value: float, units: str) -> dict[str, Any]:
     return said | ({"system": UCUM, "code": UNITS[units]} if units in UNITS else {})
 
 
-def _device(result: Result, about: Job) -> Resource:
+def _device(result: Result, about: FhirJob) -> Resource:
     model = result.steps[-1].model if result.steps else "none"
     name = f"Veridical, model {model}"
     r5 = about.version == "R5"
@@ -187,7 +187,7 @@ def _weights(result: Result) -> list[str]:
     return list(dict.fromkeys(known))
 
 
-def _study(about: Job) -> Resource:
+def _study(about: FhirJob) -> Resource:
     """Return the ImagingStudy: the series that the result was made from, and those made of it."""
     series, r5 = about.study.series(), about.version == "R5"
 
@@ -230,7 +230,7 @@ def _instance(one: IndexedInstance) -> dict[str, Any]:
     )
 
 
-def _observation(name: str, code: Mapping[str, Any], method: str, about: Job) -> Resource:
+def _observation(name: str, code: Mapping[str, Any], method: str, about: FhirJob) -> Resource:
     return {
         **about.start("Observation", name),
         "status": "preliminary",
@@ -244,7 +244,7 @@ def _observation(name: str, code: Mapping[str, Any], method: str, about: Job) ->
     }
 
 
-def _finding(finding: Finding, number: int, about: Job) -> Resource:
+def _finding(finding: Finding, number: int, about: FhirJob) -> Resource:
     """Return the Observation of a finding: its verdict, why, and the numbers behind it."""
     code = _concept(f"{OURS}check", finding.check)
     made = _observation(f"finding {number} {finding.check}", code, "Veridical audit", about)
@@ -270,7 +270,7 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _score(score: Score, number: int, about: Job) -> Resource:
+def _score(score: Score, number: int, about: FhirJob) -> Resource:
     """Return the Observation of a score against a reference, with its interval."""
     code = _concept(f"{OURS}metric", score.metric)
     made = _observation(
@@ -293,7 +293,7 @@ def _score(score: Score, number: int, about: Job) -> Resource:
     return made | {"note": [{"text": note}], "component": components or None}
 
 
-def _measures(result: Result, about: Job) -> Iterator[Resource]:
+def _measures(result: Result, about: FhirJob) -> Iterator[Resource]:
     """Yield Observations of what the companions say in one number each."""
     image = finite(result.image)
     region, known = foreground(image), numbers.evidence(result)
@@ -314,7 +314,7 @@ def _measures(result: Result, about: Job) -> Iterator[Resource]:
         yield made | {"valueQuantity": _quantity(value, units)}
 
 
-def _report(result: Result, observations: Sequence[Resource], about: Job) -> Resource:
+def _report(result: Result, observations: Sequence[Resource], about: FhirJob) -> Resource:
     """Return the DiagnosticReport: the headline, and all observations."""
     head = words.headline(result.findings)
     made = words.listed(result.image.channels)
@@ -335,7 +335,7 @@ def _report(result: Result, observations: Sequence[Resource], about: Job) -> Res
     }
 
 
-def _provenance(result: Result, targets: Sequence[Resource], about: Job) -> Resource:
+def _provenance(result: Result, targets: Sequence[Resource], about: FhirJob) -> Resource:
     """Return the Provenance: what was run on what, by which weights, with which seed."""
     lines = [
         f"{step.task} by {step.model} (weights {step.weights}), seed {step.seed}, "

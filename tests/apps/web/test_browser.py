@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from veridical.apps.web import demo
 from veridical.io.files import write
 from veridical.types import Geometry, Image
 
@@ -184,7 +185,7 @@ def test_what_cannot_be_read_says_why_and_what_would_help(
     page: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("wrong")
-    np.save(folder / "scan.npy", np.ones((4, 24, 20), np.complex64))
+    demo.scan(folder)
     page.set_input_files("#files", folder / "scan.npy")
     page.wait_for_selector(".headline.fail")
     assert "axes" in page.inner_text(".headline.fail")

@@ -66,6 +66,7 @@ def test_the_command_serves_what_was_named_and_ends_with_all_its_processes(tmp_p
                 ask.request("GET", "/api/about", headers={"Authorization": f"Bearer {found[2]}"})
                 break
             except ConnectionError:
+                ask.close()
                 time.sleep(0.1)
         assert json.loads(ask.getresponse().read())["tasks"]
         record = next((tmp_path / "bench").glob("*/record.json"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from veridical import registry
 from veridical.apps.web import summary
 from veridical.apps.web.forms import build
-from veridical.errors import InputError
+from veridical.errors import InputError, VeridicalError
 from veridical.terms import Terms
 
 if TYPE_CHECKING:
@@ -55,12 +55,15 @@ def inspect(
     progress("drawing", 1, 2)
     for old in place.glob("view-*"):
         shutil.rmtree(old, ignore_errors=True)
-    views = {}
+    views, said = {}, [asdict(one) for one in found]
     if len(found) == 1 and (first := next(iter(found[0].parts), None)):
-        views = {view_name(first.day, first.name): view(asdict(found[0]), first.day, first.name,
-                 str(place / view_name(first.day, first.name)), progress)}  # fmt: skip
+        name = view_name(first.day, first.name)
+        try:
+            views[name] = view(said[0], first.day, first.name, str(place / name), progress)
+        except VeridicalError as error:  # it may be a job's input all the same
+            said[0]["notes"] = [*said[0]["notes"], f"It cannot be shown: {error}"]
     progress("ready", 2, 2)
-    return {"results": [], "patients": [asdict(one) for one in found], "views": views}
+    return {"results": [], "patients": said, "views": views}
 
 
 def view_name(day: float, name: str, number: int = 0) -> str:

@@ -10,7 +10,7 @@ import pytest
 from veridical.errors import InputError, SettingError
 from veridical.phantoms.beating_heart import BeatingHeart
 from veridical.phantoms.breathing_abdomen import BreathingAbdomen
-from veridical.phantoms.moving import NAMES, Moving
+from veridical.phantoms.moving_body import NAMES, Moving
 
 BODIES = (BeatingHeart(1, 8.0), BreathingAbdomen(1, 12.0))
 TIMES = (0.0, 0.13, 0.4, 1.9, 7.3)
