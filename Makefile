@@ -54,7 +54,9 @@ bench: $(READY) ## compare with BART and classical methods on the two real scans
 weights: $(READY) ## train the weights that ship with the package, from their recipes (days)
 	for name in denoiser brain body; do $(BIN)/veridical train recipes/$$name.toml --out runs/$$name --resume; done
 	for name in denoiser brain; do $(BIN)/veridical calibrate runs/$$name/$$name.safetensors; done
-	for name in denoiser brain body; do cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; done
+	$(BIN)/python -m veridical.training.dose_trees
+	$(BIN)/veridical train recipes/dose.toml --out runs/dose --resume && $(BIN)/veridical calibrate runs/dose/dose.safetensors
+	for name in denoiser brain body dose; do cp runs/$$name/$$name.safetensors runs/$$name/$$name.json $(WEIGHTS)/; done
 
 train-on: $(READY) ## continue the first unfinished training in runs/ in the background, at the lowest priority
 	$(BIN)/veridical train-on

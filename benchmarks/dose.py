@@ -16,11 +16,11 @@ from dataclasses import asdict
 import numpy as np
 
 from veridical.io.guards import write_text
-from veridical.io.openkbp import ALLOWED
 from veridical.metrics.plan_points import dose_score, point_differences
 from veridical.models import weights
 from veridical.models.dose_anatomy import gathered
 from veridical.models.model_card import CardScore
+from veridical.physics.prescriptions import ALLOWED
 from veridical.tasks.plan import Plan
 from veridical.tasks.plan_findings import masks_of
 from veridical.training.card_scores import t_interval

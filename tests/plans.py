@@ -43,8 +43,8 @@ def patient() -> Image:
 
 def archive(path: Path, image: Image, dose: bool = True) -> Path:
     """Write an image as the one cropped `.npz` of a patient, and return the path."""
-    from veridical.io.openkbp import ALLOWED, STRUCTURES
     from veridical.models.dose_anatomy import turned
+    from veridical.physics.prescriptions import ALLOWED, STRUCTURES
 
     def stored(name: str) -> np.ndarray:
         return turned(image[name], image.geometry)[::-1, ::-1, ::-1].transpose(1, 0, 2)

@@ -10,9 +10,10 @@ import pytest
 import plans
 from veridical.errors import FormatError
 from veridical.io.files import read_image
-from veridical.io.openkbp import ALLOWED, SIDE, STRUCTURES, openkbp, recognises
+from veridical.io.openkbp import SIDE, openkbp, recognises
 from veridical.layouts import discovery
 from veridical.models.dose_anatomy import turned
+from veridical.physics.prescriptions import ALLOWED, STRUCTURES
 from veridical.types import Image
 
 

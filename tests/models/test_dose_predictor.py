@@ -14,7 +14,7 @@ import torch
 import plans
 from veridical import testing
 from veridical.errors import InputError
-from veridical.models.dose_anatomy import Anatomy, body_of, named, turned, turned_back
+from veridical.models.dose_anatomy import PlanAnatomy, body_of, named, turned, turned_back
 from veridical.models.dose_features import CHANNELS, MIRRORED, UNIT, features
 from veridical.models.dose_grid import DoseGrid, fits
 from veridical.models.dose_predictor import DosePredictor, mirrored, predicted
@@ -23,12 +23,12 @@ from veridical.types import Array, Geometry, Image
 
 
 @pytest.fixture(scope="module")
-def anatomy() -> Anatomy:
+def anatomy() -> PlanAnatomy:
     return DoseGrid.of(neck((8.0, 8.0, 6.0), (-6.0, 0.0, 0.0))).anatomy
 
 
 @pytest.fixture(scope="module")
-def seen(anatomy: Anatomy) -> Array:
+def seen(anatomy: PlanAnatomy) -> Array:
     return features(anatomy)
 
 
@@ -37,7 +37,7 @@ def test_it_keeps_the_promises_of_a_model(tmp_path: Path) -> None:
 
 
 def test_features_are_about_1_in_size_and_0_where_no_dose_may_be(
-    seen: Array, anatomy: Anatomy
+    seen: Array, anatomy: PlanAnatomy
 ) -> None:
     assert seen.shape == (len(CHANNELS), *anatomy.ct.shape)
     assert not seen[:, ~anatomy.inside].any()
@@ -45,7 +45,9 @@ def test_features_are_about_1_in_size_and_0_where_no_dose_may_be(
     assert np.abs(seen).max() < 3
 
 
-def test_optimized_doses_cover_targets_and_spare_the_cord(seen: Array, anatomy: Anatomy) -> None:
+def test_optimized_doses_cover_targets_and_spare_the_cord(
+    seen: Array, anatomy: PlanAnatomy
+) -> None:
     gentle, strict = UNIT * seen[:2]
     target = anatomy.mask("PTV70")
     cord = anatomy.mask("SpinalCord") & ~anatomy.mask("PTV56", "PTV70")
@@ -55,13 +57,15 @@ def test_optimized_doses_cover_targets_and_spare_the_cord(seen: Array, anatomy: 
 
 
 def test_features_of_a_mirrored_patient_are_the_mirrored_features(
-    seen: Array, anatomy: Anatomy
+    seen: Array, anatomy: PlanAnatomy
 ) -> None:
     other = {
         name.replace("Right", "?").replace("Left", "Right").replace("?", "Left"): mask[::-1]
         for name, mask in anatomy.structures.items()
     }
-    flipped = Anatomy(anatomy.ct[::-1].copy(), other, anatomy.inside[::-1].copy(), anatomy.spacing)
+    flipped = PlanAnatomy(
+        anatomy.ct[::-1].copy(), other, anatomy.inside[::-1].copy(), anatomy.spacing
+    )
     assert [MIRRORED[place] for place in MIRRORED] == list(range(len(CHANNELS)))
     difference = np.abs(features(flipped) - mirrored(seen))
     assert difference.max((1, 2, 3)).max() < 0.06, "but for rounding of rays"
@@ -133,6 +137,6 @@ def test_structures_are_found_by_usual_names_and_by_what_is_said() -> None:
 def test_without_a_target_there_is_nothing_to_plan() -> None:
     image = plans.patient()
     with pytest.raises(InputError, match="No target is outlined"):
-        Anatomy.of(
+        PlanAnatomy.of(
             Image(image.data[:3], image.geometry, "mixed", image.channels[:3], dict(image.header))
         )

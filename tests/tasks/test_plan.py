@@ -17,7 +17,6 @@ from veridical import testing
 from veridical.apps.cli import main
 from veridical.errors import InputError, SettingError, UnitsError
 from veridical.models import dose_predictor
-from veridical.phantoms.neck import neck
 from veridical.tasks.plan import ALIKE, Plan, drawn
 from veridical.types import Finding, Geometry, Image, Result, Study
 
@@ -45,7 +44,7 @@ def as_structure_set(image: Image, names: dict[str, str]) -> Study:
 
 
 def test_it_keeps_the_promises_of_a_task(weights: str) -> None:
-    testing.check_task(Plan, Study.of(neck((8.0, 8.0, 6.0))), weights=weights, draws=2)
+    testing.check_task(Plan, Study.of(plans.patient()), weights=weights, draws=2)
 
 
 def test_the_result_is_a_dose_in_gray_with_samples_and_an_interval(done: Result) -> None:

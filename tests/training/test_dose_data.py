@@ -11,9 +11,9 @@ import torch
 
 import plans
 from veridical.errors import InputError, SettingError
-from veridical.io.openkbp import STRUCTURES
 from veridical.models.dose_predictor import DosePredictor
 from veridical.phantoms.neck import neck
+from veridical.physics.prescriptions import STRUCTURES
 from veridical.training.calibrate import calibrate_weights
 from veridical.training.dose_data import DoseCourse, DoseData, histogram_difference, of_split
 from veridical.training.train import train
@@ -109,7 +109,8 @@ def test_it_trains_resumes_and_is_calibrated(data: Path, tmp_path: Path) -> None
     first = train(recipe, tmp_path / "run", steps=2)
     path = train(recipe, tmp_path / "run", resume=True)
     assert path == first
-    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert lines[-1]["dose_gy"] > 0
     found = calibrate_weights(str(path))["plan"]

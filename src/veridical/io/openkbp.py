@@ -18,23 +18,9 @@ import numpy as np
 
 from veridical.errors import FormatError
 from veridical.io.guards import BUDGET, within
+from veridical.physics.prescriptions import ALLOWED, STRUCTURES
 from veridical.types import Array, Geometry, Image
 
-ORGANS = (
-    "Brainstem",
-    "SpinalCord",
-    "RightParotid",
-    "LeftParotid",
-    "Esophagus",
-    "Larynx",
-    "Mandible",
-)
-TARGETS: dict[str, float] = {"PTV56": 56.0, "PTV63": 63.0, "PTV70": 70.0}
-"""Planning target volume -> prescribed dose, Gy."""
-STRUCTURES = (*ORGANS, *TARGETS)
-"""In the order of their bits."""
-ALLOWED = "possible_dose"
-"""Name of the mask of where dose may be."""
 SIDE = 128
 NEEDED = {"ct", "structures", "possible", "shape", "voxel_mm"}
 OFFSET, HU_STEP, DOSE_STEP = 1024, 16, 0.1

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from veridical.errors import GeometryError
-from veridical.io.openkbp import TARGETS
+from veridical.physics.prescriptions import TARGETS
 from veridical.types import Array
 
 PERCENTILES = {"D1": 99.0, "D95": 5.0, "D99": 1.0}

@@ -19,7 +19,7 @@ from veridical.physics.linear import LinearOperator
 from veridical.types import Array
 
 if TYPE_CHECKING:
-    from veridical.models.dose_anatomy import Anatomy
+    from veridical.models.dose_anatomy import PlanAnatomy
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class DoseModel(Model, ABC):
     """A predictor of radiotherapy doses."""
 
     @abstractmethod
-    def predict(self, anatomy: Anatomy) -> tuple[Array, Array]:
+    def predict(self, anatomy: PlanAnatomy) -> tuple[Array, Array]:
         """Return dose and its standard deviation, `(x, y, z)` in Gy; 0 where no dose may be."""
 
 

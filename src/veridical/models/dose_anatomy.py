@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from veridical.errors import InputError, UnitsError, nearest
-from veridical.io.openkbp import ALLOWED, STRUCTURES, TARGETS
 from veridical.physics.photon_beams import PENUMBRA
+from veridical.physics.prescriptions import ALLOWED, STRUCTURES, TARGETS
 from veridical.types import Array, Geometry, Image, Study
 
 FAR, DEEP = 60.0, 30.0
@@ -35,7 +35,7 @@ USUAL = {
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy:
+class PlanAnatomy:
     """What a plan depends on, on one grid `(x, y, z)`.
 
     Args:
@@ -66,7 +66,7 @@ class Anatomy:
         return found
 
     @classmethod
-    def of(cls, image: Image) -> Anatomy:
+    def of(cls, image: Image) -> PlanAnatomy:
         """Return the anatomy of an image with the channels `CT`, structures, and maybe
         `possible_dose`; without it dose may be in the whole body.
 
@@ -112,11 +112,11 @@ class Anatomy:
             for side, size in zip(box, self.spacing, strict=True)
         )
 
-    def near_targets(self) -> tuple[slice, Anatomy]:
+    def near_targets(self) -> tuple[slice, PlanAnatomy]:
         """Return the slices that beams at the targets can reach, and the anatomy there."""
         z = self._around(self.prescription > 0, PENUMBRA * 3)[2]
         cut = {name: mask[..., z] for name, mask in self.structures.items()}
-        return z, Anatomy(self.ct[..., z], cut, self.inside[..., z], self.spacing)
+        return z, PlanAnatomy(self.ct[..., z], cut, self.inside[..., z], self.spacing)
 
 
 def body_of(ct: Array) -> Array:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from veridical.io.openkbp import ORGANS, TARGETS
-from veridical.models.dose_anatomy import FAR, Anatomy, body_of
+from veridical.models.dose_anatomy import FAR, PlanAnatomy, body_of
 from veridical.physics.fluence import Goals, optimized
 from veridical.physics.photon_beams import BeamSet, electron_density
+from veridical.physics.prescriptions import ORGANS, TARGETS
 from veridical.types import Array
 
 UNIT = 70.0
@@ -47,7 +47,7 @@ MIRRORED = tuple(
 """Where each channel lies in a patient who is mirrored left to right: parotids change places."""
 
 
-def goals(anatomy: Anatomy, strategy: str, near: Array) -> Goals:
+def goals(anatomy: PlanAnatomy, strategy: str, near: Array) -> Goals:
     """Return what a plan of a strategy should reach.
 
     Args:
@@ -70,7 +70,7 @@ def goals(anatomy: Anatomy, strategy: str, near: Array) -> Goals:
     )
 
 
-def features(anatomy: Anatomy) -> Array:
+def features(anatomy: PlanAnatomy) -> Array:
     """Return `(channel, x, y, z)` in the order of `CHANNELS`, about 1 in size, 0 where no dose may
     be.
 
@@ -99,7 +99,7 @@ def features(anatomy: Anatomy) -> Array:
     return np.asarray(stacked * anatomy.inside)
 
 
-def of_beams(anatomy: Anatomy) -> Array:
+def of_beams(anatomy: PlanAnatomy) -> Array:
     """Return what beams give, `(channel, x, y, z)`: optimized doses, mean and least depth, open
     fields, beams crossing.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from veridical.errors import InputError
-from veridical.models.dose_anatomy import Anatomy, body_of, turned_back
+from veridical.models.dose_anatomy import PlanAnatomy, body_of, turned_back
 from veridical.types import Array, Geometry, Image
 
 LEAST, MOST = (2.5, 2.5, 1.4), (5.6, 5.6, 3.3)
@@ -31,7 +31,7 @@ class DoseGrid:
         geometry: of the image.
     """
 
-    anatomy: Anatomy
+    anatomy: PlanAnatomy
     box: tuple[slice, ...]
     whole: Shape
     inside: Array
@@ -45,7 +45,7 @@ class DoseGrid:
         Raises:
             InputError: no target lies where dose may be.
         """
-        given = Anatomy.of(image)
+        given = PlanAnatomy.of(image)
         anatomy = given if fits(given.spacing) else resampled(given)
         target = anatomy.prescription > 0
         if not (target & anatomy.inside).any():
@@ -74,7 +74,7 @@ def fits(spacing: tuple[float, float, float]) -> bool:
     return all(low <= size <= high for low, size, high in pairs)
 
 
-def resampled(anatomy: Anatomy) -> Anatomy:
+def resampled(anatomy: PlanAnatomy) -> PlanAnatomy:
     """Return an anatomy on voxels of the usual size, of the same outer edges."""
     sizes = zip(anatomy.ct.shape, anatomy.spacing, USUAL, strict=True)
     x, y, z = (max(1, int(np.ceil(n * size / new - 1e-6))) for n, size, new in sizes)
@@ -84,7 +84,7 @@ def resampled(anatomy: Anatomy) -> Anatomy:
 
     masks = {name: brought(mask) > 0.5 for name, mask in anatomy.structures.items()}
     kept = {name: mask for name, mask in masks.items() if mask.any()}
-    return Anatomy(brought(anatomy.ct), kept, brought(anatomy.inside) > 0.5, USUAL)
+    return PlanAnatomy(brought(anatomy.ct), kept, brought(anatomy.inside) > 0.5, USUAL)
 
 
 def sampled(

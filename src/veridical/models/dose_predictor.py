@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from veridical.models import weights
 from veridical.models.base import DoseModel, pick_device
-from veridical.models.dose_anatomy import Anatomy
+from veridical.models.dose_anatomy import PlanAnatomy
 from veridical.models.dose_features import CHANNELS, MIRRORED, STRATEGIES, UNIT, features
 from veridical.models.dose_trees import dose_trees
 from veridical.nets.backbone import backbone
@@ -54,7 +54,7 @@ class DosePredictor(DoseModel):
     def weights_hash(self) -> str:
         return weights.fingerprint(self.weights)
 
-    def predict(self, anatomy: Anatomy) -> tuple[Array, Array]:
+    def predict(self, anatomy: PlanAnatomy) -> tuple[Array, Array]:
         """Return dose and its standard deviation, `(x, y, z)` in Gy; 0 where no dose may be."""
         place = pick_device(self.device)
         seen = features(anatomy)

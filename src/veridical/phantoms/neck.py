@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from veridical.io.openkbp import ALLOWED, STRUCTURES
+from veridical.physics.prescriptions import ALLOWED, STRUCTURES
 from veridical.types import Array, Geometry, Image
 
 SIZE = (190.0, 200.0, 180.0)

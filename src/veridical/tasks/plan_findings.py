@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from veridical.io.openkbp import ALLOWED, ORGANS, STRUCTURES, TARGETS
 from veridical.metrics.plan_points import dose_score, point_differences, points
 from veridical.models.dose_grid import LEAST, MOST, DoseGrid, fits
+from veridical.physics.prescriptions import ALLOWED, ORGANS, STRUCTURES, TARGETS
 from veridical.types import Array, Finding, Image, Interval
 
 COVERED = 0.95

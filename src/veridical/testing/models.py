@@ -9,7 +9,7 @@ import torch
 
 from veridical.conditioning.request import Request
 from veridical.models.base import DoseModel, ImageModel, LabelModel, MeasurementModel, Model
-from veridical.models.dose_anatomy import Anatomy
+from veridical.models.dose_anatomy import PlanAnatomy
 from veridical.models.problem import Problem
 from veridical.phantoms.neck import neck
 from veridical.provenance import digest
@@ -103,7 +103,7 @@ def _labeller(model: LabelModel) -> None:
 
 
 def _planner(model: DoseModel) -> None:
-    anatomy = Anatomy.of(neck(spacing=(8.0, 8.0, 6.0)))
+    anatomy = PlanAnatomy.of(neck(spacing=(8.0, 8.0, 6.0)))
     before = anatomy.ct.copy()
     (dose, spread), again = (model.predict(anatomy) for _ in range(2))
     assert np.array_equal(anatomy.ct, before), "the CT was changed"

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from veridical.audit.interval import CalibrationCase
 from veridical.errors import InputError, SettingError
 from veridical.io.guards import replacing
-from veridical.io.openkbp import STRUCTURES
 from veridical.layouts import discovery
 from veridical.layouts.pool import SETS, folders
 from veridical.models import weights
@@ -31,6 +30,7 @@ from veridical.models.dose_predictor import (
     with_start,
 )
 from veridical.models.dose_trees import dose_trees
+from veridical.physics.prescriptions import STRUCTURES
 from veridical.task import Progress
 from veridical.tasks.plan_findings import measures
 from veridical.training.dose_trees import of_others
@@ -229,7 +229,7 @@ class DoseCourse(Course[DosePatient]):
             return self.known[step % len(self.known)]
         rng = self.generator(step)
         epoch = np.random.default_rng([self.seed, step // len(self.known)])
-        patient = self.known[epoch.permutation(len(self.known))[step % len(self.known)]]
+        patient = self.known[int(epoch.permutation(len(self.known))[step % len(self.known)])]
         first = [
             int(rng.integers(0, max(n - side, 0) + 1))
             for n, side in zip(patient.dose.shape, self.data.crop, strict=True)
@@ -316,7 +316,8 @@ def patient_of(study: Study, cache: str) -> DosePatient:
     file = Path(cache) / f"{study.id}.npz"
     if cache and file.is_file():
         with np.load(file, allow_pickle=False) as stored:
-            return DosePatient(**{name: stored[name] for name in KEPT})
+            kept = {name: np.asarray(stored[name]) for name in KEPT}
+        return DosePatient(**kept)
     grid, dose = learnable(study)
     anatomy = grid.anatomy
     bits = np.zeros(dose.shape, np.uint16)

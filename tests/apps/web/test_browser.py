@@ -34,7 +34,7 @@ pytestmark = [
 ]
 WRONG: list[str] = []
 """Errors that the page logged, and addresses elsewhere that it asked for."""
-PATIENCE = 400_000
+PATIENCE = 120_000
 """Milliseconds that a busy machine may take for a step."""
 
 
@@ -74,6 +74,7 @@ def page(address: str) -> Iterator[Any]:
         page.set_default_timeout(PATIENCE)
         WRONG.clear()
         page.on("pageerror", lambda error: WRONG.append(str(error)))
+        page.on("response", lambda said: said.status >= 400 and WRONG.append(said.url))
         page.on("console", lambda said: said.type == "error" and WRONG.append(said.text))
         home = address.partition("/?")[0]
         page.on("request", lambda asked: WRONG.append(asked.url)
@@ -211,7 +212,8 @@ def test_a_patient_called_script_is_shown_as_text(
 
 
 OPENING = """async name => {
-  const ask = async (method, path, body) => (await fetch(path, {method, body})).json();
+  const ask = async (method, path, body) => (await fetch(path,
+    {method, body, headers: {'content-type': 'application/json'}})).json();
   const {id} = await ask('POST', '/api/cases', JSON.stringify({name}));
   await ask('PUT', `/api/cases/${id}/file?name=x.nii`, name);
   await ask('POST', `/api/cases/${id}/open`, '{}');

@@ -57,6 +57,7 @@ export class Viewer {
     this.before = new Niivue({ ...OPTIONS, interactive: false });
     await this.after.attachToCanvas(after);
     await this.before.attachToCanvas(before);
+    for (const canvas of [after, before]) canvas.tabIndex = -1; // the stage has the focus and the keys
     for (const nv of [this.after, this.before]) colours.add(nv);
     this.after.onLocationChange = (said) => this.moved(said);
     this.after.onIntensityChange = (volume) => this.windowed(volume);
