@@ -35,7 +35,12 @@ def complete(card: Mapping[str, Any]) -> dict[str, Any]:
         "scores": [asdict(SCORE)],
         "uncalibrated": "A toy is calibrated in the tests that are about calibration.",
         "scope": "Ellipsoids with a texture and holes, on grids of a few voxels.",
-        "audits": {"copies": {"verdict": "not_run", "reason": "A toy makes noise, which is no copy of anybody."}},
+        "audits": {
+            "copies": {
+                "verdict": "not_run",
+                "reason": "A toy makes noise, which is no copy of anybody.",
+            }
+        },
         "may_ship": False,
         **card,
     }

@@ -25,6 +25,7 @@ from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_data import DenoisingData
 from veridical.training.digital_patients import LICENCES
 from veridical.training.distributed import Ranks
+from veridical.training.dose_data import DoseData
 from veridical.training.generation_data import YOURS, GenerationData
 from veridical.training.loop import Run, rate
 from veridical.training.recipe import Recipe, Training
@@ -250,6 +251,7 @@ def test_the_shipped_recipes_are_read(recipe: Path) -> None:
         "denoiser": (DenoisingData, {*SOURCES}),
         "generator": (GenerationData, {*LICENCES, YOURS, *SETS}),
         "head-segmenter": (SegmentationData, {"painted"}),
+        "dose-predictor": (DoseData, {"openkbp"}),
     }[plan.model]
     assert type(plan.data) is kind
     assert set(plan.data.sources) <= sources

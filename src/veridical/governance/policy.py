@@ -22,7 +22,16 @@ MISSING = "missing"
 VERDICTS = (*SEVERITY, MISSING)
 ANY, OTHER = "*", "other"
 """`*` stands for any check, task or person; `other` for what no task of Veridical made."""
-OF_TASKS = ("bias field", "head", "volumes")
+OF_TASKS = (
+    "bias field",
+    "head",
+    "volumes",
+    "planned dose",
+    "plan grid",
+    "target coverage",
+    "organ limits",
+    "organs at risk",
+)
 """Findings that tasks make themselves, beside those of the audits."""
 OWN = "other:"
 """Before the name of a check that is not installed, so that a misspelt one is not taken for it."""
