@@ -86,7 +86,8 @@ class Reading:
     """
     register: Annotated[bool | None, Parameter(negative="--no-register")] = None
     """Move every image beside INPUT rigidly so that it fits INPUT, by mutual information; how far
-    is reported. When not said, MR volumes that do not fit as they lie are; --no-register moves none.
+    is reported. When not said, MR volumes that do not fit as they lie are; --no-register moves
+    none.
     """
     same_space: Annotated[bool, Parameter(negative=())] = False
     """Assume that the positions of all images are coordinates of one space, though their headers

@@ -393,7 +393,7 @@ def _extent(p: Reals, state: TumourState, brain: Brain) -> Extent:
     (low, high), (least, most) = BOUNDS
     enhancing = float(np.clip(p[8], low, high))
     visible = float(np.clip(p[9], least, most))
-    return extent(state.seen, brain.medium.spacing, enhancing, visible, brain.origin)
+    return extent(state.seen, brain.medium.spacing, enhancing, visible, [*brain.origin])
 
 
 def _each(work: Callable[[Reals, Any], Any], parameters: Reals, states: Sequence[Any]) -> list[Any]:

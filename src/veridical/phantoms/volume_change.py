@@ -113,7 +113,7 @@ def onto(displacement: Floats, spacing: float, fine: float, shape: Sequence[int]
 def jacobian(displacement: Floats, spacing: float) -> Floats:
     """Return the relative volume `(x, y, z)` that a deformation gives each voxel."""
     slopes = np.stack(
-        [np.stack(np.gradient(displacement[..., d], spacing), -1) for d in range(3)], -2
+        [np.stack([*np.gradient(displacement[..., d], spacing)], -1) for d in range(3)], -2
     )
     return np.asarray(np.linalg.det(slopes + np.eye(3)), np.float32)
 

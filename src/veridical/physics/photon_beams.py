@@ -78,7 +78,7 @@ class BeamSet:
         self.reach = int(np.ceil(2 * PENUMBRA / self.step))
         """Rays to each side of a column that it sees."""
         sides = [n * size for n, size in zip(self.shape, self.spacing, strict=True)]
-        self.count = int(np.ceil(np.hypot(*sides[:2]) / self.step)) + 2 * self.reach + 3
+        self.count = int(np.ceil(np.hypot(sides[0], sides[1]) / self.step)) + 2 * self.reach + 3
         self.columns = np.flatnonzero((density > 0).any(2).ravel())
         self.beams = tuple(self._beam(np.asarray(density, np.float32), angle) for angle in angles)
 

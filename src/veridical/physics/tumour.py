@@ -225,7 +225,7 @@ class TumourState:
 
 
 def start(
-    where: Medium, centre: Sequence[float], day: float, shares: Sequence[float] = (1.0,)
+    where: Medium, centre: Sequence[float] | Floats, day: float, shares: Sequence[float] = (1.0,)
 ) -> TumourState:
     """Return a tumour of a few cells.
 

@@ -39,7 +39,7 @@ class Extent:
 
 
 def extent(
-    seen: Floats, spacing: float, enhancing: float, visible: float, origin: Sequence[float]
+    seen: Floats, spacing: float, enhancing: float, visible: float, origin: Sequence[float] | Floats
 ) -> Extent:
     """Return the extent of a density.
 
