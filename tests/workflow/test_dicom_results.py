@@ -119,6 +119,17 @@ def test_interval_width_and_evidence_read_back_to_the_same_floats(tmp_path: Path
     assert shares.geometry.matches(result.image.geometry, 1e-3)
 
 
+def test_maps_of_one_slice_keep_its_thickness(tmp_path: Path) -> None:
+    source = source_series(tmp_path / "in", "MR")
+    for file in sorted(source.glob("*.dcm"))[1:]:
+        file.unlink()
+    result = made(source)
+    write(result, source, tmp_path / "out")
+    shares = veridical.read(tmp_path / "out" / "T1w-evidence" / "0001.dcm")
+    assert shares.geometry.spacing == pytest.approx(result.image.geometry.spacing, abs=1e-4)
+    assert shares.geometry.spacing[2] != pytest.approx(1.0), "which is what a library would say"
+
+
 def test_maps_state_units_and_quantities_by_code(tmp_path: Path) -> None:
     source = source_series(tmp_path / "in", "CT")
     write(made(source), source, tmp_path / "out")

@@ -180,9 +180,11 @@ def finished(made: Any, where: Where) -> Any:
     made.SeriesDescription = ascii_text(f"Veridical {job.task}: {where.role}, research", 64)
     dimension = job.uid(where.role, "dimensions")
 
-    def settled(_: Any, element: Any) -> None:
+    def settled(item: Any, element: Any) -> None:
         if element.keyword == "DimensionOrganizationUID":
             element.value = dimension
+        if element.keyword == "SpacingBetweenSlices" and int(made.NumberOfFrames) == 1:
+            element.value = item.SliceThickness  # highdicom puts 1 mm where there is one frame
 
     made.walk(settled)
     stamped(made, job, series, where.channels)
