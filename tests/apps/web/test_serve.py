@@ -54,7 +54,10 @@ def test_the_command_serves_what_was_named_and_ends_with_all_its_processes(tmp_p
     (given / "notes.txt").write_text("no image")
     words = [sys.executable, "-m", "veridical.apps.cli", "web", str(given), "--no-browser"]
     server = subprocess.Popen(
-        [*words, "--folder", str(tmp_path / "bench")], stdout=subprocess.PIPE, text=True
+        [*words, "--folder", str(tmp_path / "bench")],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_minds_ctrl_c,
     )
     assert server.stdout
     found = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", server.stdout.readline())
@@ -83,6 +86,11 @@ def test_the_command_serves_what_was_named_and_ends_with_all_its_processes(tmp_p
     assert server.wait(60) == 130
     left = [one for one in Path("/proc").glob("[0-9]*/cmdline") if _runs(one, str(tmp_path))]
     assert not left
+
+
+def _minds_ctrl_c() -> None:
+    """Undo what a shell does to processes in its background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _runs(cmdline: Path, word: str) -> bool:
