@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 JOB = "plan"
 ALIKE = 12.0
-"""Full width at half maximum in mm over which the errors of a prediction are alike, as those of the
-held-out patients are.
+"""Full width at half maximum in mm over which the errors of a prediction are taken to be alike: an
+assumption, three voxels of the training.
 """
 IMAGINED = (
     "dose: none of it was measured or computed by a dose engine; it is what planners reached in "
