@@ -3,7 +3,8 @@
 A small three-dimensional U-Net corrects the mean of two optimized doses of nine beams
 (`physics/fluence.py`) and says how far off it may be, as the scale of a Laplace distribution for
 each voxel. The image and its mirror image are both predicted and averaged, with the parotids
-exchanged. Boosted trees (`dose_trees.py`) predict the dose too; a weighted mean counts.
+exchanged. Boosted trees (`dose_trees.py`) predict the dose too; a weighted mean counts. In the
+shipped weights the trees alone give the dose, and the network its spread.
 """
 
 from __future__ import annotations
