@@ -8,10 +8,10 @@ another is a hole (PS3.3, C.8.8.6.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from veridical.io.dicom_series import LPS, PLAN, read_header
 from veridical.io.dicom_slice import DAMAGE
 from veridical.types import Array, Geometry, Image
 
+T = TypeVar("T")
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 FLAT = 0.5
@@ -64,16 +65,7 @@ def structures(path: str | Path) -> Structures:
     Raises:
         FormatError: it is damaged, or no structure set.
     """
-    file = Path(path)
-    one = read_header(file)
-    if str(one.get("SOPClassUID", "")) != STRUCTURE_SET:
-        raise FormatError(f"{file} is {one.get('Modality')}; expected an RT Structure Set.")
-    try:
-        return _structures(one)
-    except DAMAGE as error:
-        raise FormatError(
-            f"{file} is damaged or not whole ({error}). Copy or export it again."
-        ) from error
+    return _read(Path(path), STRUCTURE_SET, "an RT Structure Set", _structures)
 
 
 def filled(contours: tuple[Array, ...], geometry: Geometry, name: str) -> Array:
@@ -127,12 +119,16 @@ def plan(path: str | Path) -> dict[str, Any]:
     Raises:
         FormatError: it is damaged, or no plan.
     """
-    file = Path(path)
+    return _read(Path(path), PLAN, "an RT Plan", _plan)
+
+
+def _read(file: Path, storage: str, kind: str, taken: Callable[[Any], T]) -> T:
+    """Return what is taken of the header of an object of one kind."""
     one = read_header(file)
-    if str(one.get("SOPClassUID", "")) != PLAN:
-        raise FormatError(f"{file} is {one.get('Modality')}; expected an RT Plan.")
+    if str(one.get("SOPClassUID", "")) != storage:
+        raise FormatError(f"{file} is {one.get('Modality')}; expected {kind}.")
     try:
-        return _plan(one)
+        return taken(one)
     except DAMAGE as error:
         raise FormatError(
             f"{file} is damaged or not whole ({error}). Copy or export it again."
