@@ -41,6 +41,8 @@ def test_the_page_and_what_it_loads_are_its_own(site: Callable[..., Site]) -> No
             assert "://" not in file.read_text(encoding="utf-8").replace(
                 "http://www.w3.org/2000/svg", ""
             )
+    icon = found.ask("GET", "/static/icon.svg").content
+    assert found.ask("GET", "/favicon.ico").content == icon, "asked for by pages that name none"
     for name in ("..%2fserver.py", "nothing.js", "demo_scan.npz"):
         assert found.ask("GET", f"/static/{name}").status_code == 404
 

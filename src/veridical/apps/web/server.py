@@ -106,6 +106,11 @@ def _pages(app: FastAPI) -> None:
             raise HTTPException(404)
         return FileResponse(file, media_type=TYPES[file.suffix])
 
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        """A report in a tab of its own names no icon; browsers then ask for this address."""
+        return FileResponse(STATIC / "icon.svg", media_type=TYPES[".svg"])
+
     @app.get("/api/about")
     async def about(request: Request) -> dict[str, Any]:
         """Say what is installed and on which terms."""
