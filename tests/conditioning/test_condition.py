@@ -22,7 +22,11 @@ from veridical.types import Array
 
 EVERY = list(registry.entries("condition"))
 SETTINGS = {"widths": (8, 8), "blocks": 1}
-FULL = {"masks": {"lesions": np.ones((16, 20), np.float32)}, "degradation": "motion-ghosts"}
+FULL = {
+    "masks": {"lesions": np.ones((16, 20), np.float32)},
+    "degradation": "motion-ghosts",
+    "styles": {"FLAIR": np.linspace(0.2, 0.9, 6)},
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def test_every_condition_reaches_the_output(name: str) -> None:
         level=0.4,
         masks={"lesions": np.zeros((16, 20), np.float32)},
         attributes={"field": 3.0},
+        styles={"PD": np.linspace(0.1, 1.4, 6)},
     )
     found = answer(made, used, one, other)
     alone = answer(made, used, other, other)

@@ -13,10 +13,11 @@ import veridical
 from priors import volume
 from veridical.errors import InputError, SettingError
 from veridical.preprocessing.preprocessing import Preprocessing
-from veridical.tasks.harmonize import Harmonize, curve, style, style_of
+from veridical.preprocessing.style import style_of
+from veridical.tasks.harmonize import Harmonize, curve, style
 from veridical.types import Array, Image, Result
 
-STYLE = (0.2, 0.35, 0.5, 0.6, 0.7)
+STYLE = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8)
 
 
 def patient(contrast: float = 40.0) -> Image:
@@ -63,19 +64,19 @@ def test_order_and_zero_stay_and_the_own_style_changes_nothing() -> None:
 
 
 def test_a_curve_takes_each_quantile_to_that_asked_for_and_goes_on_beyond_its_ends() -> None:
-    own = np.array([0.1, 0.2, 0.35, 0.5, 0.8])
+    own = np.array([0.1, 0.2, 0.35, 0.5, 0.8, 0.9])
     np.testing.assert_allclose(curve(own, own, np.array(STYLE)), STYLE, atol=1e-3)
     ends = curve(np.array([-0.3, 0.0, 5.0, 6.0]), own, np.array(STYLE))
     assert ends[:2].tolist() == pytest.approx([-0.3, 0.0])
     assert ends[3] - ends[2] == pytest.approx(1.0)
-    falling = curve(np.linspace(0, 1, 50), own, np.array([0.3, 0.2, 0.5, 0.4, 0.6]))
+    falling = curve(np.linspace(0, 1, 50), own, np.array([0.3, 0.2, 0.5, 0.4, 0.6, 0.7]))
     assert (np.diff(falling) >= -1e-6).all()
 
 
 def test_the_same_patient_in_another_style_keeps_volumes_and_lesions() -> None:
     """Contrast in numbers is another by more than a fifth, which is no loss of content."""
     subject = patient()
-    result = harmonized(subject, (0.02, 0.3, 0.36, 0.4, 0.42))
+    result = harmonized(subject, (0.02, 0.3, 0.36, 0.4, 0.42, 0.44))
     assert verdicts(result)["biology"] == "pass"
     assert verdicts(result)["pathology"] == "pass"
     before, after = subject["T1w"], result.image["T1w"]
@@ -92,7 +93,7 @@ def test_the_style_of_images_is_free_of_their_units_and_follows_their_curve() ->
         veridical.style([image]), abs=2e-4
     )
     wide, narrow = (
-        np.ptp(veridical.style([replace(image, data=image.data**p)])[2:]) for p in (3.0, 0.5)
+        np.ptp(veridical.style([replace(image, data=image.data**p)])[2:-1]) for p in (3.0, 0.5)
     )
     assert wide > 2 * narrow
     two = style([image, patient().channel("T1w")])
@@ -110,8 +111,8 @@ def test_an_image_shifted_below_zero_is_harmonized_as_the_same_image_and_stays_s
 def test_a_style_must_be_given_and_rise() -> None:
     with pytest.raises(SettingError, match=r"Which style is wanted.*veridical style IMAGES"):
         Harmonize()(patient())
-    for wrong in ((0.5, 0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3)):
-        with pytest.raises(SettingError, match="5 numbers that do not fall"):
+    for wrong in ((0.5, 0.4, 0.3, 0.2, 0.1, 0.0), (0.1, 0.2, 0.3)):
+        with pytest.raises(SettingError, match="6 numbers that do not fall"):
             Harmonize(style=wrong)
     with pytest.raises(InputError, match="one or more images"):
         veridical.style([])

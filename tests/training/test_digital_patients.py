@@ -14,7 +14,9 @@ from veridical.errors import InputError
 from veridical.phantoms import label_heads
 from veridical.phantoms.cohort import Cohort
 from veridical.phantoms.label_heads import LabelHeads
+from veridical.phantoms.rendering import render
 from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.style import style_of
 from veridical.training import digital_patients as module
 from veridical.training.digital_patients import (
     LICENCES,
@@ -166,5 +168,17 @@ def test_the_scale_of_an_image_is_that_of_the_whole_head_not_of_the_slice() -> N
         made = slab.images[0, 0].astype(np.float32)
         scale = float(raw[made > 0.1].mean() / made[made > 0.1].mean())
         whole = heads.volume(index, module.COARSE)
-        ratios.append(scale / module._scale(whole, "T1w", PREPARE))
+        image = render(whole, "T1w").transpose(2, 1, 0)
+        ratios.append(scale / PREPARE.scale("T1w", "a.u.", image, (module.COARSE,) * 3))
     np.testing.assert_allclose(ratios, 1, rtol=0.01)
+
+
+def test_the_style_of_an_image_is_that_of_the_whole_head() -> None:
+    """Slices at the ends of the head show little; their style is that of the volume."""
+    heads = Cohort(0)
+    slab = phantom_slab(heads, 1, ("T1w", "FLAIR"), 2.0, PREPARE, (48, 40), 4.4)
+    assert set(slab.styles) == {"T1w", "FLAIR"}
+    for name, style in slab.styles.items():
+        image = render(heads.volume(1, module.COARSE), name).transpose(2, 1, 0)
+        image = image / PREPARE.scale(name, "a.u.", image, (module.COARSE,) * 3)
+        np.testing.assert_allclose(style, style_of(image, name), atol=1e-5)

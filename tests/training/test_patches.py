@@ -118,3 +118,15 @@ def test_patches_lie_about_a_lesion_as_often_as_said_where_there_is_one() -> Non
         one.masks["lesions"].any() for one in patches(slab("T1w", masks={"lesions": nowhere}), 9)
     ]
     assert not any(rest)
+
+
+def test_the_style_of_an_image_follows_its_tint_and_absolute_units_keep_theirs() -> None:
+    """A flat body of 0.6 has a style of 0.6 in every patch, whatever its gamma and brightness."""
+    disc = slab("T1w", "CT")
+    flat = Slab(
+        1.5 * disc.images, disc.names, styles={"T1w": np.full(6, 0.6), "CT": np.full(6, 0.06)}
+    )
+    for one in patches(flat, 6):
+        shown = np.median(one.images[0][one.images[0] > 0.3])
+        np.testing.assert_allclose(one.styles["T1w"], shown, rtol=0.02)
+        np.testing.assert_array_equal(one.styles["CT"], flat.styles["CT"])

@@ -24,7 +24,9 @@ class Request:
         `(3, y, x)`: the slice that was measured, the one below, the one above. degradation: what is
         wrong with `initial` if it is a measured image; empty if this contrast was not measured.
         masks: name -> `(y, x)`, label maps and masks. attributes: name -> number or word: field
-        strength in tesla, `height` of the slice in [-1, 1], age, sex, ...
+        strength in tesla, `height` of the slice in [-1, 1], age, sex, ... styles: contrast ->
+        `(6,)`, the style of the whole image, of those that were measured and of the one that is
+        made, as far as it is known; see `preprocessing.style`.
     """
 
     contrast: str
@@ -35,3 +37,4 @@ class Request:
     degradation: str = ""
     masks: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    styles: Mapping[str, Array] = field(default_factory=dict)

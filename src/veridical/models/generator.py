@@ -19,12 +19,14 @@ from torch import nn
 from veridical import registry
 from veridical.conditioning.condition import Condition, conditions
 from veridical.conditioning.request import Request
+from veridical.conditioning.style import Style
 from veridical.errors import SettingError
 from veridical.generative.conditioned import Conditioned
 from veridical.generative.family import Family, Given
 from veridical.models import weights
 from veridical.models.base import ImageModel, pick_device
 from veridical.models.runtime import accelerated
+from veridical.models.styles import styled
 from veridical.types import Array
 
 CONDITIONS = (
@@ -77,12 +79,17 @@ class Generator(ImageModel):
                 (len(requests), draws, *requests[0].initial.shape)
             )
         place, made = pick_device(self.device), parts(self.card["net"])
+        stored, shape = self.card.get("styles", []), noise.shape
+        if self.stochastic and draws > 1 and stored and any(c.name == Style.name for c in made.conditions):
+            requests = styled(requests, draws, stored)
+            noise = noise.reshape(len(requests), 1, *shape[2:])
         given = Given.of(made.conditions, requests).to(place)
         start = torch.from_numpy(np.asarray(noise, np.float32))[:, :, None].to(place)
         drawn = made.family.draw(
             _network(self.weights, place, self.runtime), given, start, self.steps
         )
-        return np.asarray(drawn[:, :, 0].cpu().numpy())
+        found = np.asarray(drawn[:, :, 0].cpu().numpy())
+        return found.reshape(shape) if self.stochastic else found
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:

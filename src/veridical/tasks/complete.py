@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from veridical.errors import InputError, SettingError, nearest
+from veridical.preprocessing.style import check_style
 from veridical.task import Progress, Task
 from veridical.types import Array, Image, Result, Study
 
@@ -40,6 +41,11 @@ class Complete(Task):
     """mean: the mean of the samples, closest to the truth; draw: one sample, which looks like an
     image.
     """
+    style: tuple[float, ...] = ()
+    """How the image is to look: six quantiles of images of that contrast and scanner, from
+    `veridical style IMAGES`. Empty: that of training patients whose other images look alike, a
+    different one for each draw.
+    """
     weights: str = "brain"
     """Name of shipped weights, or path of others (.safetensors with a card beside it)."""
     device: str = "auto"
@@ -50,6 +56,11 @@ class Complete(Task):
             raise SettingError(
                 f"draws = {self.draws}, estimate = {self.estimate!r}; expected at least 1, and "
                 "mean or draw."
+            )
+        check_style(self.style)
+        if self.style and "," in self.to:
+            raise SettingError(
+                f"--to {self.to} with one --style; a style is of one contrast. Make one at a time."
             )
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
@@ -62,8 +73,13 @@ class Complete(Task):
         check_contrasts(image.channels, model)
         prepared = Preprocessing.from_card(model.card)(image)
         masks = {} if lesions is None else {LESIONS: np.asarray(prepared.cut(lesions))}
-        volume = Volume(prepared, image.channels, masks, attributes(image, study))
         wanted = [Wanted(name) for name in self.wanted(image.channels, model.contrasts)]
+        style = {one.contrast: np.array(self.style) for one in wanted if self.style}
+        if style and "style" not in model.card["net"].get("conditions", ()):
+            raise SettingError(
+                f"--style was given, and the weights {self.weights!r} know no styles. Leave it out."
+            )
+        volume = Volume(prepared, image.channels, masks, attributes(image, study), style)
         found = generate(
             model, volume, wanted, image, self.name, self.draws, seed, self.estimate, progress
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from veridical.errors import InputError, nearest
 from veridical.models import intensity_map
 from veridical.models.base import ImageModel
 from veridical.preprocessing.preprocessing import UNITS, Prepared, Preprocessing
+from veridical.preprocessing.style import style_of
 from veridical.task import Progress
 from veridical.tasks.assemble import Solution, spread_factors
 from veridical.types import Array, Image
@@ -59,12 +61,20 @@ class Volume:
         measured: contrasts that are taken as they are.
         masks: name -> `(slice, y, x)`.
         attributes: of the whole volume.
+        style: contrast -> style that it is to have; see `preprocessing.style`.
     """
 
     prepared: Prepared
     measured: tuple[str, ...]
     masks: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    style: Mapping[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def styles(self) -> dict[str, Array]:
+        """The styles that were measured, and those that are asked for."""
+        shown = {name: style_of(self.prepared.images[name], name) for name in self.measured}
+        return {**shown, **self.style}
 
 
 def job_of(contrast: str) -> str:
@@ -204,6 +214,7 @@ def request(
         wanted.degradation,
         masks,
         attributes,
+        volume.styles,
     )
 
 

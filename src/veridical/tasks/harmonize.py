@@ -9,11 +9,11 @@ import numpy as np
 
 from veridical.errors import InputError, SettingError
 from veridical.preprocessing.preprocessing import UNITS, Preprocessing
+from veridical.preprocessing.style import check_style, style_of
 from veridical.task import Progress, Task
 from veridical.tasks.complete import without_lesions
 from veridical.types import Array, Image, Result, Study
 
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 MODEL = "intensity-curve"
 
 
@@ -29,20 +29,14 @@ class Harmonize(Task):
     """
 
     style: tuple[float, ...] = ()
-    """Quantiles 10, 30, 50, 70 and 90 % of the target site's foreground, in network units: what
+    """Quantiles 10, 30, 50, 70, 90 and 98 % of the target site's foreground, in network units: what
     veridical.style(images) and the command `veridical style IMAGES` give.
     """
     channel: str = ""
     """Which image to harmonize; empty: the first."""
 
     def __post_init__(self) -> None:
-        if self.style and (
-            len(self.style) != len(QUANTILES) or list(self.style) != sorted(self.style)
-        ):
-            raise SettingError(
-                f"style = {self.style}; expected {len(QUANTILES)} numbers that do not fall, as "
-                "`veridical style IMAGES` gives."
-            )
+        check_style(self.style)
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         image, _ = without_lesions(study.image())
@@ -98,23 +92,13 @@ def style(images: Sequence[Image]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in np.mean(found, 0))
 
 
-def style_of(slices: Array, channel: str) -> Array:
-    """Return the quantiles `(5,)` of the foreground of slices `(slice, y, x)` in network units,
-    over their middle half.
-    """
-    quarter = len(slices) // 4
-    middle = slices[quarter : max(quarter + 1, 3 * quarter)]
-    inside = middle[Preprocessing().foreground(channel, middle)]
-    return np.quantile(inside, QUANTILES) if len(inside) else np.zeros(len(QUANTILES))
-
-
 def curve(slices: Array, own: Array, wanted: Array) -> Array:
     """Return slices under the rising curve that takes one style to another; zero stays, and beyond
     the last quantile the curve goes on with slope 1.
 
     Args:
         slices: `(slice, y, x)`, network units.
-        own, wanted: `(5,)`.
+        own, wanted: `(6,)`.
     """
     at = np.array([0.0, *own]) + 1e-4 * np.arange(len(own) + 1)
     to = np.maximum.accumulate([0.0, *wanted])

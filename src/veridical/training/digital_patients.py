@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +18,7 @@ from veridical.phantoms.label_maps import label_maps
 from veridical.phantoms.population import Population
 from veridical.phantoms.rendering import PhantomSlice, PhantomVolume, render
 from veridical.preprocessing.preprocessing import UNITS, Preprocessing
+from veridical.preprocessing.style import style_of
 from veridical.training.prepared_visits import Slab
 from veridical.types import Array
 
@@ -143,31 +143,26 @@ def phantom_slab(
     """
     below, middle, above = heads.slab(index, gap, size, spacing)
     whole = heads.volume(index, COARSE)
-    images = np.stack(
-        [
-            np.stack([_imaged(head, name, spacing, index) for head in (middle, below, above)])
-            / _scale(whole, name, preprocessing)
-            for name in names
-        ]
-    )
+    images, styles = [], {}
+    for name in names:
+        coarse = _imaged(whole, name, COARSE, index).transpose(2, 1, 0)
+        unit = preprocessing.scale(name, UNITS.get(name, "a.u."), coarse, (COARSE,) * 3)
+        slices = [_imaged(head, name, spacing, index) for head in (middle, below, above)]
+        images.append(np.stack(slices) / unit)
+        styles[name] = style_of(coarse / unit, name)
     masks = {"lesions": middle.lesions} if middle.lesions.any() else {}
     return Slab(
-        preprocessing.clipped(images).astype(np.float16),
+        preprocessing.clipped(np.stack(images)).astype(np.float16),
         tuple(names),
         (spacing, spacing),
         masks,
         {"field": middle.site.field},
+        styles,
     )
 
 
-def _imaged(head: PhantomSlice, name: str, spacing: float, index: int) -> Array:
+def _imaged(head: PhantomSlice | PhantomVolume, name: str, spacing: float, index: int) -> Array:
     if name != "PET":
         return render(head, name)
     grey = GREY_SUV * np.exp(SUV_SPREAD * np.random.default_rng((index, 7)).standard_normal())
     return np.asarray(ndimage.gaussian_filter(render(head, "FDG"), BLUR / spacing) * grey / 128)
-
-
-def _scale(whole: PhantomVolume, name: str, preprocessing: Preprocessing) -> float:
-    units = UNITS.get(name, "a.u.")
-    image: Any = np.zeros(1) if name in UNITS else render(whole, name).transpose(2, 1, 0)
-    return preprocessing.scale(name, units, image, (COARSE,) * 3)

@@ -50,6 +50,10 @@ LESION_WEIGHT = 3.0
 """How much more a pixel of a lesion counts than another: lesions are a few per cent of a patch, and
 what readers look for. With 10, all that is bright in T2w was made bright in FLAIR, fluid too.
 """
+STYLED = 0.5
+"""How often the style of what is to be made is given; otherwise the network learns the mean over
+all styles.
+"""
 FITTED = 60_000
 """Voxels of each visit that the intensity maps are fitted on."""
 
@@ -78,6 +82,8 @@ class GenerationData(TrainingData):
     """Side of a patch in pixels."""
     jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
     """Job -> how often: complete, restore, nothing."""
+    made: Mapping[str, float] = field(default_factory=dict)
+    """Contrast -> how often it is asked for, relative to the others; 1 where it is not named."""
     fitted: int = 200
     """Digital patients that the intensity maps are fitted on; each takes a quarter of a second."""
 
@@ -188,7 +194,11 @@ class GenerationCourse(Course[Batch]):
         for patients in self.digital.values():
             samples += patients.voxels(self.data.fitted)
         self.maps = intensity_map.fit(samples, self.contrasts)
-        facts = {"preprocessing": self.preprocessing.to_card(), "intensity_maps": self.maps}
+        facts: dict[str, Any] = {
+            "preprocessing": self.preprocessing.to_card(),
+            "intensity_maps": self.maps,
+            "styles": [*self._styles()],
+        }
         return facts | described(tuple(self.data.sources), self.data.held_out, self.contrasts)
 
     def learned(self, facts: Mapping[str, Any]) -> None:
@@ -239,6 +249,15 @@ class GenerationCourse(Course[Batch]):
                     for n, i in zip(visit.names, visit.images, strict=True)
                 }
 
+    def _styles(self) -> Iterator[dict[str, list[float]]]:
+        """Yield the styles of every visit, and of the digital patients that maps are fitted on."""
+        every: list[Mapping[str, Array]] = []
+        every += [visit.styles for pool in self.pools.values() for visit, _ in pool]
+        for patients in self.digital.values():
+            every += [patients[index].styles for index in range(self.data.fitted)]
+        for styles in every:
+            yield {name: [round(float(v), 3) for v in style] for name, style in styles.items()}
+
     def patients(self) -> dict[str, int]:
         return {
             name: len({visit.patient for visit, _ in pool}) for name, pool in self.pools.items()
@@ -278,7 +297,13 @@ class GenerationCourse(Course[Batch]):
 
     def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array, Array]:
         """Draw what of a slab is shown, and what is asked for; lesions count more."""
-        order = [slab.names[int(i)] for i in rng.permutation(len(slab.names))]
+        wanted = np.array([self.data.made.get(name, 1.0) for name in slab.names])
+        order = [
+            slab.names[int(i)]
+            for i in rng.choice(
+                len(slab.names), len(slab.names), replace=False, p=wanted / wanted.sum()
+            )
+        ]
         images = dict(zip(slab.names, slab.images, strict=True))
         made, others = order[0], order[1:]
         job = self._job(bool(others), made, rng)
@@ -303,6 +328,7 @@ class GenerationCourse(Course[Batch]):
             degradation,
             slab.masks if rng.random() < MASKED else {},
             slab.attributes,
+            _styles_of(slab, (*others, made) if rng.random() < STYLED else others),
         )
         lesions = np.max([np.zeros_like(support), *slab.masks.values()], 0) > 0
         return request, truth, np.where(lesions, LESION_WEIGHT, 1.0).astype(np.float32)
@@ -373,6 +399,10 @@ class GenerationCourse(Course[Batch]):
             for kind, m in scores.items()
             for i, who in enumerate(("start", "net"))
         }
+
+
+def _styles_of(slab: Slab, names: Sequence[str]) -> dict[str, Array]:
+    return {name: slab.styles[name] for name in names if name in slab.styles}
 
 
 def _decibel(image: Tensor, truth: Tensor) -> float:

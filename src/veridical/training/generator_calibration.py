@@ -201,8 +201,9 @@ def _requests(
         middle = {name: image[0] for name, image in shown.items()}
         maps, air = card.get("intensity_maps", {}), preprocessing.air(asked)
         initial, level = intensity_map.estimate(maps, middle, asked, support, air)
+        styles = {name: slab.styles[name] for name in names if name in slab.styles}
         yield (
-            Request(asked, initial, level, support, shown, "", {}, slab.attributes),
+            Request(asked, initial, level, support, shown, "", {}, slab.attributes, styles),
             images[asked][0].astype(np.float32),
         )
         return

@@ -76,10 +76,11 @@ def patch(slab: Slab, size: int, preprocessing: Preprocessing, rng: np.random.Ge
     }
     if rng.random() < 0.5:
         images, masks = images[..., ::-1], {name: mask[..., ::-1] for name, mask in masks.items()}
-    tinted = np.stack(
-        [_tinted(image, name, rng) for image, name in zip(images, slab.names, strict=True)]
-    )
-    return replace(slab, images=tinted, masks=masks)
+    tints = {name: (np.exp(rng.normal(0, GAMMA)), np.exp(rng.normal(0, GAIN)))
+             for name in slab.names if name not in UNITS}  # fmt: skip
+    tinted = [_tinted(image, tints.get(n)) for image, n in zip(images, slab.names, strict=True)]
+    styles = {name: _tinted(style, tints.get(name)) for name, style in slab.styles.items()}
+    return replace(slab, images=np.stack(tinted), masks=masks, styles=styles)
 
 
 def _wanted(slab: Slab, body: Array, rng: np.random.Generator) -> Array:
@@ -126,12 +127,12 @@ def _grid(
     ).float()
 
 
-def _tinted(images: Array, name: str, rng: np.random.Generator) -> Array:
-    """Change contrast and brightness mildly; the inner tissue keeps its place, and absolute units
-    stay.
+def _tinted(images: Array, tint: tuple[float, float] | None) -> Array:
+    """Change contrast and brightness mildly, by gamma and gain; the inner tissue keeps its place.
+    Absolute units have no tint.
     """
-    if name in UNITS:
+    if tint is None:
         return images
-    gamma, gain = np.exp(rng.normal(0, GAMMA)), np.exp(rng.normal(0, GAIN))
+    gamma, gain = tint
     tissue = Preprocessing().tissue
     return np.asarray(gain * tissue * (np.clip(images, 0, None) / tissue) ** gamma, np.float32)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from veridical.io.assemble import stacked
 from veridical.layouts.discovery import studies
 from veridical.layouts.pool import folders
 from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.style import style_of
 from veridical.types import Array, Image, Study
 
 BUDGET = 8 * 2**30
@@ -41,6 +43,7 @@ class Slab:
         spacing: `(y, x)`, mm.
         masks: name -> `(y, x)`.
         attributes: `height` in [-1, 1], `field` in tesla; as far as known.
+        styles: contrast -> style of the whole image; see `preprocessing.style`.
     """
 
     images: Array
@@ -48,6 +51,7 @@ class Slab:
     spacing: tuple[float, float] = (1.0, 1.0)
     masks: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    styles: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,14 @@ class PreparedVisit:
     spacing: tuple[float, float, float]
     masks: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def styles(self) -> dict[str, Array]:
+        """The style of each contrast."""
+        return {
+            name: style_of(image.astype(np.float32), name)
+            for name, image in zip(self.names, self.images, strict=True)
+        }
 
     def usable(self, preprocessing: Preprocessing) -> list[int]:
         """Return the slices that show enough to learn from, in every contrast."""
@@ -80,7 +92,7 @@ class PreparedVisit:
         chosen = self.images[:, [index, max(index - 1, 0), min(index + 1, last)]].astype(np.float32)
         masks = {name: mask[index] for name, mask in self.masks.items()}
         known = {**self.attributes, "height": 2 * index / max(1, last) - 1}
-        return Slab(chosen, self.names, self.spacing[1:], masks, known)
+        return Slab(chosen, self.names, self.spacing[1:], masks, known, self.styles)
 
 
 def prepared_visits(
