@@ -25,7 +25,7 @@ from veridical.layouts.discovery import studies
 from veridical.layouts.selection import case_name, read
 from veridical.tasks.reconstruct import Reconstruct
 from veridical.types import Finding
-from veridical.workflow.folder import Outcome, run_folder
+from veridical.workflow.folder import Keeping, Outcome, run_folder
 from veridical.workflow.rerun import plain, rerun
 
 Run = Callable[..., list[Outcome]]
@@ -181,7 +181,7 @@ def test_another_result_is_replaced_only_when_asked(
     assert changed in first.reason
     assert first.status == "failed"
     assert "--overwrite" in first.reason
-    assert run(settings, **options, overwrite=True)[0].status == "done"
+    assert run(settings, **options, keeping=Keeping(overwrite=True))[0].status == "done"
     assert run(settings, **options)[0].status == "kept"
 
 
@@ -215,7 +215,7 @@ def test_draws_are_written_only_when_asked_for_and_their_absence_says_so(
     record = bids.load_provenance(folder)
     assert "--keep-draws" in record.absent["draws"]
     assert "draws" in record.steps[0].outputs
-    run({"spread": 0.1}, keep_draws=True, overwrite=True)
+    run({"spread": 0.1}, keeping=Keeping(draws=True, overwrite=True))
     assert len(list(folder.glob("*draws*"))) == 1
 
 

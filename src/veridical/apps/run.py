@@ -116,8 +116,8 @@ class Running:
     settings or weights.
     """
     dicom: bool = False
-    """Where INPUT is a DICOM series: write the result as DICOM objects too, in the folder `dicom`
-    of OUTPUT: a derived series, maps of interval and evidence, a report. Needs the extra clinical.
+    """Where INPUT is a DICOM series, or a folder of patients in DICOM: write each result as DICOM
+    objects too, in a folder `dicom` in that of the result: a derived series, maps of interval and evidence, a report. Needs the extra clinical.
     """
     keep_draws: bool = False
     """Of a folder of patients: write the draws too, which take most of the space. Those of a single
@@ -282,13 +282,8 @@ def over_folder(
         InputError: some cases failed; all others are done.
         PolicyError: none failed, and the policy blocks some.
     """
-    from veridical.workflow.folder import run_folder
+    from veridical.workflow.folder import Keeping, run_folder
 
-    if running.dicom:
-        raise SettingError(
-            f"{source} is a folder of patients; --dicom is for one series. Leave it out, and write "
-            "each result with: veridical dicom RESULT FOLDER --source SERIES."
-        )
     plain = dataclasses.replace(reading, contrast=None)
     given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + [
         "name"
@@ -307,8 +302,7 @@ def over_folder(
             running.seed,
             progress,
             contrasts,
-            running.keep_draws,
-            running.overwrite,
+            Keeping(running.keep_draws, running.overwrite, running.dicom),
             terms,
         )
     show.outcomes(outcomes, output, as_json=running.json)

@@ -36,12 +36,28 @@ from veridical.layouts.selection import case_name, lesions_of, notes_of, read, v
 from veridical.task import Progress, Task, silent
 from veridical.terms import ENVIRONMENT, Terms
 from veridical.types import SEVERITY, Finding, Result, Study
+from veridical.workflow import dicom_folder
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
 TYPES = {"CT": "ct", "PET": "pet"}
 """Channel -> folder of a subject; all others lie in `anat`."""
 Status = Literal["done", "kept", "nothing to do", "blocked", "failed"]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is written of each result.
+
+    Args:
+        draws: the draws too, which take most of the space.
+        overwrite: replace results that came of another input, other settings or other weights.
+        dicom: DICOM objects too, beside the series that a result was made from.
+    """
+
+    draws: bool = False
+    overwrite: bool = False
+    dicom: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +137,7 @@ def run_folder(
     seed: int = 0,
     progress: Progress = silent,
     contrasts: Sequence[str] = (),
-    keep_draws: bool = False,
-    overwrite: bool = False,
+    keeping: Keeping = Keeping(),
     terms: Terms | None = None,
 ) -> list[Outcome]:
     """Run a task on every study of a folder, one job in memory at a time.
@@ -130,17 +145,19 @@ def run_folder(
     Args: task: with its settings. root: folder of a data set whose layout is known. output: for the
         results; made when missing. seed: the same for every job. progress: told after every job,
         and within each by the task. contrasts: images to use, `T1w`, or `T1w.2` for the one that
-        was not chosen; all that fit when empty. keep_draws: write the draws too, which take most of
-        the space. overwrite: replace results in the output that came of another input, other
-        settings or other weights. terms: policy, ledger and override; those of the environment.
+        was not chosen; all that fit when empty. keeping: what is written of each result. terms:
+        policy, ledger and override; those of the environment.
 
     Returns:
         an outcome for each job. One that fails does not stop the others.
 
     Raises:
-        InputError: nothing in the folder fits the task.
+        InputError: nothing in the folder fits the task, or DICOM is wanted of other files.
+        MissingExtra: DICOM is wanted, and highdicom is not installed.
     """
     where, outcomes, data = Path(output), list[Outcome](), discovery.one(root)
+    if keeping.dicom:
+        dicom_folder.check(data)
     found = _named(data.studies())
     todo = list(_jobs(task, found, contrasts, where, outcomes))
     if not todo and not outcomes:
@@ -153,9 +170,7 @@ def run_folder(
     try:
         for index, job in enumerate(todo):
             progress(f"cases: {job.name}", index, len(todo))
-            outcomes.append(
-                _attempt(job, where, seed, progress, keep_draws, overwrite, terms or ENVIRONMENT)
-            )
+            outcomes.append(_attempt(job, where, seed, progress, keeping, terms or ENVIRONMENT))
         progress("cases: all", len(todo), len(todo))
     finally:
         outcomes.sort(key=lambda outcome: (outcome.case, outcome.images))
@@ -263,8 +278,7 @@ def _attempt(
     where: Path,
     seed: int,
     progress: Progress,
-    keep_draws: bool,
-    overwrite: bool,
+    keeping: Keeping,
     terms: Terms,
 ) -> Outcome:
     """Run one job unless its result is there; an error becomes an outcome."""
@@ -282,10 +296,12 @@ def _attempt(
         kept = _kept(job, subject, seed)
         if isinstance(kept, bids.Record) and not to_be_overridden(kept, terms):
             made = tuple(kept.image["channels"])
+            if keeping.dicom:
+                dicom_folder.write(job.folder, job.study, job.images, terms)
             return dataclasses.replace(
                 outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent
             )
-        if isinstance(kept, str) and kept and not overwrite:
+        if isinstance(kept, str) and kept and not keeping.overwrite:
             reason = (
                 f"The output holds another result of this case: {kept}. Give another folder, or "
                 "--overwrite."
@@ -293,7 +309,7 @@ def _attempt(
             return dataclasses.replace(outcome, reason=reason)
         derived = job.task(subject, seed, progress)
         del subject
-        _save(derived, job, where, keep_draws, terms)
+        _save(derived, job, where, keeping, terms)
     except PolicyError as error:
         return dataclasses.replace(outcome, status="blocked", reason=str(error))
     except (VeridicalError, OSError) as error:
@@ -339,13 +355,13 @@ def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
     return f"its {', '.join(differing)} differ" if differing else record
 
 
-def _save(derived: Result, job: Job, where: Path, keep_draws: bool, terms: Terms) -> None:
+def _save(derived: Result, job: Job, where: Path, keeping: Keeping, terms: Terms) -> None:
     """Write a result; what an interrupted run left half-written goes first."""
     for left in job.folder.parent.glob(f".{job.folder.name}.*.part"):
         shutil.rmtree(left, ignore_errors=True)
     for left in job.folder.glob(f".{job.folder.name}.*.part"):
         shutil.rmtree(left, ignore_errors=True)
-    if derived.draws is not None and not keep_draws:
+    if derived.draws is not None and not keeping.draws:
         absent = {
             **derived.absent,
             "draws": "Not written for a folder unless asked for (--keep-draws); rerun makes them again.",  # noqa: E501
@@ -355,6 +371,8 @@ def _save(derived: Result, job: Job, where: Path, keep_draws: bool, terms: Terms
     if not own.startswith("sub-"):
         bids.describe(where / own)
     derived.save(job.folder, job.name, overwrite=True, described=False, terms=terms)
+    if keeping.dicom:
+        dicom_folder.write(job.folder, job.study, job.images, terms)
 
 
 def group(found: Mapping[str, Study], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
