@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from veridical.conditioning.style import Style
 from veridical.preprocessing.style import QUANTILES, style_of
+
+
+def test_the_condition_of_generators_takes_as_many_numbers() -> None:
+    assert Style().size == len(QUANTILES)
 
 
 def ramp(margin: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -117,12 +117,17 @@ class Running:
     """
     dicom: bool = False
     """Where INPUT is a DICOM series, or a folder of patients in DICOM: write each result as DICOM
-    objects too, in a folder `dicom` in that of the result: a derived series, maps of interval and evidence, a report. Needs the extra clinical.
+    objects too, in a folder `dicom` in that of the result: a derived series, maps of interval and
+    evidence, a report. Needs the extra clinical.
     """
     keep_draws: bool = False
     """Of a folder of patients: write the draws too, which take most of the space. Those of a single
     case are always written.
     """
+    workers: int = 1
+    """Processes over a folder of patients. More than one needs the extra cluster."""
+    cluster: str = ""
+    """Ray cluster over a folder of patients that all its nodes see: auto, or ray://host:10001."""
     quiet: bool = False
     """Draw no progress bar."""
 
@@ -193,6 +198,11 @@ def execute(
 
     if holds_patients(source):
         return over_folder(task, source, output, reading, running, terms)
+    if running.workers > 1 or running.cluster:
+        raise SettingError(
+            f"{source} is one case; --workers and --cluster are for folders of patients. Leave "
+            "them out."
+        )
     if (output / bids.PROVENANCE).exists() and not running.overwrite:
         raise InputError(f"{output} already holds a result. Give another folder, or --overwrite.")
     if running.dicom:
@@ -282,7 +292,9 @@ def over_folder(
         InputError: some cases failed; all others are done.
         PolicyError: none failed, and the policy blocks some.
     """
-    from veridical.workflow.folder import Keeping, run_folder
+    from veridical.workflow.cases import Keeping
+    from veridical.workflow.folder import run_folder
+    from veridical.workflow.spreading import Spreading
 
     plain = dataclasses.replace(reading, contrast=None)
     given = [f.name for f in dataclasses.fields(Reading) if getattr(plain, f.name) != f.default] + [
@@ -293,6 +305,7 @@ def over_folder(
             f"{source} is a folder of patients; --{given[0].replace('_', '-')} is for one file. "
             "Leave it out, or give one file."
         )
+    spreading = Spreading(running.workers, running.cluster)
     contrasts = tuple((reading.contrast or "").split(",")) if reading.contrast else ()
     with show.only_result(running.json), show.progress(running.quiet) as progress:
         outcomes = run_folder(
@@ -304,6 +317,7 @@ def over_folder(
             contrasts,
             Keeping(running.keep_draws, running.overwrite, running.dicom),
             terms,
+            spreading,
         )
     show.outcomes(outcomes, output, as_json=running.json)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]

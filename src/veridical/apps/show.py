@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from veridical.evaluation.results import Evaluation
     from veridical.task import Progress
     from veridical.types import Result
-    from veridical.workflow.folder import Outcome
+    from veridical.workflow.cases import Outcome
 
 PROGRESS = "VERIDICAL_PROGRESS"
 """Environment variable: `lines` writes progress as lines of JSON on standard error."""

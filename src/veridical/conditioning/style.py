@@ -14,7 +14,6 @@ import numpy as np
 
 from veridical.conditioning.condition import Condition
 from veridical.conditioning.request import Request
-from veridical.preprocessing.style import QUANTILES
 from veridical.types import Array
 
 
@@ -24,10 +23,12 @@ class Style(Condition):
 
     name: ClassVar[str] = "style"
     kind: ClassVar[Literal["map", "vector"]] = "vector"
+    quantiles: int = 6
+    """How many."""
 
     @property
     def size(self) -> int:
-        return len(QUANTILES)
+        return self.quantiles
 
     def value(self, request: Request) -> Array | None:
         found = request.styles.get(request.contrast)

@@ -1,4 +1,4 @@
-"""Results of a folder of patients as DICOM objects, each beside the series that it was made from."""
+"""Results of a folder of patients as DICOM objects, each beside the series it was made from."""
 
 from __future__ import annotations
 

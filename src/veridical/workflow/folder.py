@@ -14,120 +14,32 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from veridical import provenance
 from veridical.audit.age_effect import age_effect
-from veridical.errors import InputError, PolicyError, ProvenanceError, VeridicalError
-from veridical.governance.stored import to_be_overridden
+from veridical.errors import InputError, VeridicalError
 from veridical.io import bids
 from veridical.io.guards import replacing
 from veridical.layouts import discovery
 from veridical.layouts.base import Visit
-from veridical.layouts.selection import case_name, lesions_of, notes_of, read, visit_of, whole
+from veridical.layouts.selection import case_name, lesions_of, notes_of, visit_of
 from veridical.task import Progress, Task, silent
 from veridical.terms import ENVIRONMENT, Terms
-from veridical.types import SEVERITY, Finding, Result, Study
+from veridical.types import Finding, Study
 from veridical.workflow import dicom_folder
+from veridical.workflow.cases import PLAIN, Job, Keeping, Outcome, Status, attempt, worst
+from veridical.workflow.spreading import HERE, Spreading
 
 FORMAT = "veridical-folder-1"
 SUMMARY, TABLE = "summary.json", "cases.tsv"
 TYPES = {"CT": "ct", "PET": "pet"}
 """Channel -> folder of a subject; all others lie in `anat`."""
-Status = Literal["done", "kept", "nothing to do", "blocked", "failed"]
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """What is written of each result.
-
-    Args:
-        draws: the draws too, which take most of the space.
-        overwrite: replace results that came of another input, other settings or other weights.
-        dicom: DICOM objects too, beside the series that a result was made from.
-    """
-
-    draws: bool = False
-    overwrite: bool = False
-    dicom: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a task.
-
-    Args:
-        name: of the case, `sub-01_ses-1`.
-        study: of the patient.
-        task: with the settings for this job.
-        images: day and name of each that it takes.
-        made: channels that it makes of them.
-        lesions: name of the label map of lesions; empty where there is none.
-        folder: where its result goes.
-    """
-
-    name: str
-    study: Study
-    task: Task
-    images: tuple[tuple[float, str], ...]
-    made: tuple[str, ...]
-    lesions: str
-    folder: Path
-
-    def subject(self) -> Study:
-        """Read the images; those of a whole study are read when asked for."""
-        return (
-            whole(self.study, self.images)
-            if self.task.takes == "study"
-            else read(self.study, self.images, self.lesions)
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one job.
-
-    Args:
-        case: `sub-01_ses-1`; `sub-01` of a whole study.
-        status: `kept`: it was there already, from the same input, settings and weights; `blocked`
-            by the policy.
-        made: channels of the result.
-        images: what it was made from.
-        folder: of the result, below the output.
-        reason: why it failed, was blocked or not run; empty otherwise.
-        findings, absent: of the result.
-        seconds: it took.
-        notes: what was chosen among several images of one contrast, and what was left out.
-    """
-
-    case: str
-    status: Status
-    made: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-    folder: str = ""
-    reason: str = ""
-    findings: tuple[Finding, ...] = ()
-    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        """The worst verdict of the findings."""
-        return worst(self.findings)
-
-
-def worst(findings: Iterable[Finding]) -> str:
-    """Return the worst verdict; nothing where there is no finding."""
-    return max((finding.verdict for finding in findings), key=SEVERITY.index, default="")
 
 
 def run_folder(
@@ -137,16 +49,17 @@ def run_folder(
     seed: int = 0,
     progress: Progress = silent,
     contrasts: Sequence[str] = (),
-    keeping: Keeping = Keeping(),
+    keeping: Keeping = PLAIN,
     terms: Terms | None = None,
+    spreading: Spreading = HERE,
 ) -> list[Outcome]:
-    """Run a task on every study of a folder, one job in memory at a time.
+    """Run a task on every study of a folder, one job in the memory of a process at a time.
 
     Args: task: with its settings. root: folder of a data set whose layout is known. output: for the
         results; made when missing. seed: the same for every job. progress: told after every job,
         and within each by the task. contrasts: images to use, `T1w`, or `T1w.2` for the one that
         was not chosen; all that fit when empty. keeping: what is written of each result. terms:
-        policy, ledger and override; those of the environment.
+        policy, ledger and override; those of the environment. spreading: in which processes.
 
     Returns:
         an outcome for each job. One that fails does not stop the others.
@@ -168,10 +81,15 @@ def run_folder(
     where.mkdir(parents=True, exist_ok=True)
     bids.describe(where)
     try:
-        for index, job in enumerate(todo):
-            progress(f"cases: {job.name}", index, len(todo))
-            outcomes.append(_attempt(job, where, seed, progress, keeping, terms or ENVIRONMENT))
-        progress("cases: all", len(todo), len(todo))
+        told = progress if spreading == HERE else silent
+        run = partial(attempt, where=where, seed=seed, progress=told, keeping=keeping,
+                      terms=terms or ENVIRONMENT)  # fmt: skip
+        begun = time.perf_counter()
+        progress("cases", 0, len(todo))
+        for count, outcome in enumerate(spreading.over(run, todo, partial(_lost, where)), 1):
+            outcomes.append(outcome)
+            speed = 60 * count / (time.perf_counter() - begun)
+            progress(f"cases: {outcome.case}, {speed:.3g} a minute", count, len(todo))
     finally:
         outcomes.sort(key=lambda outcome: (outcome.case, outcome.images))
         _summarize(task, seed, outcomes, where, group(found, outcomes), data.listing.left_out)
@@ -268,111 +186,15 @@ def _names(task: Task, visit: Visit, contrasts: Sequence[str]) -> tuple[str, ...
     )
 
 
+def _lost(where: Path, job: Job, reason: str) -> Outcome:
+    """Return the outcome of a job whose process died."""
+    place = job.folder.relative_to(where).as_posix()
+    return Outcome(job.name, "failed", job.made, folder=place, reason=reason)
+
+
 def _place(name: str, made: Sequence[str]) -> Path:
     """Return the folder of a result below its data set, as in BIDS."""
     return Path(*name.split("_"), TYPES.get(made[0].split(".")[0], "anat"))
-
-
-def _attempt(
-    job: Job,
-    where: Path,
-    seed: int,
-    progress: Progress,
-    keeping: Keeping,
-    terms: Terms,
-) -> Outcome:
-    """Run one job unless its result is there; an error becomes an outcome."""
-    begun, images = time.perf_counter(), tuple(dict.fromkeys(name for _, name in job.images))
-    outcome = Outcome(
-        job.name,
-        "failed",
-        job.made,
-        images,
-        job.folder.relative_to(where).as_posix(),
-        notes=notes_of(job.study, job.images),
-    )
-    try:
-        subject = job.subject()
-        kept = _kept(job, subject, seed)
-        if isinstance(kept, bids.Record) and not to_be_overridden(kept, terms):
-            made = tuple(kept.image["channels"])
-            if keeping.dicom:
-                dicom_folder.write(job.folder, job.study, job.images, terms)
-            return dataclasses.replace(
-                outcome, status="kept", made=made, findings=kept.findings, absent=kept.absent
-            )
-        if isinstance(kept, str) and kept and not keeping.overwrite:
-            reason = (
-                f"The output holds another result of this case: {kept}. Give another folder, or "
-                "--overwrite."
-            )
-            return dataclasses.replace(outcome, reason=reason)
-        derived = job.task(subject, seed, progress)
-        del subject
-        _save(derived, job, where, keeping, terms)
-    except PolicyError as error:
-        return dataclasses.replace(outcome, status="blocked", reason=str(error))
-    except (VeridicalError, OSError) as error:
-        return dataclasses.replace(outcome, reason=str(error))
-    except Exception as error:  # an error of ours in one case must not lose the others
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        reason = (
-            f"Unexpected {type(error).__name__} in {Path(frame.filename).name}, line "
-            f"{frame.lineno}. Please report it."
-        )
-        return dataclasses.replace(outcome, reason=reason)
-    return dataclasses.replace(
-        outcome,
-        status="done",
-        made=derived.image.channels,
-        findings=derived.findings,
-        absent=derived.absent,
-        seconds=round(time.perf_counter() - begun, 1),
-    )
-
-
-def _kept(job: Job, subject: Study, seed: int) -> bids.Record | str:
-    """Return the record of a whole result of the same input, settings, weights and seed; else what
-    differs; else nothing.
-    """
-    try:
-        record = bids.load_provenance(job.folder)
-    except ProvenanceError:
-        return ""
-    if not bids.is_whole(job.folder, record) or len(record.steps) != 1:
-        return ""
-    step = record.steps[0]
-    model, weights = job.task.model_and_weights()
-    wanted: dict[str, tuple[Any, Any]] = {
-        "task": (step.task, job.task.name),
-        "settings": (dict(step.settings), dataclasses.asdict(job.task)),
-        "model": (step.model, model),
-        "weights": (step.weights, weights),
-        "seed": (step.seed, seed),
-        "input": (dict(step.inputs), provenance.inputs(subject)),
-    }
-    differing = [what for what, (before, now) in wanted.items() if before != now]
-    return f"its {', '.join(differing)} differ" if differing else record
-
-
-def _save(derived: Result, job: Job, where: Path, keeping: Keeping, terms: Terms) -> None:
-    """Write a result; what an interrupted run left half-written goes first."""
-    for left in job.folder.parent.glob(f".{job.folder.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    for left in job.folder.glob(f".{job.folder.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    if derived.draws is not None and not keeping.draws:
-        absent = {
-            **derived.absent,
-            "draws": "Not written for a folder unless asked for (--keep-draws); rerun makes them again.",  # noqa: E501
-        }
-        derived = dataclasses.replace(derived, draws=None, absent=absent)
-    own = job.folder.relative_to(where).parts[0]
-    if not own.startswith("sub-"):
-        bids.describe(where / own)
-    derived.save(job.folder, job.name, overwrite=True, described=False, terms=terms)
-    if keeping.dicom:
-        dicom_folder.write(job.folder, job.study, job.images, terms)
 
 
 def group(found: Mapping[str, Study], outcomes: Sequence[Outcome]) -> dict[str, Finding]:
