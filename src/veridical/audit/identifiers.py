@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical.audit.audited_study import AuditedStudy
+from veridical.io.dicom_file import dataset_of
 from veridical.types import Finding, Result, Study, Verdict
 
 NAME = "identifiers"
@@ -272,9 +273,7 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _dicom(file: Path) -> Iterator[Found]:
-    import pydicom
-
-    yield from _dataset(pydicom.dcmread(file, stop_before_pixels=True))
+    yield from _dataset(dataset_of(file, stop_before_pixels=True))
 
 
 def _dataset(dataset: Any) -> Iterator[Found]:

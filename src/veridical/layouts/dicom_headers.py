@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from veridical.errors import FormatError
+from veridical.io.dicom_file import dataset_of
 from veridical.types import Array, Geometry
 
 TAGS = (
@@ -71,17 +73,17 @@ def header_of(path: Path) -> dict[str, Any] | None:
     """Return the tags of one file, None where it is no DICOM or damaged; an object that is no image
     has no `Rows`.
     """
-    import pydicom
     from pydicom import config
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
+        found = dataset_of(path, stop_before_pixels=True, specific_tags=list(TAGS))
         with config.disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
             said = {tag: found.get(tag) for tag in TAGS}
             return said if any(value is not None for value in said.values()) else None
     except (
+        FormatError,
         OSError,
         EOFError,
         ValueError,
