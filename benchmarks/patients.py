@@ -25,7 +25,9 @@ from veridical.io.assemble import stacked
 from veridical.io.files import read
 from veridical.layouts.discovery import studies
 from veridical.metrics.psnr import psnr
+from veridical.phantoms.label_heads import LabelHeads
 from veridical.phantoms.rendering import render
+from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.tasks.segment import Segment
 from veridical.training.digital_patients import painted_heads
 from veridical.types import Array, Geometry, Image
@@ -211,9 +213,28 @@ def sarcoma_visits(slices: int) -> Iterator[Visit]:
     yield from visits("sarcoma", folder, patients, ("T1w", "CT", "PET"), "T1w_tumour", slices)
 
 
+def unseen_heads() -> LabelHeads:
+    """Return heads of the three label maps that train nothing."""
+    return painted_heads(77, ("head14", "head15", "head16"), True)
+
+
+def possible(index: int, name: str, slices: int, count: int) -> Array:
+    """Return a contrast of a painted head as its scanner could have shown it, by so many sequences,
+    `(count, x, y, z)` in network units: what is possible where all tissues are known.
+    """
+    heads, found = unseen_heads(), []
+    whole = heads.volume(index, 2.0, fine=2)
+    for number in range(count):
+        site = heads.site(1000 * (index + 1) + number)
+        data = render(whole, name, site, np.random.default_rng((index, number)))
+        image = Image(data[None], whole.geometry, "a.u.", (name,))
+        found.append(middle(image, slices).data[0] / Preprocessing()(image).scales[name])
+    return np.stack(found)
+
+
 def painted_visits(slices: int) -> Iterator[Visit]:
     """Yield heads painted from the three label maps that train nothing, at 2 mm."""
-    heads = painted_heads(77, ("head14", "head15", "head16"), True)
+    heads = unseen_heads()
     names = ("T1w", "T2w", "FLAIR", "T1c", "CT", "PET")
     for index in range(6):
         whole = heads.volume(index, 2.0, fine=2)

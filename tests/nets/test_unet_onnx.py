@@ -16,9 +16,10 @@ from veridical.nets.unet_onnx import INPUTS, conditions_of, unet_onnx
 onnx = pytest.importorskip("onnx")
 
 
-def net(widths: tuple[int, ...] = (8, 12, 16), dims: int = 2) -> UNet:
+def net(widths: tuple[int, ...] = (8, 12, 16), dims: int = 2, normalized: bool = False) -> UNet:
     torch.manual_seed(0)
-    made = awake(UNet(5, 3, 7, widths, blocks=2, embedding=10, dims=dims)).eval()
+    blank = UNet(5, 3, 7, widths, blocks=2, embedding=10, dims=dims, normalized=normalized)
+    made = awake(blank).eval()
     assert isinstance(made, UNet)
     return made
 
@@ -37,13 +38,14 @@ def test_the_graph_is_valid_by_the_standard() -> None:
     onnx.checker.check_model(unet_onnx(net()), full_check=True)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize(
     ("batch", "rows", "columns", "widths"), [(1, 8, 16, (8, 12, 16)), (3, 16, 8, (8, 12))]
 )
 def test_the_graph_by_the_standard_s_reference_gives_the_numbers_of_torch(
-    batch: int, rows: int, columns: int, widths: tuple[int, ...]
+    batch: int, rows: int, columns: int, widths: tuple[int, ...], normalized: bool
 ) -> None:
-    core, generator = net(widths), torch.Generator().manual_seed(1)
+    core, generator = net(widths, normalized=normalized), torch.Generator().manual_seed(1)
     x = torch.randn(batch, 5, rows, columns, generator=generator)
     condition = torch.randn(batch, conditions_of(core), generator=generator)
     with torch.inference_mode():

@@ -131,13 +131,24 @@ class Graph:
         )
         scale, shift = f"{name}.scale", f"{name}.shift"
         self.nodes.append(self.made("Split", f"{name}.film.parts", (film,), scale, shift, axis=1))
-        scaled = self.node(
-            "Mul", f"{name}.scaled", self.conv(f"{name}.first", block.first, hidden), scale
-        )
+        first = self.conv(f"{name}.first", block.first, hidden)
+        if isinstance(block.norm, nn.InstanceNorm2d):
+            first = self.norm(f"{name}.norm", block.norm, first)
+        scaled = self.node("Mul", f"{name}.scaled", first, scale)
         active = self.silu(self.node("Add", f"{name}.shifted", scaled, shift))
         return self.node(
             "Add", f"{name}.sum", hidden, self.conv(f"{name}.second", block.second, active)
         )
+
+    def norm(self, name: str, layer: nn.InstanceNorm2d, x: str) -> str:
+        """Add an instance normalization without weights of its own."""
+        width = layer.num_features
+        parts = (torch.ones(width), torch.zeros(width))
+        names = [
+            self.constant(f"{name}.{n}", one)
+            for n, one in zip(("scale", "bias"), parts, strict=True)
+        ]
+        return self.node("InstanceNormalization", name, x, *names, epsilon=layer.eps)
 
     def silu(self, x: str) -> str:
         """Add `x sigmoid(x)`."""
