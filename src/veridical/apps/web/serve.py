@@ -65,7 +65,7 @@ def serve(
 
 
 def listening(port: int) -> socket.socket:
-    """Return a socket on this machine's own address.
+    """Return a socket on this machine's own address; who connects before the app is ready waits.
 
     Raises:
         InputError: the port is taken or not allowed.
@@ -74,6 +74,7 @@ def listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError(
