@@ -98,6 +98,12 @@ class GenerationData(TrainingData):
                 f"sources = {dict(self.sources)}; expected at least one source, each with a weight "
                 "above 0."
             )
+        for name, weight in self.made.items():
+            if not weight > 0:
+                raise SettingError(
+                    f"made = {{{name} = {weight}}}; expected a number above 0. A contrast that is "
+                    "never to be made is left out of the model's contrasts."
+                )
         for name, share in self.jobs.items():
             if name not in JOBS or share < 0 or not sum(self.jobs.values()) > 0:
                 raise SettingError(
