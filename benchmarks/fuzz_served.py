@@ -121,9 +121,10 @@ class Client:
                 line = answer.readline()
                 if not line.startswith(b"data:"):
                     continue
-                works = json.loads(line[5:])["works"]
-                work = next(one for one in works if one["id"] == case)
-                if work["state"] not in ("waiting", "running"):
+                said = json.loads(line[5:])
+                works = said.get("works") or [said.get("work", {})]
+                work = next((one for one in works if one.get("id") == case), None)
+                if work and work["state"] not in ("waiting", "running"):
                     ours = OURS in str(work.get("error") or "").lower()
                     return f"{work['state']}, an error of ours" if ours else str(work["state"])
         finally:
