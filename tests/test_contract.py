@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+import cines
 import plans
 import segmenters
+import shrinking
 import toys
 from veridical import registry, testing
 from veridical.apps import create, run
@@ -39,12 +41,20 @@ KINDS = (
 KNOWN = {kind: list(registry.entries(kind)) for kind in KINDS}
 CLASSICAL = {"reconstruct": "wavelet", "complete": "intensity-map", "translate": "intensity-map"}
 """Task -> a classical model of it."""
-NEEDS: dict[str, dict[str, Any]] = {"harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7)}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7)},
+    "add-finding": {"text": "left frontal 3 cm enhancing tumour"},
+}
 """Task -> settings without which it does not run."""
 OTHERWISE = {
+    "add-finding": Study.of(segmenters.head((5.0, 5.0, 5.0), size=0.8)[0]),
+    "describe": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
     "deface": Study.of(segmenters.head((6.0, 6.0, 6.0))[0]),
     "translate": Study.of(subjects.image("T1w")),
+    "forecast": shrinking.study((-1.0, 0.0)),
+    "interpolate-time": Study.of(cines.breath()),
     "plan": Study.of(plans.patient()),
+    "track": cines.study("surrogate"),
     "segment": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
 }
 """Task -> a study that fits it better than any of its kind."""

@@ -26,6 +26,7 @@ LAYERS = {
     "nets": 1,
     "physics": 1,
     "conditioning": 1,
+    "language": 1,
     "preprocessing": 1,
     "generative": 2,
     "governance": 2,

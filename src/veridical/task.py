@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 """
 
 
-Takes = Literal["image", "visit", "raw", "study", "nothing"]
+Takes = Literal["image", "visit", "raw", "study", "sequence", "nothing"]
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -40,10 +40,13 @@ class Task(ABC):
     name: ClassVar[str] = ""
     takes: ClassVar[Takes] = "image"
     """Of a folder of patients: one image at a time, all images of a visit together, raw data, or
-    whole studies over time. `nothing`: it makes patients and takes a label map at most.
+    whole studies over time. `sequence`: a reference sequence and measurements of frames. `nothing`:
+    it makes patients and takes a label map at most.
     """
     objects: ClassVar[bool] = False
     """Whether it takes structure sets and doses of a DICOM folder beside its images."""
+    results: ClassVar[bool] = False
+    """Whether it takes the folder of a result, with its evidence."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -40,5 +40,7 @@ def test_every_task_is_run_with_its_flags(
             and setting.default
         ):
             words += [f"--{setting.name.replace('_', '-')}", str(setting.default)]
-    assert main([name, str(tmp_path / "gone_T1w.nii.gz"), str(tmp_path / "out"), *words]) == 2
+    files = [str(tmp_path / "gone_T1w.nii.gz")]
+    files += [str(tmp_path / "gone.npz")] if kind.takes == "sequence" else []
+    assert main([name, *files, str(tmp_path / "out"), *words]) == 2
     assert "gone_T1w.nii.gz" in capsys.readouterr().err

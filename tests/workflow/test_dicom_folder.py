@@ -11,8 +11,8 @@ import folders
 from dicom_sources import errors, source_series
 from fakes import Jitter
 from veridical.errors import InputError
-from veridical.workflow.dicom_folder import OBJECTS
 from veridical.workflow.cases import Keeping, Outcome
+from veridical.workflow.dicom_folder import OBJECTS
 from veridical.workflow.folder import run_folder
 
 pytest.importorskip("highdicom")

@@ -25,6 +25,7 @@ TAKES = {
     "visit": "all images of a visit together",
     "raw": "raw data",
     "study": "all visits of a patient",
+    "sequence": "a reference sequence and, in another file, a few measurements of each frame",
     "nothing": "nothing: it makes patients",
 }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Group, Parameter
 
 from veridical import registry
-from veridical.apps import create, show
+from veridical.apps import create, sequence, show
 from veridical.errors import InputError, PolicyError, SettingError
 from veridical.task import Task, explained
 from veridical.terms import ENVIRONMENT, Terms
@@ -142,6 +142,8 @@ def command(task: type[Task]) -> Callable[..., None]:
     """Return the function from which the command line makes a task's flags and help."""
     if task.takes == "nothing":
         return create.command(task)
+    if task.takes == "sequence":
+        return sequence.command(task)
 
     def run(
         source: Path,
@@ -196,7 +198,8 @@ def execute(
     """Read, run, save, and say what came of it; a folder of patients case by case."""
     from veridical.io import bids
 
-    if holds_patients(source):
+    stored = task.results and (source / bids.PROVENANCE).is_file()
+    if holds_patients(source) and not stored:
         return over_folder(task, source, output, reading, running, terms)
     if running.workers > 1 or running.cluster:
         raise SettingError(
@@ -213,7 +216,7 @@ def execute(
         highdicom()  # what is missing, or no DICOM, is told before the work
         series_of((source, *reading.beside))
     with show.only_result(running.json), show.progress(running.quiet) as progress:
-        subject = whole(source) if task.objects and is_dicom(source) else read(source, reading)
+        subject = subject_of(task, source, reading, stored)
         derived = task(subject, running.seed, progress)
         name = running.name or case(source)
         written = derived.save(output, name, overwrite=running.overwrite, terms=terms)
@@ -224,6 +227,19 @@ def execute(
                 output, places, written["dicom"], terms=terms, overwrite=running.overwrite
             )
     show.result(derived, written, as_json=running.json)
+
+
+def subject_of(
+    task: Task, source: Path, reading: Reading, stored: bool
+) -> Study | Image | Measurement:
+    """Read what a task takes: a result with its evidence, all objects of a DICOM folder, or
+    files.
+    """
+    if stored:
+        from veridical.io.stored_results import study_of
+
+        return study_of(source)
+    return whole(source) if task.objects and is_dicom(source) else read(source, reading)
 
 
 def read(source: Path, reading: Reading) -> Image | Measurement:

@@ -147,9 +147,12 @@ def result(derived: Result, written: Mapping[str, Path], as_json: bool) -> None:
     from rich.text import Text
 
     from veridical.report.view import interval_line
+    from veridical.report.words import brief
 
     console = Console(soft_wrap=True)
-    named = ", ".join(f"{channel} in {image.units_of(channel)}" for channel in image.channels)
+    named = ", ".join(
+        brief([f"{channel} in {image.units_of(channel)}" for channel in image.channels])
+    )
     console.print(Text(f"{derived.kind} of {named} by {step.model}, {image.geometry}"))
     verdicts: list[tuple[str, str, str]] = (
         [("", "interval", interval_line(derived))] if band is not None else []

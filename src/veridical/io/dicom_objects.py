@@ -24,6 +24,8 @@ SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "veridical.derived")
 """Name space of our UIDs."""
 MAKER, SCHEME = "Veridical", "99VERIDICAL"
 """Manufacturer, and designator of our codes."""
+ADDED = "add-finding"
+"""Task that paints what was not there into a measured scan."""
 PATIENT = (
     "SpecificCharacterSet",
     "PatientName",
@@ -160,11 +162,14 @@ def job_of(
 
 def synthesized(result: Result) -> list[str]:
     """Return the channels that were made and not measured: the first step has no image of that name
-    among its inputs, and no raw data to make it from. Label maps and fractions are no contrast.
+    among its inputs, and no raw data to make it from. Label maps and fractions are no contrast. A
+    scan to which a finding was added counts as made, all of it.
     """
     image = result.image
     if not result.steps:
         return []
+    if any(step.task == ADDED for step in result.steps):
+        return [name for name in image.channels if image.units_of(name) not in ("label", "1")]
     names = result.steps[0].inputs
     if any(", operator " in name for name in names):
         return []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from veridical.errors import ProvenanceError
 from veridical.io.bids import PROVENANCE, Record, load_provenance
 from veridical.io.files import read
-from veridical.types import Array, Evidence, Geometry, Image, Interval, Result
+from veridical.types import Array, Evidence, Geometry, Image, Interval, Measurement, Result, Study
 
 
 def stored_result(folder: str | Path) -> Result:
@@ -51,6 +54,55 @@ def stored_result(folder: str | Path) -> Result:
         record.steps,
         dict(record.absent),
     )
+
+
+def study_of(folder: str | Path) -> Study:
+    """Read a result as a study: its images, and `evidence`, one channel each. Of a synthetic
+    patient the evidence is 0 everywhere.
+
+    Args:
+        folder: with the `provenance.json`.
+
+    Raises:
+        ProvenanceError: there is no whole record, or the result has no map of evidence.
+    """
+    place, record = Path(folder), load_provenance(folder)
+    source = {"path": str(place.resolve()), "result": True}
+    if "estimate" not in record.files and "estimate_magnitude" not in record.files:
+        return replace(_synthetic(place, record), source=source)
+    found = stored_result(place)
+    shares = None if found.evidence is None else found.evidence.map
+    if shares is None:
+        why = found.absent.get("evidence", "it was not saved")
+        raise ProvenanceError(
+            f"The result in {place} has no map of evidence ({why}), so nobody can say which of its "
+            "regions were measured. Give the measured images instead."
+        )
+    image = found.image
+    visit: dict[str, Image | Measurement] = {name: image.channel(name) for name in image.channels}
+    visit["evidence"] = Image(shares, image.geometry, "1", image.channels)
+    return Study("", {0.0: visit}, source=source)
+
+
+def _synthetic(folder: Path, record: Record) -> Study:
+    """Return the images of a synthetic patient."""
+    visit: dict[str, Image | Measurement] = {}
+    for role, entry in record.files.items():
+        if role == "labels":
+            continue
+        units = record.image["units"]
+        said = units[role] if isinstance(units, Mapping) else str(units)
+        one = read(folder / entry["path"], contrast=role, units=said)
+        if isinstance(one, Image):
+            visit[role] = one
+    if not visit:
+        raise ProvenanceError(
+            f"{folder / PROVENANCE} names no image. Take the result again, whole."
+        )
+    first = next(one for one in visit.values() if isinstance(one, Image))
+    none = np.zeros((len(visit), *first.geometry.shape), np.float32)
+    visit["evidence"] = Image(none, first.geometry, "1", tuple(visit))
+    return Study("", {0.0: visit})
 
 
 def _array(folder: Path, record: Record, role: str) -> Image | None:

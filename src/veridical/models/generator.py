@@ -80,7 +80,12 @@ class Generator(ImageModel):
             )
         place, made = pick_device(self.device), parts(self.card["net"])
         stored, shape = self.card.get("styles", []), noise.shape
-        if self.stochastic and draws > 1 and stored and any(c.name == Style.name for c in made.conditions):
+        if (
+            self.stochastic
+            and draws > 1
+            and stored
+            and any(c.name == Style.name for c in made.conditions)
+        ):
             requests = styled(requests, draws, stored)
             noise = noise.reshape(len(requests), 1, *shape[2:])
         given = Given.of(made.conditions, requests).to(place)

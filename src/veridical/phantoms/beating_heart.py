@@ -28,6 +28,10 @@ SYSTOLE, FILLING = 0.35, 0.35
 """Shares of a beat: contraction, then relaxation; rest."""
 RIGHT = np.array([-1.0, 1.0, 1.0])
 """Anatomy is written down with the patient's right at negative x; space has it at positive x."""
+BEATS = 2000
+"""That are drawn."""
+STRONGEST = 1.15
+"""Of a beat, relative to a usual one; more would close the cavity."""
 TURNS = 16
 """Steps in which the radius at rest is found."""
 
@@ -51,7 +55,17 @@ class Beat:
 
 @dataclass(frozen=True, eq=False)
 class BeatingHeart(Moving):
-    """A heart in a slab of the chest; time 0 is end diastole."""
+    """A heart in a slab of the chest; time 0 is end diastole.
+
+    Args:
+        seed, spacing: as of all moving bodies.
+        session: another one has other beats of the same heart.
+        irregular: standard deviation of the logarithms of the length and the strength of a beat; 0:
+            all are alike.
+    """
+
+    session: int = 0
+    irregular: float = 0.0
 
     half: ClassVar[tuple[float, float, float]] = (96.0, 96.0, 60.0)
 
@@ -67,12 +81,23 @@ class BeatingHeart(Moving):
         )
 
     def contraction(self, time: float) -> float:
-        """Return how far the heart has contracted: 0 at end diastole, 1 at end systole."""
-        phase = (time / self.beat.period) % 1.0
+        """Return how far the heart has contracted: 0 at end diastole, 1 at a usual end systole."""
+        starts, strengths = self.beats
+        place = min(max(int(np.searchsorted(starts, time, "right")) - 1, 0), BEATS - 1)
+        phase = (time - starts[place]) / (starts[place + 1] - starts[place]) % 1.0
+        strength = float(strengths[place])
         if phase < SYSTOLE:
-            return float(np.sin(np.pi / 2 * phase / SYSTOLE) ** 2)
+            return strength * float(np.sin(np.pi / 2 * phase / SYSTOLE) ** 2)
         later = (phase - SYSTOLE) / FILLING
-        return float(np.cos(np.pi / 2 * later) ** 2) if later < 1 else 0.0
+        return strength * float(np.cos(np.pi / 2 * later) ** 2) if later < 1 else 0.0
+
+    @cached_property
+    def beats(self) -> tuple[Reals, Reals]:
+        """When beats begin, `(n + 1,)` s, and how strong each is, `(n,)`, 1 on average."""
+        rng = np.random.default_rng((self.seed, 1, self.session))
+        spread = np.exp(self.irregular * rng.standard_normal((2, BEATS)))
+        starts = np.concatenate([[0.0], np.cumsum(self.beat.period * spread[0])])
+        return starts, np.minimum(spread[1], STRONGEST)
 
     def surrogate(self, time: float) -> float:
         return self.contraction(time)

@@ -49,7 +49,18 @@ class Breaths:
 
 @dataclass(frozen=True, eq=False)
 class BreathingAbdomen(Moving):
-    """An upper abdomen; time 0 is the end of expiration."""
+    """An upper abdomen; time 0 is the end of expiration.
+
+    Args:
+        seed, spacing: as of all moving bodies.
+        session: another one has other breaths of the same body.
+        irregular: factor of how much breaths vary; 1 is usual.
+        drift: mm a minute that the dome sinks beside the breathing; the belly does not.
+    """
+
+    session: int = 0
+    irregular: float = 1.0
+    drift: float = 0.0
 
     half: ClassVar[tuple[float, float, float]] = (168.0, 120.0, 120.0)
 
@@ -58,13 +69,15 @@ class BreathingAbdomen(Moving):
         """Its motion: breaths of 3.5 to 5.5 s and 8 to 22 mm, which vary."""
         rng = self.generator(0)
         length, depth = rng.uniform(3.5, 5.5), rng.uniform(8, 22)
-        spread = np.exp(rng.standard_normal((2, BREATHS)) * np.array(VARIES)[:, None])
+        now = np.random.default_rng((self.seed, 0, self.session)) if self.session else rng
+        varies = self.irregular * np.array(VARIES)[:, None]
+        spread = np.exp(now.standard_normal((2, BREATHS)) * varies)
         starts = np.concatenate([[0.0], np.cumsum(length * spread[1])])
-        return Breaths(starts, depth * spread[0], float(rng.uniform(0.03, 0.08)))
+        return Breaths(starts, depth * spread[0], float(now.uniform(0.03, 0.08)))
 
     def down(self, time: float) -> float:
         """Return how far the dome of the diaphragm is below its rest, mm."""
-        return self._depth(time, 0.0)
+        return self._depth(time, 0.0) + self.drift * time / 60
 
     def surrogate(self, time: float) -> float:
         """The belly wall, relative to a usual breath of 15 mm."""
@@ -99,14 +112,14 @@ class BreathingAbdomen(Moving):
 
     def moved(self, points: Reals, time: float) -> Reals:
         x, y, z = points.T
-        low = z - self._depth(time, 0.0) * _free(x, y) * _falls(z)
+        low = z - self.down(time) * _free(x, y) * _falls(z)
         return np.stack([x, self._forward(y, time), low], -1)
 
     def at_rest(self, points: Reals, time: float) -> Reals:
         x, front, low = points.T
         table = np.linspace(-300, 300, 6001)
         y = np.interp(front, self._forward(table, time), table)
-        depth = self._depth(time, 0.0) * _free(x, y)
+        depth = self.down(time) * _free(x, y)
         z = low.copy()
         for _ in range(TURNS):
             z = low + depth * _falls(z)

@@ -176,7 +176,9 @@ class NewHead:
         return replace(self, field=np.asarray(self.field + mass, np.float32))
 
 
-def new_head(rng: np.random.Generator, age: float, sex: Sex) -> NewHead:
+def new_head(
+    rng: np.random.Generator, age: float, sex: Sex, deviation: float | None = None
+) -> NewHead:
     """Draw a head.
 
     Its ventricles hold what `ventricles` draws for the age; sulci, and all else that goes along
@@ -186,14 +188,16 @@ def new_head(rng: np.random.Generator, age: float, sex: Sex) -> NewHead:
         rng: everything random comes from it.
         age: years, 18 to 95.
         sex: size of the head.
+        deviation: of the ventricles from what is usual at that age, in standard deviations of the
+            logarithm; None draws it.
     """
-    model = shape_model()
-    wanted = ventricles(age) * np.exp(SPREAD * np.clip(rng.standard_normal(), -2, 2))
+    model, chance = shape_model(), float(np.clip(rng.standard_normal(), -2, 2))
+    wanted = ventricles(age) * np.exp(SPREAD * (chance if deviation is None else deviation))
     size = LARGER * (1 if sex == "male" else -1)
     usual = (np.log(wanted / (model.brain + wanted)) - model.scale[0]) / model.scale[1]
     usual = float(np.clip(usual, model.atrophy.min(), model.atrophy.max()))
-    chance = np.exp(-(((model.atrophy - usual) / ALIKE) ** 2) / 2)
-    parts = rng.choice(len(model.names), PARTS, replace=False, p=chance / chance.sum())
+    fit = np.exp(-(((model.atrophy - usual) / ALIKE) ** 2) / 2)
+    parts = rng.choice(len(model.names), PARTS, replace=False, p=fit / fit.sum())
     rule = np.concatenate([velocity(rng, 1.0, REGION) for _ in range(-(-PARTS // 3))], -1)
     own = np.clip(rng.standard_normal(len(model.names)), -FARTHEST, FARTHEST)
     extra = velocity(rng, rng.uniform(*FINEST), rng.uniform(16.0, 22.0))

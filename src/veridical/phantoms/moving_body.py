@@ -98,24 +98,33 @@ class Moving(ABC):
         affine[:3, 3] = -self.spacing * (np.array([x, y, z]) - 1) / 2
         return Geometry((x, y, z), affine)
 
-    def displacement(self, time: float) -> Floats:
+    def displacement(
+        self, time: float, slices: Sequence[int] | None = None, along: int = 2
+    ) -> Floats:
         """Return where each voxel of the body at rest is at a time, relative to where it was:
         `(x, y, z, 3)` mm. It is the true deformation.
+
+        Args:
+            time: s.
+            slices: of the body at rest; None: all.
+            along: axis that slices are counted along.
         """
-        points = self._points(None, 1)
+        points = self.points(slices, 1, along)
         shift = self.moved(points, time) - points
-        return shift.reshape(*self.geometry.shape, 3).astype(np.float32)
+        shape = list(self.geometry.shape)
+        shape[along] = shape[along] if slices is None else len(slices)
+        return shift.reshape(*shape, 3).astype(np.float32)
 
     def labels(self, time: float) -> Labels:
         """Return the tissue at the middle of each voxel at a time, `(x, y, z)`, positions in
         `NAMES`.
         """
-        found = self.tissue(self.at_rest(self._points(None, 1), time))
+        found = self.tissue(self.at_rest(self.points(None, 1), time))
         return found.reshape(self.geometry.shape)
 
     def image(
         self, time: float, look: Look = "bSSFP", noise: float = 0.0,
-        slices: Sequence[int] | None = None,
+        slices: Sequence[int] | None = None, along: int = 2,
     ) -> Image:  # fmt: skip
         """Return a frame.
 
@@ -124,7 +133,8 @@ class Moving(ABC):
             look: `bSSFP` (cine MR, balanced steady state on resonance: Scheffler and Lehnhardt, Eur
                 Radiol 2003, 10.1007/s00330-003-1957-x) or `CT` (HU).
             noise: standard deviation, relative to blood (bSSFP, per real component) or in HU.
-            slices: along z; None: all.
+            slices: which, in a row; None: all.
+            along: axis that slices are counted along: 0 sagittal, 1 coronal, 2 axial.
 
         Raises:
             SettingError: the look is unknown.
@@ -133,22 +143,22 @@ class Moving(ABC):
         if look not in ("bSSFP", "CT"):
             raise SettingError(f"look = {look!r}. {nearest(look, ('bSSFP', 'CT'))}")
         grid = self.geometry
-        chosen = list(range(grid.shape[2])) if slices is None else list(slices)
-        if not chosen or min(chosen) < 0 or max(chosen) >= grid.shape[2]:
-            raise InputError(f"Slices {chosen} of {grid.shape[2]}; expected some from 0 on.")
-        points = self.at_rest(self._points(chosen, FINE), time)
+        chosen = list(range(grid.shape[along])) if slices is None else list(slices)
+        if not chosen or min(chosen) < 0 or max(chosen) >= grid.shape[along]:
+            raise InputError(f"Slices {chosen} of {grid.shape[along]}; expected some from 0 on.")
+        points = self.at_rest(self.points(chosen, FINE, along), time)
         bright = _brightness(look)
         values = bright[self.tissue(points)]
         if look == "bSSFP":
             values = values * (1 + TEXTURE * _grain(points))
-        shape = (grid.shape[0], FINE, grid.shape[1], FINE, len(chosen), FINE)
-        data = values.reshape(shape).mean((1, 3, 5)).astype(np.float32)
+        x, y, z = (len(chosen) if axis == along else grid.shape[axis] for axis in range(3))
+        data = values.reshape(x, FINE, y, FINE, z, FINE).mean((1, 3, 5)).astype(np.float32)
         data = self._noisy(data, look, noise, time, float(bright[NAMES.index("blood")]))
         affine = grid.affine.copy()
-        affine[:3, 3] += affine[:3, 2] * chosen[0]
-        place = Geometry((grid.shape[0], grid.shape[1], len(chosen)), affine)
+        affine[:3, 3] += affine[:3, along] * chosen[0]
         units = "HU" if look == "CT" else "a.u."
-        return Image(data[None], place, units, ("CT" if look == "CT" else "cine",))
+        channel = "CT" if look == "CT" else "cine"
+        return Image(data[None], Geometry((x, y, z), affine), units, (channel,))
 
     def _noisy(self, data: Floats, look: Look, noise: float, time: float, blood: float) -> Floats:
         if not noise:
@@ -159,13 +169,14 @@ class Moving(ABC):
             return np.asarray(data + np.float32(noise) * parts[0])
         return np.asarray(np.hypot(data + noise * blood * parts[0], noise * blood * parts[1]))
 
-    def _points(self, slices: Sequence[int] | None, fine: int) -> Reals:
+    def points(self, slices: Sequence[int] | None, fine: int, along: int = 2) -> Reals:
         """Return `(n, 3)` points, `fine` across each voxel of some slices."""
         grid = self.geometry
         inner = (np.arange(fine) + 0.5) / fine - 0.5
         axes = []
         for axis in range(3):
-            places = np.arange(grid.shape[axis]) if axis < 2 or slices is None else np.array(slices)
+            whole = axis != along or slices is None
+            places = np.arange(grid.shape[axis]) if whole else np.array(slices)
             mm = grid.affine[axis, 3] + self.spacing * (places[:, None] + inner)
             axes.append(mm.ravel())
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)

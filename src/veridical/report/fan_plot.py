@@ -26,6 +26,7 @@ class FanPlot:
         median: on these days.
         scans: `(day, value)` that the twin was told.
         truth: name -> `(day, value)`, lines.
+        x_label: of the horizontal axis.
         marks: name -> day, vertical lines.
     """
 
@@ -37,6 +38,7 @@ class FanPlot:
     scans: Points = ()
     truth: Mapping[str, Points] = field(default_factory=dict)
     marks: Mapping[str, float] = field(default_factory=dict)
+    x_label: str = "days since the first scan"
 
 
 def fan(plot: FanPlot) -> Markup:
@@ -48,7 +50,8 @@ def fan(plot: FanPlot) -> Markup:
     highs = [*(v for band in plot.bands for v in band[1]), *plot.median]
     top = max([*highs, *(value for _, value in (*plot.scans, *lines)), 1e-6]) * 1.06
     x = Axis(min(days), max(days), LEFT, WIDTH - RIGHT)
-    y = Axis(0.0, top, HEIGHT - BOTTOM, TOP)
+    lows = [*(v for band in plot.bands for v in band[0]), *plot.median]
+    y = Axis(min([0.0, *lows]) * 1.06, top, HEIGHT - BOTTOM, TOP)
     parts = _frame(x, y)
     for number, (low, high) in enumerate(plot.bands):
         edge = [*zip(plot.days, high, strict=True), *reversed([*zip(plot.days, low, strict=True)])]
@@ -69,7 +72,7 @@ def fan(plot: FanPlot) -> Markup:
     ]
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 5:.1f}" text-anchor="middle">'
-        f"days since the first scan; vertical: {escape(plot.y_label)}</text>"
+        f"{escape(plot.x_label)}; vertical: {escape(plot.y_label)}</text>"
     )
     head = (
         f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img">'

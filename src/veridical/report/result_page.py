@@ -16,6 +16,7 @@ from veridical.evaluation.regions import Region, magnitude
 from veridical.governance.admission import Admission, admit
 from veridical.io import bids
 from veridical.report import numbers, paper, pictures, words
+from veridical.report.fan_plot import FanPlot, fan
 from veridical.report.panels import Cell, Scale
 from veridical.report.pictures import View
 from veridical.report.view import CHANNELS, interval_line, views
@@ -117,7 +118,9 @@ def render(result: Result, name: str, policy: Mapping[str, Any] | None = None) -
         ],
         "beside": _beside(result, placed[0], given),
         "more": image.channels[CHANNELS:],
+        "brief": words.brief,
         "points": numbers.points(result),
+        "course": _course(result),
         "interval": interval_line(result),
         "shares": None if known is None else numbers.shares(known, region.mask),
         "measured": words.measured(result, region),
@@ -126,7 +129,22 @@ def render(result: Result, name: str, policy: Mapping[str, Any] | None = None) -
         "policy": policy,
         "percent": words.percent,
     }
-    return paper.render("result.html.j2", ("page.css",), content)
+    styles = ("page.css", *(("judgement.css", "twin.css") if content["course"] else ()))
+    return paper.render("result.html.j2", styles, content)
+
+
+def _course(result: Result) -> tuple[str, Any] | None:
+    """Return where a point of a tracked sequence is, in words, and its motion as a plot."""
+    known = result.image.header.get("course")
+    if known is None:
+        return None
+    place = ", ".join(f"{one:g}" for one in known["point_mm"])
+    said = f"The tissue that is at {place} mm in the reference, along {known['axis']} of the grid"
+    band = (known["lower"], known["upper"])
+    plot = FanPlot(
+        "Motion over time", "mm", known["seconds"], [band], known["mm"], x_label="seconds"
+    )
+    return said, fan(plot)
 
 
 def finite(image: Image) -> Image:
@@ -147,7 +165,9 @@ def _given(result: Result) -> Mapping[str, Image | Measurement]:
 
 def _lead(result: Result, given: Mapping[str, Image | Measurement]) -> str:
     made = words.listed(
-        f"{channel} ({result.image.units_of(channel)})" for channel in result.image.channels
+        words.brief(
+            [f"{channel} ({result.image.units_of(channel)})" for channel in result.image.channels]
+        )
     )
     source = f" from {words.listed(given)}" if given else ""
     model = (

@@ -74,6 +74,13 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def brief(names: Sequence[str], most: int = 8) -> list[str]:
+    """Return names, or of too many the first and the last and how many lie between."""
+    if len(names) <= most:
+        return list(names)
+    return [names[0], names[1], f"{len(names) - 3} more", names[-1]]
+
+
 def listed(items: Iterable[str]) -> str:
     """Return `a`, `a and b` or `a, b and c`."""
     words = list(items)

@@ -11,14 +11,16 @@ import numpy as np
 
 from veridical.errors import BudgetError, InputError, SettingError, nearest
 from veridical.task import Progress, Takes, Task, silent
-from veridical.types import Array, Geometry, Image, Measurement, Result, Study
+from veridical.types import Array, Finding, Geometry, Image, Measurement, Result, Study
 
 if TYPE_CHECKING:
+    from veridical.language.fact import Fact
     from veridical.phantoms.head_distance import NearestHead
     from veridical.phantoms.head_painting import Anatomy, Labels
     from veridical.phantoms.population import Pathology
     from veridical.phantoms.scanners import Site
 
+USUAL = "T1w,T2w,FLAIR"
 KNOWN = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
 AGES = (18.0, 95.0)
 SPACINGS = (0.5, 10.0)
@@ -66,8 +68,14 @@ class Synthesize(Task):
 
     takes: ClassVar[Takes] = "nothing"
 
-    contrasts: str = "T1w,T2w,FLAIR"
-    """Images to make, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT (HU), PET (FDG, SUV)."""
+    contrasts: str = USUAL
+    """Images to make, separated by commas: T1w, T2w, FLAIR, PD, T1c, CT (HU), PET (FDG, SUV). Left
+    as it is, it yields to contrasts that a text names.
+    """
+    text: str = ""
+    """Findings in the words of a report: left frontal 2 cm enhancing tumour with oedema, T1c. What
+    it leaves open is drawn; it goes into the provenance, so name no patient.
+    """
     spacing: float = 0.0
     """Voxel size, mm. 0: 1 mm, or the grid of the label map that was given."""
     age: float = 0.0
@@ -125,6 +133,12 @@ class Synthesize(Task):
                 if wrong
                 else f"contrasts = {self.contrasts!r}; expected one or more, each once."
             )
+        if self.text and (self.lesion_load or self.pathology != "any"):
+            wish = "lesion_load" if self.lesion_load else "pathology"
+            raise SettingError(
+                f"text = {self.text!r} says what the patient has, and so does {wish} = "
+                f"{getattr(self, wish)}. Leave one of them out."
+            )
         if self.lesion_load and self.pathology == "none":
             raise SettingError(
                 f"lesion_load = {self.lesion_load:g} and pathology = none exclude one another. "
@@ -134,6 +148,11 @@ class Synthesize(Task):
     @property
     def wanted(self) -> tuple[str, ...]:
         """The contrasts to make."""
+        if self.text and self.contrasts == USUAL:
+            from veridical.tasks.from_text import asked
+
+            if named := asked(self.text).contrasts:
+                return named
         return tuple(name.strip() for name in self.contrasts.split(",") if name.strip())
 
     def __call__(
@@ -158,10 +177,11 @@ class Synthesize(Task):
         patient = self._patient(self._rng(seed, 0), given is not None)
         site = head_scan.site_of(self.site, self.field, self._rng(seed, 1))
         progress("synthesizing: anatomy", 0, len(self.wanted) + 1)
+        facts = self._facts()
         if given is None:
-            plain, diseased, near, fine = self._imagined(patient, seed)
+            plain, diseased, near, fine = self._imagined(patient, facts, seed)
         else:
-            plain, diseased, fine = self._painted(given, patient, seed)
+            plain, diseased, fine = self._painted(given, patient, facts, seed)
             near = head_distance.nearest_head(head_distance.at_4mm(plain.labels, plain.placed))
         head, labels = diseased.painted(
             fine, patient.pathology, site, self._rng(seed, 2), (seed, self.number)
@@ -172,13 +192,19 @@ class Synthesize(Task):
             rng = self._rng(seed, 10 + KNOWN.index(name))
             scans.append(head_scan.scan(head, labels, name, rng, fine == 1, self.slices))
         progress("synthesizing: done", len(self.wanted) + 1, len(self.wanted) + 1)
-        about = self._about(patient, site, plain, diseased, given is not None)
+        about = self._about(patient, site, diseased, given is not None)
         return self._result(head.geometry, scans, labels, about, near)
 
     def model_and_weights(self) -> tuple[str, str]:
         from veridical.phantoms.head_shapes import fingerprint
 
         return "head-shapes", fingerprint()
+
+    def _facts(self) -> tuple[Fact, ...]:
+        """Return what the text says."""
+        from veridical.tasks.from_text import asked
+
+        return asked(self.text).facts if self.text else ()
 
     def _rng(self, seed: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((seed, self.number, purpose))
@@ -194,6 +220,10 @@ class Synthesize(Task):
         if given:
             self._check_given()
             drawn = "ms" if self.lesion_load else "none"
+        if self.text:
+            from veridical.tasks.from_text import pathology_of
+
+            drawn = pathology_of(self._facts())
         kind: Any = drawn if self.pathology == "any" else self.pathology
         if given:
             return Patient(None, None, kind, enhances)
@@ -201,6 +231,10 @@ class Synthesize(Task):
         return Patient(round(self.age or float(age), 1), sex, kind, enhances)
 
     def _check_given(self) -> None:
+        if any(fact.kind == "atrophy" for fact in self._facts()):
+            raise SettingError(
+                f"text = {self.text!r} is about atrophy, which the label map gives. Leave it out."
+            )
         said = {"age": self.age, "sex": self.sex != "any", "spacing": self.spacing}
         for name, value in said.items():
             if value:
@@ -209,11 +243,20 @@ class Synthesize(Task):
                     f"gives with its grid. Leave --{name} out, or the label map."
                 )
 
-    def _imagined(self, patient: Patient, seed: int) -> tuple[Anatomy, Anatomy, NearestHead, int]:
+    def _imagined(
+        self, patient: Patient, facts: tuple[Fact, ...], seed: int
+    ) -> tuple[Anatomy, Anatomy, NearestHead, int]:
         """Return a new head without and with lesions, what is nearest to it, and how fine its map
         is. One that is nearer to a training head than real heads are to one another is drawn again.
         """
-        from veridical.phantoms import head_distance, head_painting, head_shapes, lesion_load
+        from veridical.phantoms import (
+            described_lesions,
+            head_distance,
+            head_painting,
+            head_shapes,
+            lesion_load,
+        )
+        from veridical.tasks.from_text import deviation_of
 
         spacing = self.spacing or 1.0
         fine = 2 if spacing >= FINE else 1
@@ -222,9 +265,9 @@ class Synthesize(Task):
         step, count = spacing / fine, (shape[0] * fine, shape[1] * fine, shape[2] * fine)
         affine = np.diag([step, step, step, 1.0])
         affine[:3, 3] = head_shapes.LOW + step / 2
-        rng = self._rng(seed, 3)
+        rng, wide = self._rng(seed, 3), deviation_of(facts, self._rng(seed, 5))
         for _ in range(TRIES):
-            head = head_shapes.new_head(rng, patient.age or 0.0, patient.sex or "female")
+            head = head_shapes.new_head(rng, patient.age or 0.0, patient.sex or "female", wide)
             cut = head.structures(
                 head_distance.CORNER, head_shapes.COARSE, head_distance.SHAPE, upright=True
             )
@@ -235,6 +278,9 @@ class Synthesize(Task):
         cut = head.structures(affine[:3, 3], step, count)
         plain = head_painting.anatomy(cut, Geometry(count, affine), rng).marbled(level)
         rng = self._rng(seed, 4)
+        if facts:
+            plan = described_lesions.planned(plain, facts, rng)
+            return plain, described_lesions.drawn(plain, plan), near, fine
         load, enhances = self.lesion_load, patient.enhances
         rows = lesion_load.lesions(plain, patient.pathology, load, enhances, rng)
         if patient.pathology == "tumour":
@@ -245,21 +291,26 @@ class Synthesize(Task):
             rows = lesion_load.sized(plain, rows, load, enhances) if load else rows
         return plain, plain.with_lesions(rows, enhances), near, fine
 
-    def _painted(self, given: Image, patient: Patient, seed: int) -> tuple[Anatomy, Anatomy, int]:
+    def _painted(
+        self, given: Image, patient: Patient, facts: tuple[Fact, ...], seed: int
+    ) -> tuple[Anatomy, Anatomy, int]:
         """Return the label map that was given, without and with lesions that were asked for."""
-        from veridical.phantoms import head_labels, head_painting, lesion_load
+        from veridical.phantoms import described_lesions, head_labels, head_painting, lesion_load
 
         _within(given.geometry.shape)
         labels = head_labels.from_numbers(given.data[0], self.numbering)
         plain = head_painting.anatomy(labels, given.geometry, self._rng(seed, 3))
         rng = self._rng(seed, 4)
+        if facts:
+            plan = described_lesions.planned(plain, facts, rng)
+            return plain, described_lesions.drawn(plain, plan), 1
         rows = lesion_load.lesions(
             plain, patient.pathology, self.lesion_load, patient.enhances, rng
         )
         return plain, plain.with_lesions(rows, patient.enhances), 1
 
     def _about(
-        self, patient: Patient, site: Site, plain: Anatomy, diseased: Anatomy, given: bool
+        self, patient: Patient, site: Site, diseased: Anatomy, given: bool
     ) -> dict[str, Any]:
         """Return what is known of the patient, for tables and sidecars."""
         from veridical.phantoms.head_labels import LESIONS
@@ -272,7 +323,8 @@ class Synthesize(Task):
             "anatomy": "label map given" if given else "imagined",
             "age": patient.age,
             "sex": patient.sex,
-            "pathology": patient.pathology,
+            "pathology": ", ".join(sorted({f.kind for f in self._facts() if f.present}))
+            or patient.pathology,
             "lesions_ml": volume(np.array(LESIONS)),
             "lateral_ventricles_ml": volume(np.array([structure("lateral ventricle")])),
             "site": site.name,
@@ -311,10 +363,17 @@ class Synthesize(Task):
         return Result(
             Image(data, grid, kind, self.wanted, header),
             "one draw",
+            findings=self._said(),
             absent=absent,
             facts=facts,
             also={"labels": segmented},
         )
+
+    def _said(self) -> tuple[Finding, ...]:
+        """Return what was understood of the text."""
+        from veridical.tasks.from_text import asked, text_finding
+
+        return (text_finding(asked(self.text)),) if self.text else ()
 
 
 def _label_map(study: Study) -> Image | None:

@@ -10,8 +10,10 @@ from veridical import provenance, registry
 from veridical.errors import InputError, ProvenanceError
 from veridical.io.assemble import read_together
 from veridical.io.bids import load_provenance
+from veridical.io.cine import read_sequence
 from veridical.io.dicom_study import read_study
 from veridical.io.files import read
+from veridical.io.stored_results import study_of
 from veridical.layouts.selection import from_record
 from veridical.task import Progress, Task, silent
 from veridical.types import Image, Measurement, Result, Step, Study
@@ -65,8 +67,12 @@ def source(steps: Sequence[Step], path: Path) -> Study | Image | Measurement:
     try:
         if "layout" in options:
             return from_record(options)
+        if "measurements" in options:
+            return read_sequence(options.pop("path"), options.pop("measurements"), **options)
         if options.pop("objects", False):
             return read_study(options["path"])
+        if options.pop("result", False):
+            return study_of(options["path"])
         return (
             read_together(**options) if "paths" in options else read(options.pop("path"), **options)
         )

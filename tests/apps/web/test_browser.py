@@ -75,8 +75,12 @@ def page(address: str) -> Iterator[Any]:
         WRONG.clear()
         page.on("pageerror", lambda error: WRONG.append(str(error)))
         page.on("response", lambda said: said.status >= 400 and WRONG.append(said.url))
-        page.on("console", lambda said: said.type == "error" and WRONG.append(
-            f"{said.text} {said.location['url']}"))
+        page.on(
+            "console",
+            lambda said: (
+                said.type == "error" and WRONG.append(f"{said.text} {said.location['url']}")
+            ),
+        )
         home = address.partition("/?")[0]
         page.on("request", lambda asked: WRONG.append(asked.url)
                 if not asked.url.startswith((home, "data:", "blob:")) else None)  # fmt: skip
