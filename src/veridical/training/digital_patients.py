@@ -17,6 +17,7 @@ from veridical.phantoms.label_heads import LabelHeads
 from veridical.phantoms.label_maps import label_maps
 from veridical.phantoms.population import Population
 from veridical.phantoms.rendering import PhantomSlice, PhantomVolume, render
+from veridical.physics.tissue import TissueClass
 from veridical.preprocessing.preprocessing import UNITS, Preprocessing
 from veridical.preprocessing.style import style_of
 from veridical.training.prepared_visits import Slab
@@ -145,8 +146,9 @@ def phantom_slab(
     whole = heads.volume(index, COARSE)
     images, styles = [], {}
     for name in names:
-        coarse = _imaged(whole, name, COARSE, index).transpose(2, 1, 0)
-        unit = preprocessing.scale(name, UNITS.get(name, "a.u."), coarse, (COARSE,) * 3)
+        coarse = _imaged(whole, name, COARSE, index)
+        unit = _unit(whole, name, coarse, preprocessing)
+        coarse = coarse.transpose(2, 1, 0)
         slices = [_imaged(head, name, spacing, index) for head in (middle, below, above)]
         images.append(np.stack(slices) / unit)
         styles[name] = style_of(coarse / unit, name)
@@ -159,6 +161,19 @@ def phantom_slab(
         {"field": middle.site.field},
         styles,
     )
+
+
+def _unit(whole: PhantomVolume, name: str, image: Array, preprocessing: Preprocessing) -> float:
+    """Return what one network unit is: of MR by the known grey and white matter, whose mean is the
+    inner tissue, since finding it in an image goes wrong now and then.
+    """
+    if name in UNITS:
+        return preprocessing.scale(name, UNITS[name], image)
+    brain = [
+        np.median(image[whole.brain & (whole.labels == kind)])
+        for kind in (TissueClass.GREY, TissueClass.WHITE)
+    ]
+    return float(np.mean(brain)) / preprocessing.tissue
 
 
 def _imaged(head: PhantomSlice | PhantomVolume, name: str, spacing: float, index: int) -> Array:
