@@ -4,6 +4,8 @@ says what it knows.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +149,22 @@ def test_it_is_built_silent_so_that_training_begins_at_the_estimate() -> None:
     torch.manual_seed(0)
     net = Generator.build({"contrasts": HEAD, "widths": [8, 8], "blocks": 1})
     assert not net.get_submodule("backbone.leave").weight.any()
+
+
+def test_draws_have_styles_of_patients_who_look_alike_about_the_mean_of_all_styles(
+    tmp_path: Path,
+) -> None:
+    """The mean of the draws is the one-pass mean; a style that is stated is that of every draw."""
+    path = Path(weights(tmp_path, conditions=[*CONDITIONS, "style"]))
+    card = json.loads(path.with_suffix(".json").read_text())
+    stored = [{"T1w": [0.1 * n] * 6, "FLAIR": [0.3 * n] * 6} for n in range(4)]
+    path.with_suffix(".json").write_text(json.dumps(card | {"styles": stored}))
+    made = Generator(str(path), 3, "cpu", "torch")
+    asked = [replace(request("FLAIR"), styles={"T1w": np.full(6, 0.2)})]
+    one = replace(made, steps=1).make(asked, 1)
+    same = np.tile(noise(1)[:1], (1, 4, 1, 1))
+    drawn = made.make(asked, 4, same)
+    np.testing.assert_allclose(drawn.mean(1), one[:, 0], atol=1e-4)
+    assert drawn.std(1).max() > 3e-4, "from the same noise, styles alone make the difference"
+    stated = [replace(asked[0], styles={"FLAIR": np.full(6, 0.5)})]
+    assert made.make(stated, 4, same).std(1).max() < 1e-5

@@ -1,5 +1,9 @@
 """Numbers that are known of a slice, a scan or a patient: field strength, height in the volume,
 age.
+
+An attribute must be known, and unknown, of all sources of training images alike: one that is known
+of some of them tells a network which source an image is from, and it then treats every new scanner
+as that source.
 """
 
 from __future__ import annotations

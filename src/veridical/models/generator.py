@@ -79,22 +79,29 @@ class Generator(ImageModel):
                 (len(requests), draws, *requests[0].initial.shape)
             )
         place, made = pick_device(self.device), parts(self.card["net"])
-        stored, shape = self.card.get("styles", []), noise.shape
-        if (
-            self.stochastic
-            and draws > 1
-            and stored
-            and any(c.name == Style.name for c in made.conditions)
-        ):
-            requests = styled(requests, draws, stored)
-            noise = noise.reshape(len(requests), 1, *shape[2:])
+        net = _network(self.weights, place, self.runtime)
+        stored = self.card.get("styles", ()) if Style.name in made.named else ()
+        if stored and self.stochastic and draws > 1:
+            return self._in_styles(net, requests, noise, stored)
         given = Given.of(made.conditions, requests).to(place)
         start = torch.from_numpy(np.asarray(noise, np.float32))[:, :, None].to(place)
-        drawn = made.family.draw(
-            _network(self.weights, place, self.runtime), given, start, self.steps
-        )
-        found = np.asarray(drawn[:, :, 0].cpu().numpy())
-        return found.reshape(shape) if self.stochastic else found
+        drawn = made.family.draw(net, given, start, self.steps)
+        return np.asarray(drawn[:, :, 0].cpu().numpy())
+
+    def _in_styles(
+        self, net: nn.Module, requests: Sequence[Request], noise: Array, stored: Sequence[Any]
+    ) -> Array:
+        """Make each draw in a style of its own, about the mean over all styles, which one pass
+        gives and a few draws would only approach.
+        """
+        place, made = pick_device(self.device), parts(self.card["net"])
+        count, draws = noise.shape[:2]
+        given = Given.of(made.conditions, styled(requests, draws, stored)).to(place)
+        start = torch.from_numpy(np.asarray(noise, np.float32)).to(place)
+        drawn = made.family.draw(net, given, start.flatten(0, 1)[:, None, None], self.steps)
+        middle = made.family.mean(net, Given.of(made.conditions, requests).to(place))
+        found = drawn[:, 0, 0].reshape(count, draws, *noise.shape[2:])
+        return np.asarray((found - found.mean(1, keepdim=True) + middle).cpu().numpy())
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
@@ -113,6 +120,11 @@ class Parts:
     backbone: str
     conditions: tuple[Condition, ...]
     settings: Mapping[str, Any]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Names of the conditions."""
+        return tuple(condition.name for condition in self.conditions)
 
 
 def parts(table: Mapping[str, Any]) -> Parts:
