@@ -18,6 +18,7 @@ import plans
 import segmenters
 import shrinking
 import toys
+import trunks
 from veridical import registry, testing
 from veridical.apps import create, run
 from veridical.audit.input_notes import input_notes
@@ -42,8 +43,9 @@ KNOWN = {kind: list(registry.entries(kind)) for kind in KINDS}
 CLASSICAL = {"reconstruct": "wavelet", "complete": "intensity-map", "translate": "intensity-map"}
 """Task -> a classical model of it."""
 NEEDS: dict[str, dict[str, Any]] = {
-    "harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7)},
+    "harmonize": {"style": (0.2, 0.35, 0.5, 0.6, 0.7, 0.8)},
     "add-finding": {"text": "left frontal 3 cm enhancing tumour"},
+    "dose": {"voxel": 10.0, "angles": (0.0,)},
 }
 """Task -> settings without which it does not run."""
 OTHERWISE = {
@@ -51,6 +53,7 @@ OTHERWISE = {
     "describe": Study.of(segmenters.head((6.0, 6.0, 6.0), size=0.7)[0]),
     "deface": Study.of(segmenters.head((6.0, 6.0, 6.0))[0]),
     "translate": Study.of(subjects.image("T1w")),
+    "dose": Study.of(trunks.patient()),
     "forecast": shrinking.study((-1.0, 0.0)),
     "interpolate-time": Study.of(cines.breath()),
     "plan": Study.of(plans.patient()),

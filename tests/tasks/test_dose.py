@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import veridical
+from trunks import body, image, mask, patient
 from veridical import testing
 from veridical.apps.cli import main
 from veridical.errors import GeometryError, InputError, SettingError, UnitsError
 from veridical.tasks.dose import AGAINST, Dose, spread_of
 from veridical.tasks.dose_findings import field_rows
-from veridical.types import Array, Finding, Geometry, Image, Result, Study
+from veridical.types import Finding, Result, Study
 
-SIZE = 6.0
 ROUGH = {"voxel": 6.0, "angles": (0.0, 120.0, 240.0), "prescription": 50.0}
-
-
-def body(
-    hu: float = 20.0, shape: tuple[int, int, int] = (40, 34, 24), wide: float = 100.0
-) -> Array:
-    """An elliptic trunk in air with a bone in it."""
-    x, y = (SIZE * (np.arange(n) - (n - 1) / 2) for n in shape[:2])
-    inside = (x[:, None] / wide) ** 2 + (y / 80.0) ** 2 < 1
-    bone = (x[:, None] ** 2 + (y + 40) ** 2) < 15.0**2
-    flat = np.where(inside, np.where(bone, 700.0, hu), -1000.0)
-    return np.repeat(flat[:, :, None], shape[2], 2).astype(np.float32)
-
-
-def mask(shape: tuple[int, int, int] = (40, 34, 24), middle: float = 0.5) -> Array:
-    x, y, z = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    far = (x - 19.5) ** 2 + (y - 18.5) ** 2 + (z - middle * (shape[2] - 1)) ** 2
-    return far < (20.0 / SIZE) ** 2
-
-
-def image(ct: Array, target: Array | None = None) -> Image:
-    target = mask() if target is None else target
-    grid = Geometry(ct.shape, np.diag([SIZE, SIZE, SIZE, 1.0]))  # type: ignore[arg-type]
-    data = np.stack([ct, target.astype(np.float32)])
-    return Image(data, grid, "mixed", ("CT", "GTV"), {"units": {"CT": "HU", "GTV": "label"}})
-
-
-@cache
-def patient() -> Image:
-    return image(body())
 
 
 @pytest.fixture(scope="module")
