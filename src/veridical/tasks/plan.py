@@ -1,4 +1,4 @@
-"""Plan: the dose that a planner would reach for a head-and-neck patient, from CT and structures."""
+"""Plan: the dose that a planner would reach in head and neck, from CT and structures."""
 
 from __future__ import annotations
 
