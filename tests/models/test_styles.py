@@ -31,6 +31,11 @@ def test_more_draws_than_patients_take_them_again_in_turn() -> None:
     assert [float(style[0]) for style in every] == [0.2, 0.7, 0.9, 0.2, 0.7]
 
 
+def test_a_contrast_that_no_patient_had_gets_no_style() -> None:
+    made = styled([request(T1w=[0.1] * 6)], 2, [{"T1w": [0.1] * 6}])
+    assert [list(one.styles) for one in made] == [["T1w"], ["T1w"]]
+
+
 def test_each_request_is_repeated_with_a_style_of_its_own() -> None:
     made = styled([request(T1w=[0.1] * 6), request(T1w=[0.5] * 6)], 2, STORED)
     assert [float(one.styles["FLAIR"][0]) for one in made] == [0.7, 0.2, 0.2, 0.7]

@@ -220,3 +220,12 @@ def test_progress_is_told_and_contrasts_that_are_not_known_are_refused() -> None
         InputError, match=r"knows T1w, .*; the image has 'T1'\. Did you mean 'T1[cw]'"
     ):
         check_contrasts(("T1",), KnownForSure())
+
+
+def test_a_degraded_image_states_its_own_style_so_that_its_draws_keep_it() -> None:
+    image = volume(("T1w", "T2w"))
+    seen = prepared(image, ("T2w",), style={"FLAIR": np.full(6, 0.4)})
+    assert set(seen.styles) == {"T1w", "T2w", "FLAIR"}
+    support = module.body(seen, Preprocessing())
+    asked = request(KnownForSure(), seen, GHOSTS, 2, support, Preprocessing())
+    np.testing.assert_array_equal(asked.styles["T1w"], seen.styles["T1w"])

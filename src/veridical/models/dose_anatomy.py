@@ -159,6 +159,39 @@ def turned_spacing(grid: Geometry) -> tuple[float, float, float]:
     return x, y, z
 
 
+def channels_of(study: Study) -> dict[str, Image]:
+    """Return every channel of the images of the last visit, by name."""
+    return {
+        name: image.channel(name)
+        for image in study.visit().values()
+        if isinstance(image, Image)
+        for name in image.channels
+    }
+
+
+def ct_of(channels: Mapping[str, Image], advice: str) -> Image:
+    """Return the CT.
+
+    Args:
+        channels: by name.
+        advice: what helps where there is none.
+
+    Raises:
+        InputError: there is none, or NaN in any channel.
+        UnitsError: it is not in HU.
+    """
+    ct = channels.get("CT")
+    if ct is None:
+        raise InputError(
+            f"There is no CT among {', '.join(channels) or 'nothing'}; expected one in HU. {advice}"
+        )
+    if ct.units != "HU":
+        raise UnitsError(f"CT is in {ct.units}; expected HU. Say so if it is: --units HU.")
+    if not all(np.isfinite(one.data).all() for one in channels.values()):
+        raise InputError("CT or structures hold NaN or infinite values; write numbers there.")
+    return ct
+
+
 def gathered(study: Study, said: Mapping[str, str]) -> tuple[Image, dict[str, str]]:
     """Return CT, structures, and what else is known (where dose may be, a planned dose), as one
     image; and our name of each structure -> how it is called in the study.
@@ -171,22 +204,8 @@ def gathered(study: Study, said: Mapping[str, str]) -> tuple[Image, dict[str, st
         InputError: no CT, a CT with NaN, a name that is not there, or no target.
         UnitsError: a CT that is not in HU.
     """
-    channels = {
-        name: image.channel(name)
-        for image in study.visit().values()
-        if isinstance(image, Image)
-        for name in image.channels
-    }
-    ct = channels.get("CT")
-    if ct is None:
-        raise InputError(
-            f"There is no CT among {', '.join(channels) or 'nothing'}; expected one in HU, and "
-            "structures on its grid."
-        )
-    if ct.units != "HU":
-        raise UnitsError(f"CT is in {ct.units}; expected HU. Say so if it is: --units HU.")
-    if not all(np.isfinite(one.data).all() for one in channels.values()):
-        raise InputError("CT or structures hold NaN or infinite values; write numbers there.")
+    channels = channels_of(study)
+    ct = ct_of(channels, "Add structures on its grid.")
     on_grid = {k: one for k, one in channels.items() if one.geometry.matches(ct.geometry)}
     names = named(on_grid, said)
     parts = [ct, *(replace(on_grid[theirs], channels=(ours,)) for ours, theirs in names.items())]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.errors import GeometryError, InputError, UnitsError, nearest
+from veridical.errors import GeometryError, InputError, nearest
+from veridical.models.dose_anatomy import channels_of, ct_of
 from veridical.types import Array, Geometry, Image, Study
 
 AGAINST = "second CT"
@@ -45,13 +46,8 @@ def gathered(study: Study, target: str, against: str, samples: str) -> DoseInput
         UnitsError: a CT that is not in HU.
         GeometryError: draws on another grid.
     """
-    channels = {
-        name: image.channel(name)
-        for image in study.visit().values()
-        if isinstance(image, Image)
-        for name in image.channels
-    }
-    ct = _checked(channels.get("CT"), channels)
+    channels = channels_of(study)
+    ct = ct_of(channels, "Say which image it is: --contrast CT --units HU.")
     masks = {
         name: one.data[0] > 0
         for name, one in channels.items()
@@ -70,19 +66,6 @@ def gathered(study: Study, target: str, against: str, samples: str) -> DoseInput
         _draws(samples, ct) if samples else (),
         ct.geometry,
     )
-
-
-def _checked(ct: Image | None, channels: Mapping[str, Image]) -> Image:
-    if ct is None:
-        raise InputError(
-            f"There is no CT among {', '.join(channels) or 'nothing'}; expected one in HU. Say "
-            "which image it is: --contrast CT --units HU."
-        )
-    if ct.units != "HU":
-        raise UnitsError(f"CT is in {ct.units}; expected HU. Say so if it is: --units HU.")
-    if not all(np.isfinite(one.data).all() for one in channels.values()):
-        raise InputError("CT or structures hold NaN or infinite values; write numbers there.")
-    return ct
 
 
 def _chosen(target: str, masks: Mapping[str, Array]) -> str:

@@ -17,7 +17,8 @@ from veridical.types import Array
 def styled(
     requests: Sequence[Request], draws: int, stored: Sequence[Mapping[str, Any]]
 ) -> list[Request]:
-    """Return every request `draws` times, one after the other, each with a style.
+    """Return every request `draws` times, one after the other, each with a style; without one
+    where no training patient had the contrast.
 
     Args:
         requests: of one volume; a style that one states is kept.
@@ -29,7 +30,7 @@ def styled(
         given = request.styles
         known = given.get(request.contrast)
         drawn = likely(given, request.contrast, draws, stored) if known is None else [known] * draws
-        each = [{**given, request.contrast: style} for style in drawn]
+        each = [{**given, request.contrast: style} for style in drawn] or [given] * draws
         found += [replace(request, styles=styles) for styles in each]
     return found
 
@@ -38,7 +39,8 @@ def likely(
     given: Mapping[str, Array], contrast: str, count: int, stored: Sequence[Mapping[str, Any]]
 ) -> list[Array]:
     """Return styles of a contrast: of the patients whose styles of the given contrasts are nearest
-    to those given, the nearest first; they start anew where there are fewer than asked for.
+    to those given, the nearest first; they start anew where there are fewer than asked for. None
+    where no patient had it.
     """
     able = [styles for styles in stored if contrast in styles]
     far = [
@@ -47,4 +49,4 @@ def likely(
         for styles in able
     ]  # fmt: skip
     order = np.argsort(far, kind="stable")[:count]
-    return [np.array(able[order[n % len(order)]][contrast]) for n in range(count)]
+    return [np.array(able[order[n % len(order)]][contrast]) for n in range(count if able else 0)]

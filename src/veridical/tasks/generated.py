@@ -72,8 +72,10 @@ class Volume:
 
     @cached_property
     def styles(self) -> dict[str, Array]:
-        """The styles that were measured, and those that are asked for."""
-        shown = {name: style_of(self.prepared.images[name], name) for name in self.measured}
+        """The styles of all images of the visit, degraded ones too, and those that are asked
+        for.
+        """
+        shown = {name: style_of(image, name) for name, image in self.prepared.images.items()}
         return {**shown, **self.style}
 
 

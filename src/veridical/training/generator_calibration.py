@@ -220,4 +220,6 @@ def _requests(
         )
         poor = way(unit * image[:1], slab.spacing, np.random.default_rng([SEED, seed]))[0] / unit
         level = float(np.sqrt(np.average((poor - image[0]) ** 2, weights=support + 1e-6)))
-        yield Request(name, poor, level, support, {}, asked, slab.masks, slab.attributes), image[0]
+        styles = {name: slab.styles[name]} if name in slab.styles else {}
+        known = (slab.masks, slab.attributes, styles)
+        yield Request(name, poor, level, support, {}, asked, *known), image[0]
