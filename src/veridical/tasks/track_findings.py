@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.types import Finding, Verdict
+from veridical.types import SEVERITY, Finding, Verdict
 
 if TYPE_CHECKING:
     from veridical.models.motion_model import MotionModel
@@ -87,7 +87,7 @@ def _residual(made: Tracked, operator: str) -> Finding:
         else max(
             _verdict(far),
             "pass" if share <= FRAMES[1] else "warn",
-            key=("pass", "warn", "fail").index,
+            key=SEVERITY.index,
         )
     )
     what = (
