@@ -13,8 +13,8 @@ import veridical
 from priors import volume
 from veridical.errors import InputError, SettingError
 from veridical.preprocessing.preprocessing import Preprocessing
-from veridical.preprocessing.style import style_of
-from veridical.tasks.harmonize import Harmonize, curve, style
+from veridical.preprocessing.style import curve, style_of
+from veridical.tasks.harmonize import Harmonize, style
 from veridical.types import Array, Image, Result
 
 STYLE = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8)

@@ -44,7 +44,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
     found: list[tuple[int, float]] = []
 
     def square(
-        heads: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing
+        heads: object,
+        index: int,
+        names: tuple[str, ...],
+        gap: float,
+        preprocessing: Preprocessing,
+        restyled: str = "",
     ) -> Slab:
         found.append((index, gap))
         image = np.zeros((len(names), 3, 40, 40), np.float32)

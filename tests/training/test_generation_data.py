@@ -221,7 +221,12 @@ def phantoms(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
 
     def square(
-        cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing
+        cohort: object,
+        index: int,
+        names: tuple[str, ...],
+        gap: float,
+        preprocessing: Preprocessing,
+        restyled: str = "",
     ) -> Slab:
         made.append(index)
         rng = np.random.default_rng(index)

@@ -129,7 +129,12 @@ def test_without_a_folder_digital_patients_of_the_second_simulator_are_taken(
     asked: list[tuple[str, int, tuple[str, ...]]] = []
 
     def made(
-        cohort: object, index: int, names: tuple[str, ...], gap: float, preprocessing: Preprocessing
+        cohort: object,
+        index: int,
+        names: tuple[str, ...],
+        gap: float,
+        preprocessing: Preprocessing,
+        restyled: str = "",
     ) -> Slab:
         asked.append((type(cohort).__name__, index, names))
         image = np.zeros((2, 3, 24, 24), np.float32)

@@ -13,6 +13,11 @@ from veridical.types import Array
 LEAST_LEVEL = 0.01
 """Expected error below which a network is not asked, in network units: 2 % of the inner tissue."""
 
+RESTYLED = 0.1
+"""Expected error of an intensity curve from the style of one scanner to that of another, in network
+units.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Request:

@@ -30,7 +30,7 @@ def styled(
         given = request.styles
         known = given.get(request.contrast)
         drawn = likely(given, request.contrast, draws, stored) if known is None else [known] * draws
-        each = [{**given, request.contrast: style} for style in drawn] or [given] * draws
+        each = [{**given, request.contrast: style} for style in drawn] or [{**given}] * draws
         found += [replace(request, styles=styles) for styles in each]
     return found
 

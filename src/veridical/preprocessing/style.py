@@ -33,3 +33,17 @@ def style_of(slices: Array, channel: str) -> Array:
     middle = slices[quarter : max(quarter + 1, 3 * quarter)]
     inside = middle[Preprocessing().foreground(channel, middle)]
     return np.quantile(inside, QUANTILES) if len(inside) else np.zeros(len(QUANTILES))
+
+
+def curve(slices: Array, own: Array, wanted: Array) -> Array:
+    """Return slices under the rising curve that takes one style to another; zero stays, and beyond
+    the last quantile the curve goes on with slope 1.
+
+    Args:
+        slices: `(slice, y, x)`, network units.
+        own, wanted: `(6,)`.
+    """
+    at = np.array([0.0, *own]) + 1e-4 * np.arange(len(own) + 1)
+    to = np.maximum.accumulate([0.0, *wanted])
+    beyond = np.maximum(slices - at[-1], 0) + np.minimum(slices, 0)
+    return np.asarray(np.interp(slices, at, to) + beyond, np.float32)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from veridical.audit.evidence import evidence, local_variance
-from veridical.conditioning.request import LEAST_LEVEL, Request
+from veridical.conditioning.request import LEAST_LEVEL, RESTYLED, Request
 from veridical.errors import InputError, nearest
 from veridical.models import intensity_map
 from veridical.models.base import ImageModel
@@ -45,11 +45,14 @@ class Wanted:
         contrast: which.
         degradation: what is wrong with its measured image; empty: it was not measured.
         error: expected root mean square error of that image, in its units.
+        curved: `(slice, y, x)` in network units, what another scanner shows, under the intensity
+            curve that takes it to the style asked for; None where nothing is to be restyled.
     """
 
     contrast: str
     degradation: str = ""
     error: float = 0.0
+    curved: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +82,12 @@ class Volume:
         return {**shown, **self.style}
 
 
-def job_of(contrast: str) -> str:
-    """Return the name of the calibration of a contrast or modality that was not measured."""
-    return f"{'translate' if contrast in UNITS else 'complete'}-{contrast}"
+def job_of(contrast: str, restyled: bool = False) -> str:
+    """Return the name of the calibration of a contrast or modality that was not measured, or not by
+    the scanner whose style is asked for.
+    """
+    kind = "harmonize" if restyled else "translate" if contrast in UNITS else "complete"
+    return f"{kind}-{contrast}"
 
 
 def check_contrasts(names: Sequence[str], model: ImageModel) -> None:
@@ -134,7 +140,10 @@ def generate(
             levels[k, first : chosen[-1] + 1] = [one.level for one in requests]
         progress(f"{task}: {', '.join(one.contrast for one in wanted)}", chosen[-1] + 1, slices)
     jobs = tuple(
-        f"{task}-{one.degradation}" if one.degradation else job_of(one.contrast) for one in wanted
+        f"{task}-{one.degradation}"
+        if one.degradation
+        else job_of(one.contrast, one.curved is not None)
+        for one in wanted
     )
     scales = tuple(_scale(one.contrast, volume.prepared, preprocessing) for one in wanted)
     units = tuple(
@@ -197,6 +206,8 @@ def request(
             images[wanted.contrast][index],
             wanted.error / volume.prepared.scales[wanted.contrast],
         )
+    elif wanted.curved is not None:
+        initial, level = wanted.curved[index], RESTYLED
     else:
         middle = {name: image[0] for name, image in shown.items()}
         maps = model.card.get("intensity_maps", {})

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from veridical.errors import InputError, SettingError
-from veridical.preprocessing.preprocessing import UNITS, Preprocessing
-from veridical.preprocessing.style import check_style, style_of
+from veridical.preprocessing.preprocessing import UNITS, Prepared, Preprocessing
+from veridical.preprocessing.style import check_style, curve, style_of
 from veridical.task import Progress, Task
 from veridical.tasks.complete import without_lesions
 from veridical.types import Array, Image, Result, Study
 
-MODEL = "intensity-curve"
+if TYPE_CHECKING:
+    from veridical.models.base import ImageModel
+
+CURVE = "intensity-curve"
 
 
 @dataclass(frozen=True)
 class Harmonize(Task):
-    """Show an MR image in the intensity style of another site, by one rising curve for the whole
-    volume.
+    """Show an MR image in the intensity style of another site: by one rising curve for the whole
+    volume, or by the generator, which starts from the curve and knows tissues.
 
-    A network after the curve was tried and lost to it (16.6 against 17.0 dB to the true style), so
-    the curve is what ships: what no curve can do, sharpness, noise and tissues that another
-    sequence orders anew, stays. Volumes of tissue, contrast of lesions and, in a folder of patients
-    of known age, the age effect are checked to be kept.
+    Volumes of tissue, contrast of lesions and, in a folder of patients of known age, the age effect
+    are checked to be kept.
     """
 
     style: tuple[float, ...] = ()
@@ -34,9 +36,25 @@ class Harmonize(Task):
     """
     channel: str = ""
     """Which image to harmonize; empty: the first."""
+    model: str = CURVE
+    """intensity-curve, or generator: a network that starts from the curve; it can change the order
+    of tissues, sharpness and noise, and has samples.
+    """
+    draws: int = 8
+    """Posterior samples of the generator. Their mean is the estimate; their spread makes interval
+    and evidence.
+    """
+    weights: str = "brain"
+    """Of the generator: name of shipped weights, or path of others (.safetensors with a card beside
+    it).
+    """
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
         check_style(self.style)
+        if self.draws < 1:
+            raise SettingError(f"draws = {self.draws}; expected at least 1.")
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         image, _ = without_lesions(study.image())
@@ -52,12 +70,10 @@ class Harmonize(Task):
                 f"{channel} is in absolute units and has no style of its own; harmonize is for MR "
                 "contrasts."
             )
+        if self.model != CURVE:
+            return self._generated(one, seed, progress)
         prepared = Preprocessing()(one)
-        curved = curve(
-            prepared.images[channel],
-            style_of(prepared.images[channel], channel),
-            np.array(self.style),
-        )
+        curved = self._curved(prepared, channel)
         progress("harmonizing", 1, 1)
         scale, offset = np.float32(prepared.scales[channel]), np.float32(prepared.offsets[channel])
         data = np.ascontiguousarray(prepared.restore(curved * scale + offset)[None])
@@ -69,8 +85,38 @@ class Harmonize(Task):
         facts = {"harmonized": channel, "measured": (channel,)}
         return Result(done, "point estimate", absent=absent, facts=facts)
 
+    def _generated(self, one: Image, seed: int, progress: Progress) -> Result:
+        from veridical.tasks.assemble import assemble
+        from veridical.tasks.generated import Volume, Wanted, check_contrasts, generate
+
+        model, channel = self.build(), one.channels[0]
+        check_contrasts((channel,), model)
+        if not model.card.get("data", {}).get("jobs", {}).get("restyle"):
+            raise SettingError(
+                f"The weights {self.weights!r} were not trained to harmonize (a recipe's job "
+                f"`restyle`). Use others, or --model {CURVE}."
+            )
+        prepared = Preprocessing.from_card(model.card)(one)
+        volume = Volume(prepared, (channel,), style={channel: np.array(self.style)})
+        wanted = [Wanted(channel, curved=self._curved(prepared, channel))]
+        found = generate(
+            model, volume, wanted, one, "harmonize", self.draws, seed, "mean", progress
+        )
+        found = replace(found, facts={**found.facts, "harmonized": channel})
+        return assemble(found, one.geometry, prepared.restore, model)
+
+    def _curved(self, prepared: Prepared, channel: str) -> Array:
+        slices = prepared.images[channel]
+        return curve(slices, style_of(slices, channel), np.array(self.style))
+
+    def build(self) -> ImageModel:
+        """Return the generator with these settings."""
+        from veridical.models.base import ImageModel, chosen
+
+        return chosen(self.model, ImageModel, weights=self.weights, device=self.device)
+
     def model_and_weights(self) -> tuple[str, str]:
-        return MODEL, "none"
+        return (CURVE, "none") if self.model == CURVE else (self.model, self.build().weights_hash)
 
 
 def style(images: Sequence[Image]) -> tuple[float, ...]:
@@ -90,17 +136,3 @@ def style(images: Sequence[Image]) -> tuple[float, ...]:
         for image in images
     ]
     return tuple(round(float(value), 4) for value in np.mean(found, 0))
-
-
-def curve(slices: Array, own: Array, wanted: Array) -> Array:
-    """Return slices under the rising curve that takes one style to another; zero stays, and beyond
-    the last quantile the curve goes on with slope 1.
-
-    Args:
-        slices: `(slice, y, x)`, network units.
-        own, wanted: `(6,)`.
-    """
-    at = np.array([0.0, *own]) + 1e-4 * np.arange(len(own) + 1)
-    to = np.maximum.accumulate([0.0, *wanted])
-    beyond = np.maximum(slices - at[-1], 0) + np.minimum(slices, 0)
-    return np.asarray(np.interp(slices, at, to) + beyond, np.float32)

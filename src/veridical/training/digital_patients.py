@@ -5,7 +5,7 @@ painted from label maps.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -36,6 +36,8 @@ VALIDATION = 1_000_000
 """Added to the seed of the patients that are validated on."""
 COARSE = 4.0
 """mm at which the whole head is imaged to find the level of its inner tissue."""
+ELSEWHERE = 500_000_000
+"""Added to the number of a patient for another scanner, which no patient has."""
 GREY_SUV, SUV_SPREAD, BLUR = 8.0, 0.25, 2.3
 """FDG uptake of grey matter in SUV, standard deviation of its log between patients, and that of the
 point spread of a PET scanner in mm.
@@ -84,8 +86,10 @@ class DigitalPatients:
         if number not in self._made:
             rng = np.random.default_rng((self.seed, number, 9))
             gap = 2.0 if self.name == "phantoms" else float(rng.uniform(1.0, 5.0))
+            magnetic = [name for name in self.contrasts if name not in UNITS]
+            restyled = magnetic[number % len(magnetic)] if magnetic else ""
             self._made[number] = phantom_slab(
-                self.heads, number, self.contrasts, gap, self.preprocessing
+                self.heads, number, self.contrasts, gap, self.preprocessing, restyled=restyled
             )
         return self._made[number]
 
@@ -127,7 +131,7 @@ def painted_heads(seed: int, held_out: tuple[str, ...], validation: bool) -> Lab
 
 def phantom_slab(
     heads: Heads, index: int, names: Sequence[str], gap: float, preprocessing: Preprocessing,
-    size: tuple[int, int] = (192, 160), spacing: float = 1.1,
+    size: tuple[int, int] = (192, 160), spacing: float = 1.1, restyled: str = "",
 ) -> Slab:  # fmt: skip
     """Return a slab of a digital patient in network units, its neighbours `gap` mm away.
 
@@ -141,26 +145,40 @@ def phantom_slab(
         preprocessing: of the network.
         size: pixels.
         spacing: mm.
+        restyled: an MR contrast that is shown as another scanner shows it, too.
     """
     below, middle, above = heads.slab(index, gap, size, spacing)
-    whole = heads.volume(index, COARSE)
+    slices, whole = (middle, below, above), heads.volume(index, COARSE)
+    images, styles = _shown(slices, whole, names, index, preprocessing)
+    masks = {"lesions": middle.lesions} if middle.lesions.any() else {}
+    found = Slab(
+        images, tuple(names), (spacing, spacing), masks, {"field": middle.site.field}, styles
+    )
+    if not restyled:
+        return found
+    site, key = heads.site(index + ELSEWHERE), (*middle.key, ELSEWHERE)
+    moved = [replace(head, site=site, key=key) for head in slices]
+    away = replace(whole, site=site, key=key)
+    images, styles = _shown(moved, away, [restyled], index, preprocessing)
+    elsewhere = Slab(images, (restyled,), (spacing, spacing), styles=styles)
+    return replace(found, elsewhere=elsewhere)
+
+
+def _shown(
+    slices: Sequence[PhantomSlice], whole: PhantomVolume, names: Sequence[str], index: int,
+    preprocessing: Preprocessing,
+) -> tuple[Array, dict[str, Array]]:  # fmt: skip
+    """Return images `(contrast, 3, y, x)` float16 of slices, in network units, and the styles of
+    the whole head.
+    """
     images, styles = [], {}
     for name in names:
         coarse = _imaged(whole, name, COARSE, index)
         unit = _unit(whole, name, coarse, preprocessing)
-        coarse = coarse.transpose(2, 1, 0)
-        slices = [_imaged(head, name, spacing, index) for head in (middle, below, above)]
-        images.append(np.stack(slices) / unit)
-        styles[name] = style_of(coarse / unit, name)
-    masks = {"lesions": middle.lesions} if middle.lesions.any() else {}
-    return Slab(
-        preprocessing.clipped(np.stack(images)).astype(np.float16),
-        tuple(names),
-        (spacing, spacing),
-        masks,
-        {"field": middle.site.field},
-        styles,
-    )
+        shown = [_imaged(head, name, head.pixel, index) for head in slices]
+        images.append(np.stack(shown) / unit)
+        styles[name] = style_of(coarse.transpose(2, 1, 0) / unit, name)
+    return preprocessing.clipped(np.stack(images)).astype(np.float16), styles
 
 
 def _unit(whole: PhantomVolume, name: str, image: Array, preprocessing: Preprocessing) -> float:

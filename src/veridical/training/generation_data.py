@@ -35,20 +35,24 @@ from veridical.training.prepared_visits import (
     held_out_of,
     prepared_visits,
 )
+from veridical.training.restyling import restyling
 from veridical.training.training_data import Course, TrainingData
 from veridical.types import Array, Study
 
 YOURS = "data"
 """Source of a recipe that stands for the folder given when it is used."""
-JOBS = {"complete": 0.75, "restore": 0.2, "nothing": 0.05}
-"""How often a contrast is missing, degraded, or made with nothing measured."""
+JOBS = {"complete": 0.75, "restore": 0.2, "nothing": 0.05, "restyle": 0.0}
+"""How often a contrast is missing, degraded, made with nothing measured, or measured by another
+scanner (of digital patients only).
+"""
 BESIDE = 0.5
 """How often another contrast is shown beside one that is degraded."""
 MASKED = 0.3
 """How often masks of what is to be shown are given."""
-LESION_WEIGHT = 3.0
+LESION_WEIGHT = 1.5
 """How much more a pixel of a lesion counts than another: lesions are a few per cent of a patch, and
-what readers look for. With 10, all that is bright in T2w was made bright in FLAIR, fluid too.
+what readers look for. With 3, what may be a lesion was made brighter than it mostly is; with 10,
+all that is bright in T2w was made bright in FLAIR, fluid too.
 """
 STYLED = 0.5
 """How often the style of what is to be made is given; otherwise the network learns the mean over
@@ -81,7 +85,7 @@ class GenerationData(TrainingData):
     patch: int = 96
     """Side of a patch in pixels."""
     jobs: Mapping[str, float] = field(default_factory=lambda: dict(JOBS))
-    """Job -> how often: complete, restore, nothing."""
+    """Job -> how often: complete, restore, nothing, restyle."""
     made: Mapping[str, float] = field(default_factory=dict)
     """Contrast -> how often it is asked for, relative to the others; 1 where it is not named."""
     fitted: int = 200
@@ -303,6 +307,8 @@ class GenerationCourse(Course[Batch]):
 
     def asked(self, slab: Slab, rng: np.random.Generator) -> tuple[Request, Array, Array]:
         """Draw what of a slab is shown, and what is asked for; lesions count more."""
+        if slab.elsewhere is not None and rng.random() < self.data.jobs.get("restyle", 0.0):
+            return self._restyled(slab, slab.elsewhere, rng)
         wanted = np.array([self.data.made.get(name, 1.0) for name in slab.names])
         order = [
             slab.names[int(i)]
@@ -339,8 +345,19 @@ class GenerationCourse(Course[Batch]):
         lesions = np.max([np.zeros_like(support), *slab.masks.values()], 0) > 0
         return request, truth, np.where(lesions, LESION_WEIGHT, 1.0).astype(np.float32)
 
+    def _restyled(
+        self, slab: Slab, elsewhere: Slab, rng: np.random.Generator
+    ) -> tuple[Request, Array, Array]:
+        """Ask for a contrast in the style of one scanner, from what another scanner shows."""
+        made = elsewhere.names[0]
+        shown = varied({made: elsewhere.images[0]}, slab.spacing, rng)[made]
+        request, truth = restyling(slab, elsewhere, shown, self.preprocessing)
+        return request, truth, np.ones_like(truth)
+
     def _job(self, several: bool, made: str, rng: np.random.Generator) -> str:
-        odds = {job: share for job, share in self.data.jobs.items() if share > 0}
+        odds = {
+            job: share for job, share in self.data.jobs.items() if share > 0 and job != "restyle"
+        }
         if not several:
             odds.pop("complete", None)
         if not self._ways(made):

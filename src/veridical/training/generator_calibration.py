@@ -21,12 +21,13 @@ from veridical.models import intensity_map, weights
 from veridical.models.generator import Generator, parts
 from veridical.phantoms.cohort_b import CohortB
 from veridical.phantoms.scanners import CONTRASTS
-from veridical.preprocessing.preprocessing import Preprocessing
+from veridical.preprocessing.preprocessing import UNITS, Preprocessing
 from veridical.task import Progress
 from veridical.tasks.generated import SMOOTHING, job_of
 from veridical.training.digital_patients import phantom_slab
 from veridical.training.input_variation import shown_of
 from veridical.training.prepared_visits import PreparedVisit, Slab, held_out_of, visits_of
+from veridical.training.restyling import restyling
 from veridical.types import Array, Study
 
 SEED = 901
@@ -45,6 +46,8 @@ def jobs_of(card: Mapping[str, Any]) -> tuple[str, ...]:
     if not parts(net).family.stochastic:
         return ()
     made = [job_of(name) for name in net["contrasts"]]
+    if card.get("data", {}).get("jobs", {}).get("restyle"):
+        made += [job_of(name, restyled=True) for name in net["contrasts"] if name not in UNITS]
     return (*made, *(f"{TASKS.get(way, 'enhance')}-{way}" for way in net.get("degradations", ())))
 
 
@@ -61,16 +64,21 @@ def cases(
         progress: called as work goes on.
     """
     card, model = weights.card(name), Generator(weights=name)
-    preprocessing, asked = Preprocessing.from_card(card), job.split("-", 1)[1]
+    preprocessing, (kind, asked) = Preprocessing.from_card(card), job.split("-", 1)
+    restyled = asked if kind == "harmonize" else ""
+    if restyled and studies is not None:
+        return [], "nobody: patients imaged by two scanners are digital"
     found: dict[str, list[Piece]] = {}
     sources = (
-        _phantoms(card, preprocessing, patients)
+        _phantoms(card, preprocessing, patients, restyled)
         if studies is None
         else _slabs(card, studies, preprocessing)
     )
     for patient, slab in sources:
         for index, (request, truth) in enumerate(
-            _requests(card, slab, asked, preprocessing, len(found))
+            [restyling(slab, slab.elsewhere, slab.elsewhere.images[0], preprocessing)]
+            if restyled and slab.elsewhere is not None
+            else _requests(card, slab, asked, preprocessing, len(found))
         ):
             draws = model.make([request], DRAWS, _noise(request, index))[0]
             spread = np.sqrt(local_variance(draws[:, None], SMOOTHING)[0])
@@ -131,7 +139,7 @@ def _noise(request: Request, index: int) -> Array:
 
 
 def _phantoms(
-    card: Mapping[str, Any], preprocessing: Preprocessing, patients: int
+    card: Mapping[str, Any], preprocessing: Preprocessing, patients: int, restyled: str
 ) -> Iterator[tuple[str, Slab]]:
     names = tuple(card["net"]["contrasts"])
     heads = {"phantoms", "painted"} & set(card.get("data", {}).get("sources", {}))
@@ -139,7 +147,10 @@ def _phantoms(
         return
     cohort = CohortB(SEED)
     for index in range(patients):
-        yield f"cohort-b-{index}", phantom_slab(cohort, index, names, 2.0, preprocessing)
+        yield (
+            f"cohort-b-{index}",
+            phantom_slab(cohort, index, names, 2.0, preprocessing, restyled=restyled),
+        )
 
 
 def _slabs(

@@ -15,7 +15,7 @@ from veridical.preprocessing.preprocessing import UNITS, Preprocessing
 from veridical.training.prepared_visits import Slab
 from veridical.types import Array
 
-AT_LESION = 0.4
+AT_LESION = 0.2
 """Share of patches about a pixel of a lesion, where there is one: lesions are few, and what matters
 most.
 """
@@ -66,6 +66,17 @@ def patch(slab: Slab, size: int, preprocessing: Preprocessing, rng: np.random.Ge
             rng.normal(0, TURN),
             rng,
         )
+    mirrored = bool(rng.random() < 0.5)
+    found = _cut(slab, grid, mirrored, preprocessing, rng)
+    if slab.elsewhere is None:
+        return found
+    return replace(found, elsewhere=_cut(slab.elsewhere, grid, mirrored, preprocessing, rng))
+
+
+def _cut(
+    slab: Slab, grid: Tensor, mirrored: bool, preprocessing: Preprocessing, rng: np.random.Generator
+) -> Slab:
+    """Return what of a slab a grid shows, tinted at random."""
     air = np.array([preprocessing.air(name) for name in slab.names], np.float32)[
         :, None, None, None
     ]
@@ -74,7 +85,7 @@ def patch(slab: Slab, size: int, preprocessing: Preprocessing, rng: np.random.Ge
         name: _sampled(mask[None, None].astype(np.float32), grid)[0, 0] > 0.5
         for name, mask in slab.masks.items()
     }
-    if rng.random() < 0.5:
+    if mirrored:
         images, masks = images[..., ::-1], {name: mask[..., ::-1] for name, mask in masks.items()}
     tints = {name: (np.exp(rng.normal(0, GAMMA)), np.exp(rng.normal(0, GAIN)))
              for name in slab.names if name not in UNITS}  # fmt: skip

@@ -44,6 +44,7 @@ class Slab:
         masks: name -> `(y, x)`.
         attributes: `height` in [-1, 1], `field` in tesla; as far as known.
         styles: contrast -> style of the whole image; see `preprocessing.style`.
+        elsewhere: one of the contrasts as another scanner shows it, where that is known.
     """
 
     images: Array
@@ -52,6 +53,7 @@ class Slab:
     masks: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     styles: Mapping[str, Array] = field(default_factory=dict)
+    elsewhere: Slab | None = None
 
 
 @dataclass(frozen=True, eq=False)
