@@ -1,7 +1,7 @@
-"""The intensity curve of `veridical harmonize` and histogram matching, on patients for whom the
-target site's image is known.
+"""The intensity curve and the generator of `veridical harmonize`, and histogram matching, on
+patients for whom the target site's image is known.
 
-python benchmarks/harmonize.py [--patients 16] [--references 12]
+python benchmarks/harmonize.py [--patients 16] [--references 12] [--weights brain]
 
 Digital patients of the second simulator with multiple sclerosis, T1w of the whole head, as three
 sites show them: a saturating curve with blur, and two scanners of other field and sequence; all
@@ -122,15 +122,23 @@ def tissue(head: PhantomVolume, kind: TissueClass) -> Array:
     )
 
 
-def methods(seen: Image, wanted: Target) -> dict[str, Array]:
+def methods(seen: Image, wanted: Target, weights: str) -> dict[str, Array]:
     """Return the slices in the target's style by every method, network units."""
     own = network(seen)
     at = np.quantile(own[inside(own)], QUANTILES)
-    made = Harmonize(style=wanted.style)(seen)
-    scale = Preprocessing()(seen).scales[CHANNEL]
-    curve = Preprocessing()(seen).cut(np.asarray(made.image.data[0])) / np.float32(scale)
     matched = np.interp(own, [0.0, *at], [0.0, *wanted.quantiles]).astype(np.float32)
-    return {"as it is": own, "histogram matching": matched, "intensity curve": curve}
+    found = {"as it is": own, "histogram matching": matched}
+    tasks = {
+        "intensity curve": Harmonize(style=wanted.style),
+        "generator": Harmonize(
+            style=wanted.style, model="generator", draws=1, steps=1, weights=weights
+        ),
+    }
+    scale = np.float32(Preprocessing()(seen).scales[CHANNEL])
+    for name, task in tasks.items():
+        made = task(seen, seed=0).image.data[0]
+        found[name] = Preprocessing()(seen).cut(np.asarray(made)) / scale
+    return found
 
 
 def scores(made: Array, truth: Array, head: PhantomVolume, wanted: Target) -> list[float]:
@@ -183,6 +191,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--patients", type=int, default=16)
     parser.add_argument("--references", type=int, default=12)
+    parser.add_argument("--weights", default="brain", help="of the generator")
     given = parsed(parser)
     count, references = (2, 2) if given.quick else (given.patients, given.references)
     wanted, tested, rows = target(references), heads(SEED, count), []
@@ -192,7 +201,7 @@ def main() -> None:
             say(f"{name}: patient {number + 1} of {count}")
             rng, true = np.random.default_rng([SEED, number]), shown(head, TARGET)
             seen = disturbed(true if site is None else shown(head, site), site is None, rng)
-            for method, made in methods(image_of(seen, head), wanted).items():
+            for method, made in methods(image_of(seen, head), wanted, given.weights).items():
                 found.setdefault(method, []).append(
                     scores(made, network(image_of(true, head)), head, wanted)
                 )

@@ -115,3 +115,36 @@ def test_noise_of_missing_contrasts_is_coarser_and_both_kinds_have_unit_variance
         assert float(part.var()) == pytest.approx(1, rel=0.2)
     steps = [float(part.diff(dim=-1).square().mean()) for part in (missing, degraded)]
     assert steps[0] < 0.6 * steps[1] < 2
+
+
+class Told(nn.Module):
+    """An untrained mean beside which the log of one spread stands everywhere."""
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.spread = nn.Parameter(torch.tensor(math.log(spread)))
+
+    def forward(self, linear: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+        return torch.cat([torch.zeros_like(linear), self.spread.expand_as(linear)], 1)
+
+
+def test_the_spread_that_is_told_is_taught_to_be_that_of_the_error_of_the_mean() -> None:
+    batch, family = many(64), RectifiedFlow(at_start=1.0)
+    residual = 2.0 * torch.randn(64, 1, 16, 20, generator=torch.Generator().manual_seed(0))
+    losses = {}
+    for spread in (1.0, 2.0, 4.0):
+        net = Told(spread)
+        loss = family.loss(net, batch, batch.image(residual), torch.Generator().manual_seed(0))
+        loss.backward()
+        losses[spread] = (float(loss.detach()), float(net.spread.grad))  # type: ignore[arg-type]
+    assert losses[2.0][0] < min(losses[1.0][0], losses[4.0][0])
+    assert losses[1.0][1] < -0.2
+    assert abs(losses[2.0][1]) < 0.01
+    mean, told = family.mean_and_spread(Told(2.0), batch)
+    torch.testing.assert_close(mean, batch.initial)
+    assert told is not None
+    torch.testing.assert_close(told, (2.0 * batch.level).expand_as(told))
+
+
+def test_a_network_that_tells_no_spread_has_none() -> None:
+    assert RectifiedFlow().mean_and_spread(network("rectified-flow"), given())[1] is None

@@ -17,6 +17,8 @@ from priors import BODY, HEAD, request, weights
 from veridical import registry
 from veridical.conditioning.request import Request
 from veridical.errors import FormatError, SettingError
+from veridical.generative.family import Given
+from veridical.models import generator as module
 from veridical.models.generator import CONDITIONS, Generator, parts
 
 FAMILIES = list(registry.entries("family"))
@@ -168,3 +170,22 @@ def test_draws_have_styles_of_patients_who_look_alike_about_the_mean_of_all_styl
     assert drawn.std(1).max() > 3e-4, "from the same noise, styles alone make the difference"
     stated = [replace(asked[0], styles={"FLAIR": np.full(6, 0.5)})]
     assert made.make(stated, 4, same).std(1).max() < 1e-5
+
+
+def test_samples_lie_as_far_from_the_mean_as_the_network_expects_it_to_err(folder: Path) -> None:
+    made, asked = model(folder, spread=True), slices()
+    net = module._network(made.weights, torch.device("cpu"), "torch")
+    every = parts(made.card["net"])
+    middle, spread = every.family.mean_and_spread(net, Given.of(every.conditions, asked))
+    assert spread is not None
+    draws = made.make(asked, 200, noise(200))
+    np.testing.assert_allclose(draws.mean(1), middle[:, 0], atol=1e-3)
+    inner = np.s_[:, 4:-4, 4:-4]
+    ratio = draws.std(1)[inner].mean() / spread.numpy()[:, 0][inner].mean()
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_only_families_that_can_tell_the_spread_take_it() -> None:
+    assert parts({"contrasts": ["T1w"], "spread": True}).spread
+    with pytest.raises(SettingError, match="bridge do not tell"):
+        parts({"contrasts": ["T1w"], "family": "bridge", "spread": True})

@@ -4,13 +4,15 @@ a style must be given.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import veridical
-from priors import volume
+from priors import volume, weights
 from veridical.errors import InputError, SettingError
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.preprocessing.style import curve, style_of
@@ -131,3 +133,31 @@ def test_absolute_units_complex_numbers_and_holes_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=said):
             harmonized(wrong)
+
+
+def test_the_generator_starts_from_the_curve_has_samples_and_keeps_grid_and_units(
+    tmp_path: Path,
+) -> None:
+    name = weights(tmp_path)
+    card = Path(name).with_suffix(".json")
+    known = json.loads(card.read_text(encoding="utf-8"))
+    known["data"] = {**known.get("data", {}), "jobs": {"restyle": 0.1}}
+    card.write_text(json.dumps(known), encoding="utf-8")
+    image = patient().channel("T1w")
+    task = Harmonize(style=STYLE, model="generator", draws=2, steps=1, weights=name)
+    result = task(image, seed=1)
+    assert (result.image.channels, result.image.units) == (("T1w",), "a.u.")
+    assert result.image.geometry == image.geometry
+    assert result.draws is not None
+    assert len(result.draws) == 2
+    assert result.facts["harmonized"] == "T1w"
+    assert result.steps[0].model == "generator"
+    curved = harmonized(image).image["T1w"]
+    assert np.corrcoef(result.image["T1w"].ravel(), curved.ravel())[0, 1] > 0.9
+    np.testing.assert_array_equal(task(image, seed=1).image.data, result.image.data)
+
+
+def test_weights_that_never_saw_two_scanners_are_refused(tmp_path: Path) -> None:
+    task = Harmonize(style=STYLE, model="generator", weights=weights(tmp_path))
+    with pytest.raises(SettingError, match="not trained to harmonize"):
+        task(patient())

@@ -26,6 +26,7 @@ class Conditioned(nn.Module):
         settings: of the backbone.
         outputs: channels of state and output.
         shrink: side in pixels of a cell of the grid of state and output; 1 is the grid of the maps.
+        spread: whether each output has the log of its expected error beside it, behind all outputs.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Conditioned(nn.Module):
         settings: Mapping[str, Any],
         outputs: int = 1,
         shrink: int = 1,
+        spread: bool = False,
     ) -> None:
         super().__init__()
         dims = int(settings.get("dims", 2))
@@ -45,7 +47,8 @@ class Conditioned(nn.Module):
         self.encoders = nn.ModuleDict({c.name: c.encoder(width[c.kind], dims) for c in conditions})
         self.unknown = nn.ParameterDict({c.name: torch.zeros(width[c.kind]) for c in conditions})
         self.time = nn.Linear(1, EMBEDDING)
-        self.backbone = backbone(name, WIDTH + outputs, outputs, EMBEDDING, settings)
+        made = 2 * outputs if spread else outputs
+        self.backbone = backbone(name, WIDTH + outputs, made, EMBEDDING, settings)
         if shrink > 1:
             self.reduce = (nn.Conv2d if dims == 2 else nn.Conv3d)(WIDTH, WIDTH, shrink, shrink)
 
@@ -60,7 +63,7 @@ class Conditioned(nn.Module):
         return Conditioned(conditions, name, settings, outputs, shrink)
 
     def forward(self, state: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
-        """Return `(batch, outputs, y, x)`.
+        """Return `(batch, outputs, y, x)`, twice as many channels with the spread.
 
         Args:
             state: `(batch, outputs, y, x)`, or on a grid `shrink` times coarser, rounded up.

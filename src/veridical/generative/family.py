@@ -105,6 +105,8 @@ class Family(ABC):
     name: ClassVar[str]
     stochastic: ClassVar[bool] = True
     """Whether it has draws; otherwise it gives one estimate."""
+    tells_spread: ClassVar[bool] = False
+    """Whether its networks can be trained to tell the expected error of their mean."""
 
     def prepare(self, net: Conditioned) -> nn.Module:
         """Add to an untrained network what the family needs besides: a discriminator, an encoder, a
@@ -121,6 +123,12 @@ class Family(ABC):
     @abstractmethod
     def mean(self, net: nn.Module, given: Given) -> Tensor:
         """Return the best single estimate `(batch, 1, y, x)`."""
+
+    def mean_and_spread(self, net: nn.Module, given: Given) -> tuple[Tensor, Tensor | None]:
+        """Return the best single estimate and its expected error, `(batch, 1, y, x)` each; None
+        where the network does not tell.
+        """
+        return self.mean(net, given), None
 
     def draw(self, net: nn.Module, given: Given, noise: Tensor, steps: int) -> Tensor:
         """Return draws.

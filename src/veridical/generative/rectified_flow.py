@@ -36,6 +36,10 @@ LEAST = 0.02
 """Squared error at t = 0, relative to that of the initial estimate, below which less is hardly
 better.
 """
+SPREAD_SHARE = 0.1
+"""Share of the loss that is the likelihood of the error under the spread that the network tells."""
+NARROWEST, WIDEST = -5.0, 3.0
+"""Limits of the log of the spread, in units of the level."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class RectifiedFlow(Family):
     """Samples of what is missing, given everything that is known."""
 
     name: ClassVar[str] = "rectified-flow"
+    tells_spread: ClassVar[bool] = True
     at_start: float = 0.5
     """Share of the training at t = 0, where the network is the posterior mean in one step: what
     matters most is learned there, and it is where every draw begins.
@@ -55,21 +60,31 @@ class RectifiedFlow(Family):
     ) -> Tensor:
         """Squared error of the residual, relative to its size and to that of the best linear
         denoiser; at t = 0 its logarithm, so that a decibel counts alike where the initial estimate
-        is good and where it is poor.
+        is good and where it is poor. Where the network tells its expected error, the Gaussian
+        likelihood of the error at t = 0 counts too (Kendall and Gal 2017, arXiv 1703.04977); it
+        teaches the spread, not the mean.
         """
         time = flow.training_times(len(truth), generator, self.at_start).to(truth)
         residual = given.residual(truth)
         noise = start(given, torch.randn(truth.shape, generator=generator).to(truth), BEND)
-        error = denoised(net, given, flow.interpolate(noise, residual, time), time) - residual
+        found, spread = _passed(net, given, flow.interpolate(noise, residual, time), time)
+        error = found - residual
         linear = (1 - time).square() / (time.square() + (1 - time).square())
         later = given.average(error.square()) / given.size(residual) / (linear + CEILING)
         before = given.average(residual.square()).clamp_min(1e-6)
         first = (given.average(error.square()) / before + LEAST).log()
+        if spread is not None:
+            unlikely = 0.5 * error.detach().square() * (-2 * spread).exp() + spread
+            first = first + SPREAD_SHARE * unlikely.flatten(1).mean(1)
         return torch.where(time > 0, later, first).mean()
 
     def mean(self, net: nn.Module, given: Given) -> Tensor:
+        return self.mean_and_spread(net, given)[0]
+
+    def mean_and_spread(self, net: nn.Module, given: Given) -> tuple[Tensor, Tensor | None]:
         with torch.inference_mode():
-            return given.image(at_start(net, given))
+            found, spread = _at_start(net, given)
+            return given.image(found), None if spread is None else given.level * spread.exp()
 
     def draw(self, net: nn.Module, given: Given, noise: Tensor, steps: int) -> Tensor:
         count = noise.shape[1]
@@ -77,7 +92,7 @@ class RectifiedFlow(Family):
 
         def clean(state: Tensor, t: float) -> Tensor:
             if t == 0:  # the network sees no state yet: one pass serves all draws of a slice
-                return at_start(net, given).repeat_interleave(count, 0)
+                return _at_start(net, given)[0].repeat_interleave(count, 0)
             return denoised(net, many, state, torch.full((len(state),), t, device=state.device))
 
         with torch.inference_mode():
@@ -87,16 +102,24 @@ class RectifiedFlow(Family):
 
 def denoised(net: nn.Module, given: Given, state: Tensor, time: Tensor) -> Tensor:
     """Return the clean residual `(batch, 1, y, x)` for states at times `(batch,)`."""
+    return _passed(net, given, state, time)[0]
+
+
+def _passed(
+    net: nn.Module, given: Given, state: Tensor, time: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return the clean residual, and the log of its expected error where the network tells it."""
     t = time.reshape(-1, *[1] * (state.ndim - 1))
     power = t.square() + (1 - t).square()
-    linear = t / power * state
-    out: Tensor = linear + (1 - t) / power.sqrt() * net(linear, time, given.conditioning)
-    return out
+    linear, count = t / power * state, state.shape[1]
+    out = net(linear, time, given.conditioning)
+    spread = out[:, count:].clamp(NARROWEST, WIDEST) if out.shape[1] > count else None
+    return linear + (1 - t) / power.sqrt() * out[:, :count], spread
 
 
-def at_start(net: nn.Module, given: Given) -> Tensor:
-    """Return the residual of the posterior mean: the network at t = 0."""
-    return denoised(
+def _at_start(net: nn.Module, given: Given) -> tuple[Tensor, Tensor | None]:
+    """Return the residual of the posterior mean, the network at t = 0, and its expected error."""
+    return _passed(
         net, given, torch.zeros_like(given.initial), given.initial.new_zeros(len(given.initial))
     )
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from veridical import registry
 from veridical.conditioning.condition import Condition, conditions
@@ -38,6 +39,8 @@ CONDITIONS = (
     "attributes",
 )
 """What a generator depends on where its recipe does not say."""
+FAINT = 1e-3
+"""Standard deviation of draws, in network units, below which it is not made wider any more."""
 
 
 @dataclass(frozen=True)
@@ -80,36 +83,44 @@ class Generator(ImageModel):
             )
         place, made = pick_device(self.device), parts(self.card["net"])
         net = _network(self.weights, place, self.runtime)
-        stored = self.card.get("styles", ()) if Style.name in made.named else ()
-        if stored and self.stochastic and draws > 1:
-            return self._in_styles(net, requests, noise, stored)
+        if self.stochastic and draws > 1 and (made.spread or self._stored(made)):
+            return self._about_the_mean(net, requests, noise)
         given = Given.of(made.conditions, requests).to(place)
         start = torch.from_numpy(np.asarray(noise, np.float32))[:, :, None].to(place)
         drawn = made.family.draw(net, given, start, self.steps)
         return np.asarray(drawn[:, :, 0].cpu().numpy())
 
-    def _in_styles(
-        self, net: nn.Module, requests: Sequence[Request], noise: Array, stored: Sequence[Any]
-    ) -> Array:
+    def _stored(self, made: Parts) -> Sequence[Any]:
+        """Return the styles of training patients, where the network depends on styles."""
+        found: Sequence[Any] = self.card.get("styles", ()) if Style.name in made.named else ()
+        return found
+
+    def _about_the_mean(self, net: nn.Module, requests: Sequence[Request], noise: Array) -> Array:
         """Make each draw in a style of its own, about the mean over all styles, which one pass
-        gives and a few draws would only approach.
+        gives and a few draws would only approach; as wide as the network expects its mean to err.
         """
         place, made = pick_device(self.device), parts(self.card["net"])
         count, draws = noise.shape[:2]
-        given = Given.of(made.conditions, styled(requests, draws, stored)).to(place)
+        given = Given.of(made.conditions, styled(requests, draws, self._stored(made))).to(place)
         start = torch.from_numpy(np.asarray(noise, np.float32)).to(place)
         drawn = made.family.draw(net, given, start.flatten(0, 1)[:, None, None], self.steps)
-        middle = made.family.mean(net, Given.of(made.conditions, requests).to(place))
         found = drawn[:, 0, 0].reshape(count, draws, *noise.shape[2:])
-        return np.asarray((found - found.mean(1, keepdim=True) + middle).cpu().numpy())
+        middle, spread = made.family.mean_and_spread(
+            net, Given.of(made.conditions, requests).to(place)
+        )
+        apart = found - found.mean(1, keepdim=True)
+        if spread is not None:
+            apart = apart * (spread / _smooth(apart.var(1, keepdim=True)).sqrt().clamp_min(FAINT))
+        return np.asarray((middle + apart).cpu().numpy())
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:
         """Make the untrained network from the recipe's `[model]` table: `family`, `backbone`,
-        `contrasts`, `conditions`, `degradations`; further settings are the backbone's.
+        `contrasts`, `conditions`, `degradations`, `spread`; further settings are the backbone's.
         """
         made = parts(settings)
-        return made.family.prepare(Conditioned(made.conditions, made.backbone, made.settings))
+        net = Conditioned(made.conditions, made.backbone, made.settings, spread=made.spread)
+        return made.family.prepare(net)
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ class Parts:
     backbone: str
     conditions: tuple[Condition, ...]
     settings: Mapping[str, Any]
+    spread: bool = False
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -142,8 +154,23 @@ def parts(table: Mapping[str, Any]) -> Parts:
     named = {
         key: tuple(left.pop(key)) for key in ("contrasts", "degradations", "masks") if key in left
     }
-    wanted = tuple(left.pop("conditions", CONDITIONS))
-    return Parts(family, str(left.pop("backbone", "unet")), conditions(wanted, **named), left)
+    wanted, spread = tuple(left.pop("conditions", CONDITIONS)), bool(left.pop("spread", False))
+    if spread and not family.tells_spread:
+        raise SettingError(
+            f"spread = true, and networks of the family {family.name} do not tell the expected "
+            "error of their mean. Leave it out, or use rectified-flow."
+        )
+    backbone = str(left.pop("backbone", "unet"))
+    return Parts(family, backbone, conditions(wanted, **named), left, spread)
+
+
+def _smooth(variance: torch.Tensor) -> torch.Tensor:
+    """Return variances `(batch, 1, y, x)` of few draws, averaged over neighbours: a triangle with a
+    standard deviation of 2 pixels.
+    """
+    for _ in range(2):
+        variance = functional.avg_pool2d(variance, 5, 1, 2, count_include_pad=False)
+    return variance
 
 
 @cache

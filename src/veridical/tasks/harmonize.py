@@ -44,6 +44,8 @@ class Harmonize(Task):
     """Posterior samples of the generator. Their mean is the estimate; their spread makes interval
     and evidence.
     """
+    steps: int = 4
+    """Sampler steps of the generator. One gives the mean only; more give texture and spread."""
     weights: str = "brain"
     """Of the generator: name of shipped weights, or path of others (.safetensors with a card beside
     it).
@@ -113,7 +115,9 @@ class Harmonize(Task):
         """Return the generator with these settings."""
         from veridical.models.base import ImageModel, chosen
 
-        return chosen(self.model, ImageModel, weights=self.weights, device=self.device)
+        return chosen(
+            self.model, ImageModel, weights=self.weights, steps=self.steps, device=self.device
+        )
 
     def model_and_weights(self) -> tuple[str, str]:
         return (CURVE, "none") if self.model == CURVE else (self.model, self.build().weights_hash)
