@@ -13,6 +13,8 @@ WEIGHTS := src/veridical/models/files
 export VERIDICAL_DATA ?= $(abspath ../shared/data)
 # Idle OpenMP threads that spin slow down everything else on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Modules that were compiled are kept: a hundred processes of the tests import them.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input

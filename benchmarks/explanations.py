@@ -1,17 +1,20 @@
 """What explanations and robustness checks say of the shipped weights.
 
-python benchmarks/explanations.py [--patients 2]
+python benchmarks/explanations.py [--patients 3] [--only robustness|explain]
 
 Explanations: FLAIR completed from T1w and T2w of digital patients (4 mm voxels, multiple-sclerosis
-lesions marked), and a 4x undersampled scan reconstructed by the denoiser. Robustness: the same
-scan, learned against classical.
+lesions marked), and 4x undersampled scans reconstructed by the denoiser. Robustness: these scans
+and two real ones, learned against classical.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
-from patients import table
+import numpy as np
+from injection import raw
 
 from veridical.audit.audited_study import known
 from veridical.audit.explain import explain
@@ -59,29 +62,60 @@ def moved(name: str, study: Study, result: Result) -> list[str]:
     return [name, *cells, scenarios, found.verdict]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=2)
-    given = parser.parse_args()
-    scans = []
-    for scene in phantoms(given.patients, Sampling("uniform", 4.0, 8), seed=1):
+def scans(patients: int) -> Iterator[tuple[str, Study]]:
+    """Yield scans of test phantoms."""
+    for scene in phantoms(patients, Sampling("uniform", 4.0, 8), seed=1):
         data = (scene.problem.data * scene.problem.scale).numpy()
         mask = scene.problem.operator.mask.numpy() > 0
-        study = Study.of(measurement(data, mask, "T2w"))
-        scans.append((scene.patient, study, Reconstruct(draws=1)(study)))
-    columns = ("patient", "random", "worst", "classical random", "classical worst", "other", "")
-    print("## Robustness: relative change of the image over that of the data\n", flush=True)
-    print(table(columns, [moved(*scan) for scan in scans]), flush=True)
-    columns = ("patient", "named", "change of the region", "p", "with random weights", "verdict")
-    rows = []
-    for index in range(given.patients):
+        yield f"phantom {scene.patient}", Study.of(measurement(data, mask, "T2w"))
+
+
+def heads(patients: int) -> Iterator[tuple[str, Study]]:
+    """Yield T1w and T2w of digital patients with marked lesions."""
+    for index in range(patients):
         patient = CohortB(17).patient(index, 4.0, "ms")
         visit = patient.visits[0.0]
-        study = Study(patient.id, {0.0: {name: visit[name] for name in ("T1w", "T2w", "lesions")}})
-        rows.append(explained(f"completed {index}", study, Complete(to="FLAIR", draws=1)(study)))
-    rows += [explained(*scan) for scan in scans]
-    print("\n## Explanations\n", flush=True)
-    print(table(columns, rows), flush=True)
+        given = {name: visit[name] for name in ("T1w", "T2w", "lesions")}
+        yield f"completed {index}", Study(patient.id, {0.0: given})
+
+
+def line(cells: Sequence[str]) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def spread(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> None:
+    """Print mean and standard deviation of columns."""
+    for column in columns:
+        values = np.array([float(row[column].rstrip("%")) for row in rows])
+        print(f"column {column}: {values.mean():.2f} +- {values.std(ddof=1):.2f}, n = {len(rows)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, default=3)
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    if given.only in ("", "robustness"):
+        print("## Robustness: relative change of the image over that of the data\n", flush=True)
+        line(["scan", "random", "worst", "classical random", "classical worst", "other", "verdict"])
+        line(["---"] * 7)
+        rows = []
+        real = ((name, Study.of(scan)) for name, scan in raw().items())
+        for name, study in chain(scans(given.patients), real):
+            rows.append(moved(name, study, Reconstruct(draws=1)(study)))
+            line(rows[-1])
+        spread(rows, (1, 2, 3, 4))
+    if given.only in ("", "explain"):
+        print("\n## Explanations\n", flush=True)
+        line(["result", "named", "change of the region", "p", "with random weights", "verdict"])
+        line(["---"] * 6)
+        made = [(Complete(to="FLAIR", draws=1), heads), (Reconstruct(draws=1), scans)]
+        for task, source in made:
+            rows = []
+            for name, study in source(given.patients):
+                rows.append(explained(name, study, task(study)))
+                line(rows[-1])
+            spread(rows, (3, 4))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fuzz import Seed, mutated, seeds
 
-from pacs import node
+from pacs import node, until
 
 SLOW = 60.0
 """Seconds after which a case of the web app is given up."""
@@ -75,12 +75,17 @@ def through_node(folder: Path, count: int, master: int) -> Counter[str]:
             status = answer.get("Status")
             found["none" if status is None else f"0x{status:04X}"] += 1
             link.release()
+        store = served.store()
+        until(lambda: not store.counts().get("objects unread"), 900, 1)
         time.sleep(20)
         client = AE("FUZZ")
         client.add_requested_context(Verification)
         link = client.associate("127.0.0.1", served.port, ae_title="VERIDICAL")
         found["echo at the end"] = int(link.is_established and link.send_c_echo().Status == 0)
-        jobs = served.store().jobs(("dead", "held"))
+        found |= {k: n for k, n in store.counts().items() if k.startswith("objects")}
+        died = [one for one in store.happened(100_000) if one.what == "process died"]
+        found["processes that died"] = len(died)
+        jobs = store.jobs(("dead", "held"))
         found["jobs refused"] = sum(OURS not in job.reason for job in jobs)
         found["jobs with an error of ours"] = sum(OURS in job.reason for job in jobs)
         for job in jobs:

@@ -191,7 +191,6 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--patients", type=int, default=16)
     parser.add_argument("--references", type=int, default=12)
-    parser.add_argument("--weights", default="brain", help="of the generator")
     given = parsed(parser)
     count, references = (2, 2) if given.quick else (given.patients, given.references)
     wanted, tested, rows = target(references), heads(SEED, count), []
@@ -201,7 +200,8 @@ def main() -> None:
             say(f"{name}: patient {number + 1} of {count}")
             rng, true = np.random.default_rng([SEED, number]), shown(head, TARGET)
             seen = disturbed(true if site is None else shown(head, site), site is None, rng)
-            for method, made in methods(image_of(seen, head), wanted, given.weights).items():
+            weights = given.weights or "brain"
+            for method, made in methods(image_of(seen, head), wanted, weights).items():
                 found.setdefault(method, []).append(
                     scores(made, network(image_of(true, head)), head, wanted)
                 )

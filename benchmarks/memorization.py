@@ -1,6 +1,6 @@
 """How often the check for copies is wrong, and how many planted copies it needs to find them.
 
-python benchmarks/memorization.py [--sizes 100,500,2000] [--repetitions 30,4,1] [--pool FILE]
+python benchmarks/memorization.py [--sizes 100,500,2000] [--repetitions 20,4,1] [--pool FILE]
 
 Images are axial T1w slices of digital patients, each of another patient, 80 x 64 pixels of 2.8 mm,
 at random heights. Training and generated sets are drawn from them without overlap, so the generator
@@ -10,6 +10,11 @@ each axis), patched (a block of 30 % of each side from another patient), cropped
 enlarged again). Size: share of sets without copies whose p-value is at most 0.05. Power: share of
 sets with copies; each repetition is planted 200 times, with other images and other copies.
 `reported` is the power at 1 % that the check itself states, median over the repetitions.
+
+python benchmarks/memorization.py --nulls 400 [--sizes 100] [--skip 0]
+
+splits the same images again and again into a training and a generated set, without copies: the size
+of the whole check, with its Clopper-Pearson interval.
 
 python benchmarks/memorization.py --heads 24
 
@@ -24,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from veridical.audit import copies
 from veridical.audit.audited_study import known
@@ -114,8 +119,8 @@ def planted(
     count = max(1, round(share * own.shape[1]))
     for row in own:
         row[rng.permutation(len(row))[:count]] = rng.choice(gaps, count)
-    tail, total = copies.tail_p(own, sets.known), copies.sum_p(own, sets.known)
-    return float(np.mean(2 * np.minimum(tail, total) <= copies.LEVEL))
+    p = np.min([*copies.unlabelled(sets, own).values()], axis=0)
+    return float(np.mean(2 * p <= copies.LEVEL))
 
 
 def repetition(images: Array, pictures: Pictures, size: int, seed: int) -> dict[str, float]:
@@ -135,6 +140,24 @@ def repetition(images: Array, pictures: Pictures, size: int, seed: int) -> dict[
         gaps = copies.gaps(nearest(made, sets.training))
         found |= {f"{kind} {share:g}": planted(sets, gaps, share, rng) for share in SHARES}
     return found
+
+
+def size_of(pictures: Pictures, size: int, often: int) -> None:
+    """Print the share of sets without copies whose p-value is at most 0.05, as splits go on."""
+    p: list[float] = []
+    for number in range(often):
+        order = np.random.default_rng((size, number, 1)).permutation(len(pictures))
+        generated, training = pictures.chosen(order[:size]), pictures.chosen(order[size : 2 * size])
+        p.append(copies.judged(copies.of_pictures(generated, training))[0])
+        if len(p) % 50 == 0 or len(p) == often:
+            found = sum(one <= copies.LEVEL for one in p)
+            low, high = stats.binomtest(found, len(p)).proportion_ci(0.95)
+            print(
+                f"sets of {size} without copies: {found} of {len(p)} have p <= {copies.LEVEL}, "
+                f"{found / len(p):.3f} (95 % interval {low:.3f} to {high:.3f}); at 0.2 "
+                f"{np.mean(np.array(p) <= 0.2):.3f}",
+                flush=True,
+            )
 
 
 def shipped(count: int) -> None:
@@ -180,7 +203,9 @@ def drawn(labels: Array) -> Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="100,500,2000")
-    parser.add_argument("--repetitions", default="30,4,1")
+    parser.add_argument("--repetitions", default="20,4,1")
+    parser.add_argument("--nulls", type=int, default=0, help="splits without copies, for the size")
+    parser.add_argument("--skip", type=int, default=0, help="phantoms to leave out first")
     parser.add_argument("--pool", type=Path, help="file in which the phantoms are kept")
     parser.add_argument("--heads", type=int, default=0, help="audit so many imagined heads")
     given = parser.parse_args()
@@ -189,14 +214,18 @@ def main() -> None:
         return
     sizes = [int(one) for one in given.sizes.split(",")]
     repetitions = [int(one) for one in given.repetitions.split(",")]
-    count = 2 * max(sizes) + 200
+    count = given.skip + 2 * max(sizes) + 200 + 600 * bool(given.nulls)
     if given.pool and given.pool.exists():
         images = np.load(given.pool)[:count]
     else:
         images = phantoms(count)
         if given.pool:
             np.save(given.pool, images)
+    images = images[given.skip :]
     pictures = small(images)
+    if given.nulls:
+        size_of(pictures, sizes[0], given.nulls)
+        return
     for size, often in zip(sizes, repetitions, strict=True):
         rows = [repetition(images, pictures, size, seed) for seed in range(often)]
         p = np.array([row["p"] for row in rows])

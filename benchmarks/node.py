@@ -124,7 +124,7 @@ if __name__ == "__main__":
     words.add_argument("--repeats", type=int, default=3)
     words.add_argument("--memory", type=int, default=5000)
     asked = words.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as scratch:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", Path.cwd())) as scratch:
         if asked.repeats:
             speed(Path(scratch) / "speed", asked.objects, asked.repeats)
         if asked.memory:

@@ -11,7 +11,7 @@ weights learned from, OUT/held_out those that they did not. Then
 veridical audit OUT/made --training OUT/training --held-out OUT/held_out --out OUT/audit
 veridical card brain --audit OUT/audit
 
-looks for copies and notes the verdict on the card.
+looks for copies and notes the verdict on the card. The names say which slices are of one patient.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ CONTRASTS = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
 NOISE = 0.08
 """Of the noise that a denoiser is given, in network units: 20 % of the inner tissue."""
 EVERY, MADE_EVERY = 3, 2
-"""Of the slices of a visit, one in so many is compared, or made; neighbours are all but copies of
-one another.
-"""
+"""Of the slices of a visit, one in so many is compared, or made."""
 LEAST = 0.08
 """Share of a slice that must show something."""
 
@@ -68,6 +66,12 @@ def written(folder: Path, name: str, image: Array, spacing: tuple[float, float])
     nib.save(nib.Nifti1Image(np.float32(image.T[..., None]), grid), folder / f"{name}.nii.gz")
 
 
+def named(patient: str, visit: int, index: int, contrast: str) -> str:
+    """Return the name of a slice, in the way of BIDS."""
+    label = "".join(one for one in patient if one.isalnum())
+    return f"sub-{label}_ses-{visit}_slice-{index:03}_{contrast}"
+
+
 def image_of(
     visit: PreparedVisit, names: tuple[str, ...], index: int, noise: Array | None
 ) -> Image:
@@ -85,8 +89,8 @@ def image_of(
     return Image(data, grid, units[names[0]] if one else "mixed", names, header)
 
 
-def made(card: dict, name: str, visit: PreparedVisit) -> Iterator[tuple[str, Array]]:
-    """Yield what the weights make of a visit, contrast and slice in the name."""
+def made(card: dict, name: str, visit: PreparedVisit) -> Iterator[tuple[int, str, Array]]:
+    """Yield what the weights make of a visit, with slice and contrast."""
     rng, whole = np.random.default_rng(7), set(visit.usable(Preprocessing()))
     for contrast in visit.names:
         for index, _ in slices(visit, contrast, MADE_EVERY):
@@ -103,7 +107,7 @@ def made(card: dict, name: str, visit: PreparedVisit) -> Iterator[tuple[str, Arr
                 task = Translate if contrast in UNITS else Complete
                 given = image_of(visit, others, index, None)
                 found = task(to=contrast, draws=1, weights=name)(given, seed=index).image.data[0]
-            yield f"{contrast}-{visit.patient}-{index}", np.asarray(found[..., 0]).T
+            yield index, contrast, np.asarray(found[..., 0]).T
 
 
 def main() -> None:
@@ -116,11 +120,12 @@ def main() -> None:
         for number, visit in enumerate(visits(card, held_out)):
             for contrast in visit.names:
                 for index, image in slices(visit, contrast, EVERY):
-                    name = f"{contrast}-{visit.patient}-{number}-{index}"
+                    name = named(visit.patient, number, index, contrast)
                     written(asked.out / folder, name, image, visit.spacing[1:])
             if held_out:
-                for name, image in made(card, asked.weights, visit):
-                    written(asked.out / "made", f"{name}-{number}", image, visit.spacing[1:])
+                for index, contrast, image in made(card, asked.weights, visit):
+                    name = named(visit.patient, number, index, contrast)
+                    written(asked.out / "made", name, image, visit.spacing[1:])
     counts = {one: len([*(asked.out / one).glob("*.nii.gz")]) for one in ("made", "training")}
     print(counts)
 

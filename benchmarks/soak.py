@@ -62,7 +62,8 @@ def plug_in(folder: Path) -> None:
     (folder / "soak_task.py").write_text(TASK)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: soak\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[veridical.task]\ntwice = soak_task:Twice\n")
-    os.environ["PYTHONPATH"] = str(folder)
+    given = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), given]))
     sys.path.insert(0, str(folder))
 
 
@@ -177,9 +178,11 @@ def wrong_in_pacs(pacs: Orthanc, acknowledged: dict[str, Path]) -> list[str]:
 def main() -> int:
     """Run the soak and return the exit code."""
     words = argparse.ArgumentParser()
-    words.add_argument("--kills", type=int, default=200)
+    words.add_argument("--kills", type=int, default=200, help="of the whole node; others on top")
+    words.add_argument("--minutes", type=float, default=1e4, help="after which no more are killed")
     words.add_argument("--shortest", type=float, default=0.5)
     words.add_argument("--longest", type=float, default=8.0)
+    words.add_argument("--quiet", type=float, default=4.0, help="seconds until a series is whole")
     words.add_argument("--seed", type=int, default=0)
     asked = words.parse_args()
     network.quiet()
@@ -189,17 +192,20 @@ def main() -> int:
         plug_in(Path(scratch) / "plugin")
         route = '[[route]]\nname = "r"\ntask = "twice"\nsend = ["pacs"]\n'
         text = f"[peer.pacs]\n{pacs.peer()}{route}"
-        ours = write_toml(Path(scratch) / "node", text, series_quiet=4, retry=["999x1s"])
+        ours = write_toml(Path(scratch) / "node", text, series_quiet=asked.quiet, retry=["999x1s"])
         ours.start()
         arguments = (Path(scratch) / "in", ours.port, acknowledged, stop)
         sender = threading.Thread(target=stream, args=arguments)
         sender.start()
         try:
-            for number in range(asked.kills):
+            end = start + asked.minutes * 60
+            while killed["node"] < asked.kills and time.monotonic() < end:
                 time.sleep(chance.uniform(asked.shortest, asked.longest))
                 killed[kill(ours, pacs, chance)] += 1
-                if number % 10 == 9:
-                    print(f"{number + 1} kills, {len(acknowledged)} acknowledged", flush=True)
+                if killed.total() % 10 == 0:
+                    minutes = (time.monotonic() - start) / 60
+                    said = f"{dict(killed)}, {len(acknowledged)} acknowledged"
+                    print(f"{minutes:.1f} minutes: {said}", flush=True)
         finally:
             stop.set()
             sender.join()

@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import veridical
+
 ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
@@ -112,6 +114,68 @@ def pictures(play: Any, out: Path) -> None:
         page.context.browser.close()
 
 
+def kinds(folder: Path) -> dict[str, tuple[str, str]]:
+    """Write something of every kind that can be dropped: input of the page and path of each."""
+    import numpy as np
+
+    from veridical.apps.node.phantom_series import phantom_series
+    from veridical.apps.web import demo
+
+    phantom_series(folder / "series", shape=(96, 112, 12))
+    demo.scan(folder / "raw")
+    nii = folder / "sub-1_T1w.nii.gz"
+    noise = np.random.default_rng(0).uniform(1, 2, size=(1, 64, 64, 8)).astype(np.float32)
+    grid = veridical.Geometry((64, 64, 8), np.eye(4))
+    veridical.write(veridical.Image(noise, grid, "a.u.", ("T1w",)), nii)
+    return {
+        "NIfTI": ("#files", str(nii)),
+        "DICOM, folder": ("#folder", str(folder / "series")),
+        "DICOM, zip": ("#files", shutil.make_archive(f"{folder}/zip", "zip", folder / "series")),
+        "raw data": ("#files", str(folder / "raw" / "scan.npy")),
+    }
+
+
+def walk(play: Any, out: Path | None) -> None:
+    """Drop each kind, run a job on it, and take home all that it gives."""
+    with tempfile.TemporaryDirectory() as name, served(Path(name), "--no-demo") as address:
+        page = opened(play)
+        page.goto(address)
+        for kind, (place, path) in kinds(Path(name) / "given").items():
+            begun = time.perf_counter()
+            page.set_input_files(place, path)
+            if kind == "raw data":
+                for key, value in {"axes": "coil,y,x", "contrast": "FLAIR"}.items():
+                    page.fill(f"#read-{key}", value)
+                page.get_by_role("button", name="Read again").click()
+            page.wait_for_selector(".cards")
+            job = "Reconstruct" if kind == "raw data" else "Enhance"
+            page.get_by_role("radio", name=re.compile(f"^{job}")).check()
+            page.get_by_text("More settings").click()
+            if job == "Enhance":
+                page.select_option("#field-job", "denoise")
+            page.fill("#field-model", "classical" if job == "Enhance" else "cg-sense")
+            page.get_by_role("button", name=job, exact=True).click()
+            seen(page)
+            page.get_by_role("tab", name="Next").click()
+            sizes = {what: taken(page, what) for what in ("NIfTI", "Report")}
+            if kind.startswith("DICOM"):
+                page.get_by_role("button", name="DICOM", exact=True).click()
+                sizes["DICOM"] = taken(page, "Download DICOM")
+                if out:
+                    shot(page, out / "web-dicom.jpg")
+            took = time.perf_counter() - begun
+            said = ", ".join(f"{what} {size / 1e3:.0f} kB" for what, size in sizes.items())
+            print(f"{kind}: {job}, taken home: {said}; {took:.1f} s", flush=True)
+        page.context.browser.close()
+
+
+def taken(page: Any, name: str) -> int:
+    """Download by a link, and return how many bytes came."""
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name=name, exact=True).click()
+    return int(Path(waiting.value.path()).stat().st_size)
+
+
 def shot(page: Any, file: Path) -> None:
     """Keep what is on the screen."""
     page.wait_for_timeout(3000)
@@ -126,12 +190,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--walk", action="store_true", help="every kind of file, there and back")
     given = parser.parse_args()
     with sync_playwright() as play:
         times = sorted(start(play) for _ in range(given.starts))
         if times:
             print(f"demo result after {', '.join(f'{one:.1f}' for one in times)} s")
-        if given.pictures:
+        if given.walk:
+            walk(play, given.pictures)
+        elif given.pictures:
             pictures(play, given.pictures)
 
 

@@ -4,6 +4,7 @@ task.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pytest
 
 from veridical import registry
+
+# A hundred processes import the package: what they compile is kept.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+gc.disable()  # until all tests are imported: what comes in stays
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("VERIDICAL_DATA", ROOT.parent / "shared" / "data"))
@@ -30,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("real"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and the tests, which are millions of objects."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,14 @@ from veridical import registry
 from veridical.errors import SettingError
 
 Install = Callable[[str, str], None]
-KNOWN = [(kind, name) for kind in registry.FOLDERS for name in registry.entries(kind)]
 
 
-@pytest.mark.parametrize(("kind", "name"), KNOWN, ids=[f"{kind} {name}" for kind, name in KNOWN])
-def test_every_entry_can_be_loaded_and_says_in_a_line_what_it_is(kind: str, name: str) -> None:
-    entry = registry.entries(kind)[name]
-    assert callable(entry.load())
-    assert len(entry.summary) > 10
-    assert "\n" not in entry.summary
+@pytest.mark.parametrize("kind", list(registry.FOLDERS))
+def test_every_entry_can_be_loaded_and_says_in_a_line_what_it_is(kind: str) -> None:
+    for name, entry in registry.entries(kind).items():
+        assert callable(entry.load()), name
+        assert len(entry.summary) > 10, name
+        assert "\n" not in entry.summary, name
 
 
 def test_the_name_is_that_of_the_file_and_the_class_that_of_the_name() -> None:

@@ -12,13 +12,16 @@ from typing import Any
 import anyio
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
+from dicom_sources import source_series
 from veridical.apps.cli import main
 from veridical.apps.fence import Fence
 from veridical.apps.mcp_server import server
+from veridical.io.files import read_image
 from veridical.types import Evidence, Finding, Geometry, Image, Interval, Result, Step
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -91,7 +94,7 @@ def test_the_tools_are_listed_with_what_they_do(data: Path) -> None:
     listed = asked(data, lambda client: client.list_tools()).tools
     assert {one.name for one in listed} == {
         *("list_installed", "describe", "files", "findings", "picture"),
-        *("run", "audit", "evaluate"),
+        *("run", "audit", "evaluate", "export"),
     }
     assert all(len(one.description) > 40 for one in listed)
     reads = {one.name for one in listed if one.annotations.read_only_hint}
@@ -158,6 +161,34 @@ def test_a_job_runs_reports_progress_and_writes_a_result(data: Path) -> None:
     assert told(tool(data, "findings", result="data/out"))["steps"][0]["task"] == "reconstruct"
 
 
+def test_a_result_is_written_as_files_for_a_hospital_and_not_where_the_policy_blocks(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_series(data / "series", "MR")
+    image = read_image(source)
+    step = Step("enhance", {}, {"T1w": "a"}, "m", "f" * 64, {}, 3)
+    warned = (Finding("consistency", "warn", "Off by 2."),)
+    Result(image, "posterior mean", findings=warned, steps=(step,)).save(data / "mr", "sub-1")
+    given = {"result": "data/mr", "source": "data/series", "output": "data/sent"}
+    found = told(tool(data, "export", **given))
+    assert found["written"][0].startswith("data/sent/")
+    objects = [pydicom.dcmread(file) for file in (data / "sent").rglob("*.dcm")]
+    assert len(objects) == len(found["written"])
+    assert {one.StudyInstanceUID for one in objects} == {
+        pydicom.dcmread(next(source.iterdir())).StudyInstanceUID
+    }
+    (bundle,) = told(tool(data, "export", **given | {"output": "data/told", "form": "fhir"}))[
+        "written"
+    ]
+    assert json.loads((data / bundle.removeprefix("data/")).read_text())["type"] == "transaction"
+    policy = tmp_path / "policy.toml"
+    policy.write_text(BLOCKING, encoding="utf-8")
+    monkeypatch.setenv("VERIDICAL_POLICY", str(policy))
+    blocked = tool(data, "export", **given | {"output": "data/blocked"})
+    assert "The policy 'ward' blocks it" in refusal(blocked)
+    assert not (data / "blocked").exists()
+
+
 OUTSIDE = ["/etc", "..", "data/..", "data/../..", "data/link", "data/linked", "../data2"]
 
 
@@ -199,6 +230,8 @@ def test_paths_that_lead_outside_are_refused_wherever_they_stand(fenced: Path, p
             },
         ),
         ("audit", {"subject": place, "output": "data/out"}),
+        ("export", {"result": "data/made", "source": place, "output": "data/out"}),
+        ("export", {"result": "data/made", "source": inside, "output": f"{place}/out"}),
         ("evaluate", {"candidate": inside, "reference": place, "output": "data/out"}),
     ]
 
@@ -336,7 +369,7 @@ def test_over_standard_streams_the_same_is_served_and_what_the_policy_blocks_is_
             return tools, found, text, await client.call_tool("run", SCAN)
 
     tools, found, text, blocked = anyio.run(run)
-    assert len(tools.tools) == 8
+    assert len(tools.tools) == 9
     assert told(found)["worst"] == "warn"
     assert json.loads(text.contents[0].text)["format"] == "veridical-provenance-1"
     assert "PolicyError: The policy 'ward' blocks it" in refusal(blocked)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from veridical.audit import copies
 from veridical.audit.audited_study import AuditedStudy, known
 from veridical.audit.membership import chance, membership, true_positives
-from veridical.audit.resemblance import of_arrays
+from veridical.audit.resemblance import nearest, of_arrays, patients_of
 from veridical.testing import check_audit
 from veridical.types import Array, Finding, Geometry, Image, Result, Study
 
@@ -77,6 +77,50 @@ def test_a_set_without_copies_does_not_fail_and_states_its_power() -> None:
     power = found.evidence["power"]
     assert found.verdict == ("pass" if power >= copies.POWER else "warn")
     assert ("Inconclusive" in found.reason) == (power < copies.POWER)
+    assert found.evidence["power_unchanged"] >= power
+
+
+def slices(number: int, label: str) -> dict[str, Image]:
+    """Slices of one patient, which are all but the same."""
+    rng = np.random.default_rng(number)
+    near = [patient(number) + rng.normal(0, 0.02, (48, 40)) for _ in range(3)]
+    return {f"sub-{label}{number}_slice-{n}": image(data) for n, data in enumerate(near)}
+
+
+def test_neighbouring_slices_of_a_patient_are_one_patient() -> None:
+    real = {name: one for n in range(12) for name, one in slices(n, "a").items()}
+    made = {name: one for n in range(100, 106) for name, one in slices(n, "b").items()}
+    clean = known(Study("", {0.0: {}}), generated=made, training=real)
+    assert judged(clean).verdict != "fail"
+    copied = {**made, "sub-b107_slice-0": image(LIKE["noisy"](LIKE["flipped"](patient(4))))}
+    found = judged(known(Study("", {0.0: {}}), generated=copied, training=real))
+    assert found.verdict == "fail"
+    assert found.evidence["alike"]["sub-b107_slice-0"].startswith("sub-a4_")
+
+
+def test_a_changed_part_of_another_brightness_hides_no_copy() -> None:
+    real = [patient(n) for n in range(30)]
+    changed = real[7].copy()
+    changed[16:24, 16:24] = 8 * real[3][16:24, 16:24]
+    study = audited([*(patient(100 + n) for n in range(25)), changed], real)
+    assert judged(study).evidence["alike"] == {"g25": "t7"}
+
+
+def test_a_volume_is_found_whichever_way_it_was_flipped_and_shifted() -> None:
+    rng = np.random.default_rng(0)
+    small = [ndimage.gaussian_filter(rng.normal(size=(24, 24, 24)), 2) for _ in range(6)]
+    real = of_arrays(list("abcdef"), np.stack(small))
+    copy = ndimage.shift(small[4][::-1, :, ::-1], (1.5, -2, 0), order=1, mode="wrap")
+    near = nearest(of_arrays(["copy"], copy[None]), real)
+    assert near.index[0, 0] == 4
+    assert near.distance[0, 0] < 0.5 * near.distance[0, 1]
+
+
+def test_patients_are_told_by_their_bids_label() -> None:
+    names = ["sub-01_T1w", "x/sub-01_slice-2_T1w", "sub-02", "T1w-7", "T1w-7b"]
+    first, same, *others = patients_of(names).tolist()
+    assert first == same
+    assert len({first, *others}) == 4
 
 
 def test_without_a_set_or_training_images_nothing_is_said() -> None:

@@ -97,6 +97,23 @@ def test_a_map_that_random_weights_show_too_is_no_explanation_of_the_model() -> 
     assert "random weights show too" in found.reason
 
 
+def test_what_the_classical_method_shows_is_taken_away() -> None:
+    def formula(n: int) -> float:
+        return 40.0 * np.cos(3 * n)
+
+    plain = depending(formula)
+    learned = depending(lambda n: formula(n) + (30.0 if n == NAMED else 0.1 * np.sin(7 * n)))
+    random = depending(lambda n: formula(n) + 3.0 * np.cos(11 * n + 1))
+    whole = judged(alone=learned, random=random)
+    assert whole.evidence["correlation_random_weights"] > 0.5
+    added = judged(alone=learned, random=random, classical=plain)
+    assert "what the network adds to FLAIR" in added.reason
+    part = PARTS[NAMED]
+    assert added.evidence["named"] == {"source": part.source, "where": part.where}
+    assert abs(added.evidence["correlation_random_weights"]) < 0.2
+    assert added.evidence["p_value"] <= 0.05
+
+
 def test_where_all_parts_matter_alike_the_named_one_has_no_small_p_value() -> None:
     chances = [
         judged(

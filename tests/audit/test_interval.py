@@ -204,6 +204,13 @@ def test_a_band_says_what_share_of_a_region_it_holds_and_which_it_does_not() -> 
     assert Calibration.from_dict(found.to_dict()) == found
     held = [replace(case, regions={"lesions": case.regions["lesions"]}) for case in cases]
     assert calibrate(held, 0.9, 0.01, "toys").unheld == ""
+    wider = calibrate(cases, 0.9, 0.01, "toys", hold=0.55)
+    assert wider.regions["bone"] == pytest.approx(0.55, abs=0.01)
+    assert wider.unheld == ""
+    assert wider.multiplier > found.multiplier
+    assert calibrate(held, 0.9, 0.01, "toys", hold=0.55).multiplier == pytest.approx(
+        calibrate(held, 0.9, 0.01, "toys").multiplier
+    )
 
 
 def test_a_single_new_patient_has_the_share_inside_with_the_probability_of_the_level() -> None:

@@ -33,10 +33,9 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = np.ravel_multi_index(at, (SIDE, SIDE, SIDE))
 
     def table(name: str, where: np.ndarray, values: np.ndarray | None = None) -> None:
-        rows = [",data"]
-        for n, place_ in enumerate(index[where]):
-            rows.append(f"{place_}," + ("" if values is None else str(float(values[where][n]))))
-        (place / f"{name}.csv").write_text("\n".join(rows) + "\n")
+        kept = [""] * int(where.sum()) if values is None else values[where].tolist()
+        rows = [f"{voxel},{value}" for voxel, value in zip(index[where], kept, strict=True)]
+        (place / f"{name}.csv").write_text("\n".join([",data", *rows]) + "\n")
 
     table("ct", stored["ct"] > 0, stored["ct"] * 16.0)
     table("dose", stored["dose"] > 0, stored["dose"] / 10)

@@ -138,20 +138,25 @@ def test_an_unknown_precision_is_refused_with_the_nearest() -> None:
         Training(precision="bf16-mixd")
 
 
+def learned(folder: Path, precision: str) -> torch.Tensor:
+    """All weights after four steps in a precision."""
+    recipe = toys.recipe(
+        folder / precision / "toy.toml", steps=4, checkpoint=4, precision=f'"{precision}"'
+    )
+    run = load_file(train(recipe, folder / precision).parent / "checkpoint.safetensors")
+    return torch.cat([run[key].flatten() for key in sorted(run) if key.startswith("net.")])
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    return learned(tmp_path_factory.mktemp("full"), "32")
+
+
 @pytest.mark.parametrize("name", ["bf16-mixed", "16-mixed"])
 def test_training_in_half_precision_moves_the_weights_about_as_in_full(
-    name: str, tmp_path: Path
+    name: str, full: torch.Tensor, tmp_path: Path
 ) -> None:
-    runs = []
-    for kind in ("32", name):
-        recipe = toys.recipe(
-            tmp_path / kind / "toy.toml", steps=4, checkpoint=4, precision=f'"{kind}"'
-        )
-        runs.append(load_file(train(recipe, tmp_path / kind).parent / "checkpoint.safetensors"))
-    full, half = (
-        torch.cat([run[key].flatten() for key in sorted(run) if key.startswith("net.")])
-        for run in runs
-    )
+    half = learned(tmp_path, name)
     assert torch.isfinite(half).all()
     assert not torch.equal(full, half)
     assert float((full - half).norm() / full.norm()) < 0.02

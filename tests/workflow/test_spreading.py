@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,19 @@ from veridical.workflow.spreading import HERE, Spreading
 TWO = Spreading(workers=2)
 
 
+DOOMED = 12
+"""The case that kills every process."""
+
+
 def double(case: int) -> int:
     return 2 * case
 
 
 def fragile(case: tuple[int, Path]) -> int:
-    """Die the first time, as a process that runs out of memory does."""
+    """Die the first time, as a process that runs out of memory does; one case always dies."""
     number, folder = case
+    if number == DOOMED:
+        os.kill(os.getpid(), signal.SIGKILL)
     if number % 4:
         return number
     try:
@@ -35,11 +41,6 @@ def fragile(case: tuple[int, Path]) -> int:
         return number
     os.kill(os.getpid(), signal.SIGKILL)
     return -1
-
-
-def doomed(case: int) -> str:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return ""
 
 
 def never(case: object, reason: str) -> int:
@@ -55,19 +56,32 @@ def test_in_this_process_cases_come_in_order_and_ray_is_not_loaded(
         list(TWO.over(double, range(5), never))
 
 
-def test_every_case_comes_back_once_though_processes_are_killed(ray: None, tmp_path: Path) -> None:
-    """Twelve cases are more than are handed out at once; every fourth one dies at first."""
-    cases = [(number, tmp_path) for number in range(12)]
-    assert sorted(TWO.over(fragile, cases, never)) == list(range(12))
-    assert len(list(tmp_path.iterdir())) == 3
+@pytest.fixture(scope="module")
+def spread(ray: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int | str], Path]:
+    """What came of 13 cases, more than are handed out at once, of which some kill their process:
+    one Ray for all, since it takes seconds to start.
+    """
+    folder = tmp_path_factory.mktemp("cases")
+    cases = [(number, folder) for number in range(DOOMED + 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("veridical.workflow.spreading.AGAIN", 2)
+        found = TWO.over(fragile, cases, lambda case, reason: f"{case[0]}: {reason}")  # type: ignore[arg-type,return-value]
+        return list(found), folder
+
+
+def test_every_case_comes_back_once_though_processes_are_killed(
+    spread: tuple[list[int | str], Path],
+) -> None:
+    found, folder = spread
+    assert sorted(one for one in found if isinstance(one, int)) == list(range(DOOMED))
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_a_case_that_kills_every_process_is_given_up_and_said(
-    ray: None, monkeypatch: pytest.MonkeyPatch
+    spread: tuple[list[int | str], Path],
 ) -> None:
-    monkeypatch.setattr("veridical.workflow.spreading.AGAIN", 1)
-    (said,) = TWO.over(doomed, [1], lambda case, reason: f"{case}: {reason}")
-    assert said == "1: Its process died 2 times (WorkerCrashedError)."
+    (said,) = (one for one in spread[0] if isinstance(one, str))
+    assert said == f"{DOOMED}: Its process died 3 times (WorkerCrashedError)."
 
 
 def test_two_workers_write_the_bytes_that_one_process_writes(ray: None, tmp_path: Path) -> None:
@@ -81,8 +95,8 @@ def test_two_workers_write_the_bytes_that_one_process_writes(ray: None, tmp_path
     for file in sorted((tmp_path / "one").rglob("*.nii.gz")):
         other = tmp_path / "two" / file.relative_to(tmp_path / "one")
         assert other.read_bytes() == file.read_bytes()
-    again = run_folder(Jitter(draws=2), root, tmp_path / "two", spreading=TWO)
-    assert {outcome.status for outcome in again} == {"kept"}
+    again = run_folder(Jitter(draws=2), root, tmp_path / "two")
+    assert {outcome.status for outcome in again} == {"kept"}, "one process knows them as its own"
 
 
 @pytest.mark.parametrize(
@@ -102,10 +116,12 @@ def test_where_no_cluster_answers_it_is_said_with_what_to_do(ray: None) -> None:
         list(Spreading(cluster="auto").over(double, [1], never))
 
 
-@pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
     """Ray, whose workers find the modules of the tests."""
     pytest.importorskip("ray")
     tests = str(Path(__file__).parents[1])
     here = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, here]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([tests, here]))
+        yield

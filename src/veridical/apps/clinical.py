@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as encoding
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def dicom(
     source: tuple[Path, ...],
     mark: Switch = False,
     overwrite: Switch = False,
+    json: Switch = False,
     terms: Annotated[Terms, Parameter(name="*")] = ENVIRONMENT,
 ) -> None:
     """Write a stored result as DICOM objects beside the series it was made from.
@@ -33,13 +35,19 @@ def dicom(
         source: folder or file of the DICOM series. Repeat the flag for several.
         mark: burn RESEARCH ONLY into a corner of the images, and SYNTHETIC where they are.
         overwrite: replace the objects of another result in OUTPUT.
+        json: print one JSON object.
     """
     from veridical.workflow import dicom_results
 
     written = dicom_results.write(
         result, source, output, terms=terms, mark=mark, overwrite=overwrite
     )
-    print(f"{output}: {len(written)} objects in {len({one.parent for one in written})} series")
+    series = len({one.parent for one in written})
+    if json:
+        said = {"output": str(output), "written": list(map(str, written)), "series": series}
+        print(encoding.dumps(said, indent=2))
+    else:
+        print(f"{output}: {len(written)} objects in {series} series")
 
 
 def redact(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 from mcp.server.mcpserver import Context, Image, MCPServer
@@ -42,7 +42,7 @@ def server(fence: Fence) -> MCPServer:
     )
     tools = Tools(fence)
     looking = (tools.list_installed, tools.describe, tools.files, tools.findings, tools.picture)
-    making = (tools.run, tools.audit, tools.evaluate)
+    making = (tools.run, tools.audit, tools.evaluate, tools.export)
     for group, hints in ((looking, READS), (making, WRITES)):
         for tool in group:
             made.add_tool(refused(tool, ToolError, fence), annotations=hints)
@@ -164,7 +164,7 @@ class Tools:
         """
         registry.get("task", task)
         words = [task, *([str(self._fence.existing(input))] if input else [])]
-        words += [str(self._fence.path(output)), f"--seed={seed}", "--json"]
+        words += [str(self._fence.path(output)), f"--seed={seed}"]
         words += self._flags(settings or {}, mcp_facts.defaults(task), task)
         words += self._flags(reading or {}, mcp_facts.reading_defaults(task), "reading")
         return await self._do(words, ctx, overwrite)
@@ -189,7 +189,7 @@ class Tools:
         place = self._fence.existing(subject)
         if "against" not in (settings or {}):
             mcp_facts.inputs_inside(self._fence, place)
-        words = ["audit", str(place), f"--out={self._fence.path(output)}", "--json"]
+        words = ["audit", str(place), f"--out={self._fence.path(output)}"]
         words += self._flags(settings or {}, mcp_facts.defaults("audit"), "audit")
         return await self._do(words, ctx, overwrite)
 
@@ -213,18 +213,48 @@ class Tools:
         """
         words = ["evaluate", str(self._fence.existing(candidate))]
         words += [f"--reference={self._fence.existing(reference)}"]
-        words += [f"--out={self._fence.path(output)}", "--json"]
+        words += [f"--out={self._fence.path(output)}"]
         words += self._flags(settings or {}, mcp_facts.defaults("evaluate"), "evaluate")
         return await self._do(words, ctx, overwrite)
 
-    async def _do(self, words: list[str], ctx: Context, overwrite: bool) -> dict[str, Any]:
+    async def export(
+        self,
+        ctx: Context,
+        result: str,
+        source: str,
+        output: str,
+        form: Literal["dicom", "fhir"] = "dicom",
+        mark: bool = False,
+        overwrite: bool = False,
+    ) -> dict[str, Any]:
+        """Write a stored result as files for a hospital: DICOM objects beside its source series
+        (images, maps of interval width and evidence, a report), or a FHIR transaction.
+
+        Args:
+            result: folder of the result.
+            source: folder or file of the DICOM series that it was made from.
+            output: folder for the files; made when missing.
+            form: dicom or fhir.
+            mark: burn RESEARCH ONLY into a corner of DICOM images, and SYNTHETIC where they are.
+            overwrite: replace the objects of another result there.
+        """
+        made, series = (str(self._fence.existing(one)) for one in (result, source))
+        place = str(self._fence.path(output))
+        if form == "fhir":
+            if mark or overwrite:
+                raise SettingError("mark and overwrite are of DICOM; a FHIR file replaces itself.")
+            return await self._do(["fhir", made, f"--source={series}", f"--to={place}"], ctx)
+        words = ["dicom", made, place, f"--source={series}", *["--mark"] * mark]
+        return await self._do(words, ctx, overwrite)
+
+    async def _do(self, words: list[str], ctx: Context, overwrite: bool = False) -> dict[str, Any]:
         """Run a command when it is its turn; jobs take all of memory, so one runs at a time."""
 
         async def report(what: str, done: int, total: int) -> None:
             await ctx.report_progress(done, total, what)
 
         async with self._turn:
-            words += ["--overwrite"] * overwrite
+            words += ["--json", *["--overwrite"] * overwrite]
             said = await command(words, self._fence.home, report)
         return mcp_facts.with_names(said, self._fence)
 

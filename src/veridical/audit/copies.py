@@ -2,11 +2,13 @@
 or flipped, shifted, noisy, cropped or partly changed?
 
 Each generated image has a gap: the logarithm of its distance to the third most similar training
-image over that to the most similar one. A copy lies far nearer to one training image than to all
-others; an image that is merely typical, blurred or of little variety does not. Where points lie
+patient over that to the most similar one, each by that patient's most similar image. A copy lies
+far nearer to one patient than to all others; an image that is merely typical, blurred or of little
+variety does not. Where points lie
 evenly, gaps have an exponential tail (Renyi; Facco et al. 2017, 10.1038/s41598-017-11873-y). What
-gaps are without copies is known from the training images, each held out in turn, and from images
-that were kept from training.
+gaps are without copies is known from the training images, each held out in turn with all of its
+patient, and from images that were kept from training. Images of one patient are those whose names
+share a `sub-LABEL` (BIDS); any other image counts as a patient.
 
 Three tests share the level. The largest gap is held against the tail of the known ones, its scale
 being estimated. The sum of all gaps beyond a limit is held against permutations of which gaps are
@@ -28,13 +30,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from veridical.audit.audited_study import AuditedStudy
+from veridical.audit.picture_pairs import Numbers
 from veridical.audit.resemblance import (
     Neighbours,
     Pictures,
     extent_of,
     joined,
     nearest,
+    numbered,
     of_arrays,
+    patients_of,
     pictures,
     reduced,
 )
@@ -45,11 +50,11 @@ NAME = "copies"
 SUBJECT = "set"
 LEVEL = 0.05
 THIRD = 2
-"""Position of the training image that the nearest is compared with: a patient who was imaged twice
-hides no copy.
+"""Position of the training patient that the nearest is compared with: a patient who comes twice
+under two names hides no copy.
 """
-LEAST = 10
-"""Training images without whom nothing can be said."""
+LEAST, LEAST_PATIENTS = 10, 5
+"""Training images and patients without whom nothing can be said."""
 TAIL = 0.2
 """Share of the known gaps, the largest, that give the scale of the tail; at least FEWEST."""
 FEWEST = 5
@@ -84,15 +89,23 @@ class ComparedSets:
     near: Neighbours
     known: Gaps
 
+    @property
+    def patients(self) -> Numbers:
+        """Of the generated images, then of the known gaps."""
+        sets = (self.generated, self.training, self.held_out)
+        return numbered(*(one for one in sets if one is not None))
+
 
 def copies(study: Study, result: Result) -> Finding | None:
     """Look for copies of training images in a set; None without a set or training images."""
     if not isinstance(study, AuditedStudy) or not study.generated or not study.training:
         return None
-    if len(study.training) < LEAST:
+    patients = int(patients_of([*study.training]).max()) + 1
+    if len(study.training) < LEAST or patients < LEAST_PATIENTS:
         reason = (
-            f"{len(study.training)} training images were given; {LEAST} are needed to say how "
-            "alike real images are. Copies were not looked for."
+            f"{len(study.training)} training images of {patients} patients were given; {LEAST} "
+            f"images of {LEAST_PATIENTS} patients are needed to say how alike real images are. "
+            "Copies were not looked for."
         )
         return Finding(NAME, "not_run", reason)
     same = identical(study.generated, study.training)
@@ -104,11 +117,12 @@ def copies(study: Study, result: Result) -> Finding | None:
     }
     if same or p <= LEVEL:
         return _found(len(sets.generated), same, named(sets), evidence)
-    found = power(sets)
-    evidence["power"] = found
+    found, plain = power(sets), power(sets, changed=False)
+    evidence |= {"power": found, "power_unchanged": plain}
     said = (
         f"p = {p:.2g} for no copies among {len(sets.generated)} images; with {PLANTED:.0%} of "
-        f"them replaced by changed copies of training images, {found:.0%} of such sets are found"
+        f"them replaced by changed copies of training images, {found:.0%} of such sets are found "
+        f"({plain:.0%} where copies are only flipped and shifted)"
     )
     if found < POWER:
         advice = f"fewer than {POWER:.0%}. Give more generated images, or more training images"
@@ -173,69 +187,88 @@ def gaps(near: Neighbours) -> Gaps:
 
 def judged(sets: ComparedSets, seed: int = 0) -> tuple[float, dict[str, float]]:
     """Return the p-value of a set without copies, and those of the tests it is made of."""
-    own = gaps(sets.near)[None]
-    parts = {
-        "largest gap": float(tail_p(own, sets.known)[0]),
-        "sum of gaps": float(sum_p(own, sets.known, seed)[0]),
-    }
+    parts = {name: float(p[0]) for name, p in unlabelled(sets, gaps(sets.near)[None], seed).items()}
     if sets.held_out is not None:
         parts["gaps to training"] = labels_p(sets.generated, sets.training, sets.held_out, seed)
     return min(1.0, len(parts) * min(parts.values())), parts
 
 
-def single_p(own: Gaps, known: Gaps) -> Gaps:
+def unlabelled(sets: ComparedSets, own: Gaps, seed: int = 0) -> dict[str, Gaps]:
+    """Return the p-values of the tests that need no held-out images, of sets `(set, image)`."""
+    count = own.shape[1]
+    return {
+        "largest gap": tail_p(own, sets.known, sets.patients[count:]),
+        "sum of gaps": sum_p(own, sets.known, sets.patients, seed),
+    }
+
+
+def single_p(own: Gaps, known: Gaps, patients: Numbers | None = None) -> Gaps:
     """Return the p-value of each gap: exact where the known ones have an exponential tail.
 
     The predictive distribution of a further exponential excess after `k` known ones of sum `s` is
-    `(1 + x / s)^-k`.
+    `(1 + x / s)^-k`. Of known gaps of few `patients` only one each counts for `k`, at their mean.
     """
     count = min(max(FEWEST, round(TAIL * len(known))), len(known) - 1)
-    ordered = np.sort(known)[::-1]
-    limit = ordered[count]
-    total = max(float((ordered[:count] - limit).sum()), 1e-9)
-    beyond = (1 + np.maximum(own - limit, 0) / total) ** -count
+    order = np.argsort(-known, kind="stable")
+    limit = known[order[count]]
+    many = count if patients is None else len(np.unique(patients[order[:count]]))
+    total = max(float((known[order[:count]] - limit).mean()) * many, 1e-9)
+    beyond = (1 + np.maximum(own - limit, 0) / total) ** -many
     return np.asarray(np.where(own > limit, (count + 1) / (len(known) + 1) * beyond, 1.0))
 
 
-def tail_p(own: Gaps, known: Gaps) -> Gaps:
+def tail_p(own: Gaps, known: Gaps, patients: Numbers | None = None) -> Gaps:
     """Return the p-value `(set,)` of the largest gap of each set `(set, image)`, Bonferroni's."""
-    return np.asarray(np.minimum(1.0, own.shape[1] * single_p(own, known).min(1)))
+    return np.asarray(np.minimum(1.0, own.shape[1] * single_p(own, known, patients).min(1)))
 
 
-def sum_p(own: Gaps, known: Gaps, seed: int = 0) -> Gaps:
-    """Return the p-value `(set,)` of the sum of gaps beyond a limit, by permutations of which gaps
+def sum_p(own: Gaps, known: Gaps, patients: Numbers | None = None, seed: int = 0) -> Gaps:
+    """Return the p-value `(set,)` of the mean gap beyond a limit, by permutations of which patients
     belong to the set.
+
+    Args:
+        own: `(set, image)`.
+        known: of real images.
+        patients: of the images of a set, then of the known gaps; None where each is another.
+        seed: of the permutations.
     """
     pooled = np.concatenate([own, np.broadcast_to(known, (len(own), len(known)))], axis=1)
     limit = np.quantile(pooled, BEYOND, axis=1, keepdims=True)
-    excess = np.maximum(pooled - limit, 0)
-    observed = excess[:, : own.shape[1]].sum(1)
-    order = np.random.default_rng(seed).random((PERMUTATIONS, pooled.shape[1]), np.float32)
-    among = np.argpartition(order, own.shape[1] - 1, axis=1)[:, : own.shape[1]]
-    mask = np.zeros(order.shape, np.float32)
+    if patients is None:
+        patients = np.arange(pooled.shape[1])
+    order = np.argsort(patients, kind="stable")
+    starts = np.flatnonzero(np.diff(patients[order], prepend=-1))
+    excess = np.add.reduceat(np.maximum(pooled - limit, 0)[:, order], starts, axis=1)
+    images = np.diff(np.append(starts, len(order))).astype(np.float32)
+    many = len(np.unique(patients[: own.shape[1]]))
+    observed = excess[:, :many].sum(1) / images[:many].sum()
+    drawn = np.random.default_rng(seed).random((PERMUTATIONS, len(images)), np.float32)
+    among = np.argpartition(drawn, many - 1, axis=1)[:, :many]
+    mask = np.zeros(drawn.shape, np.float32)
     np.put_along_axis(mask, among, 1, axis=1)
-    permuted = mask @ excess.T.astype(np.float32)
+    permuted = mask @ excess.T.astype(np.float32) / (mask @ images)[:, None]
     return np.asarray((1 + (permuted >= observed * (1 - 1e-6)).sum(0)) / (1 + PERMUTATIONS))
 
 
 def labels_p(generated: Pictures, training: Pictures, held_out: Pictures, seed: int = 0) -> float:
     """Return the p-value of the gaps that point to training images among all real images, by
-    permutations of which of them trained; exact whatever the generator.
+    permutations of which patients trained; exact whatever the generator.
     """
     real = joined(training, held_out)
     near = nearest(generated, real)
     found = gaps(near)
     excess = np.maximum(found - np.quantile(found, 0.5), 0)
-    weight = np.bincount(near.index[:, 0], excess, len(real))
-    observed = weight[: len(training)].sum()
+    weight = np.bincount(real.patients[near.index[:, 0]], excess, real.patients.max() + 1)
+    many = len(np.unique(training.patients))
+    observed = weight[:many].sum()
     rng = np.random.default_rng(seed)
-    permuted = [rng.permutation(weight)[: len(training)].sum() for _ in range(PERMUTATIONS)]
+    permuted = [rng.permutation(weight)[:many].sum() for _ in range(PERMUTATIONS)]
     return float((1 + np.sum(np.array(permuted) >= observed * (1 - 1e-9))) / (1 + PERMUTATIONS))
 
 
 def named(sets: ComparedSets) -> dict[str, str]:
     """Return generated image -> training image it is like, of gaps that stand out alone (Holm)."""
-    p = single_p(gaps(sets.near), sets.known)
+    p = single_p(gaps(sets.near), sets.known, sets.patients[len(sets.generated) :])
     found = {}
     for rank, row in enumerate(np.argsort(p, kind="stable")):
         if p[row] * (len(p) - rank) > LEVEL:
@@ -245,30 +278,34 @@ def named(sets: ComparedSets) -> dict[str, str]:
     return found
 
 
-def power(sets: ComparedSets, share: float = PLANTED, seed: int = 0) -> float:
-    """Return how often sets with planted copies are found, by the tests without labels."""
+def power(sets: ComparedSets, share: float = PLANTED, seed: int = 0, changed: bool = True) -> float:
+    """Return how often sets with planted copies are found, by the tests without labels; `changed`
+    copies have noise and a foreign part besides.
+    """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(sets.training))[:TRIED]
-    changed = np.stack([planted(sets.training.small, int(index), rng) for index in chosen])
-    made = of_arrays([sets.training.names[index] for index in chosen], changed)
+    small = np.stack([planted(sets.training.small, int(n), rng, changed) for n in chosen])
+    made = of_arrays([sets.training.names[n] for n in chosen], small)
     gap = gaps(nearest(made, sets.training))
     own = np.broadcast_to(gaps(sets.near), (TRIALS, len(sets.generated))).copy()
     count = max(1, round(share * own.shape[1]))
     for row in own:
         row[rng.permutation(len(row))[:count]] = rng.choice(gap, count)
-    p = np.minimum(tail_p(own, sets.known), sum_p(own, sets.known, seed))
+    p = np.min([*unlabelled(sets, own, seed).values()], axis=0)
     return float(np.mean(np.minimum(1.0, 2 * p) <= LEVEL))
 
 
-def planted(small: Array, index: int, rng: np.random.Generator) -> Array:
-    """Return a changed copy of an image: perhaps flipped, shifted by up to 3 voxels, with noise of
-    10 % of its standard deviation, and a block of a quarter of each axis from another image.
+def planted(small: Array, index: int, rng: np.random.Generator, changed: bool = True) -> Array:
+    """Return a copy of an image: perhaps flipped, shifted by up to 3 voxels; where it is to be
+    `changed`, with noise of 10 % of its standard deviation, and a block of a quarter of each axis
+    from another image.
     """
     axes = tuple(axis for axis in range(small.ndim - 1) if rng.random() < 0.5)
     image = np.flip(small[index], axes)
     image = ndimage.shift(image, rng.uniform(-3, 3, image.ndim), order=1, cval=image.min())
-    image = image + rng.normal(0, 0.1 * image.std(), image.shape)
-    corner = [int(rng.integers(n // 4, n // 2)) for n in image.shape]
-    block = tuple(slice(c, c + n // 4) for c, n in zip(corner, image.shape, strict=True))
-    image[block] = small[int(rng.integers(len(small)))][block]
+    if changed:
+        image = image + rng.normal(0, 0.1 * image.std(), image.shape)
+        corner = [int(rng.integers(n // 4, n // 2)) for n in image.shape]
+        block = tuple(slice(c, c + n // 4) for c, n in zip(corner, image.shape, strict=True))
+        image[block] = small[int(rng.integers(len(small)))][block]
     return reduced(np.atleast_3d(image), (1.0, 1.0, 1.0), float(image.shape[0]))

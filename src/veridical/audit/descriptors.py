@@ -50,11 +50,13 @@ def describe(data: Array, geometry: Geometry) -> dict[str, float]:
         object), `solidity` and `roundness` of the largest, `hollow` (share of air inside),
         `depth_1` to `depth_4` (mean intensity from the surface to the centre over the median),
         `texture_1` to `texture_3` (log10 of the texture, fine to coarse, over the median),
-        `quantile_10` to `quantile_90` over the 99th percentile, `mirror` (correlation with the
+        `quantile_10` to `quantile_90` over the 99th percentile, `dark` (2nd percentile of what lies
+        deep over its median: fluid), `mirror` (correlation with the
         mirror image), `noise` (log10 of the noise over the median), `air` (log10 of the mean of
         air over the median), `ghosts` (log10 of the ratio of the air beside the object to that
         above and below it), `cut` (share of the edge of the field of view that shows the object),
-        and `size`, log10 of the largest side in millimetres.
+        `size`, log10 of the largest side in millimetres, and of volumes `height`, log10 of the
+        extent across the planes over the largest side.
 
     Raises:
         InputError: values that are not finite, or no object that stands out from the air.
@@ -74,7 +76,29 @@ def describe(data: Array, geometry: Geometry) -> dict[str, float]:
     median = {name: float(np.median([one[name] for one in found])) for name in found[0]}
     if geometry.frame == "index":
         del median["size"]
+    elif (height := _height(data, geometry)) > 0:
+        median["height"] = float(np.log10(height)) - median["size"]
     return median
+
+
+def _height(data: Array, geometry: Geometry) -> float:
+    """Return the extent of the object across the planes, mm; 0 of a single plane."""
+    along = _across(geometry)
+    shown = _shown(_lifted(np.moveaxis(np.asarray(data, np.float32), along, 0)))
+    if len(shown) < 2:
+        return 0.0
+    return float(shown[-1] - shown[0] + 1) * geometry.spacing[along]
+
+
+def _lifted(volume: Array) -> Array:
+    """Return a volume above air, over its 99th percentile."""
+    lifted = volume - _air(volume)
+    return np.asarray(lifted / (float(np.percentile(lifted, 99)) or 1.0))
+
+
+def _shown(lifted: Array) -> Array:
+    """Return the indices of the planes that show an object."""
+    return np.flatnonzero((lifted > AIR).mean((1, 2)) > 0.02)
 
 
 def _planes(data: Array, geometry: Geometry) -> Iterator[tuple[Array, tuple[float, float]]]:
@@ -82,11 +106,9 @@ def _planes(data: Array, geometry: Geometry) -> Iterator[tuple[Array, tuple[floa
     mm.
     """
     along = _across(geometry)
-    volume = np.moveaxis(data, along, 0)
+    lifted = _lifted(np.moveaxis(data, along, 0))
     spacing = [step for axis, step in enumerate(geometry.spacing) if axis != along]
-    lifted = volume - _air(volume)
-    lifted = lifted / (float(np.percentile(lifted, 99)) or 1.0)
-    shown = np.flatnonzero((lifted > AIR).mean((1, 2)) > 0.02)
+    shown = _shown(lifted)
     if len(shown):
         chosen = shown[0] + np.linspace(0.3, 0.7, PLANES) * (shown[-1] - shown[0])
         for index in np.unique(np.round(chosen).astype(int)):
@@ -214,7 +236,9 @@ def _brightness(plane: Array, mask: Array, tissue: Array) -> dict[str, float]:
         for fine, coarse in TEXTURES
     ]
     rough = [float(np.sqrt(np.square(band[mask & (depth > DEPTHS[2])]).mean())) for band in bands]
+    deep = plane[mask & (depth > DEPTHS[2])]
     return {
+        "dark": float(np.percentile(deep, 2) / (float(np.median(deep)) or 1.0)),
         **{
             f"depth_{n}": float(np.clip(plane[shell].mean() / middle, 0, 4)) if shell.any() else 0.0
             for n, shell in enumerate(shells, 1)

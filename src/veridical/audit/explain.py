@@ -3,7 +3,9 @@
 Occlusion: parts of the inputs are taken away one by one, and the change of the region's mean is
 noted (Zeiler and Fergus, ECCV 2014, 10.1007/978-3-319-10590-1_53). An image loses one cell of a
 grid, filled in from its surroundings; Cartesian raw data lose one sector of one ring of k-space,
-from the mask as well. Two checks say whether the map may be believed:
+from the mask as well. Where a classical method does the job too, from which the network starts, its
+changes are taken away: what is explained is what the weights add. The rest is owed to the data and
+the formula, whatever the weights. Two checks say whether the map may be believed:
 
 - With random weights it must change, else it shows what any weights do (Adebayo et al., NeurIPS
   2018, arXiv:1810.03292): correlation below 0.2.
@@ -11,13 +13,14 @@ from the mask as well. Two checks say whether the map may be believed:
   tested by another, against parts of equal size elsewhere, so that being the largest of many proves
   nothing by itself: p = (1 + how many matter as much) / (1 + how many).
 
-It makes the result about a hundred times again, of at most seven slices. So it runs only when it is
-asked for by name: `veridical audit RESULT --checks explain`.
+It makes the result about two hundred times again, of at most seven slices. So it runs only when it
+is asked for by name: `veridical audit RESULT --checks explain`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +31,7 @@ from veridical.audit.audited_study import Again, AuditedStudy
 from veridical.audit.changed_input import data_of, unrepeatable, with_data, with_scan
 from veridical.audit.inputs import images, lesions, scan
 from veridical.audit.structures import VISIBLE, bright, contrast, foreground
+from veridical.errors import VeridicalError
 from veridical.physics.cartesian_mri import CartesianScan
 from veridical.types import Array, Finding, Geometry, Image, Measurement, Result, Study, Verdict
 
@@ -60,6 +64,27 @@ class InputPart:
     mask: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is explained.
+
+    Args:
+        study: the input, cut to a few slices.
+        result: that is explained.
+        channel: of the result.
+        region: bool `(x, y, z)`, on the grid of the input.
+    """
+
+    study: Study
+    result: Result
+    channel: int
+    region: Array
+
+    def mean(self, made: Result) -> float:
+        """Return the mean of the region in a result."""
+        return float(made.image.data[self.channel][self.region].mean())
+
+
 Fill = Callable[[Array, Array], Array]
 """From an image `(x, y, z)` and the mask of a part to the image without it."""
 
@@ -82,61 +107,58 @@ def explain(study: Study, result: Result) -> Finding | None:
     parts = parts_of(small, result)
     if len(parts) < 3:
         return Finding(NAME, "not_run", "The inputs have too few parts with an object in them.")
-    own = attribution(study.alone, small, result, parts, (channel, region), surroundings)
-    random = None
+    asked = Asked(small, result, channel, region)
+    own, random, less = attribution(study.alone, asked, parts, surroundings), None, None
     if study.random is not None:
-        random = attribution(study.random, small, result, parts, (channel, region), surroundings)
+        random = attribution(study.random, asked, parts, surroundings)
+        less, plain = _classical(study.classical, asked, parts)
+        own, random = own - plain, random - plain
     named = int(np.argmax(np.abs(own)))
-    chance = p_value(study.alone, small, result, (parts, named), (channel, region))
-    return _finding(result.image.channels[channel], parts, named, own, random, chance)
+    chance = p_value(study.alone, less, asked, parts, named)
+    shown = f"{'what the network adds to ' if less else ''}{result.image.channels[channel]}"
+    return _finding(shown, parts, named, own, random, chance)
 
 
-def attribution(
-    make: Again,
-    study: Study,
-    result: Result,
-    parts: list[InputPart],
-    region: tuple[int, Array],
-    fill: Fill,
-) -> Array:
+def _classical(
+    make: Again | None, asked: Asked, parts: list[InputPart]
+) -> tuple[Again | None, Array]:
+    """Return the classical method of the job and its attribution; None and zeros without one."""
+    if make is not None:
+        with suppress(VeridicalError):  # the classical method is not for this job
+            return make, attribution(make, asked, parts, surroundings)
+    return None, np.zeros(len(parts))
+
+
+def attribution(make: Again, asked: Asked, parts: list[InputPart], fill: Fill) -> Array:
     """Return by how much the mean of a region changes without each part, `(part,)`, in units of the
     99th percentile of the result.
 
     Args:
         make: the method.
-        study: its input.
-        result: that is explained.
+        asked: what is explained.
         parts: of the input.
-        region: channel of the result and bool `(x, y, z)`.
         fill: what stands in for a part of an image.
     """
-    channel, inside = region
-    plain = make(study, 0).image.data[channel]
-    level, before = bright(plain), float(plain[inside].mean())
-    found = []
-    for part in parts:
-        image = make(without(study, result, part, fill), 0).image.data[channel]
-        found.append((float(image[inside].mean()) - before) / level)
-    return np.array(found)
+    level = bright(asked.result.image.data[asked.channel])
+    before = asked.mean(make(asked.study, 0))
+    changed = (without(asked.study, asked.result, part, fill) for part in parts)
+    return np.array([(asked.mean(make(one, 0)) - before) / level for one in changed])
 
 
 def p_value(
-    make: Again,
-    study: Study,
-    result: Result,
-    named: tuple[list[InputPart], int],
-    region: tuple[int, Array],
+    make: Again, less: Again | None, asked: Asked, parts: list[InputPart], named: int
 ) -> float:
     """Return the chance that a part elsewhere matters as much as the named one, by another filling
-    than the one by which it was named.
+    than the one by which it was named; the changes of `less` are taken away.
     """
-    parts, number = named
     rng = np.random.default_rng(0)
-    others = [n for n in range(len(parts)) if n != number]
+    others = [n for n in range(len(parts)) if n != named]
     picked = rng.permutation(others)[:ELSEWHERE]
-    tested = [parts[number], *(parts[n] for n in picked)]
-    moved = np.abs(attribution(make, study, result, tested, region, evened))
-    return float(1 + np.sum(moved[1:] >= moved[0])) / len(moved)
+    tested = [parts[named], *(parts[n] for n in picked)]
+    moved = attribution(make, asked, tested, evened)
+    if less is not None:
+        moved = moved - attribution(less, asked, tested, evened)
+    return float(1 + np.sum(np.abs(moved[1:]) >= np.abs(moved[0]))) / len(moved)
 
 
 def region_of(study: Study, result: Result) -> tuple[int, Array]:

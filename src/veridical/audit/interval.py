@@ -10,7 +10,7 @@ not count, since air is easy and would pay for errors in tissue.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +150,7 @@ def calibrate(
     floor: float,
     calibrated_on: str,
     share: float | None = None,
+    hold: float = 0.0,
 ) -> Calibration:
     """Find the smallest band that keeps the promise of `level` on new patients.
 
@@ -168,6 +169,8 @@ def calibrate(
         calibrated_on: what the patients are, in words, for the promise.
         share: None: `level` is the share of voxels on average over patients. Else a single patient
             has this share of voxels inside, with probability `level`.
+        hold: the band is widened until it holds this share of every region, the mean over the
+            patients who have it.
 
     Raises:
         CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient
@@ -199,6 +202,7 @@ def calibrate(
     else:
         each = sorted(float(r[int(np.ceil(share * len(r) - ROUNDING)) - 1]) for r in ratios)
         multiplier = each[int(np.ceil((len(each) + 1) * level - ROUNDING)) - 1]
+    multiplier = max(multiplier, _holding(listed, floor, hold))
     inside = [float((r <= multiplier).mean()) for r in ratios]
     reached = (min(inside), float(np.median(inside)), max(inside))
     return Calibration(
@@ -240,6 +244,21 @@ def calibrate_regions(
         for name, each in having.items()
         if len(each) >= patients_needed(level)
     }
+
+
+def _holding(cases: Sequence[CalibrationCase], floor: float, hold: float) -> float:
+    """Return the smallest multiplier that holds a share of every region."""
+    wanted = 0.0
+    for name in dict.fromkeys(name for case in cases for name in case.regions) if hold else ():
+        having = [
+            dataclasses.replace(case, foreground=case.regions[name], regions={})
+            for case in cases
+            if name in case.regions and case.regions[name].any()
+        ]
+        if having:
+            ratios = [np.sort(_ratios(case, floor)) for case in having]
+            wanted = max(wanted, _smallest(ratios, len(ratios) * (1 - hold)))
+    return wanted
 
 
 def _held(cases: Iterable[CalibrationCase], multiplier: float, floor: float) -> dict[str, float]:

@@ -1,10 +1,11 @@
 """Membership: can one tell from a generated set which real images its generator learned from?
 
-The attacker knows a real image and asks how much nearer it is to a generated image than to the
-other real ones. What counts is how many training images are found while hardly any other image is
-called one: the true positive rate at a false positive rate of 1 % (Carlini et al. 2022,
-10.1109/SP46214.2022.9833649). The test is exact: among the highest scores of all real images,
-training images are no more frequent than by chance.
+The attacker knows a real image and asks how much nearer it is to a generated image than to those of
+other real patients; of several images of a patient the highest score counts. What is asked is how
+many training patients are found while hardly any other is called one: the true positive rate at a
+false positive rate of 1 % (Carlini et al. 2022, 10.1109/SP46214.2022.9833649). The test is exact:
+among the highest scores of all real patients, those who trained are no more frequent than by
+chance.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy import stats
 
 from veridical.audit.audited_study import AuditedStudy
 from veridical.audit.copies import compared
-from veridical.audit.resemblance import Pictures, joined, nearest
+from veridical.audit.resemblance import Pictures, joined, nearest, patients_of
 from veridical.types import Finding, Result, Study
 
 NAME = "membership"
@@ -24,7 +25,7 @@ LEVEL = 0.05
 RATE = 0.01
 """False positive rate at which training images are sought."""
 LEAST = 20
-"""Training and held-out images without whom nothing can be said."""
+"""Training and held-out patients without whom nothing can be said."""
 FEWEST = 5
 """Least number of highest scores that are looked at."""
 Scores = NDArray[np.float64]
@@ -36,22 +37,24 @@ def membership(study: Study, result: Result) -> Finding | None:
         return None
     if not study.training or not study.held_out:
         return None
-    counts = len(study.training), len(study.held_out)
+    counts = [int(patients_of([*one]).max()) + 1 for one in (study.training, study.held_out)]
     if min(counts) < LEAST:
         reason = (
-            f"{counts[0]} training and {counts[1]} held-out images were given; {LEAST} of each are "
-            "needed to tell an attack from chance."
+            f"Images of {counts[0]} training and {counts[1]} held-out patients were given; {LEAST} "
+            "of each are needed to tell an attack from chance."
         )
         return Finding(NAME, "not_run", reason)
     sets = compared(study)
     assert sets.held_out is not None
-    found = scores(joined(sets.training, sets.held_out), sets.generated)
+    real = joined(sets.training, sets.held_out)
+    found = np.full(sum(counts), -np.inf)
+    np.maximum.at(found, real.patients, scores(real, sets.generated))
     return judged(found[: counts[0]], found[counts[0] :])
 
 
 def scores(real: Pictures, generated: Pictures) -> Scores:
-    """Return the log of each real image's distance to the nearest other real one over that to the
-    nearest generated one.
+    """Return the log of each real image's distance to the nearest of another real patient over that
+    to the nearest generated one.
     """
     among = nearest(real, real, same=True).distance[:, 0]
     return np.log(among.astype(np.float64) / nearest(real, generated).distance[:, 0])
@@ -63,10 +66,10 @@ def judged(members: Scores, others: Scores) -> Finding:
     p, top, found = chance(members, others)
     area = float(stats.mannwhitneyu(members, others).statistic / len(members) / len(others))
     said = (
-        f"{rate:.1%} of {len(members)} training images are told at a false positive rate of "
+        f"{rate:.1%} of {len(members)} training patients are told at a false positive rate of "
         f"{reached:.1%} (95 % interval {interval[0]:.1%} to {interval[1]:.1%}; chance: "
         f"{reached:.1%}), AUC {area:.2f}; {found} of the {top} highest scores are of training "
-        f"images, p = {p:.2g}"
+        f"patients, p = {p:.2g}"
     )
     evidence = {
         "true_positive_rate": rate,
@@ -76,14 +79,14 @@ def judged(members: Scores, others: Scores) -> Finding:
         "p": p,
     }
     if p <= LEVEL:
-        reason = f"Training images can be told: {said}. Do not share the set; look at the copies."
+        reason = f"Training patients can be told: {said}. Do not share the set; look at the copies."
         return Finding(NAME, "fail", reason, evidence)
     few = (
         ""
         if len(others) >= 1 / RATE
-        else f" {round(1 / RATE)} held-out images are needed for a rate of {RATE:.0%}."
+        else f" {round(1 / RATE)} held-out patients are needed for a rate of {RATE:.0%}."
     )
-    reason = f"This attack tells no training images: {said}. A stronger one may.{few}"
+    reason = f"This attack tells no training patients: {said}. A stronger one may.{few}"
     return Finding(NAME, "pass", reason, evidence)
 
 

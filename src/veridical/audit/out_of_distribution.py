@@ -50,6 +50,8 @@ ADVICE = {
     "air": "look for motion, wrap-around and a mask that was applied",
     "ghosts": "look for motion, wrap-around and a mask that was applied",
     "cut": "check the field of view: the object runs out of it",
+    "height": "check that the volume holds the whole body part of the model",
+    "dark": "check contrast, contrast agent and intensity scale",
     "texture": "check the resolution: it is smoother or rougher than the training images",
     "depth": "check contrast, contrast agent, skull stripping and body part",
     "quantile": "check contrast, contrast agent and intensity scale",

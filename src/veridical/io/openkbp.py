@@ -121,7 +121,8 @@ def _of_folder(folder: Path, budget: int) -> tuple[dict[str, Array], Array, Arra
 
 def _sparse(file: Path, mask: bool = False) -> Array:
     """Return the voxels that a table of `index,value` lists; the header's first column is empty."""
-    rows: Any = np.genfromtxt(file, delimiter=",", skip_header=1, usecols=(0, 1), ndmin=2)
+    columns = (0,) if mask else (0, 1)  # the value of a mask is empty
+    rows: Any = np.loadtxt(file, delimiter=",", skiprows=1, usecols=columns, ndmin=2)
     found = np.zeros(SIDE**3, np.float32)
     places = rows[:, 0].astype(np.int64)
     if len(places) and (places.min() < 0 or places.max() >= found.size):

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from veridical.errors import InputError
 from veridical.phantoms import volume_change
-from veridical.phantoms.glioma_biology import biology, drawn_genes, population
+from veridical.phantoms.glioma_biology import FRONTAL, biology, drawn_genes, population
 from veridical.phantoms.head_labels import LABELS, TISSUE
 from veridical.phantoms.head_painting import INSIDE
 from veridical.phantoms.head_shapes import LOW
@@ -44,10 +44,8 @@ AT_DIAGNOSIS, SPREAD = 8.0, 0.5
 """
 OLDEST, EVERY = 3000.0, 5.0
 """Days in which a tumour reaches that volume at most, and steps in which its age is sought."""
-DEEP, FRONTAL = 6.0, 10.0
-"""mm from the surface of the brain that a tumour begins at least; mm before the middle of the brain
-where one with an IDH mutation does.
-"""
+DEEP = 6.0
+"""mm from the surface of the brain that a tumour begins at least."""
 PUSH = 0.35
 """Share by which tissue full of cells swells, where there is a mass effect."""
 CLONE, RESISTANT = 0.05, 0.3

@@ -54,6 +54,20 @@ GENES: Mapping[str, Gene] = {
     "null-2": Gene(0.20, "altered", "usual", {}),
 }
 """Shares: MGMT 38 to 45 %, IDH wild type in 90 %, TERT 66 % of glioblastomas; EGFR about 40 %."""
+FRONTAL = 10.0
+"""mm before the middle of the brain where a tumour with an IDH mutation begins at least (assumed;
+frontal after Tejada Neyra et al., Neuro Oncol 2018, 10.1093/neuonc/noy134).
+"""
+ENHANCING: Mapping[str, float] = {"2 or 3": 0.35, "4": 0.95}
+"""Grade -> share of tumours with a necrotic core and a rim that takes up contrast agent, in still
+images. The direction is that of the definition (necrosis and new vessels make a glioblastoma), the
+sizes are assumed, so that 0.6 of all do where 42 % have grade 4.
+"""
+FORWARD = 0.5
+"""Share of IDH-mutant tumours that lie there for that reason, in still images (assumed). The
+growing phantom places all of them there; 110 patients with lower-grade gliomas show no difference
+(docs/measurements/genes.md).
+"""
 
 
 def drawn_genes(rng: np.random.Generator) -> dict[str, str]:
@@ -75,13 +89,14 @@ def shift(genes: Mapping[str, str]) -> NDArray[np.float64]:
 
 
 def population(genes: Mapping[str, str] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of the logarithms over patients with these genes; over
-    all patients where genes are not known.
+    """Return mean and standard deviation of the logarithms over patients with these genes. Genes
+    that are not known are averaged over, with the shares of `GENES`, and widen the spread.
     """
-    if genes is not None:
-        return CENTRE + shift(genes), SPREAD
-    mean, variance = CENTRE.copy(), SPREAD**2
-    for gene in GENES.values():
+    known = genes or {}
+    mean, variance = CENTRE + shift(known), SPREAD**2
+    for name, gene in GENES.items():
+        if name in known:
+            continue
         for what, factor in gene.effect.items():
             place = NAMES.index(what)
             mean[place] += gene.share * np.log(factor)

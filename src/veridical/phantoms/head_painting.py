@@ -172,6 +172,13 @@ class Places:
     periventricular: Floats
     white: Floats
 
+    def before(self, least: float) -> Places:
+        """Return the places in white matter that lie so many mm before the middle, all where there
+        are none.
+        """
+        ahead = self.white[:, 1] > least
+        return replace(self, white=self.white[ahead]) if ahead.any() else self
+
 
 def anatomy(labels: Labels, geometry: Geometry, rng: np.random.Generator) -> Anatomy:
     """Return a label map as an anatomy: the middle of what lies inside the dura is its origin.

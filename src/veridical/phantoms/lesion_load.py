@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import SettingError
+from veridical.phantoms.glioma_biology import FRONTAL
 from veridical.phantoms.head_painting import Anatomy
 from veridical.phantoms.lesions import ROW, sclerosis, tumour
 from veridical.phantoms.population import Pathology
@@ -21,8 +22,9 @@ STEPS = 14
 
 
 def lesions(
-    anatomy: Anatomy, pathology: Pathology, load: float, enhances: bool, rng: np.random.Generator
-) -> Floats:
+    anatomy: Anatomy, pathology: Pathology, load: float, enhances: bool,
+    rng: np.random.Generator, *, forward: bool = False,
+) -> Floats:  # fmt: skip
     """Return lesions `(n, 17)` in a head, see `lesions.row`.
 
     Args:
@@ -31,6 +33,8 @@ def lesions(
         load: ml that they are to change, oedema included; 0 leaves it to chance.
         enhances: whether a tumour has a core and a rim that enhances.
         rng: everything random comes from it.
+        forward: whether a tumour lies before the middle of the brain, as `glioma` places those
+            with an IDH mutation.
 
     Raises:
         SettingError: the head does not hold that volume.
@@ -39,6 +43,8 @@ def lesions(
     if pathology == "none":
         return np.zeros((0, ROW), np.float32)
     places = anatomy.places
+    if forward:
+        places = places.before(FRONTAL)
     rows = (tumour if pathology == "tumour" else sclerosis)(rng, places)
     if load == 0:
         return rows

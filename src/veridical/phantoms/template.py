@@ -128,8 +128,26 @@ def _inside(t1: Floats) -> NDArray[np.bool_]:
 
 def _distance(mask: NDArray[np.bool_], spacing: float = 1.0) -> Floats:
     """Return the signed distance to the border of a mask in mm, negative inside."""
-    outside, inside = ndimage.distance_transform_edt(~mask), ndimage.distance_transform_edt(mask)
-    return np.asarray((outside - inside) * spacing, np.float32)
+    distance = _to_nearest(mask)
+    lines = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    box = tuple(slice(max(line[0] - 1, 0), line[-1] + 2) for line in lines)
+    distance[box] -= _to_nearest(~mask[box])  # 0 outside of the mask, whose border lies in the box
+    return np.asarray(distance * spacing, np.float32)
+
+
+def _to_nearest(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the distance to the nearest voxel of a mask, in voxels: as `distance_transform_edt`
+    does of what is outside, in half its time and a quarter of its memory.
+    """
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    square = np.zeros(mask.shape, np.int32)
+    for axis, place in enumerate(nearest):
+        place -= np.arange(mask.shape[axis], dtype=np.int32).reshape(
+            [-1 if axis == other else 1 for other in range(3)]
+        )
+        place *= place
+        square += place
+    return np.sqrt(square, dtype=np.float64)
 
 
 def _encode(distance: Floats) -> Bytes:
@@ -142,13 +160,28 @@ def _brain(
     """Return the channels of the brain atlas and the distance to the ventricles."""
     x, y, z = _mesh(BRAIN_ORIGIN, BRAIN_SHAPE, 1.0)
     fluid = np.where(inside, 255 - grey - white, 0.0)
-    depth = ndimage.distance_transform_edt(ndimage.zoom(inside, 0.5, order=0))
-    depth = _fit(ndimage.zoom(depth, 2, order=1) * 2.0, BRAIN_SHAPE)
+    coarse = _to_nearest(~ndimage.zoom(inside, 0.5, order=0))
+    depth = _fit(ndimage.zoom(coarse, 2, order=1) * 2.0, BRAIN_SHAPE)
     box = (np.abs(x) < 42) & (y > -62) & (y < 36) & (z > -48) & (z < 34)
     ventricle = _distance((fluid > 115) & box & (depth > 13.0))
     ventricle = ndimage.gaussian_filter(ventricle, 0.7)
+    nuclei = _nuclei(t1, (x, y, z))
+    nuclei *= np.clip(1.5 - fluid / 128, 0, 1)
+    blurred = ndimage.gaussian_filter(t1, 3.0) / np.maximum(
+        ndimage.gaussian_filter(inside.astype(np.float32), 3.0), 0.2
+    )
+    sulcus = np.clip((blurred - ndimage.gaussian_filter(t1, 0.6)) * 4.0, 0, 255) * inside
+    rest = 1.0 - nuclei
+    channels = np.empty((*BRAIN_SHAPE, 5), np.uint8)
+    for place, channel in ((0, grey * rest), (1, white * rest), (2, nuclei * 255), (4, sulcus)):
+        channels[..., place] = channel.round()
+    channels[..., 3] = _encode(ventricle)
+    return channels, ventricle
+
+
+def _nuclei(t1: Floats, mesh: tuple[Floats, Floats, Floats]) -> Floats:
+    """Return how much of a voxel is deep grey matter, by its place and its darkness."""
     nuclei = np.zeros(BRAIN_SHAPE, np.float32)
-    darkness = np.clip((215.0 - t1) / 35.0, 0.0, 1.0)
     for centre, radii, gain in (
         ((13, 10, 10), (8, 18, 16), 1.0),  # caudate
         ((25, 3, 2), (8, 19, 12), 1.0),  # putamen
@@ -156,27 +189,16 @@ def _brain(
         ((11, -18, 7), (11, 15, 10), 1.4),  # thalamus
         ((10, -12, -8), (5, 6, 5), 1.2),  # substantia nigra, subthalamic and red nuclei
     ):
-        radius = np.sqrt(
-            sum(
-                ((c - m) / r) ** 2 for c, m, r in zip((np.abs(x), y, z), centre, radii, strict=True)
-            )
-        )
-        nuclei = np.maximum(
-            nuclei, np.clip(gain * darkness, 0, 1) * np.clip((1.25 - radius) / 0.4, 0, 1)
-        )
-    nuclei *= np.clip(1.5 - fluid / 128, 0, 1)
-    blurred = ndimage.gaussian_filter(t1, 3.0) / np.maximum(
-        ndimage.gaussian_filter(inside.astype(np.float32), 3.0), 0.2
-    )
-    sulcus = np.clip((blurred - ndimage.gaussian_filter(t1, 0.6)) * 4.0, 0, 255) * inside
-    rest = 1.0 - nuclei
-    channels = (
-        np.stack([grey * rest, white * rest, nuclei * 255, np.zeros_like(grey), sulcus], -1)
-        .round()
-        .astype(np.uint8)
-    )
-    channels[..., 3] = _encode(ventricle)
-    return channels, ventricle
+        axes = [
+            (line.ravel() - m) / r
+            for line, m, r in zip((np.abs(mesh[0]), *mesh[1:]), centre, radii, strict=True)
+        ]
+        box = np.ix_(*(np.abs(line) < 1.25 for line in axes))  # beyond it there is nothing
+        a, b, c = (line[index.ravel()] for line, index in zip(axes, box, strict=True))
+        radius = np.sqrt(a[:, None, None] ** 2 + b[:, None] ** 2 + c**2)
+        darkness = np.clip(gain * np.clip((215.0 - t1[box]) / 35.0, 0.0, 1.0), 0, 1)
+        nuclei[box] = np.maximum(nuclei[box], darkness * np.clip((1.25 - radius) / 0.4, 0, 1))
+    return nuclei
 
 
 def _head(inside: NDArray[np.bool_]) -> Bytes:
@@ -190,8 +212,8 @@ def _head(inside: NDArray[np.bool_]) -> Bytes:
     padded[tuple(slice(o, o + n) for o, n in zip(offset, inside.shape, strict=True))] = inside
     padded[:, :, : offset[2]] = padded[:, :, offset[2] : offset[2] + 1]
     coarse = padded[::2, ::2, ::2]
-    near = ndimage.distance_transform_edt(~coarse) <= 4.0
-    closed = ndimage.distance_transform_edt(near) > 4.0
+    near = _to_nearest(coarse) <= 4.0
+    closed = _to_nearest(~near) > 4.0
     canal = np.hypot(side, y + 46) - 9.0
     hull = np.minimum(
         ndimage.gaussian_filter(_distance(closed | coarse, HEAD_SPACING), 1.5),

@@ -17,9 +17,10 @@ FOREGROUND = 0.1
 """Share of the 99th percentile above which a voxel shows something."""
 DEPTH = 0.5
 """Share of the greatest depth below the surface from which voxels count as inner tissue: of a head
-40 mm, of a brain without its skull 30 mm. Deeper there is little but ventricles where they are wide:
-at 0.7 the level of T2w, over its mean of grey and white matter, spread by 60 % over 24 painted heads
-without their skull, at 0.5 by 12 % (T1w 17 and 7 %). Whole heads and brains differ by 8 % in T1w.
+40 mm, of a brain without its skull 30 mm. Deeper there is little but ventricles where they are
+wide: over 24 painted heads without their skull the level of T2w, relative to the mean of grey and
+white matter, spread by 60 % at 0.7, and by 12 % at 0.5 (T1w 17 and 7 %). Whole heads and brains
+differ by 8 % in T1w.
 """
 COARSE = 48
 """Voxels along the longest axis at which depths are measured; finer ones change the level by less

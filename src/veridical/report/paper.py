@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,19 @@ def render(template: str, styles: tuple[str, ...], content: dict[str, Any]) -> s
         into the page one after another; the content policy allows these bytes only. content: what
         the template is filled with, `title` among it; all text is escaped.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    folder = resources.files("veridical.report")
+    style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in styles)
+    sha = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    page = _environment().get_template(template)
+    return str(page.render(**content, style=Markup(style), style_sha=sha))
+
+
+@cache
+def _environment() -> Any:
+    """Return the environment, which keeps the templates that it has compiled."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("veridical", "report"),
@@ -42,7 +54,4 @@ def render(template: str, styles: tuple[str, ...], content: dict[str, Any]) -> s
         keep_trailing_newline=True,
     )
     environment.filters["digest"] = lambda text: text[:12] if len(text) == 64 else text
-    folder = resources.files("veridical.report")
-    style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in styles)
-    sha = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return environment.get_template(template).render(**content, style=Markup(style), style_sha=sha)
+    return environment

@@ -13,6 +13,7 @@ from typing import Any
 from veridical.errors import InputError, SettingError
 from veridical.models.atrophy_rates import Group, group_of
 from veridical.physics.treatment import Treatment, radiotherapy, standard, temozolomide
+from veridical.tasks.gene_words import GrowthGenes, growth_genes, read_genes
 from veridical.types import Study
 
 YEAR = 365.25
@@ -30,7 +31,7 @@ class Conditions:
         age: years at the last visit; None: not known.
         sex: `female`, `male` or empty.
         group: diagnosis; None: not known.
-        genes: gene -> state.
+        genes: of the tumour, as far as its growth is assumed to depend on them.
         treatment: of a tumour, days since the first visit.
         prevented: day since the first visit from which on new lesions are prevented; None: never.
     """
@@ -38,7 +39,7 @@ class Conditions:
     age: float | None
     sex: str
     group: Group | None
-    genes: Mapping[str, str]
+    genes: GrowthGenes
     treatment: Treatment
     prevented: float | None
 
@@ -128,12 +129,7 @@ def conditions(study: Study, said: Mapping[str, Any]) -> Conditions:
     sex = str(said["sex"] or known.get("sex", "")).strip().lower()
     sex = {"f": "female", "m": "male"}.get(sex, sex)
     diagnosis = str(said["diagnosis"] or known.get("diagnosis", known.get("group", "")))
-    genes = {name: str(state) for name, state in study.genes.items()}
-    for pair in filter(None, (one.strip() for one in str(said["genes"]).split(","))):
-        name, sign, state = pair.partition("=")
-        if not (name and sign and state):
-            raise SettingError(f"genes = {said['genes']!r}; expected MGMT=methylated,IDH=mutant.")
-        genes[name.strip()] = state.strip()
+    genes = growth_genes(read_genes(str(said["genes"])), study.genes)
     treatment, prevented = treatments(str(said["treatment"]))
     return Conditions(
         age + years if age else None, sex, group_of(diagnosis), genes, treatment, prevented

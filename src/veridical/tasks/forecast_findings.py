@@ -120,7 +120,7 @@ def _conditions(future: Future) -> Finding:
     who = future.who
     known = {"age": who.age, "sex": who.sex or None, "diagnosis": who.group}
     missing = [name for name, value in known.items() if value is None]
-    evidence = {**known, "genes": dict(who.genes), "treatment": who.treatment.name}
+    evidence = {**known, "genes": dict(who.genes.known), "treatment": who.treatment.name}
     if missing:
         reason = (
             f"Not known: {', '.join(missing)}. The forecast is for a mixture of such people, and "
@@ -210,7 +210,8 @@ def _tumour(future: Future, rows: Mapping[str, Any]) -> Finding:
         for name, row in rows.items()
     ]
     reason = (
-        f"Tumour under treatment {future.who.treatment.name}: {'; '.join(parts)}. {one.twin.alarm}"
+        f"Tumour under treatment {future.who.treatment.name}: {'; '.join(parts)}. "
+        f"{future.who.genes.spoken} {one.twin.alarm}"
     )
     verdict: Verdict = "warn" if one.twin.alarm else "pass"
     return Finding("forecast tumour", verdict, reason.strip(), {"table": dict(rows)})

@@ -152,7 +152,7 @@ class Future:
         if flow is None or not any(one.enhancing >= tumour_course.TOLD for one in scans.values()):
             return None
         return tumour_course.course(
-            scans, flow, self.visits.grid, self.who.treatment, self.who.genes,
+            scans, flow, self.visits.grid, self.who.treatment, self.who.genes.known,
             WorldModel(MEMBERS, seed=self.seed),
         )  # fmt: skip
 

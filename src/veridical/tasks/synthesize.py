@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from veridical.phantoms.head_painting import Anatomy, Labels
     from veridical.phantoms.population import Pathology
     from veridical.phantoms.scanners import Site
+    from veridical.tasks.from_genes import TumourGenes
 
 USUAL = "T1w,T2w,FLAIR"
 KNOWN = ("T1w", "T2w", "FLAIR", "PD", "T1c", "CT", "PET")
@@ -48,12 +49,20 @@ NOTHING = Study("", {})
 
 @dataclass(frozen=True)
 class Patient:
-    """Who is imaged; `sex` and `age` are not known where the anatomy was given."""
+    """Who is imaged; `sex` and `age` are not known where the anatomy was given, `genes` where
+    nothing was said of them.
+    """
 
     age: float | None
     sex: Literal["female", "male"] | None
     pathology: Pathology
     enhances: bool
+    genes: TumourGenes | None = None
+
+    @property
+    def forward(self) -> bool:
+        """Whether genes put the tumour before the middle of the brain."""
+        return self.genes is not None and self.genes.forward
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,12 @@ class Synthesize(Task):
     """ms: lesions in white matter, most of them beside the ventricles; tumour: core, rim and
     oedema, which push the brain aside. any: drawn; to a label map that was given none is added.
     """
+    genes: str = ""
+    """Genes of a tumour: IDH1=mutated,ATRX=wild-type. With it or a grade, all that is not stated
+    (genes, grade, age, sex) is drawn from 839 patients alike; IDH may move the tumour forward.
+    """
+    grade: int = 0
+    """WHO grade of a tumour, 2 to 4: how often it enhances. 0: not stated."""
     lesion_load: float = 0.0
     """Volume of the lesions, ml, oedema included; 0 leaves it to chance."""
     site: str = ""
@@ -139,11 +154,48 @@ class Synthesize(Task):
                 f"text = {self.text!r} says what the patient has, and so does {wish} = "
                 f"{getattr(self, wish)}. Leave one of them out."
             )
+        if self.genes or self.grade:
+            self._check_genes()
         if self.lesion_load and self.pathology == "none":
             raise SettingError(
                 f"lesion_load = {self.lesion_load:g} and pathology = none exclude one another. "
                 "Leave one of them out, or ask for pathology ms or tumour."
             )
+
+    def _check_genes(self) -> None:
+        """Refuse genes or a grade that are not known, or of a patient who has no tumour.
+
+        Raises:
+            SettingError: of these.
+        """
+        from veridical.tasks.from_genes import checked
+
+        if self.grade not in (0, 2, 3, 4):
+            raise SettingError(f"grade = {self.grade}; expected 2, 3 or 4 (0: not stated).")
+        kind = self.pathology
+        if self.text:
+            from veridical.tasks.from_text import pathology_of
+
+            kind = pathology_of(self._facts())
+        if kind not in ("any", "tumour"):
+            said = f"text = {self.text!r}" if self.text else f"pathology = {kind}"
+            raise SettingError(
+                f"genes and grade are those of a tumour, and {said} asks for none. Leave them out, "
+                "or ask for pathology tumour."
+            )
+        checked(self.genes, self._stated)
+
+    @property
+    def _stated(self) -> dict[str, str | float]:
+        """What was said of the patient beside the genes."""
+        said: dict[str, str | float] = {}
+        if self.grade:
+            said["grade"] = str(self.grade)
+        if self.age:
+            said["age"] = self.age
+        if self.sex != "any":
+            said["sex"] = self.sex
+        return said
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -172,12 +224,15 @@ class Synthesize(Task):
 
     def apply(self, study: Study, seed: int, progress: Progress) -> Result:
         from veridical.phantoms import head_distance, head_scan
+        from veridical.tasks.from_genes import with_genes
 
         given = _label_map(study)
-        patient = self._patient(self._rng(seed, 0), given is not None)
+        patient = self._patient(seed, given is not None)
         site = head_scan.site_of(self.site, self.field, self._rng(seed, 1))
         progress("synthesizing: anatomy", 0, len(self.wanted) + 1)
         facts = self._facts()
+        if patient.genes is not None:
+            facts = with_genes(facts, patient.forward, patient.enhances)
         if given is None:
             plain, diseased, near, fine = self._imagined(patient, facts, seed)
         else:
@@ -193,7 +248,10 @@ class Synthesize(Task):
             scans.append(head_scan.scan(head, labels, name, rng, fine == 1, self.slices))
         progress("synthesizing: done", len(self.wanted) + 1, len(self.wanted) + 1)
         about = self._about(patient, site, diseased, given is not None)
-        return self._result(head.geometry, scans, labels, about, near)
+        return replace(
+            self._result(head.geometry, scans, labels, about, near),
+            findings=self._said(patient.genes),
+        )
 
     def model_and_weights(self) -> tuple[str, str]:
         from veridical.phantoms.head_shapes import fingerprint
@@ -209,10 +267,12 @@ class Synthesize(Task):
     def _rng(self, seed: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((seed, self.number, purpose))
 
-    def _patient(self, rng: np.random.Generator, given: bool) -> Patient:
+    def _patient(self, seed: int, given: bool) -> Patient:
         """Draw all, then put in what was asked for, so that one wish does not change the rest."""
+        rng = self._rng(seed, 0)
         age, female, chance = rng.uniform(20.0, 85.0), rng.random() < 0.5, rng.random()
-        enhances = bool(rng.random() < ENHANCES)
+        level = rng.random()
+        enhances = bool(level < ENHANCES)
         shares = np.cumsum([share for _, share in PATHOLOGIES])
         drawn: Any = PATHOLOGIES[int(np.searchsorted(shares, chance))][0]
         if self.lesion_load and drawn == "none":
@@ -225,10 +285,25 @@ class Synthesize(Task):
 
             drawn = pathology_of(self._facts())
         kind: Any = drawn if self.pathology == "any" else self.pathology
+        genes = self._genes(seed)
+        if genes is not None:
+            kind, enhances = "tumour", bool(level < genes.enhancing)
         if given:
-            return Patient(None, None, kind, enhances)
+            return Patient(None, None, kind, enhances, genes)
         sex: Any = ("female" if female else "male") if self.sex == "any" else self.sex
-        return Patient(round(self.age or float(age), 1), sex, kind, enhances)
+        if genes is not None:
+            age, sex = float(genes.values["age"]), genes.values["sex"]
+        return Patient(round(self.age or float(age), 1), sex, kind, enhances, genes)
+
+    def _genes(self, seed: int) -> TumourGenes | None:
+        """Return genes and clinical variables of the patient; None where nothing is said of them.
+        They are drawn apart from all else.
+        """
+        from veridical.tasks.from_genes import tumour_genes
+
+        if not (self.genes or self.grade):
+            return None
+        return tumour_genes(self.genes, self._stated, self._rng(seed, 6))
 
     def _check_given(self) -> None:
         if any(fact.kind == "atrophy" for fact in self._facts()):
@@ -282,7 +357,9 @@ class Synthesize(Task):
             plan = described_lesions.planned(plain, facts, rng)
             return plain, described_lesions.drawn(plain, plan), near, fine
         load, enhances = self.lesion_load, patient.enhances
-        rows = lesion_load.lesions(plain, patient.pathology, load, enhances, rng)
+        rows = lesion_load.lesions(
+            plain, patient.pathology, load, enhances, rng, forward=patient.forward
+        )
         if patient.pathology == "tumour":
             middle, radius = rows[0, 1:4] + plain.centre, float(rows[0, 13])
             head = head.grown(middle, rng.uniform(*MASS) * radius, REACH[0] * radius + REACH[1])
@@ -305,8 +382,9 @@ class Synthesize(Task):
             plan = described_lesions.planned(plain, facts, rng)
             return plain, described_lesions.drawn(plain, plan), 1
         rows = lesion_load.lesions(
-            plain, patient.pathology, self.lesion_load, patient.enhances, rng
-        )
+            plain, patient.pathology, self.lesion_load, patient.enhances, rng,
+            forward=patient.forward,
+        )  # fmt: skip
         return plain, plain.with_lesions(rows, patient.enhances), 1
 
     def _about(
@@ -319,7 +397,9 @@ class Synthesize(Task):
         def volume(labels: Array) -> float:
             return round(float(np.isin(diseased.labels, labels).sum()) * diseased.voxel, 3)
 
+        known = {} if patient.genes is None else {"genes": patient.genes.about()}
         return {
+            **known,
             "anatomy": "label map given" if given else "imagined",
             "age": patient.age,
             "sex": patient.sex,
@@ -363,17 +443,18 @@ class Synthesize(Task):
         return Result(
             Image(data, grid, kind, self.wanted, header),
             "one draw",
-            findings=self._said(),
             absent=absent,
             facts=facts,
             also={"labels": segmented},
         )
 
-    def _said(self) -> tuple[Finding, ...]:
-        """Return what was understood of the text."""
+    def _said(self, genes: TumourGenes | None) -> tuple[Finding, ...]:
+        """Return what was understood of the text, and what came of the genes."""
+        from veridical.tasks.from_genes import genes_finding
         from veridical.tasks.from_text import asked, text_finding
 
-        return (text_finding(asked(self.text)),) if self.text else ()
+        text = (text_finding(asked(self.text)),) if self.text else ()
+        return text if genes is None else (*text, genes_finding(genes))
 
 
 def _label_map(study: Study) -> Image | None:

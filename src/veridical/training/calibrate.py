@@ -22,6 +22,10 @@ FLOOR = 0.003
 """Least spread in network units; without it a voxel on which all samples agree could never be
 covered.
 """
+HOLD = 0.55
+"""Share of lesions and bone that bands are widened to hold on calibration patients: a band that
+holds less than half of a region is not written.
+"""
 
 
 def calibrate_weights(
@@ -72,6 +76,7 @@ def calibrate_weights(
                 level,
                 FLOOR,
                 where if data is None else f"patients of {Path(data).name}, {where}",
+                hold=HOLD,
             )
         except CalibrationError as error:
             short.append(f"{job}: {error}")

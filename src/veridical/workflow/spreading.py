@@ -91,7 +91,7 @@ def _started(where: Spreading) -> Any:
     own = {"num_cpus": where.workers, "include_dashboard": False, "object_store_memory": STORE}
     try:
         ray.init(**({"address": where.cluster} if where.cluster else own), **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare ones where its processes do not start in time
         raise InputError(
             f"No Ray cluster answers at {where.cluster or 'this machine'}: {error}. Start one with "
             "`ray start --head`, or use --workers."

@@ -246,7 +246,8 @@ def _about(result: Result) -> dict[str, Any]:
         "memorization": verdict,
         "synthetic": True,
     }
-    return {column: row[column] for column in COLUMNS}
+    known = {"genes": row["genes"]} if "genes" in row else {}
+    return {column: row[column] for column in COLUMNS} | known
 
 
 def _row(folder: Path) -> dict[str, Any]:

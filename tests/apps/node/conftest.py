@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from pacs import needs_postgres, postgres, write_toml
 from veridical.apps.node.job_store import JobStore, open_store
 from veridical.apps.node.landing import Land
 from veridical.apps.node.settings import NodeSettings
+
+
+@pytest.fixture(autouse=True)
+def same_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo that a node in this process has its temporary files beside its objects."""
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
+from veridical.apps.node.phantom_series import phantom_series
 from veridical.apps.web import demo
 from veridical.io.files import write
 from veridical.types import Geometry, Image
@@ -200,6 +202,35 @@ def test_what_cannot_be_read_says_why_and_what_would_help(
     page.get_by_role("button", name="Read again").click()
     page.wait_for_selector(".parts")
     assert "raw data" in page.inner_text(".parts")
+
+
+def test_a_dropped_series_goes_home_as_dicom_with_its_report(
+    page: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("series")
+    sources = phantom_series(folder / "mr", shape=(24, 28, 6))
+    page.set_input_files("#files", shutil.make_archive(str(folder / "ward"), "zip", folder / "mr"))
+    page.wait_for_selector("#where:has-text('ward.zip')")
+    page.get_by_role("radio", name=re.compile("^Enhance")).check()
+    page.get_by_text("More settings").click()
+    page.select_option("#field-job", "denoise")
+    page.fill("#field-model", "classical")
+    page.get_by_role("button", name="Enhance", exact=True).click()
+    page.get_by_role("tab", name="Next").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Report", exact=True).click()
+    assert b"not for diagnosis" in waiting.value.path().read_bytes()
+    page.get_by_role("button", name="DICOM", exact=True).click()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download DICOM").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        files = [one for one in archive.namelist() if one.endswith(".dcm")]
+        made = [pydicom.dcmread(io.BytesIO(archive.read(one))) for one in files]
+    images = [one for one in made if one.Modality == "MR"]
+    assert len(images) == len(sources)
+    study = pydicom.dcmread(sources[0]).StudyInstanceUID
+    assert {one.StudyInstanceUID for one in made} == {study}
+    assert all(one.ImageType[0] == "DERIVED" for one in images)
 
 
 def test_a_patient_called_script_is_shown_as_text(

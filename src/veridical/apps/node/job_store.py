@@ -123,8 +123,10 @@ class JobStore(Protocol):
     def salt(self) -> str:
         """Return the secret with which UIDs are hashed for the log."""
 
-    def receive(self, received: Received) -> bool:
-        """Note an object; False where the same bytes of the same object are there already."""
+    def receive(self, *received: Received) -> int:
+        """Note objects, all or none, and return how many are new: the same bytes of the same object
+        are noted once.
+        """
 
     def holds(self, sop: str, sha256: str = "") -> bool:
         """Say whether an object is here; with these bytes, where a hash is given."""

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -81,6 +82,10 @@ class Land:
         """Return the free disk space in GiB."""
         return shutil.disk_usage(self.folder).free / GIB
 
+    def arriving_file(self) -> Arriving:
+        """Return a file for an object that begins to come in."""
+        return Arriving(self.arriving)
+
     def place(self, sop: str, sha256: str) -> Path:
         """Return where an object lies. Nothing that a caller sent becomes part of a name."""
         name = hashlib.sha256(f"{sop}/{sha256}".encode()).hexdigest()
@@ -116,6 +121,52 @@ class Land:
                 file.unlink()
                 removed += 1
         return removed
+
+
+class Arriving:
+    """A file that comes in piece by piece, hashed on its way. A write that fails is remembered: the
+    rest of the object is let pass, so that its sender can be answered.
+
+    Args:
+        folder: for files that are not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{secrets.token_hex(16)}.dcm"
+        self.failed, self._hash = False, hashlib.sha256()
+        self._file: Any = None
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Add bytes."""
+        if self.failed:
+            return
+        try:
+            if self._file is None:
+                self._file = self.path.open("xb")
+            self._file.write(piece)
+            self._hash.update(piece)
+        except (OSError, ValueError):  # the disk is full, or it was dropped meanwhile
+            self.failed = True
+
+    def whole(self) -> str:
+        """Close the file, and return its SHA-256.
+
+        Raises:
+            OSError: not all of it could be written.
+        """
+        if self._file is not None:
+            self._file.close()
+        if self.failed:
+            raise OSError(f"{self.path.name} could not be written")
+        return self._hash.hexdigest()
+
+    def drop(self) -> None:
+        """Close and remove the file where it still is."""
+        self.failed = True
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        drop(self.path)
 
 
 def settle(temporary: Path, final: Path) -> None:

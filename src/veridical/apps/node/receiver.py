@@ -7,27 +7,23 @@ command alone says which object it is.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from veridical.apps.node import network
+from veridical.apps.node.group_commit import GroupCommit
+from veridical.apps.node.intake import StoreIntake
 from veridical.apps.node.job_store import Happened, JobStore, NewJob, Received
-from veridical.apps.node.landing import Land, digest, drop, settle, valid_uid
+from veridical.apps.node.landing import Arriving, Land, digest, drop, settle, valid_uid
 from veridical.apps.node.settings import NodeSettings
 
 SUCCESS, OUT_OF_RESOURCES, INVALID_INSTANCE, FAILED = 0x0000, 0xA700, 0x0117, 0x0110
 """PS3.4, table B.2-1 and PS3.7, annex C."""
 LARGEST_PDU = 131072
 """Bytes; 16 kB, the usual limit, costs eight times as many turns of the protocol's loop."""
-QUICK_ACK: int = getattr(socket, "TCP_QUICKACK", 0)
-"""Linux: acknowledge packets at once. Senders that wait for that before the last piece of an image
-(Nagle's algorithm) lose 40 ms an image otherwise.
-"""
 COMMITMENT = "1.2.840.10008.1.20.1"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 
@@ -47,12 +43,18 @@ class Reception:
     store: JobStore
     land: Land
     hashed: Callable[[str], str]
+    commit: GroupCommit = field(init=False)
 
-    def take(self, arrived: Path, sop: str, sop_class: str, syntax: str, caller: str) -> int:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "commit", GroupCommit(self.store))
+
+    def take(
+        self, arrived: Path | Arriving, sop: str, sop_class: str, syntax: str, caller: str
+    ) -> int:
         """Make an object durable and return the status of the answer.
 
         Args:
-            arrived: file with the whole object, closed.
+            arrived: file with the whole object.
             sop, sop_class, syntax, caller: of the command and the association.
         """
         if not valid_uid(sop) or not valid_uid(sop_class):
@@ -60,11 +62,12 @@ class Reception:
         if self.land.free() < self.settings.node.free:
             return OUT_OF_RESOURCES
         try:
-            sha256, size = digest(arrived), arrived.stat().st_size
-            final = self.land.place(sop, sha256)
-            settle(arrived, final)
+            sha256 = arrived.whole() if isinstance(arrived, Arriving) else digest(arrived)
+            file = arrived.path if isinstance(arrived, Arriving) else arrived
+            final, size = self.land.place(sop, sha256), file.stat().st_size
+            settle(file, final)
             path = self.land.relative(final)
-            self.store.receive(Received(sop, sop_class, syntax, sha256, path, size, caller))
+            self.commit.add(Received(sop, sop_class, syntax, sha256, path, size, caller))
         except Exception:  # of disk or database, of whichever kind: it is not acknowledged. A file
             # without a row stays for the sweep, because an object that came twice at once shares it
             return OUT_OF_RESOURCES
@@ -105,31 +108,25 @@ class Reception:
         return SUCCESS, None
 
     def on_open(self, event: Any) -> None:
-        """Read from this connection in large pieces. pynetdicom asks the system for 4 kB at a time,
-        which is half of the work of receiving an image.
-        """
-        connection = event.assoc.dul.socket
-        connection.recv = partial(read_exactly, connection.socket)
+        """Take objects from this connection the quick way."""
+        from pynetdicom import evt
+
+        association = event.assoc
+
+        def take(arriving: Arriving, sop: str, sop_class: str, syntax: str) -> int:
+            caller = association.requestor.ae_title.strip()
+            return self.take(arriving, sop, sop_class, syntax, caller)
+
+        intake = StoreIntake(association, self.land.arriving_file, take)
+        for end in (evt.EVT_ABORTED, evt.EVT_CONN_CLOSE):
+            association.bind(end, lambda _: intake.drop())
 
     def on_end(self, event: Any) -> None:
-        """Remove what an association left half received."""
+        """Remove what an association left half received by the library."""
         message = event.assoc.dimse.message
         if message is not None and message._data_set_path is not None:
             message._data_set_file.close()
             drop(Path(message._data_set_path))
-
-
-def read_exactly(connection: Any, size: int) -> bytearray:
-    """Return so many bytes of a connection, or fewer where it ends."""
-    buffer = bytearray(size)
-    view, filled = memoryview(buffer), 0
-    while filled < size and (count := connection.recv_into(view[filled:])):
-        filled += count
-        if QUICK_ACK:
-            connection.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-    view.release()
-    del buffer[filled:]
-    return buffer
 
 
 def serve(reception: Reception) -> Any:

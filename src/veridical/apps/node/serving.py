@@ -99,8 +99,11 @@ class Serving:
         listening = receiver.serve(receiver.Reception(self.settings, store, land, hashed))
         children = self._children(f"{name}:{uuid.uuid4().hex[:8]}")
         store.record(Happened("started", "", {"swept": removed}))
-        watch = monitor.start(self.settings, lambda: state(self.settings, store, land, children))
+        watch = None
         try:
+            watch = monitor.start(
+                self.settings, lambda: state(self.settings, store, land, children)
+            )
             while not self.stop.wait(WATCH):
                 self._look_after(children, store)
                 land.tidy()
@@ -110,6 +113,7 @@ class Serving:
             self._part(children)
             if watch is not None:
                 watch.shutdown()
+                watch.server_close()
             store.record(Happened("stopped"))
 
     def _children(self, owner: str) -> list[Beside]:
@@ -178,6 +182,10 @@ def state(
 
 def serve(settings: NodeSettings) -> None:
     """Serve until the process is told to end (SIGTERM or SIGINT)."""
+    from pydicom import config
+
+    config.settings.reading_validation_mode = config.IGNORE  # UIDs are checked where they are used;
+    config.settings.writing_validation_mode = config.IGNORE  # here it is a third of a negotiation
     serving = Serving(settings)
     threading.excepthook = lambda problem: print(  # no trace: a text may hold a name
         f"serve: unexpected {problem.exc_type.__name__} in a thread", file=sys.stderr

@@ -84,17 +84,20 @@ class SqlStore(ABC):
 
     # objects
 
-    def receive(self, received: Received) -> bool:
+    def receive(self, *received: Received) -> int:
         with self.transaction() as query:
-            new = query(
-                "INSERT INTO objects (sop, sop_class, syntax, sha256, path, size, caller, "
-                "received, state, study, series, facts) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'unread', '', '', '{}') "
-                "ON CONFLICT DO NOTHING RETURNING id",
-                *(received.sop, received.sop_class, received.syntax, received.sha256),
-                *(received.path, received.size, received.caller, time.time()),
-            )
-        return bool(new)
+            new = [
+                query(
+                    "INSERT INTO objects (sop, sop_class, syntax, sha256, path, size, caller, "
+                    "received, state, study, series, facts) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'unread', '', '', '{}') "
+                    "ON CONFLICT DO NOTHING RETURNING id",
+                    *(one.sop, one.sop_class, one.syntax, one.sha256),
+                    *(one.path, one.size, one.caller, time.time()),
+                )
+                for one in received
+            ]
+        return sum(map(len, new))
 
     def holds(self, sop: str, sha256: str = "") -> bool:
         with self.transaction(writes=False) as query:

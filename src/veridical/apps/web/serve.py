@@ -48,20 +48,19 @@ def serve(
             raise InputError(f"{path} does not exist; expected a file or folder. Check the path.")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --folder needs a folder. Give another name.")
-    listener = listening(port)
-    token, at = secrets.token_urlsafe(32), listener.getsockname()[1]
-    app = Guard(build(folder.resolve(), terms, paths, demo), token, at)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    address = f"http://{HOST}:{at}/?token={token}"
-    print(
-        f"Veridical is at {address}\nResearch only, not for diagnosis. Ctrl-C ends it.", flush=True
-    )
-    if browser:
-        threading.Timer(0.8, webbrowser.open, [address]).start()
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    with listening(port) as listener:
+        token, at = secrets.token_urlsafe(32), listener.getsockname()[1]
+        app = Guard(build(folder.resolve(), terms, paths, demo), token, at)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, lifespan="on",
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        address = f"http://{HOST}:{at}/?token={token}"
+        print(f"Veridical is at {address}\nResearch only, not for diagnosis. Ctrl-C ends it.",
+              flush=True)  # fmt: skip
+        if browser:
+            threading.Timer(0.8, webbrowser.open, [address]).start()
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
 
 
 def listening(port: int) -> socket.socket:

@@ -59,7 +59,7 @@ async function look() {
   if (!scene) {
     shown = '';
     const waits = one && ['waiting', 'running'].includes(one.state);
-    veil(one ? (waits ? list.progressWords(one) : one.state === 'done' ? 'Choose an image on the right.' : 'There is nothing to look at.') : 'Drop a file to begin.');
+    veil(one ? (waits ? list.progressWords(one) : one.found && one.found.archive ? 'The DICOM objects are ready on the right.' : one.state === 'done' ? 'Choose an image on the right.' : 'There is nothing to look at.') : 'Drop a file to begin.');
     return;
   }
   const key = `${scene.owner}/${scene.view}`;
