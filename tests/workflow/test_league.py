@@ -194,7 +194,8 @@ def test_folds_hold_every_patient_out_once_and_seeds_are_all_run(
     plan: LeagueProtocol, tmp_path: Path
 ) -> None:
     data = replace(plan.data, held_out=(), folds=3)
-    split = replace(plan, data=data, entries=plan.entries[1:], seeds=(0, 1))
+    mapped = replace(plan.entries[1], name="map", classical="intensity-map")
+    split = replace(plan, data=data, entries=(mapped,), seeds=(0, 1))
     parts = folds(split)
     assert sorted(name for part in parts for name in part) == [
         f"sub-{n:02}" for n in range(1, leagues.PATIENTS + 1)

@@ -32,6 +32,7 @@ OF_TASKS = (
     "organ limits",
     "organs at risk",
     "text",
+    "genes",
     "described",
     "description",
     "motion model",
