@@ -33,8 +33,8 @@ from pacs import node, until
 
 SLOW = 60.0
 """Seconds after which a case of the web app is given up."""
-OURS = "unexpected"
-"""What a failure says that is a fault of the program and not of the file."""
+OURS, BREACH = "unexpected", "This is an error of Veridical"
+"""What a failure of the node, and of the web app, says where the program is at fault, not the file."""
 
 
 def meta_of(seed: Seed) -> Any:
@@ -130,7 +130,10 @@ class Client:
                 works = said.get("works") or [said.get("work", {})]
                 work = next((one for one in works if one.get("id") == case), None)
                 if work and work["state"] not in ("waiting", "running"):
-                    ours = OURS in str(work.get("error") or "").lower()
+                    text = str(work.get("error") or "")
+                    ours = BREACH in text
+                    if ours:
+                        print(text, file=sys.stderr, flush=True)
                     return f"{work['state']}, an error of ours" if ours else str(work["state"])
         finally:
             link.close()
