@@ -34,7 +34,7 @@ from pacs import node, until
 SLOW = 60.0
 """Seconds after which a case of the web app is given up."""
 OURS, BREACH = "unexpected", "This is an error of Veridical"
-"""What a failure of the node, and of the web app, says where the program is at fault, not the file."""
+"""What a failure of the node, and of the web app, says where the program is at fault."""
 
 
 def meta_of(seed: Seed) -> Any:
