@@ -1,5 +1,5 @@
-"""The page docs/tutorials/fine-tune.md on real patients: fine-tuning on four of site CS of the
-glioma set, a fifth completed.
+"""The page docs/tutorials/adapt.md on real patients: the generator adapted to four of site CS of
+the glioma set, a fifth completed.
 
 Writes the five as a ward would have them (BIDS, NIfTI), runs the commands of the page, and prints
 how long each took and how far the FLAIR made from T1w and T1c is from the acquired one, before and
@@ -155,11 +155,9 @@ def main() -> None:
     real = images(cases[4], SLICES)
     for name in ("T1w", "T1c"):
         veridical.write(real[name], work / f"sub-05_{name}.nii.gz")
-    weights = work / "run" / "fine-tune.safetensors"
+    weights = work / "run" / "brain-adapted.safetensors"
     train = (
-        "train",
-        "fine-tune",
-        "--data",
+        "adapt",
         work / "ours",
         "--out",
         work / "run",
@@ -170,8 +168,8 @@ def main() -> None:
     took = {
         "check": run("datasets", "check", work / "ours"),
         "complete, as shipped": complete(work, "before"),
-        "fine-tune": run(*train),
-        "complete, fine-tuned": complete(work, "after", "--weights", weights),
+        "adapt": run(*train),
+        "complete, adapted": complete(work, "after", "--weights", weights),
         "calibrate on the four: refused": run(
             "calibrate", weights, "--data", work / "ours", "--jobs", "complete-FLAIR"
         ),

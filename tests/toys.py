@@ -18,11 +18,18 @@ import torch
 from torch import Tensor
 
 import cards
+import described
 import folders
 import plans
 import priors
 import segmenters
-from veridical.models import denoiser, dose_predictor, generator, head_segmenter
+from veridical.models import (
+    denoiser,
+    dose_predictor,
+    generator,
+    head_segmenter,
+    joint_embedding,
+)
 from veridical.models import weights as shipped_weights
 from veridical.models.problem import Problem
 from veridical.models.problems import problems
@@ -222,12 +229,14 @@ def shipped() -> Iterator[Path]:
     )
     segmenters.weights(folder)
     plans.weights(folder)
+    described.towers(folder / "embedding.safetensors")
     shipped_weights.FOLDER = folder
     kept = (
         denoiser.denoising_net,
         generator._network,
         head_segmenter._network,
         dose_predictor._network,
+        joint_embedding._towers,
         shipped_weights.fingerprint,
     )
     for memory in kept:

@@ -26,11 +26,13 @@ from veridical.training.denoising_data import DenoisingData
 from veridical.training.digital_patients import LICENCES
 from veridical.training.distributed import Ranks
 from veridical.training.dose_data import DoseData
-from veridical.training.generation_data import YOURS, GenerationData
+from veridical.training.embedding_data import EmbeddingData
+from veridical.training.generation_data import GenerationData
 from veridical.training.loop import Run, rate
 from veridical.training.recipe import Recipe, Training
 from veridical.training.segmentation_data import SegmentationData
 from veridical.training.train import train
+from veridical.training.training_data import YOURS
 
 STEPS = 4
 FILES = {
@@ -248,10 +250,11 @@ def test_the_shipped_recipes_are_read(recipe: Path) -> None:
         plan = Recipe.read(recipe)
     assert plan.name == recipe.stem
     kind, sources = {
-        "denoiser": (DenoisingData, {*SOURCES}),
+        "denoiser": (DenoisingData, {*SOURCES, YOURS}),
         "generator": (GenerationData, {*LICENCES, YOURS, *SETS}),
         "head-segmenter": (SegmentationData, {"painted"}),
         "dose-predictor": (DoseData, {"openkbp"}),
+        "joint-embedding": (EmbeddingData, {"phantoms"}),
     }[plan.model]
     assert type(plan.data) is kind
     assert set(plan.data.sources) <= sources

@@ -152,7 +152,7 @@ def test_the_shipped_recipe_takes_a_folder_and_starts_from_the_generator_of_head
     tree: Path,
 ) -> None:
     with toys.shipped():
-        plan = Recipe.read("fine-tune", tree)
+        plan = Recipe.read("adapt-generation", tree)
         assert (plan.model, plan.start) == ("generator", "brain")
         assert plan.net == weights.card("brain")["net"]
     assert set(plan.data.sources) == {str(tree), "phantoms"}
@@ -164,15 +164,17 @@ def test_a_recipe_that_wants_a_folder_asks_for_it_and_one_that_does_not_refuses_
     tree: Path, parent: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingError, match="--data FOLDER"):
-        train(find("fine-tune"), tmp_path / "run", start=parent)
+        train(find("adapt-generation"), tmp_path / "run", start=parent)
     with pytest.raises(SettingError, match="no source 'data'"):
         Recipe.read("brain", tree)
-    with pytest.raises(SettingError, match="named sets"):
+    with pytest.raises(SettingError, match="no source 'data'"):
         Recipe.read("denoiser", tree)
-    with pytest.raises(SettingError, match="'fine-tune'"):
-        Recipe.read("finetune")
+    with pytest.raises(SettingError, match="named sets"):
+        Recipe.read("segmenter", tree)
+    with pytest.raises(SettingError, match="'adapt-generation'"):
+        Recipe.read("adapt-generaton")
     with toys.shipped(), pytest.raises(InputError, match="does not exist"):
-        Recipe.read("fine-tune", tmp_path / "nowhere")
+        Recipe.read("adapt-generation", tmp_path / "nowhere")
 
 
 def test_folders_of_a_recipe_lie_beside_it(tmp_path: Path) -> None:

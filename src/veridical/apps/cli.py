@@ -38,6 +38,7 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
         "apps.inject": ("inject",),
     },
     "Simulating": {"apps.twin": ("twin",)},
+    "Training over sites": {"apps.federate": ("federate",)},
     "Governing": {"apps.ledger": ("ledger",), "apps.governance": ("policy", "card", "claims")},
     "Connecting": {
         "apps.web.command": ("web",),
@@ -46,7 +47,13 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
         "apps.fhir": ("fhir",),
         "apps.mcp": ("mcp",),
     },
-    "Utilities": {"apps.commands": (), "workflow.phantom": (), "apps.datasets": ("datasets",)},
+    "Utilities": {
+        "apps.commands": (),
+        "apps.adapt": ("adapt",),
+        "apps.retrieve": ("retrieve",),
+        "workflow.phantom": (),
+        "apps.datasets": ("datasets",),
+    },
 }
 """Group -> module -> its commands; all its public functions where none are named. The tasks make
 the first group.

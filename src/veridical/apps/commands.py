@@ -73,7 +73,7 @@ def train(
     train ...` uses many GPUs.
 
     Args: recipe: TOML file with the tables [model], [data] and [training], or the name of a shipped
-        one: fine-tune. data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the
+        one: brain. data: folder of images (BIDS, BraTS, DICOM, plain NIfTI, ...) that the
         recipe calls `data`. out: folder for checkpoints, log, curves and weights;
         runs/NAME_OF_THE_RECIPE when not given. from_: weights to start from, by name or path; their
         card then says model and net. steps: optimizer steps; those of the recipe when not given.

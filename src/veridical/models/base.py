@@ -16,7 +16,7 @@ from veridical.errors import FormatError, SettingError
 from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.linear import LinearOperator
-from veridical.types import Array
+from veridical.types import Array, Image
 
 if TYPE_CHECKING:
     from veridical.models.dose_anatomy import PlanAnatomy
@@ -133,6 +133,15 @@ class LabelModel(Model, ABC):
     @abstractmethod
     def probabilities(self, volume: Array) -> Array:
         """Return probabilities `(label, x, y, z)` of a volume `(x, y, z)` on that grid, RAS."""
+
+
+@dataclass(frozen=True)
+class EmbeddingModel(Model, ABC):
+    """A maker of vectors, which are alike where visits are."""
+
+    @abstractmethod
+    def of_images(self, visit: Mapping[str, Image]) -> Array:
+        """Return the vector of a visit's images, `(size,)` of unit length."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,20 @@ import numpy as np
 import torch
 
 from veridical.conditioning.request import Request
-from veridical.models.base import DoseModel, ImageModel, LabelModel, MeasurementModel, Model
+from veridical.models.base import (
+    DoseModel,
+    EmbeddingModel,
+    ImageModel,
+    LabelModel,
+    MeasurementModel,
+    Model,
+)
 from veridical.models.dose_anatomy import PlanAnatomy
 from veridical.models.problem import Problem
 from veridical.phantoms.neck import neck
 from veridical.provenance import digest
 from veridical.testing.subjects import disc, measured
+from veridical.types import Geometry, Image
 
 
 def check_model(model: Model) -> None:
@@ -22,7 +30,7 @@ def check_model(model: Model) -> None:
 
     Args:
         model: an instance with its settings; a `MeasurementModel`, an `ImageModel`, a
-            `LabelModel` or a `DoseModel`.
+            `LabelModel`, a `DoseModel` or an `EmbeddingModel`.
 
     Raises:
         AssertionError: a promise is broken.
@@ -39,11 +47,28 @@ def check_model(model: Model) -> None:
         _labeller(model)
     elif isinstance(model, DoseModel):
         _planner(model)
+    elif isinstance(model, EmbeddingModel):
+        _embedder(model)
     else:
         raise AssertionError(
-            "a model solves measurements, makes images, labels them or predicts doses: derive from "
-            "MeasurementModel, ImageModel, LabelModel or DoseModel"
+            "a model solves measurements, makes images, labels them, predicts doses or compares: "
+            "derive from MeasurementModel, ImageModel, LabelModel, DoseModel or EmbeddingModel"
         )
+
+
+def _embedder(model: EmbeddingModel) -> None:
+    rng = np.random.default_rng(0)
+    grid = Geometry((40, 48, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
+    heads = []
+    for _ in range(2):
+        data = np.zeros((1, 40, 48, 40), np.float32)
+        data[:, 5:35, 6:42, 4:36] = 1 + 0.3 * rng.random((1, 30, 36, 32), np.float32)
+        heads.append({"T1w": Image(data, grid, "a.u.", ("T1w",))})
+    first, again, other = (model.of_images(head) for head in (heads[0], heads[0], heads[1]))
+    assert first.ndim == 1, "a visit has one vector"
+    assert abs(float(np.linalg.norm(first)) - 1) < 1e-4, "vectors have unit length"
+    assert np.array_equal(first, again), "the same visit has another vector"
+    assert not np.array_equal(first, other), "two visits have one vector"
 
 
 def _solver(model: MeasurementModel, every: Sequence[Problem]) -> None:

@@ -16,11 +16,12 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from veridical.errors import InputError, SettingError, nearest
+from veridical.errors import InputError, SettingError, UnitsError, nearest
+from veridical.layouts.discovery import studies
 from veridical.layouts.pool import data_root
 from veridical.preprocessing.preprocessing import Preprocessing
 from veridical.preprocessing.tissue_level import bright_level, tissue_level
-from veridical.types import Array
+from veridical.types import Array, Image
 
 AIR_HU = -1000.0
 BRIGHTEST = 2.5
@@ -58,20 +59,23 @@ def clean_volumes(source: str) -> Iterator[CleanVolume]:
     """Yield the volumes of a set.
 
     Args:
-        source: one of `SOURCES`.
+        source: one of `SOURCES`, or the absolute path of a folder of images of any known layout.
 
     Raises:
         SettingError: the set is unknown.
-        InputError: its folder is not there.
+        InputError: its folder is not there, or holds no images.
     """
-    if source not in SOURCES:
+    folder = Path(source).is_absolute()
+    if source not in SOURCES and not folder:
         raise SettingError(
             f"No set of clean volumes is called {source!r}. {nearest(source, SOURCES)}"
         )
     some = False
-    for volume in SOURCES[source].load():
+    for volume in of_folder(source) if folder else SOURCES[source].load():
         some = True
         yield volume
+    if not some and folder:
+        raise InputError(f"{source} holds no images to learn from. Give a folder of scans.")
     if not some:
         raise InputError(
             f"Nothing of {source!r} was found in {data_root()} or beside it. Set VERIDICAL_DATA to "
@@ -99,6 +103,34 @@ def brightened(image: Array) -> Array:
 def density(hounsfield: Array) -> Array:
     """Turn HU into a density that is 0 in air, scaled by what is bright."""
     return brightened(np.asarray(hounsfield, np.float32) - AIR_HU)
+
+
+def of_folder(folder: str) -> Iterator[CleanVolume]:
+    """Yield the images of a folder of any known layout, one volume a contrast and visit.
+
+    Raises:
+        UnitsError: CT that is not in HU.
+    """
+    for study in studies(folder):
+        for day in study.days:
+            for image in study.visit(day).values():
+                if isinstance(image, Image) and image.units_of(image.channels[0]) != "label":
+                    yield from _channels(image, folder, study.id)
+
+
+def _channels(image: Image, source: str, patient: str) -> Iterator[CleanVolume]:
+    size = np.array(image.geometry.spacing[::-1])
+    thick, isotropic = int(np.argmax(size)), bool(size.max() / size.min() < 1.3)
+    for channel in image.channels:
+        modality = channel.split(".")[0]
+        if modality == "CT" and image.units_of(channel) != "HU":
+            raise UnitsError(
+                f"CT of a patient in {Path(source).name} is in {image.units_of(channel)!r}; "
+                "expected HU. Convert it."
+            )
+        convert = {"CT": density, "PET": brightened}.get(modality, normalized)
+        data = np.moveaxis(np.transpose(image[channel], (2, 1, 0)), thick, 0)
+        yield CleanVolume(convert(data), source, patient, isotropic)
 
 
 def _roots(*places: str) -> Iterator[Path]:

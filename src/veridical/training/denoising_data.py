@@ -7,7 +7,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +26,8 @@ from veridical.training.clean_volumes import SOURCES
 from veridical.training.denoising_samples import NoisyBatch, add_noise, clean_stack
 from veridical.training.described import described
 from veridical.training.packed_cache import pack
-from veridical.training.training_data import Course, TrainingData
+from veridical.training.prepared_visits import held_out_of
+from veridical.training.training_data import YOURS, Course, TrainingData, with_folder
 from veridical.types import Study
 
 VALIDATION_LEVELS = (0.03, 0.07, 0.15)
@@ -36,9 +39,15 @@ class DenoisingData(TrainingData):
 
     learns: ClassVar[str] = "denoising"
     sources: Mapping[str, float] = field(default_factory=lambda: {"photographs": 1.0})
-    """Set -> weight; names as in `training.clean_volumes`."""
+    """Set -> weight; names as in `training.clean_volumes`, absolute paths of folders, and `data`
+    for the folder given when the recipe is used.
+    """
     held_out: tuple[str, ...] = ()
     """Patients (or beginnings of their names) that are only validated on."""
+    validate_on: int = 0
+    """Patients of each folder that are held out where none of them is named: chosen by the hash of
+    their name, never all.
+    """
     batch: int = 16
     """Patches a step."""
     patch: int = 96
@@ -48,15 +57,20 @@ class DenoisingData(TrainingData):
 
     def __post_init__(self) -> None:
         for name, weight in self.sources.items():
-            if name not in SOURCES or not weight > 0:
+            known = name in (*SOURCES, YOURS) or Path(name).is_absolute()
+            if not known or not weight > 0:
                 raise SettingError(
                     f"The recipe trains on {name!r} with weight {weight}. {nearest(name, SOURCES)}"
                 )
-        if self.batch < 1 or self.patch < 16 or self.patch % 8:
+        if self.batch < 1 or self.patch < 16 or self.patch % 8 or self.validate_on < 0:
             raise SettingError(
-                f"batch = {self.batch}, patch = {self.patch}; expected at least 1, and a multiple "
-                "of 8 from 16 on."
+                f"batch = {self.batch}, patch = {self.patch}, validate_on = {self.validate_on}; "
+                "expected at least 1, a multiple of 8 from 16 on, and at least 0."
             )
+
+    def located(self, beside: Path, folder: str | Path | None) -> DenoisingData:
+        """Return the data with the folder that the user gave as a source."""
+        return replace(self, sources=with_folder(self.sources, folder))
 
     @classmethod
     def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,13 +103,18 @@ class DenoisingCourse(Course[NoisyBatch]):
         self, data: DenoisingData, seed: int, reach: int, validation: bool = False
     ) -> None:
         super().__init__(data, seed, validation)
-        self.reach = reach
+        if YOURS in data.sources:
+            raise SettingError("This recipe trains on a folder of yours. Say which: --data FOLDER.")
+        self.reach, self.held_out = reach, data.held_out
+        for name in data.sources:
+            if name not in SOURCES:
+                self.held_out += held_out_of(name, data.held_out, data.validate_on)
         self.cache = pack(list(data.sources), os.environ.get("VERIDICAL_CACHE") or data.cache)
         self.pools = {name: self._volumes(name) for name in sorted(data.sources)}
         self.mix(self.pools)
 
     def _volumes(self, name: str) -> list[int]:
-        held_out = self.data.held_out or ("\0",)
+        held_out = self.held_out or ("\0",)
         return [
             number
             for number, entry in enumerate(self.cache.entries)
@@ -109,16 +128,34 @@ class DenoisingCourse(Course[NoisyBatch]):
         }
 
     def licences(self) -> dict[str, str]:
-        return {name: SOURCES[name].licence for name in self.data.sources}
+        return {
+            name: SOURCES[name].licence if name in SOURCES else "yours"
+            for name in self.data.sources
+        }
 
     def facts(self) -> dict[str, Any]:
         return {
             "preprocessing": Preprocessing().to_card(),
-            **described(tuple(self.data.sources), self.data.held_out),
+            **described(tuple(self.data.sources), self.held_out),
         }
 
     def barred(self) -> list[str]:
-        return []  # every set of clean volumes may train weights that are passed on
+        # every set of clean volumes may train weights that are passed on; of a folder it is unknown
+        return [name for name in self.data.sources if name not in SOURCES]
+
+    def by_patient(self) -> dict[str, DenoisingCourse]:
+        """Return the same course for each patient alone."""
+        names = {self.cache.entries[n].patient for pool in self.pools.values() for n in pool}
+        return {patient: self._of(patient) for patient in sorted(names)}
+
+    def _of(self, patient: str) -> DenoisingCourse:
+        alone = copy(self)
+        alone.pools = {
+            name: [n for n in pool if self.cache.entries[n].patient == patient]
+            for name, pool in self.pools.items()
+        }
+        alone.mix(alone.pools)
+        return alone
 
     def __getitem__(self, step: int) -> NoisyBatch:
         rng = self.generator(step)

@@ -56,6 +56,14 @@ class Ranks:
         for grad, mean in zip(grads, means, strict=True):
             grad.copy_(mean.view_as(grad))
 
+    def told(self, said: bool) -> bool:
+        """Return what the first process says."""
+        if self.size == 1:
+            return said
+        answer = torch.tensor([said], dtype=torch.uint8, device=self.device)
+        distributed.broadcast(answer, 0)
+        return bool(answer)
+
     def agree(self, step: int) -> None:
         """Make sure that all processes go on from the same step.
 

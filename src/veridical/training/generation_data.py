@@ -36,11 +36,9 @@ from veridical.training.prepared_visits import (
     prepared_visits,
 )
 from veridical.training.restyling import restyling
-from veridical.training.training_data import Course, TrainingData
+from veridical.training.training_data import YOURS, Course, TrainingData, with_folder
 from veridical.types import Array, Study
 
-YOURS = "data"
-"""Source of a recipe that stands for the folder given when it is used."""
 JOBS = {"complete": 0.75, "restore": 0.2, "nothing": 0.05, "restyle": 0.0}
 """How often a contrast is missing, degraded, made with nothing measured, or measured by another
 scanner (of digital patients only).
@@ -132,20 +130,10 @@ class GenerationData(TrainingData):
         """Return the data with sources that are folders as paths: relative ones are beside the
         recipe, `data` is `folder`.
         """
-        if folder is not None and YOURS not in self.sources:
-            raise SettingError(
-                f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it "
-                "could be."
-            )
-        if folder is not None and not Path(folder).exists():
-            raise InputError(
-                f"{folder} does not exist; expected a folder of images. Check the path."
-            )
         found: dict[str, float] = {}
-        for name, weight in self.sources.items():
-            path = Path(folder) if name == YOURS and folder is not None else beside / name
-            known = name in (*LICENCES, *SETS) or not path.exists()
-            known = known or (name == YOURS and folder is None)
+        for name, weight in with_folder(self.sources, folder).items():
+            path = beside / name
+            known = name in (*LICENCES, *SETS, YOURS) or not path.exists()
             found[name if known else str(path.resolve())] = weight
         return replace(self, sources=found)
 
@@ -193,7 +181,9 @@ class GenerationCourse(Course[Batch]):
         self.pools = {
             name: self._visits(name) for name in sorted(data.sources) if name not in LICENCES
         }
-        self.mix(self.pools)
+        if validation and any(pool for name, pool in self.pools.items() if name not in SETS):
+            self.digital = {}  # what a folder's own patients gain is what is asked for
+        self.mix(self.pools | {name: [] for name in LICENCES if name not in self.digital})
         self.maps: Mapping[str, Any] = {}
 
     def facts(self) -> dict[str, Any]:

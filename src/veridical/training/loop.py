@@ -19,9 +19,10 @@ from veridical.errors import SettingError
 from veridical.io.guards import write_text
 from veridical.models import weights
 from veridical.models.base import Model
+from veridical.nets import lora
 from veridical.task import Progress
-from veridical.training import curves
-from veridical.training.checkpoints import State, log_lines
+from veridical.training import curves, stopping
+from veridical.training.checkpoints import State, log_lines, write_tensors
 from veridical.training.distributed import Ranks
 from veridical.training.recipe import Recipe, Training
 
@@ -45,14 +46,13 @@ class Run:
         net = model.build(plan.net)
         if plan.start:
             self._start(net)
-        self.net = net.to(ranks.device)
+        self.net = lora.adapt(net.to(ranks.device), plan.training.adapt, plan.training.rank)
+        self.learned = lora.learned(self.net)
         self.precision = precision(plan.training.precision, ranks.device)
         self.state = State(
             self.net,
-            {key: value.detach().clone() for key, value in self.net.state_dict().items()},
-            torch.optim.Adam(
-                self.net.parameters(), lr=plan.training.learning_rate, betas=(0.9, 0.99)
-            ),
+            {key: value.clone() for key, value in lora.merged(self.net).items()},
+            torch.optim.Adam(self.learned, lr=plan.training.learning_rate, betas=(0.9, 0.99)),
             torch.amp.GradScaler(ranks.device.type, enabled=self.precision is torch.float16),
         )
         self.step, self.seconds = 0, 0.0
@@ -60,8 +60,16 @@ class Run:
             plan.data.course(model, plan.net, plan.training.seed, validation)
             for validation in (False, True)
         )
-        self.facts = self.source.facts()
+        if not plan.start:
+            self.source.begin(self.net)
+            for key, value in lora.merged(self.net).items():
+                self.state.average[key].copy_(value)
+        self.facts = self.fitted()
         self.unseen.learned(self.facts)
+
+    def fitted(self) -> dict[str, Any]:
+        """Return what is fitted to the training patients before training, for the card."""
+        return self.source.facts()
 
     def _start(self, net: nn.Module) -> None:
         try:
@@ -88,7 +96,7 @@ class Run:
         return [part * count + self.ranks.rank for part in range(first, last)]
 
     def loop(self, progress: Progress) -> None:
-        """Train up to the recipe's number of steps."""
+        """Train up to the recipe's number of steps, or until validation is no longer better."""
         settings, losses, shown = self.plan.training, [], math.nan
         if self.ranks.first:
             self.forget()
@@ -109,6 +117,8 @@ class Run:
                 if self.ranks.first:
                     self.log(float(np.mean(losses)))
                     self.state.save(self.folder, self.step, self.seconds)
+                if self.ranks.told(self.ranks.first and self.spent()):
+                    break
                 losses, since = [], time.perf_counter()
             speed = (self.step - first) / (time.perf_counter() - begun)
             progress(
@@ -126,14 +136,14 @@ class Run:
             group["lr"] = settings.learning_rate * rate(self.step, settings)
         state.optimizer.zero_grad(set_to_none=True)
         total = sum(self._learn(number, item) for number, item in parts) / len(parts)
-        self.ranks.average(list(self.net.parameters()))
+        self.ranks.average(self.learned)
         state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), settings.clip)
+        torch.nn.utils.clip_grad_norm_(self.learned, settings.clip)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         decay = min(settings.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for key, value in self.net.state_dict().items():
+            for key, value in lora.merged(self.net).items():
                 state.average[key].lerp_(value, 1 - decay)
         return total
 
@@ -169,7 +179,22 @@ class Run:
         line = {"step": self.step, "seconds": round(self.seconds, 1), **trained, **scores}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if settings.patience and stopping.stale(log_lines(self.folder)) == 0:
+            write_tensors(self.folder / stopping.BEST, self.state.average, {})
         curves.draw(self.folder, self.plan.name, settings.steps)
+
+    def spent(self) -> bool:
+        """Say whether validation was no longer better for as long as the recipe's patience."""
+        patience = self.plan.training.patience
+        return patience > 0 and stopping.stale(log_lines(self.folder)) >= patience
+
+    def kept(self) -> dict[str, Tensor]:
+        """Return the weights that training ends with: the best averaged ones where it may stop
+        early, else the last.
+        """
+        if not self.plan.training.patience:
+            return self.state.average
+        return weights.load(str(self.folder / stopping.BEST))
 
     def forget(self) -> None:
         """Drop the lines of the log that lie beyond the step at which training goes on."""

@@ -7,6 +7,7 @@ and computes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -112,11 +113,11 @@ def pack(sources: Sequence[str], folder: str | Path, progress: Progress = silent
     """Return the packed cache of these sets, made when it is not there yet.
 
     Args:
-        sources: names as in `clean_volumes.SOURCES`.
+        sources: names as in `clean_volumes.SOURCES`, or absolute paths of folders.
         folder: of all caches; each mix of sets has one of its own in it.
         progress: called as work goes on.
     """
-    place = Path(folder) / ("-".join(sorted(sources)) + f"-v{VERSION}")
+    place = Path(folder) / ("-".join(map(_called, sorted(sources))) + f"-v{VERSION}")
     if (place / "index.json").is_file():
         return PackedCache(place)
     place.mkdir(parents=True, exist_ok=True)
@@ -147,6 +148,21 @@ def pack(sources: Sequence[str], folder: str | Path, progress: Progress = silent
             json.dumps({"entries": [asdict(entry) for entry in entries]}), encoding="utf-8"
         )
     return PackedCache(place)
+
+
+def _called(source: str) -> str:
+    """Return what a cache calls a source: a folder by its last name and what lies in it, so that a
+    changed folder is packed anew.
+    """
+    folder = Path(source)
+    if not folder.is_absolute():
+        return source
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [
+        (str(path), state.st_size, state.st_mtime_ns)
+        for path, state in ((path, path.stat()) for path in files)
+    ]
+    return f"{folder.name}-{hashlib.sha256(json.dumps(states).encode()).hexdigest()[:12]}"
 
 
 def foreground_voxels(image: Array, seed: int) -> Array:

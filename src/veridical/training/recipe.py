@@ -54,14 +54,25 @@ class Training:
     """Held-out items scored at every checkpoint."""
     workers: int = 1
     """Processes that prepare items; 0 prepares them in the loop. Does not change the result."""
+    adapt: str = "all"
+    """What is learned: `all` weights; `lora`, low-rank changes of all layers, and biases; `head`,
+    the last layer, and biases.
+    """
+    rank: int = 8
+    """Of the changes with `lora`."""
+    patience: int = 0
+    """Checkpoints without a better validation after which training ends; the best weights are kept.
+    0: all steps are made, and the last weights are kept.
+    """
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.checkpoint, self.validate, self.accumulate) < 1 or self.workers < 0:
+        counts = (self.steps, self.checkpoint, self.validate, self.accumulate)
+        if min(counts) < 1 or min(self.workers, self.patience) < 0:
             raise SettingError(
                 f"steps = {self.steps}, checkpoint = {self.checkpoint}, validate = "
                 f"{self.validate}, accumulate = "
-                f"{self.accumulate}, workers = {self.workers}; expected at least 1 of the first "
-                "four, and 0 or more workers."
+                f"{self.accumulate}, workers = {self.workers}, patience = {self.patience}; "
+                "expected at least 1 of the first four, and 0 or more of the others."
             )
         if self.precision not in PRECISIONS:
             raise SettingError(

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 from veridical import registry
 from veridical.io.guards import write_text
 from veridical.models import weights
-from veridical.models.model_card import FORMAT, CardScore
+from veridical.models.model_card import FORMAT
 from veridical.task import Progress, silent
+from veridical.training import stopping
 from veridical.training.card_scores import UNCALIBRATED, scores, words
 from veridical.training.checkpoints import claimed, log_lines, write_tensors
 from veridical.training.distributed import together
+from veridical.training.gain import gained
 from veridical.training.loop import Run
 from veridical.training.recipe import Recipe
 
@@ -41,7 +43,7 @@ def train(
     """Train a model by a recipe; under `torchrun` by all its processes together.
 
     Args:
-        recipe: path of the TOML file, or the name of a shipped one (`fine-tune`).
+        recipe: path of the TOML file, or the name of a shipped one (`brain`).
         out: folder for checkpoints, log, curves and the final weights; made when missing.
         resume: go on from the last checkpoint in `out`; without one it starts anew.
         progress: called as work goes on.
@@ -53,8 +55,8 @@ def train(
         beside it).
 
     Raises: SettingError: the recipe is wrong, or its model has nothing to train. InputError: the
-        data or the weights to start from are not there, nothing in them fits, or another process
-        trains in `out`.
+        data or the weights to start from are not there, nothing in them fits, another process
+        trains in `out`, or weights that may stop early are not better than those they come from.
     """
     plan = Recipe.read(recipe, data, start)
     if steps is not None:
@@ -87,11 +89,12 @@ def _note(
 
 
 def finish(run: Run) -> Path:
-    """Write the averaged weights in half precision and the card; the first process alone does."""
+    """Write the weights in half precision and the card; the first process alone does."""
     path = run.folder / f"{run.plan.name}.safetensors"
     if run.ranks.first:
-        write_tensors(path, {key: value.half() for key, value in run.state.average.items()}, {})
-        write_text(path.with_suffix(".json"), json.dumps(card(run), indent=2) + "\n")
+        text = json.dumps(card(run), indent=2) + "\n"
+        write_tensors(path, {key: value.half() for key, value in run.kept().items()}, {})
+        write_text(path.with_suffix(".json"), text)
     return path
 
 
@@ -100,13 +103,18 @@ def card(run: Run) -> dict[str, Any]:
     they may be passed on.
 
     Folders are called by their last name.
+
+    Raises:
+        InputError: the weights are not better than those that they come from.
     """
     plan = run.plan
+    adapted = gained(run) if plan.start and plan.training.patience else {}
+    lines = log_lines(run.folder)
     found: dict[str, Any] = {
         "format": FORMAT,
         "model": plan.model,
         "net": dict(plan.net),
-        "data": asdict(replace(plan.data, sources=_called(plan.data.sources))),
+        "data": asdict(plan.data) | {"sources": _called(plan.data.sources)},
         "patients": _called(run.source.patients()),
         "validation_patients": _called(run.unseen.patients()),
         "licences": _called(run.source.licences()),
@@ -129,20 +137,23 @@ def card(run: Run) -> dict[str, Any]:
             "barred_by": barred,
             **words(plan, parent),
             "uncalibrated": UNCALIBRATED,
-            "scores": [asdict(score) for score in _scores(run)],
+            **_judged(run),
             "training": asdict(plan.training),
             "processes": run.ranks.size,
             "seconds": round(run.seconds),
-            "validation": log_lines(run.folder)[-1],
+            "validation": lines[stopping.best(lines) if plan.training.patience else -1],
+            **adapted,
         }
     )
 
 
-def _scores(run: Run) -> list[CardScore]:
-    """Return what the averaged weights score on held-out items."""
+def _judged(run: Run) -> dict[str, Any]:
+    """Return what the weights score on held-out items, and what else is found out on them."""
     net = run.model.build(run.plan.net).to(run.ranks.device)
-    net.load_state_dict(run.state.average)
-    return scores(net, run.unseen, run.plan.training.validate, run.ranks.device)
+    net.load_state_dict(run.kept())
+    found = scores(net, run.unseen, run.plan.training.validate, run.ranks.device)
+    closing = run.unseen.closing(net.eval(), run.ranks.device)
+    return {"scores": [asdict(score) for score in found], **closing}
 
 
 def _called(values: Mapping[str, T]) -> dict[str, T]:

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from veridical import registry
 from veridical.audit.interval import CalibrationCase
-from veridical.errors import SettingError, nearest
+from veridical.errors import InputError, SettingError, nearest
 from veridical.task import Progress
 from veridical.types import Study
 
 Item = TypeVar("Item")
+YOURS = "data"
+"""Source of a recipe that stands for the folder given when it is used."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,13 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         """
         return {}
 
+    def begin(self, net: nn.Module) -> None:
+        """Set what of an untrained network has a closed form; changes it in place."""
+
+    def closing(self, net: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return what the card must hold of the trained network, found on the held-out items."""
+        return {}
+
     def learned(self, facts: Mapping[str, Any]) -> None:
         """Take over what was fitted on the training patients; for the course of the held-out
         ones.
@@ -179,6 +188,25 @@ class Course(torch.utils.data.Dataset[Item], ABC, Generic[Item]):
         return torch.utils.data.DataLoader(
             self, batch_size=None, sampler=items, num_workers=workers, prefetch_factor=4
         )
+
+
+def with_folder(sources: Mapping[str, float], folder: str | Path | None) -> dict[str, float]:
+    """Return the sources of a recipe with the folder that the user gave in place of `data`.
+
+    Raises:
+        SettingError: no source stands for a folder.
+        InputError: the folder is not there.
+    """
+    if folder is None:
+        return dict(sources)
+    if YOURS not in sources:
+        raise SettingError(
+            f"A folder {folder} was given, and the recipe has no source {YOURS!r} that it could be."
+        )
+    if not Path(folder).exists():
+        raise InputError(f"{folder} does not exist; expected a folder of images. Check the path.")
+    place = str(Path(folder).resolve())
+    return {place if name == YOURS else name: weight for name, weight in sources.items()}
 
 
 def training_data(learns: str) -> type[TrainingData]:
