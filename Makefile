@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 	else $(PIP) install "$(TORCH)+cpu" 2> /dev/null || { $(PIP) install uv && \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$(TORCH)"; }; fi
 	$(BIN)/python -m pip freeze | grep '^torch==' > $(VENV)/constraints.txt
-	$(PIP) install -c $(VENV)/constraints.txt -e '.[dev,mri,clinical,postgres,web,agents]'
+	$(PIP) install -c $(VENV)/constraints.txt -e '.[dev,mri,clinical,postgres,web,agents,federated]'
 	touch $@
 
 demo: $(READY) ## scan a digital patient, reconstruct it three ways, write one HTML report
