@@ -47,7 +47,7 @@ def retrieve(
     asked: Annotated[Query, Parameter(name="*", negative_iterable=())] | None = None,
     best: int = 5,
     level: float = 0.05,
-    weights: str = "runs/embedding/embedding.safetensors",
+    weights: str = "",
     json: Switch = False,
     quiet: Switch = False,
 ) -> None:
@@ -59,21 +59,22 @@ def retrieve(
         asked: one of a description, images and clinical variables.
         best: how many are listed.
         level: chance up to which something counts as alike.
-        weights: of a joint embedding; none ship, `veridical train embedding` makes them.
+        weights: of a joint embedding; those of `veridical train embedding` in runs/embedding when
+            not given. None ship.
         json: print everything as JSON.
         quiet: draw no progress bar.
     """
     from dataclasses import asdict
     from json import dumps
 
-    from veridical.workflow.retrieve import Retrieve
+    from veridical.workflow.retrieve import MADE, Retrieve
 
     query = asked or Query()
     if sum(map(bool, (query.text, query.image, query.known))) != 1:
         raise SettingError(
             "Ask by one of: --text, --image, or clinical variables (--idh, --grade, --age, --sex)."
         )
-    search = Retrieve(best, level, weights)
+    search = Retrieve(best, level, weights or MADE)
     with show.progress(quiet) as progress:
         many = (
             search.images_of(library, progress) if library.is_dir() else search.reports_of(library)

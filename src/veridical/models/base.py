@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from veridical import registry
 from veridical.conditioning.request import Request
 from veridical.errors import FormatError, SettingError
+from veridical.models import weights
 from veridical.models.problem import Problem
 from veridical.physics.cartesian_mri import CartesianMRI
 from veridical.physics.linear import LinearOperator
@@ -57,6 +58,22 @@ class Model(ABC):
         raise SettingError(
             f"{cls.name} has nothing to train. Models that have: veridical list training-data."
         )
+
+
+class WithWeights:
+    """A model whose setting `weights` names a file of trained weights; put before its kind."""
+
+    weights: str
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card that lies beside the weights."""
+        return weights.card(self.weights)
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file."""
+        return weights.fingerprint(self.weights)
 
 
 @dataclass(frozen=True)

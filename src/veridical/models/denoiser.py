@@ -21,7 +21,7 @@ from veridical.generative.posterior import (
 )
 from veridical.generative.preconditioned import Preconditioned
 from veridical.models import weights
-from veridical.models.base import MeasurementModel, pick_device
+from veridical.models.base import MeasurementModel, WithWeights, pick_device
 from veridical.models.image_prior import ImagePrior, VolumePrior
 from veridical.models.problem import Problem
 from veridical.models.runtime import accelerated
@@ -33,7 +33,7 @@ DIRECT_ROUNDS = 2
 
 
 @dataclass(frozen=True)
-class Denoiser(MeasurementModel):
+class Denoiser(WithWeights, MeasurementModel):
     """One denoiser, every measurement: MR, CT, PET, any operator; complex or real, slices or
     volumes.
     """
@@ -67,14 +67,6 @@ class Denoiser(MeasurementModel):
     @property
     def stochastic(self) -> bool:
         return True
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> Preconditioned:

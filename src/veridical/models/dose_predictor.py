@@ -20,7 +20,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from veridical.models import weights
-from veridical.models.base import DoseModel, pick_device
+from veridical.models.base import DoseModel, WithWeights, pick_device
 from veridical.models.dose_anatomy import PlanAnatomy
 from veridical.models.dose_features import CHANNELS, MIRRORED, STRATEGIES, UNIT, features
 from veridical.models.dose_trees import dose_trees
@@ -37,7 +37,7 @@ USUAL = -3.5
 
 
 @dataclass(frozen=True)
-class DosePredictor(DoseModel):
+class DosePredictor(WithWeights, DoseModel):
     """Dose in Gy from targets, organs and CT."""
 
     name: ClassVar[str] = "dose-predictor"
@@ -46,14 +46,6 @@ class DosePredictor(DoseModel):
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
     device: str = "auto"
     """auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1 or mps."""
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     def predict(self, anatomy: PlanAnatomy) -> tuple[Array, Array]:
         """Return dose and its standard deviation, `(x, y, z)` in Gy; 0 where no dose may be."""

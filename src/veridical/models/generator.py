@@ -25,7 +25,7 @@ from veridical.errors import SettingError
 from veridical.generative.conditioned import Conditioned
 from veridical.generative.family import Family, Given
 from veridical.models import weights
-from veridical.models.base import ImageModel, pick_device
+from veridical.models.base import ImageModel, WithWeights, pick_device
 from veridical.models.runtime import accelerated
 from veridical.models.styles import styled
 from veridical.types import Array
@@ -44,7 +44,7 @@ FAINT = 1e-3
 
 
 @dataclass(frozen=True)
-class Generator(ImageModel):
+class Generator(WithWeights, ImageModel):
     """One generator for missing contrasts and modalities; its weights say what it knows."""
 
     name: ClassVar[str] = "generator"
@@ -67,14 +67,6 @@ class Generator(ImageModel):
     @property
     def stochastic(self) -> bool:
         return parts(self.card["net"]).family.stochastic
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:
         if noise is None:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from veridical.models import weights
 from veridical.models.atlas_fit import segmented_by_atlas
-from veridical.models.base import LabelModel, pick_device
+from veridical.models.base import LabelModel, WithWeights, pick_device
 from veridical.models.head_atlas import head_atlas
 from veridical.nets.backbone import backbone
 from veridical.phantoms.free_contrast import scaled
@@ -73,7 +73,7 @@ def grouped(structures: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class HeadSegmenter(LabelModel):
+class HeadSegmenter(WithWeights, LabelModel):
     """Structures of heads in any MR contrast or CT."""
 
     name: ClassVar[str] = "head-segmenter"
@@ -90,14 +90,6 @@ class HeadSegmenter(LabelModel):
     @property
     def spacing(self) -> float:
         return SPACING
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     def probabilities(self, volume: Array) -> Array:
         """Return probabilities `(label, x, y, z)`.

@@ -16,8 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from veridical.conditioning.request import LEAST_LEVEL, Request
-from veridical.models import weights
-from veridical.models.base import ImageModel
+from veridical.models.base import ImageModel, WithWeights
 from veridical.types import Array
 
 DEGREE = 3
@@ -137,20 +136,12 @@ def spread_of(maps: Coefficients, contrast: str) -> float:
 
 
 @dataclass(frozen=True)
-class IntensityMap(ImageModel):
+class IntensityMap(WithWeights, ImageModel):
     """The polynomial alone, as the card of a generator's weights holds it."""
 
     name: ClassVar[str] = "intensity-map"
     weights: str = "brain"
     """Name of shipped weights, or the path of a .safetensors file, whose card holds the maps."""
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     def make(self, requests: Sequence[Request], draws: int, noise: Array | None = None) -> Array:
         return np.stack([request.initial for request in requests])[:, None]

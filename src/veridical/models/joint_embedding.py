@@ -21,7 +21,7 @@ from veridical.errors import InputError
 from veridical.language.fact import Fact
 from veridical.language.fact_vectors import SIZE, report_vector
 from veridical.models import weights
-from veridical.models.base import EmbeddingModel
+from veridical.models.base import EmbeddingModel, WithWeights
 from veridical.nets.joint_towers import JointTowers
 from veridical.preprocessing.coarse_head import SHAPE, coarse_head, middle_of
 from veridical.types import Array, Image
@@ -39,21 +39,13 @@ PAIRS = ("text", "image", "genes")
 
 
 @dataclass(frozen=True)
-class JointEmbedding(EmbeddingModel):
+class JointEmbedding(WithWeights, EmbeddingModel):
     """Towers for images, reports and clinical variables, from weights and their card."""
 
     name: ClassVar[str] = "joint-embedding"
     learns: ClassVar[str] = "embedding"
     weights: str = "embedding"
     """Name of shipped weights, or the path of a .safetensors file with its card beside it."""
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return weights.card(self.weights)
-
-    @property
-    def weights_hash(self) -> str:
-        return weights.fingerprint(self.weights)
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> nn.Module:

@@ -8,7 +8,7 @@ import numpy as np
 
 from veridical.errors import GeometryError, InputError
 from veridical.preprocessing.tissue_level import tissue_level
-from veridical.types import Array, Geometry, Image
+from veridical.types import Array, Image
 
 SPACING = 4.0
 """mm of the grid."""
@@ -75,10 +75,3 @@ def coarse_head(image: Image, middle: Array | None = None, margin: int = 0) -> A
     )
     level = tissue_level(found.transpose(2, 1, 0), (SPACING,) * 3)
     return np.asarray(np.clip(found / level, 0, BRIGHTEST), np.float32)
-
-
-def coarse_geometry(middle: Array) -> Geometry:
-    """Return the coarse grid about a middle, `(3,)` mm."""
-    affine = np.diag([SPACING, SPACING, SPACING, 1.0])
-    affine[:3, 3] = middle - SPACING * (np.array(SHAPE) - 1) / 2
-    return Geometry(SHAPE, affine)

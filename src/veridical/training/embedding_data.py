@@ -5,7 +5,7 @@ their clinical variables; validated on heads that were held out, with held-out t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veridical.audit.interval import CalibrationCase
 from veridical.errors import SettingError
 from veridical.language.fact_vectors import report_vector
 from veridical.language.grammar import Split, report
@@ -21,10 +20,9 @@ from veridical.language.reader import read_report
 from veridical.models.joint_embedding import CONTRASTS, variables_vector
 from veridical.nets.joint_towers import JointTowers, contrastive_loss, cubes_of
 from veridical.preprocessing.coarse_head import SHAPE
-from veridical.task import Progress
 from veridical.training.described_patients import LEVELS, MARGIN, cached
 from veridical.training.training_data import Course, TrainingData
-from veridical.types import Array, Study
+from veridical.types import Array
 
 KEPT, ALONE = 0.9, 0.1
 """How often a contrast is shown; and how often one alone is, without its name."""
@@ -73,17 +71,6 @@ class EmbeddingData(TrainingData):
         self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool
     ) -> EmbeddingCourse:
         return EmbeddingCourse(self, seed, validation)
-
-    @classmethod
-    def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return nothing: similarities have a chance, no interval."""
-        return ()
-
-    @classmethod
-    def cases(
-        cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
-    ) -> tuple[list[CalibrationCase], str]:
-        raise SettingError("An embedding gives similarities, which have no interval to calibrate.")
 
 
 @dataclass(frozen=True, eq=False)

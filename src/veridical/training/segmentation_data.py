@@ -6,7 +6,7 @@ No real image is needed, so that no scanner is preferred; real images are what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,16 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from veridical.audit.interval import CalibrationCase
 from veridical.errors import SettingError
 from veridical.models.head_segmenter import GROUPS, SPACING, grouped
 from veridical.phantoms.free_contrast import free_contrast, scaled
 from veridical.phantoms.label_heads import LabelHeads
 from veridical.phantoms.rendering import render
-from veridical.task import Progress
 from veridical.training.digital_patients import LICENCES, VALIDATION, painted_heads
 from veridical.training.training_data import Course, TrainingData
-from veridical.types import Array, Study
+from veridical.types import Array
 
 PHYSICAL = 0.3
 """Share of images that follow the signal equations; the others have any contrast."""
@@ -63,17 +61,6 @@ class SegmentationData(TrainingData):
         self, model: type[Any], net: Mapping[str, Any], seed: int, validation: bool
     ) -> SegmentationCourse:
         return SegmentationCourse(self, seed, validation)
-
-    @classmethod
-    def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return nothing: labels have probabilities, no interval."""
-        return ()
-
-    @classmethod
-    def cases(
-        cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
-    ) -> tuple[list[CalibrationCase], str]:
-        raise SettingError("A segmenter gives labels, which have no interval to calibrate.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,14 +49,13 @@ class TrainingData(ABC):
         """
 
     @classmethod
-    @abstractmethod
     def jobs_of(cls, card: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the jobs of weights that can be calibrated, as results name them:
-        `reconstruct-mri`, `complete-FLAIR`.
+        `reconstruct-mri`, `complete-FLAIR`; none where nothing that they give has an interval.
         """
+        return ()
 
     @classmethod
-    @abstractmethod
     def cases(
         cls, name: str, job: str, studies: Iterable[Study] | None, patients: int, progress: Progress
     ) -> tuple[list[CalibrationCase], str]:
@@ -69,7 +68,11 @@ class TrainingData(ABC):
             studies: patients of a folder; None: what this kind of model is calibrated on as a rule.
             patients: at most so many where they are digital.
             progress: called as work goes on.
+
+        Raises:
+            SettingError: these weights have no such job.
         """
+        raise SettingError(f"Weights that learn {cls.learns} have no interval to calibrate.")
 
     @classmethod
     def calibrated(cls, card: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,14 @@ import numpy as np
 from veridical.errors import FormatError, InputError, SettingError, VeridicalError
 from veridical.language.reader import read_report
 from veridical.layouts.discovery import studies
+from veridical.models import weights
 from veridical.models.joint_embedding import JointEmbedding
 from veridical.task import Progress, explained, silent
 from veridical.tasks.from_text import words
 from veridical.types import Array, Image
+
+MADE = "runs/embedding/embedding.safetensors"
+"""Where `veridical train embedding` puts weights."""
 
 
 @explained
@@ -30,8 +34,10 @@ class Retrieve:
     """Chance up to which something counts as alike: that the best of as many unrelated ones would
     be at least as similar.
     """
-    weights: str = "embedding"
-    """Of a joint embedding: path of a .safetensors file with its card beside it."""
+    weights: str = MADE
+    """Of a joint embedding: path of a .safetensors file with its card beside it. None ship:
+    `veridical train embedding` makes them.
+    """
 
     def __post_init__(self) -> None:
         if self.best < 1 or not 0 < self.level < 1:
@@ -39,6 +45,11 @@ class Retrieve:
                 f"best = {self.best}, level = {self.level}; expected at least 1, and a chance "
                 "between 0 and 1."
             )
+
+    def _model(self) -> JointEmbedding:
+        """Return the model; weights that are not there are told before anything is looked at."""
+        weights.find(self.weights)
+        return JointEmbedding(self.weights)
 
     def images_of(self, folder: str | Path, progress: Progress = silent) -> Library:
         """Return the visits of a folder as vectors.
@@ -48,9 +59,9 @@ class Retrieve:
             progress: called as work goes on.
 
         Raises:
-            InputError: none of them can be compared.
+            InputError: there are no weights, or none of the visits can be compared.
         """
-        model, names, vectors, left = JointEmbedding(self.weights), [], [], list[str]()
+        model, names, vectors, left = self._model(), [], [], list[str]()
         for study in studies(folder):
             for day in study.days:
                 name = study.id + (f", day {day:g}" if len(study.days) > 1 else "")
@@ -79,7 +90,7 @@ class Retrieve:
             lines = Path(file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise FormatError(f"The reports {file} cannot be read: {error}.") from error
-        model, names, vectors, left = JointEmbedding(self.weights), [], [], list[str]()
+        model, names, vectors, left = self._model(), [], [], list[str]()
         for line in filter(None, map(str.strip, lines)):
             facts = read_report(line).facts
             if facts:

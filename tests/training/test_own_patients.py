@@ -64,7 +64,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def tuned(tree: Path, parent: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of a fine-tuned toy."""
+    """Toy weights that went on learning from a folder."""
     folder = tmp_path_factory.mktemp("tuned")
     (folder / "tune.toml").write_text(TRAINING, encoding="utf-8")
     return train(folder / "tune.toml", folder / "run", data=tree, start=parent)
