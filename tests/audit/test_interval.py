@@ -213,6 +213,45 @@ def test_a_band_says_what_share_of_a_region_it_holds_and_which_it_does_not() -> 
     )
 
 
+def test_a_region_that_lies_above_is_held_by_a_lopsided_band_that_is_narrower() -> None:
+    """Bright lesions, 3 % of the voxels, as no symmetric band of the same width holds them; and the
+    band holds both shares in new patients too.
+    """
+    rng = np.random.default_rng(5)
+
+    def drawn(count: int) -> list[tuple[np.ndarray, CalibrationCase]]:
+        found = []
+        for number in range(count):
+            error, lesions = rng.standard_normal(2000), np.zeros(2000, bool)
+            lesions[:60] = True
+            error[lesions] += 6
+            case = CalibrationCase(
+                np.abs(error), np.ones(2000), np.ones(2000, bool), f"p{number}",
+                {"lesions": lesions}, error > 0,
+            )  # fmt: skip
+            found.append((error, case))
+        return found
+
+    learned, new = [case for _, case in drawn(40)], drawn(40)
+    found = calibrate(learned, 0.9, 0.01, "toys", hold=0.85)
+    even = calibrate([replace(c, above=None) for c in learned], 0.9, 0.01, "toys", hold=0.85)
+    assert found.skew > 1 == even.skew
+    assert (1 + found.skew) * found.multiplier < 0.8 * 2 * even.multiplier
+    assert found.regions["lesions"] >= 0.85
+    assert Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert f"{found.multiplier:.3g} spreads down" in found.reach
+    inside, held = [], []
+    for error, case in new:
+        band = interval(np.zeros(2000), case.spread, found)
+        within = (error >= band.lower) & (error <= band.upper)
+        inside.append(within.mean())
+        held.append(within[case.regions["lesions"]].mean())
+    assert float(np.mean(inside)) == pytest.approx(0.93, abs=0.03)
+    assert float(np.mean(held)) > 0.82
+    assert found.spread_factor == pytest.approx(1.0, abs=0.25), "lesions do not count as spread"
+    assert calibrate(learned, 0.9, 0.01, "toys").skew == 1, "nothing is to be held"
+
+
 def test_a_single_new_patient_has_the_share_inside_with_the_probability_of_the_level() -> None:
     kept = [
         1 - miss(c, calibrate(patients(29, s), 0.8, 1e-3, "toys", share=0.9)) >= 0.9

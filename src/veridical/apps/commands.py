@@ -134,8 +134,7 @@ def calibrate(
         found = calibrate_weights(weights, data, asked, level, patients, progress)
     for job, one in found.items():
         print(
-            f"{job}: {one.level:.0%} interval from {one.patients} patients, {one.multiplier:.3g} "
-            "spreads; "
+            f"{job}: {one.level:.0%} interval from {one.patients} patients, {one.reach}; "
             f"it holds {one.reached[0]:.0%} to {one.reached[2]:.0%} of a patient's voxels"
         )
 

@@ -21,6 +21,8 @@ from veridical.errors import CalibrationError, InputError, SettingError, nearest
 from veridical.types import Array, Interval
 
 ROUNDING = 1e-9
+SKEWS = tuple(float(f"{2.0**power:.3g}") for power in np.arange(-3, 3.01, 0.25))
+"""How far up for each unit down lopsided bands may reach."""
 HELD = 0.5
 """Share of a region, such as bone or lesions, below which a band misses it more often than it holds
 it, and is not written.
@@ -39,6 +41,8 @@ class CalibrationCase:
         patient: an identifier; each patient may come once.
         regions: name -> bool, of that shape: where coverage is looked at besides, such as lesions
             and bone.
+        above: bool, of that shape: where the truth lies above the estimate; None where that is not
+            known, and the band reaches as far up as down.
     """
 
     error: Array
@@ -46,6 +50,17 @@ class CalibrationCase:
     foreground: Array
     patient: str
     regions: Mapping[str, Array] = field(default_factory=dict)
+    above: Array | None = None
+
+    def skewed(self, skew: float) -> CalibrationCase:
+        """Return the case with errors above the estimate divided by `skew`: how far up a band
+        reaches for each unit that it reaches down.
+        """
+        if skew == 1 or self.above is None:
+            return self
+        return dataclasses.replace(
+            self, error=np.where(self.above, self.error / skew, self.error), above=None
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Calibration:
     Args:
         level: share of foreground voxels that are to lie inside, on average over patients.
         patients: number of calibration patients.
-        multiplier: half-width of the band in spreads.
+        multiplier: half-width of the band in spreads; of a lopsided band how far it reaches down.
         floor: the least spread, in the units that the calibration errors had.
         calibrated_on: what the patients were, in words.
         reached: smallest, median and largest share inside among the calibration patients.
@@ -63,6 +78,7 @@ class Calibration:
             region.
         share: of voxels that a single new patient has inside, with probability `level`; None where
             `level` is the share itself, on average over patients.
+        skew: how far up a band reaches for each unit that it reaches down.
     """
 
     level: float
@@ -73,6 +89,7 @@ class Calibration:
     reached: tuple[float, float, float]
     regions: Mapping[str, float] = field(default_factory=dict)
     share: float | None = None
+    skew: float = 1.0
 
     @property
     def unheld(self) -> str:
@@ -114,8 +131,19 @@ class Calibration:
 
     @property
     def spread_factor(self) -> float:
-        """How much wider than the draws a normal distribution is whose band this is."""
-        return float(self.multiplier / ndtri(0.5 + self.level / 2))
+        """How much wider than the draws a normal distribution is whose band this is. A lopsided
+        band is wide on one side for the sake of a region; all of its misses are on the other.
+        """
+        if self.skew == 1:
+            return float(self.multiplier / ndtri(0.5 + self.level / 2))
+        return float(self.multiplier * min(1.0, self.skew) / ndtri(self.level))
+
+    @property
+    def reach(self) -> str:
+        """How far the band reaches, in words."""
+        if self.skew == 1:
+            return f"{self.multiplier:.3g} spreads"
+        return f"{self.multiplier:.3g} spreads down, {self.skew * self.multiplier:.3g} up"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, for `from_dict`."""
@@ -133,7 +161,9 @@ class Calibration:
             if key not in known:
                 raise SettingError(f"A calibration has no entry {key!r}. {nearest(key, known)}")
         missing = [
-            name for name in known if name not in values and name not in ("regions", "share")
+            name
+            for name in known
+            if name not in values and name not in ("regions", "share", "skew")
         ]
         if missing:
             raise SettingError(
@@ -169,8 +199,10 @@ def calibrate(
         calibrated_on: what the patients are, in words, for the promise.
         share: None: `level` is the share of voxels on average over patients. Else a single patient
             has this share of voxels inside, with probability `level`.
-        hold: the band is widened until it holds this share of every region, the mean over the
-            patients who have it.
+        hold: the band holds this share of every region too, the mean over the patients who have
+            it. What a region needs mostly lies on one side, as lesions are brighter than the tissue
+            around them: of the bands that hold both, the narrowest `SKEWS` one is taken. Its skew
+            is chosen on the same patients, so that the promise is exact for a given skew only.
 
     Raises:
         CalibrationError: fewer patients than the level needs (90 %: 9; 95 %: 19), one patient
@@ -196,25 +228,49 @@ def calibrate(
             "One patient comes twice among the calibration cases; stack the slices of a patient "
             "into one."
         )
-    ratios = [np.sort(_ratios(case, floor)) for case in listed]
-    if share is None:
-        multiplier = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
-    else:
-        each = sorted(float(r[int(np.ceil(share * len(r) - ROUNDING)) - 1]) for r in ratios)
-        multiplier = each[int(np.ceil((len(each) + 1) * level - ROUNDING)) - 1]
-    multiplier = max(multiplier, _holding(listed, floor, hold))
-    inside = [float((r <= multiplier).mean()) for r in ratios]
-    reached = (min(inside), float(np.median(inside)), max(inside))
+    skew = _narrowest(listed, level, floor, share, hold)
+    skewed = [case.skewed(skew) for case in listed]
+    multiplier = _multiplier(skewed, level, floor, share, hold)
+    inside = [float((_ratios(case, floor) <= multiplier).mean()) for case in skewed]
     return Calibration(
         level,
-        len(ratios),
+        len(listed),
         multiplier,
         floor,
         calibrated_on,
-        reached,
-        _held(listed, multiplier, floor),
+        (min(inside), float(np.median(inside)), max(inside)),
+        _held(skewed, multiplier, floor),
         share,
+        skew,
     )
+
+
+def _multiplier(
+    cases: Sequence[CalibrationCase], level: float, floor: float, share: float | None, hold: float
+) -> float:
+    """Return the smallest multiplier that keeps the promise; arguments as of `calibrate`."""
+    ratios = [np.sort(_ratios(case, floor)) for case in cases]
+    if share is None:
+        found = _smallest(ratios, (len(ratios) + 1) * (1 - level) - 1)
+    else:
+        each = sorted(float(r[int(np.ceil(share * len(r) - ROUNDING)) - 1]) for r in ratios)
+        found = each[int(np.ceil((len(each) + 1) * level - ROUNDING)) - 1]
+    return max(found, _holding(cases, floor, hold))
+
+
+def _narrowest(
+    cases: Sequence[CalibrationCase], level: float, floor: float, share: float | None, hold: float
+) -> float:
+    """Return the skew of the narrowest band, 1 where regions do not ask for more than the rest."""
+    known = all(case.above is not None for case in cases)
+    if not known or _holding(cases, floor, hold) <= _multiplier(cases, level, floor, share, 0.0):
+        return 1.0
+    widths = {
+        skew: (1 + skew)
+        * _multiplier([case.skewed(skew) for case in cases], level, floor, share, hold)
+        for skew in SKEWS
+    }
+    return min(widths, key=lambda skew: widths[skew])
 
 
 def calibrate_regions(
@@ -289,7 +345,8 @@ def patients_needed(level: float) -> int:
 def interval(
     estimate: Array, spread: Array, calibration: Calibration, scale: float = 1.0
 ) -> Interval:
-    """Return `estimate -+ multiplier . max(spread, floor)` with its promise.
+    """Return the band from `estimate - multiplier . max(spread, floor)` to `estimate + skew . ...`
+    with its promise.
 
     Args: estimate: `(channel, x, y, z)`, real. spread: standard deviation of the draws, of that
         shape, in the units of the estimate. calibration: from `calibrate`. scale: what 1 unit of
@@ -304,8 +361,8 @@ def interval(
 def interval_around(
     lower: Array, upper: Array, spread: Array, calibration: Calibration, scale: float = 1.0
 ) -> Interval:
-    """Return the band from `lower - multiplier . max(spread, floor)` to `upper + ...`: lopsided
-    where quantiles of the draws are.
+    """Return the band from `lower - multiplier . max(spread, floor)` to `upper + skew . ...`:
+    lopsided where quantiles of the draws are, or the calibration is.
 
     Args: lower, upper: `(channel, x, y, z)`, real: quantiles of the draws, for instance. spread,
         calibration, scale: as of `interval`; the calibration's errors are `outside` of the same
@@ -325,7 +382,7 @@ def interval_around(
             "must have the same shape."
         )
     half = calibration.multiplier * np.maximum(spread, scale * calibration.floor)
-    low, high = lower - half, upper + half
+    low, high = lower - half, upper + calibration.skew * half
     middle = (low + high) / 2
     kind = "conformal risk control" if calibration.share is None else "split-conformal prediction"
     return Interval(
@@ -333,10 +390,7 @@ def interval_around(
         upper=np.maximum(high, middle),
         level=calibration.level,
         patients=calibration.patients,
-        method=(
-            f"{kind} over patients, {calibration.multiplier:.3g} spreads; "
-            f"{calibration.calibrated_on}"
-        ),
+        method=(f"{kind} over patients, {calibration.reach}; {calibration.calibrated_on}"),
         promises=calibration.promises,
     )
 

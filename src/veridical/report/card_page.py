@@ -95,10 +95,14 @@ def _calibration(one: Mapping[str, Any]) -> dict[str, str]:
     return {
         "level": percent(float(one.get("level", 0))),
         "patients": f"{one.get('patients', 'unknown')}, {one.get('calibrated_on', 'not said')}",
-        "spreads": f"{float(one.get('multiplier', 0)):.3g}",
+        "spreads": _reach(float(one.get("multiplier", 0)), float(one.get("skew", 1))),
         "reached": reached,
         "regions": "; ".join(f"{name} {percent(float(s))}" for name, s in regions.items()) or "-",
     }
+
+
+def _reach(down: float, skew: float) -> str:
+    return f"{down:.3g}" if skew == 1 else f"{down:.3g} down, {skew * down:.3g} up"
 
 
 def _scope(described: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -22,10 +22,6 @@ FLOOR = 0.003
 """Least spread in network units; without it a voxel on which all samples agree could never be
 covered.
 """
-HOLD = 0.55
-"""Share of lesions and bone that bands are widened to hold on calibration patients: a band that
-holds less than half of a region is not written.
-"""
 
 
 def calibrate_weights(
@@ -76,7 +72,7 @@ def calibrate_weights(
                 level,
                 FLOOR,
                 where if data is None else f"patients of {Path(data).name}, {where}",
-                hold=HOLD,
+                hold=kind.hold,
             )
         except CalibrationError as error:
             short.append(f"{job}: {error}")

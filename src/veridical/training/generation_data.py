@@ -65,6 +65,7 @@ class GenerationData(TrainingData):
     """The `[data]` table of a generator."""
 
     learns: ClassVar[str] = "generation"
+    hold: ClassVar[float] = 0.85
     sources: Mapping[str, float] = field(default_factory=lambda: {"phantoms": 1.0})
     """Source -> weight: `phantoms` (digital patients), `painted` (heads from label maps), public
     sets by name, folders of any known layout by their path, and `data` for the folder given when

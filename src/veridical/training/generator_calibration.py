@@ -83,7 +83,7 @@ def cases(
             draws = model.make([request], DRAWS, _noise(request, index))[0]
             spread = np.sqrt(local_variance(draws[:, None], SMOOTHING)[0])
             found.setdefault(patient, []).append(
-                Piece(np.abs(draws.mean(0) - truth), spread, request.support > 0.5).with_regions(
+                Piece(truth - draws.mean(0), spread, request.support > 0.5).with_regions(
                     request, truth, slab
                 )
             )
@@ -98,7 +98,9 @@ def cases(
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One slice of a calibration patient, arrays `(y, x)`; see `CalibrationCase`."""
+    """One slice of a calibration patient, arrays `(y, x)`: truth less estimate, and as of
+    `CalibrationCase`.
+    """
 
     error: Array
     spread: Array
@@ -130,7 +132,7 @@ def _merged(pieces: list[Piece], patient: str) -> CalibrationCase:
         )
         for name in sorted(names)
     }
-    return CalibrationCase(error, spread, inside, patient, regions)
+    return CalibrationCase(np.abs(error), spread, inside, patient, regions, error > 0)
 
 
 def _noise(request: Request, index: int) -> Array:

@@ -31,6 +31,10 @@ class TrainingData(ABC):
 
     learns: ClassVar[str]
     """Models with this tag are trained on it."""
+    hold: ClassVar[float] = 0.55
+    """Share of each region, such as lesions and bone, that bands hold on calibration patients: a
+    band that holds less than half of a region is not written.
+    """
     sources: Mapping[str, float]
     held_out: tuple[str, ...] = ()
     batch: int = 1
